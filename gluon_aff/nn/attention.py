@@ -1,0 +1,71 @@
+"""Channel attention at two scales: the branches L and g, and MS-CAM (paper Section 3.1, Eqs. 1 to 3, Fig. 2)."""
+
+from __future__ import annotations
+
+from typing import Optional, Type
+
+from mxnet.gluon import nn
+
+from ..errors import UsageError
+from .layers import GlobalAvgPool, NormKwargs, conv1x1, norm, sigmoid, spread
+
+
+def bottleneck_channels(channels: int, r: int) -> int:
+    """Channels // r, at least 1. Raises UsageError for an r that is no positive whole number."""
+    if isinstance(r, bool) or int(r) != r or r < 1:
+        raise UsageError(f"r is {r!r}: the bottleneck ratio must be a whole number of at least 1, or None for none")
+    return max(channels // int(r), 1)
+
+
+def context_branch(
+    channels: int,
+    r: Optional[int],
+    pool: bool,
+    norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+    norm_kwargs: NormKwargs = None,
+    out_channels: Optional[int] = None,
+) -> nn.HybridSequential:
+    """L(X) of Eq. 2 (``pool=False``) or g(X) of Eq. 1 (``pool=True``), without the sigmoid.
+
+    (N, C, H, W) -> (N, out_channels, H, W), or (N, out_channels, 1, 1) with ``pool``. The children are
+    [pool,] conv1x1 C -> C//r, norm, relu, conv1x1 -> out_channels, norm; with ``r=None`` one conv1x1 and one norm.
+    """
+    out_channels = channels if out_channels is None else out_channels
+    branch = nn.HybridSequential()
+    with branch.name_scope():
+        if pool:
+            branch.add(GlobalAvgPool())
+        if r is not None:
+            middle = bottleneck_channels(channels, r)
+            branch.add(conv1x1(middle, channels, use_bias=True))
+            branch.add(norm(middle, norm_layer, norm_kwargs))
+            branch.add(nn.Activation("relu"))
+            channels = middle
+        branch.add(conv1x1(out_channels, channels, use_bias=True))
+        branch.add(norm(out_channels, norm_layer, norm_kwargs))
+    return branch
+
+
+class MSCAM(nn.HybridBlock):
+    """MS-CAM, the multi-scale channel attention module: X' = X * M(X), M(X) = sigmoid(L(X) + g(X)) (Eq. 3).
+
+    (N, C, H, W) -> (N, C, H, W), any H and W. A drop-in block for users' own networks.
+    Children ``local_att`` and ``global_att`` are built as in the authors' fusion blocks.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        r: Optional[int] = 4,
+        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+        norm_kwargs: NormKwargs = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.local_att = context_branch(channels, r, False, norm_layer, norm_kwargs)
+            self.global_att = context_branch(channels, r, True, norm_layer, norm_kwargs)
+
+    def hybrid_forward(self, F, x):
+        context = F.elemwise_add(self.local_att(x), spread(F, self.global_att(x), x))
+        return F.elemwise_mul(x, sigmoid(F, context))

@@ -1,0 +1,60 @@
+"""Names of the fusion strategies: the field's, and the keys of the authors' command lines.
+
+The one table of the authors' keys. Whatever accepts a fusion's name from a user passes it through
+``canonical_fusion`` (which network is meant) or hands it to ``create_fusion`` (whose arithmetic is meant).
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Dict, Iterable, List
+
+from ..errors import UsageError
+
+#: Authors' key -> field's name. A trailing "Fuse" (their class names) is accepted as well.
+AUTHORS_KEYS: Dict[str, str] = {
+    "DirectAdd": "add",
+    "Concat": "concat",
+    "AYforXplusY": "ms_gau",
+    "XplusAYforY": "ms_se",
+    "AXYforXplusY": "ms_sa",
+    "ASKCFuse": "aff",
+    "ResGlobGlobCha": "aff_global_global",
+    "ResLocaLocaCha": "aff_local_local",
+    "ResLocalLocaCha": "aff_local_local",
+    "ResGlobLocaforGlobLocaCha": "iaff",
+    "SEFuse": "se",
+    "GAUFuse": "gau",
+    "SKFuse": "sk",
+}
+
+FUSION_NAMES = tuple(sorted(set(AUTHORS_KEYS.values()) | {"highway"}))
+
+
+def near_matches(name: str, choices: Iterable[str]) -> str:
+    """The end of an error message: what the user may have meant, or every choice."""
+    choices = sorted(choices)
+    by_lower = {choice.lower(): choice for choice in choices}
+    close: List[str] = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=5, cutoff=0.6)]
+    return f"did you mean {', '.join(close)}?" if close else f"choose one of {', '.join(choices)}"
+
+
+def authors_key(name: str) -> str:
+    """The authors' key that ``name`` is, without their optional "Fuse" ending, or "" when it is none."""
+    if name in AUTHORS_KEYS:
+        return name
+    stem = name[:-4] if name.endswith("Fuse") else name
+    return stem if stem in AUTHORS_KEYS else ""
+
+
+def canonical_fusion(name: str) -> str:
+    """The field's name of a fusion given by either name: ``"ASKCFuse"`` -> ``"aff"``.
+
+    Raises UsageError with near matches for an unknown name.
+    """
+    if name in FUSION_NAMES:
+        return name
+    key = authors_key(name)
+    if key:
+        return AUTHORS_KEYS[key]
+    raise UsageError(f"unknown fusion {name!r}: {near_matches(name, list(FUSION_NAMES) + list(AUTHORS_KEYS))}")
