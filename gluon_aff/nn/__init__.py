@@ -1,7 +1,18 @@
 """Fusion strategies, MS-CAM and the residual blocks that use them. Knows nothing of training or data."""
 
 from .attention import MSCAM, context_branch
-from .fusions import AFF, IAFF, SE, SK, Fusion, create_fusion, list_fusions, register_fusion, warn_of_batch_of_one
+from .fusions import (
+    AFF,
+    IAFF,
+    SE,
+    SK,
+    Fusion,
+    create_fusion,
+    list_fusions,
+    register_fusion,
+    selects_softly,
+    warn_of_batch_of_one,
+)
 from .names import AUTHORS_KEYS, canonical_fusion
 
 __all__ = [
@@ -17,5 +28,6 @@ __all__ = [
     "create_fusion",
     "list_fusions",
     "register_fusion",
+    "selects_softly",
     "warn_of_batch_of_one",
 ]

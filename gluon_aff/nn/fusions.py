@@ -67,7 +67,8 @@ class Fusion(nn.HybridBlock):
     Raises UsageError when called with two maps of different shape.
     """
 
-    pools = True  # whether a BatchNorm stands behind a global pool
+    pools = True  # whether a norm stands behind a global pool
+    norms_inputs = True  # whether the paper's same-layer host normalises the maps before this fusion
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class Add(Fusion):
     """Addition: X + Y. No parameters."""
 
     pools = False
+    norms_inputs = False
 
     def hybrid_forward(self, F, x, residual):
         return F.elemwise_add(x, residual)
@@ -113,6 +115,7 @@ class Concat(Fusion):
     """Concatenation: W_A X + W_B Y, as norm and one biased conv1x1 2C -> C on concat(x, residual)."""
 
     pools = False
+    norms_inputs = False
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         self.fuse = nn.HybridSequential()
@@ -318,6 +321,11 @@ _WITHOUT_BOTTLENECK = ("AYforXplusY", "XplusAYforY", "AXYforXplusY")
 def list_fusions() -> List[str]:
     """The field's names of all strategies, sorted."""
     return sorted(_REGISTRY)
+
+
+def selects_softly(name: str) -> bool:
+    """Whether a strategy (by either name) weighs both inputs, and so takes ``weight_on`` and ``factor``."""
+    return issubclass(_REGISTRY[canonical_fusion(name)], _SoftSelection)
 
 
 def create_fusion(name: str, channels: int, r: Optional[int] = 4, **options: Any) -> Fusion:

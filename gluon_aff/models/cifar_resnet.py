@@ -1,0 +1,87 @@
+"""CIFAR ResNet with pre-activation blocks: the short-skip host of the paper's CIFAR tables (depth 6b + 2)."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence, Type
+
+from mxnet.gluon import nn
+
+from ..nn.blocks import PreActBlock
+from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
+from .common import (
+    ClassificationNet,
+    add_deep_stem,
+    check_layers,
+    is_release,
+    norm_settings,
+    stage_fusions,
+)
+
+
+class CIFARResNet(ClassificationNet):
+    """(N, 3, H, W) -> (N, classes); made for 32x32.
+
+    Parameters
+    ----------
+    blocks : b, blocks in each of the three stages; depth 6b + 2. ``layers`` gives the three numbers one by one.
+    channel_times : widens the channels 16, 16, 32, 64; 1 in the paper's tables, 4 in all published weights.
+    fusion, r, start_layer : strategy, its bottleneck ratio, first stage (from 1) that uses it.
+    tag : "release" or "paper", the authors' generation; they differ in the shortcut.
+    deep_stem : three 3x3 convolutions for the first one (an option of the release).
+    """
+
+    def __init__(
+        self,
+        blocks: int = 3,
+        channel_times: int = 4,
+        classes: int = 100,
+        fusion: str = "add",
+        r: Optional[int] = 4,
+        start_layer: int = 1,
+        tag: str = "release",
+        deep_stem: bool = False,
+        layers: Optional[Sequence[int]] = None,
+        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+        norm_kwargs: NormKwargs = None,
+        use_global_stats: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        release = is_release(tag)
+        norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
+        layers = list(layers) if layers is not None else [blocks] * 3
+        check_layers(layers, 3)
+        stem, *widths = (channel_times * channels for channels in (16, 16, 32, 64))
+        fusions = stage_fusions(fusion, r, start_layer, len(layers), norm_layer, norm_kwargs)
+        with self.name_scope():
+            self.features = nn.HybridSequential()
+            with self.features.name_scope():
+                self.features.add(norm(3, norm_layer, norm_kwargs, scale=False, center=False))
+                if deep_stem:
+                    add_deep_stem(self.features, stem, 1, norm_layer, norm_kwargs)
+                else:
+                    self.features.add(conv3x3(stem, 3))
+                in_channels = stem
+                for width, count, stride, make_fusion in zip(widths, layers, (1, 2, 2), fusions):
+                    stage = nn.HybridSequential()
+                    with stage.name_scope():
+                        for index in range(count):
+                            stage.add(
+                                PreActBlock(
+                                    width,
+                                    in_channels,
+                                    stride if index == 0 else 1,
+                                    make_fusion,
+                                    pool_shortcut=release,
+                                    norm_layer=norm_layer,
+                                    norm_kwargs=norm_kwargs,
+                                )
+                            )
+                            in_channels = width
+                    self.features.add(stage)
+                self.features.add(norm(in_channels, norm_layer, norm_kwargs))
+                self.features.add(nn.Activation("relu"), GlobalAvgPool(), nn.Flatten())
+            self.output = nn.Dense(classes, in_units=in_channels)
+
+    def hybrid_forward(self, F, x):
+        return self.output(self.features(x))

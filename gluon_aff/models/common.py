@@ -1,0 +1,78 @@
+"""What the classification networks share: input check, fusions per stage, stems, generations."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, List, Optional, Sequence, Type
+
+import mxnet as mx
+from mxnet.gluon import nn
+
+from ..errors import UsageError
+from ..nn import create_fusion, warn_of_batch_of_one
+from ..nn.blocks import MakeFusion
+from ..nn.layers import NormKwargs, conv3x3, norm
+
+#: The authors' two generations: "release" (October 2020), "paper" (September 2020, the paper's tables).
+TAGS = ("release", "paper")
+
+
+class ClassificationNet(nn.HybridBlock):
+    """A network from images (N, 3, H, W) to class logits (N, classes). Raises UsageError for another input."""
+
+    def forward(self, x: Any, *args: Any) -> Any:
+        if isinstance(x, mx.nd.NDArray):
+            if x.ndim != 4 or x.shape[1] != 3:
+                raise UsageError(f"the input is {x.shape}: expected images as (N, 3, H, W)")
+            warn_of_batch_of_one(x)
+        return super().forward(x, *args)
+
+
+def is_release(tag: str) -> bool:
+    if tag not in TAGS:
+        raise UsageError(f"unknown tag {tag!r}: choose one of {', '.join(TAGS)}")
+    return tag == "release"
+
+
+def norm_settings(norm_kwargs: NormKwargs, use_global_stats: bool) -> NormKwargs:
+    """norm_kwargs with the GluonCV networks' ``use_global_stats`` switch (frozen running statistics) worked in."""
+    return {**(norm_kwargs or {}), "use_global_stats": True} if use_global_stats else norm_kwargs
+
+
+def stage_fusions(
+    fusion: str,
+    r: Optional[int],
+    start_layer: int,
+    stages: int,
+    norm_layer: Type[nn.HybridBlock],
+    norm_kwargs: NormKwargs,
+    **options: Any,
+) -> List[MakeFusion]:
+    """One ``make_fusion(channels)`` per stage: plain addition before stage ``start_layer`` (counted from 1)."""
+    if not 1 <= start_layer <= stages + 1:
+        raise UsageError(f"start_layer is {start_layer}: expected 1 to {stages + 1} for {stages} stages")
+    chosen = partial(create_fusion, fusion, r=r, norm_layer=norm_layer, norm_kwargs=norm_kwargs, **options)
+    plain = partial(create_fusion, "add")
+    return [plain if stage < start_layer else chosen for stage in range(1, stages + 1)]
+
+
+def check_layers(layers: Sequence[int], stages: int) -> None:
+    if len(layers) != stages or any(int(count) != count or count < 1 for count in layers):
+        raise UsageError(f"layers is {tuple(layers)}: expected {stages} positive numbers of blocks, one for each stage")
+
+
+def add_deep_stem(
+    features: nn.HybridSequential,
+    channels: int,
+    first_stride: int,
+    norm_layer: Type[nn.HybridBlock],
+    norm_kwargs: NormKwargs,
+) -> None:
+    """Three 3x3 convolutions for one: channels/2 (stride), channels/2, channels; norm and relu between them."""
+    half = channels // 2
+    with features.name_scope():
+        features.add(conv3x3(half, 3, first_stride))
+        features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))
+        features.add(conv3x3(half, half))
+        features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))
+        features.add(conv3x3(channels, half))

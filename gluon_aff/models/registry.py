@@ -1,0 +1,139 @@
+"""The register of networks: names, what each builds, and which options it takes.
+
+A name is ``arch`` or ``arch.tag``; without a tag the release is meant. The prefix names the fusion (``aff_``,
+``iaff_``, none = add), which ``fusion=`` overrides with any strategy. Depths follow the networks' own counting: CIFAR
+ResNet and Inception 6b + 2, CIFAR ResNeXt 9b + 2.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Dict, List, Type
+
+import mxnet as mx
+
+from ..errors import UsageError
+from ..nn import canonical_fusion
+from ..nn.names import near_matches
+from .cifar_inception import CIFARInception
+from .cifar_resnet import CIFARResNet
+from .common import ClassificationNet
+from .resnet import ResNet
+from .resnext import CIFARResNeXt, ResNeXt
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One name: the network's class, the options the name stands for, its usual input and initialisation."""
+
+    name: str
+    network: Type[ClassificationNet]
+    input_size: int
+    initializer: str
+    options: Dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> str:
+        return self.options.get("tag", "")
+
+    @property
+    def fusion(self) -> str:
+        return self.options.get("fusion", "add")
+
+    def accepts(self) -> List[str]:
+        """Names of the options that ``build`` takes, sorted."""
+        names = set()
+        for cls in self.network.__mro__[: self.network.__mro__.index(ClassificationNet)]:
+            names.update(inspect.signature(cls.__init__).parameters)
+        return sorted(names - {"self", "kwargs", "width"})
+
+
+_ENTRIES: Dict[str, ModelEntry] = {}
+
+
+def register_model(
+    name: str, network: Type[ClassificationNet], *, input_size: int, initializer: str = "xavier", **options: Any
+) -> ModelEntry:
+    """Make a network known under a name. Raises UsageError when the name is taken."""
+    if name in _ENTRIES:
+        raise UsageError(f"model {name!r} is registered already, as {_ENTRIES[name].network.__name__}")
+    _ENTRIES[name] = ModelEntry(name, network, input_size, initializer, options)
+    return _ENTRIES[name]
+
+
+def list_models(pattern: str = "*") -> List[str]:
+    """Sorted names that match a shell pattern such as ``"cifar_aff*"``."""
+    return sorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
+
+
+def model_entry(name: str) -> ModelEntry:
+    """The register's entry. ``arch.release`` is ``arch``. Raises UsageError with near matches for an unknown name."""
+    base = name[: -len(".release")] if name.endswith(".release") else name
+    entry = _ENTRIES.get(base)
+    if entry is None or (base != name and entry.tag != "release"):
+        raise UsageError(f"unknown model {name!r}: {near_matches(name, _ENTRIES)}")
+    return entry
+
+
+def build_model(name: str, **options: Any) -> ClassificationNet:
+    """The network of a name, not initialised. An option that is None keeps its default; ``r=0`` means no bottleneck.
+
+    Raises UsageError for an unknown name, an option the network does not have, or a bad value.
+    """
+    entry = model_entry(name)
+    given = {key: value for key, value in options.items() if value is not None}
+    accepted = entry.accepts()
+    unknown = sorted(set(given) - set(accepted))
+    if unknown:
+        raise UsageError(f"{name} has no option {', '.join(unknown)}: it takes {', '.join(accepted)}")
+    if "fusion" in given:
+        canonical_fusion(given["fusion"])  # a wrong name is reported before anything is built
+    if given.get("r") == 0:
+        given["r"] = None
+    for key in ("classes", "blocks", "channel_times"):
+        value = given.get(key, 1)
+        if isinstance(value, bool) or int(value) != value or value < 1:
+            raise UsageError(f"{key} is {value!r}: expected a whole number of at least 1")
+    return entry.network(**{**entry.options, **given})
+
+
+def initializer_of(name: str) -> mx.init.Initializer:
+    """The initialisation that a model's recipe uses: Xavier on CIFAR, MSRAPrelu (Kaiming) on ImageNet."""
+    return mx.init.MSRAPrelu() if model_entry(name).initializer == "kaiming" else mx.init.Xavier()
+
+
+_PREFIXES = {"": "add", "aff_": "aff", "iaff_": "iaff"}
+_IMAGENET_RESNETS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+_IMAGENET_RESNEXTS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+def _register(arch: str, network: Type[ClassificationNet], tagged: bool = True, **settings: Any) -> None:
+    """An arch under its plain name and, when there are two generations, under ``arch.paper`` too."""
+    if not tagged:
+        register_model(arch, network, **settings)
+        return
+    register_model(arch, network, tag="release", **settings)
+    register_model(f"{arch}.paper", network, tag="paper", **settings)
+
+
+def _register_all() -> None:
+    _register("cifar_resnet", CIFARResNet, input_size=32)
+    _register("cifar_resnext", CIFARResNeXt, input_size=32)
+    _register("cifar_inception", CIFARInception, tagged=False, input_size=32)
+    for prefix, fusion in _PREFIXES.items():
+        for b in (1, 2, 3, 4, 5):
+            _register(f"cifar_{prefix}resnet{6 * b + 2}", CIFARResNet, input_size=32, fusion=fusion, blocks=b)
+            _register(f"cifar_{prefix}resnext{9 * b + 2}_32x4d", CIFARResNeXt, input_size=32, fusion=fusion, blocks=b)
+        for b in (1, 2, 3, 4):
+            name = f"cifar_{prefix}inception{6 * b + 2}"
+            _register(name, CIFARInception, tagged=False, input_size=32, fusion=fusion, blocks=b)
+        imagenet = {"input_size": 224, "initializer": "kaiming", "fusion": fusion}
+        for depth, layers in _IMAGENET_RESNETS.items():
+            _register(f"{prefix}resnet{depth}", ResNet, layers=layers, **imagenet)
+        for depth, layers in _IMAGENET_RESNEXTS.items():
+            _register(f"{prefix}resnext{depth}_32x4d", ResNeXt, layers=layers, **imagenet)
+
+
+_register_all()

@@ -1,0 +1,106 @@
+"""ImageNet ResNet-50, -101, -152 with bottleneck blocks (GluonCV's v1d flavour in the release, v1b in the paper)."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence, Type
+
+from mxnet.gluon import nn
+
+from ..errors import UsageError
+from ..nn.blocks import Bottleneck
+from ..nn.layers import GlobalAvgPool, NormKwargs, norm
+from .common import (
+    ClassificationNet,
+    add_deep_stem,
+    check_layers,
+    is_release,
+    norm_settings,
+    stage_fusions,
+)
+
+
+class ResNet(ClassificationNet):
+    """(N, 3, H, W) -> (N, classes); made for 224x224.
+
+    Parameters
+    ----------
+    layers : blocks in each of the four stages: (3, 4, 6, 3) is ResNet-50, (3, 4, 23, 3) 101, (3, 8, 36, 3) 152. (The
+        authors' 152 has (3, 4, 36, 3), by mistake; no weights were published for it.)
+    fusion, r, start_layer : strategy, its bottleneck ratio, first stage (from 1) that uses it (3 in the published
+        files).
+    tag : "release" (deep stem, averaged shortcuts) or "paper" (7x7 stem, strided shortcuts). ``deep_stem`` overrides
+        the stem.
+    dilated : stages 3 and 4 keep the size of stage 2's map (output stride 8) with dilation 2 and 4; the first block of
+        a stage dilates as the stage before it.
+    last_gamma : start bn3 of every block at gamma 0.
+    final_drop : dropout rate before the output. use_global_stats : norms use their running statistics in training.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (3, 4, 6, 3),
+        classes: int = 1000,
+        fusion: str = "add",
+        r: Optional[int] = 16,
+        start_layer: int = 3,
+        tag: str = "release",
+        deep_stem: Optional[bool] = None,
+        dilated: bool = False,
+        last_gamma: bool = False,
+        final_drop: float = 0.0,
+        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+        norm_kwargs: NormKwargs = None,
+        use_global_stats: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        release = is_release(tag)
+        deep_stem = release if deep_stem is None else deep_stem
+        norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
+        check_layers(layers, 4)
+        if not 0 <= final_drop < 1:
+            raise UsageError(f"final_drop is {final_drop}: expected a rate of at least 0 and below 1")
+        fusions = stage_fusions(fusion, r, start_layer, len(layers), norm_layer, norm_kwargs)
+        strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
+        with self.name_scope():
+            if deep_stem:
+                self.conv1 = nn.HybridSequential(prefix="conv1_")
+                add_deep_stem(self.conv1, 64, 2, norm_layer, norm_kwargs)
+            else:
+                self.conv1 = nn.Conv2D(64, 7, strides=2, padding=3, in_channels=3, use_bias=False)
+            self.bn1 = norm(64, norm_layer, norm_kwargs)
+            self.relu = nn.Activation("relu")
+            self.maxpool = nn.MaxPool2D(pool_size=3, strides=2, padding=1)
+            in_channels, width, before = 64, 64, 1
+            for number, (count, stride, dilation) in enumerate(zip(layers, strides, dilations), 1):
+                stage = nn.HybridSequential(prefix=f"layers{number}_")
+                with stage.name_scope():
+                    for index in range(count):
+                        stage.add(
+                            Bottleneck(
+                                width,
+                                in_channels,
+                                stride if index == 0 else 1,
+                                fusions[number - 1],
+                                dilation=before if index == 0 else dilation,
+                                pool_shortcut=release,
+                                zero_gamma=last_gamma,
+                                norm_layer=norm_layer,
+                                norm_kwargs=norm_kwargs,
+                            )
+                        )
+                        in_channels = 4 * width
+                setattr(self, f"layer{number}", stage)
+                width, before = 2 * width, dilation
+            self.avgpool = GlobalAvgPool()
+            self.flat = nn.Flatten()
+            self.drop = nn.Dropout(final_drop) if final_drop else None
+            self.fc = nn.Dense(classes, in_units=in_channels)
+
+    def hybrid_forward(self, F, x):
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = self.flat(self.avgpool(x))
+        if self.drop is not None:
+            x = self.drop(x)
+        return self.fc(x)

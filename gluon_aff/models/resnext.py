@@ -1,0 +1,172 @@
+"""ResNeXt for CIFAR (depth 9b + 2, three stages) and ImageNet (four stages): one network, two stems."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence, Type
+
+from mxnet.gluon import nn
+
+from ..errors import UsageError
+from ..nn.blocks import ResNeXtBlock
+from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
+from .common import (
+    ClassificationNet,
+    add_deep_stem,
+    check_layers,
+    is_release,
+    norm_settings,
+    stage_fusions,
+)
+
+
+class _ResNeXt(ClassificationNet):
+    """Stages, pool and output behind the stem that a subclass builds.
+
+    Parameters of both hosts
+    ------------------------
+    layers : blocks in each stage. classes : outputs.
+    cardinality, bottleneck_width : groups of the 3x3 convolution, and their channels at width 64.
+    fusion, r, start_layer : strategy, its bottleneck ratio, first stage (from 1) that uses it.
+    tag : "release" or "paper", the authors' generation; they differ in the shortcut (and in the ImageNet stem).
+    last_gamma : start the last norm of every block at gamma 0 (False: 1). The authors' ResNeXt had this the other way
+        round, so all their runs started at 0: ``authors_last_gamma=True`` reads ``last_gamma`` as they did.
+    use_se : squeeze and excitation on the branch (off in all published files).
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        width: int,
+        classes: int,
+        cardinality: int = 32,
+        bottleneck_width: int = 4,
+        fusion: str = "add",
+        r: Optional[int] = 16,
+        start_layer: int = 1,
+        tag: str = "release",
+        deep_stem: bool = False,
+        last_gamma: bool = False,
+        authors_last_gamma: bool = False,
+        use_se: bool = False,
+        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+        norm_kwargs: NormKwargs = None,
+        use_global_stats: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        release = is_release(tag)
+        norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
+        check_layers(layers, self._stages)
+        if width * bottleneck_width < 64:
+            raise UsageError(
+                f"width {width} with bottleneck_width {bottleneck_width} leaves no channel in a group: "
+                "width x bottleneck_width must be at least 64"
+            )
+        fusions = stage_fusions(fusion, r, start_layer, len(layers), norm_layer, norm_kwargs)
+        with self.name_scope():
+            self.features = nn.HybridSequential()
+            with self.features.name_scope():
+                in_channels = self._add_stem(self.features, width, release, deep_stem, norm_layer, norm_kwargs)
+                for number, (count, make_fusion) in enumerate(zip(layers, fusions)):
+                    stage = nn.HybridSequential()
+                    with stage.name_scope():
+                        for index in range(count):
+                            stage.add(
+                                ResNeXtBlock(
+                                    width,
+                                    in_channels,
+                                    2 if index == 0 and number > 0 else 1,
+                                    make_fusion,
+                                    cardinality,
+                                    bottleneck_width,
+                                    project=index == 0,
+                                    pool_shortcut=release and (number > 0 or self._pools_in_first_stage),
+                                    use_se=use_se,
+                                    zero_gamma=last_gamma != authors_last_gamma,
+                                    norm_layer=norm_layer,
+                                    norm_kwargs=norm_kwargs,
+                                )
+                            )
+                            in_channels = 4 * width
+                    self.features.add(stage)
+                    width *= 2
+                self.features.add(GlobalAvgPool())
+            self.output = nn.Dense(classes, in_units=in_channels)
+
+    def hybrid_forward(self, F, x):
+        return self.output(self.features(x))
+
+
+class CIFARResNeXt(_ResNeXt):
+    """(N, 3, H, W) -> (N, classes); made for 32x32.
+
+    Parameters
+    ----------
+    blocks : b, blocks in each of the three stages; depth 9b + 2. ``layers`` gives the three numbers one by one.
+    channel_times : widths 16, 32, 64 times this; 4 (64, 128, 256) in all published weights.
+    cardinality : 32; None takes 64 for channel_times 8, as the authors do, and 32 otherwise.
+    Others: see the base class.
+    """
+
+    _stages = 3
+    _pools_in_first_stage = True  # a 1x1 pool, which only counts as a position in the names
+
+    def __init__(
+        self,
+        blocks: int = 3,
+        channel_times: int = 4,
+        classes: int = 100,
+        cardinality: Optional[int] = None,
+        layers: Optional[Sequence[int]] = None,
+        **kwargs,
+    ):
+        layers = list(layers) if layers is not None else [blocks] * 3
+        if cardinality is None:
+            cardinality = 64 if channel_times == 8 else 32
+        super().__init__(layers, 16 * channel_times, classes, cardinality, **kwargs)
+
+    @staticmethod
+    def _add_stem(features, width, release, deep_stem, norm_layer, norm_kwargs):
+        if deep_stem:
+            add_deep_stem(features, width, 1, norm_layer, norm_kwargs)
+        else:
+            features.add(conv3x3(width, 3))
+        features.add(norm(width, norm_layer, norm_kwargs), nn.Activation("relu"))
+        return width
+
+
+class ResNeXt(_ResNeXt):
+    """ImageNet ResNeXt (N, 3, H, W) -> (N, classes); made for 224x224. ``layers`` has four numbers.
+
+    The release's stem is deep and ends in 128 channels, the paper's is one 7x7 convolution to 64;
+    ``deep_stem`` overrides the tag's. Others: see the base class.
+    """
+
+    _stages = 4
+    _pools_in_first_stage = False
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (3, 4, 6, 3),
+        classes: int = 1000,
+        cardinality: int = 32,
+        start_layer: int = 3,
+        tag: str = "release",
+        deep_stem: Optional[bool] = None,
+        **kwargs,
+    ):
+        deep_stem = is_release(tag) if deep_stem is None else deep_stem
+        super().__init__(
+            layers, 64, classes, cardinality, start_layer=start_layer, tag=tag, deep_stem=deep_stem, **kwargs
+        )
+
+    @staticmethod
+    def _add_stem(features, width, release, deep_stem, norm_layer, norm_kwargs):
+        channels = 2 * width if deep_stem else width
+        if deep_stem:
+            add_deep_stem(features, channels, 2, norm_layer, norm_kwargs)
+        else:
+            features.add(nn.Conv2D(channels, 7, strides=2, padding=3, in_channels=3, use_bias=False))
+        features.add(norm(channels, norm_layer, norm_kwargs), nn.Activation("relu"))
+        features.add(nn.MaxPool2D(pool_size=3, strides=2, padding=1))
+        return channels
