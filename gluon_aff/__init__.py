@@ -1,9 +1,20 @@
-"""Attentional Feature Fusion (AFF, iAFF, MS-CAM; Dai et al., WACV 2021) for Apache MXNet/Gluon."""
+"""Attentional Feature Fusion (AFF, iAFF, MS-CAM; Dai et al., WACV 2021) for Apache MXNet/Gluon.
+
+>>> net = gluon_aff.create_model("cifar_aff_resnet32", classes=10)
+>>> fuse = gluon_aff.create_fusion("iaff", channels=64)
+"""
 
 from __future__ import annotations
 
 from . import _mxnet
 
+__version__ = "0.1.0"
+
 _mxnet.load()  # raises a GluonAFFError that says what to run when MXNet cannot work here
 
-__version__ = "0.1.0"
+from . import published  # noqa: E402
+from .models import list_models  # noqa: E402
+from .nn import create_fusion, list_fusions  # noqa: E402
+from .zoo import create_model  # noqa: E402
+
+__all__ = ["__version__", "create_fusion", "create_model", "list_fusions", "list_models", "published"]

@@ -68,11 +68,13 @@ def add_deep_stem(
     norm_layer: Type[nn.HybridBlock],
     norm_kwargs: NormKwargs,
 ) -> None:
-    """Three 3x3 convolutions for one: channels/2 (stride), channels/2, channels; norm and relu between them."""
+    """Three 3x3 convolutions for one: channels/2 (stride), channels/2, channels; norm and relu between them.
+
+    Call it inside ``features.name_scope()``, which does not nest.
+    """
     half = channels // 2
-    with features.name_scope():
-        features.add(conv3x3(half, 3, first_stride))
-        features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))
-        features.add(conv3x3(half, half))
-        features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))
-        features.add(conv3x3(channels, half))
+    features.add(conv3x3(half, 3, first_stride))
+    features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))
+    features.add(conv3x3(half, half))
+    features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))
+    features.add(conv3x3(channels, half))

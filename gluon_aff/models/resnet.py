@@ -65,7 +65,8 @@ class ResNet(ClassificationNet):
         with self.name_scope():
             if deep_stem:
                 self.conv1 = nn.HybridSequential(prefix="conv1_")
-                add_deep_stem(self.conv1, 64, 2, norm_layer, norm_kwargs)
+                with self.conv1.name_scope():
+                    add_deep_stem(self.conv1, 64, 2, norm_layer, norm_kwargs)
             else:
                 self.conv1 = nn.Conv2D(64, 7, strides=2, padding=3, in_channels=3, use_bias=False)
             self.bn1 = norm(64, norm_layer, norm_kwargs)

@@ -1,0 +1,45 @@
+"""The public face of the networks: one call from a name to an initialised network."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import mxnet as mx
+
+from . import published
+from .models import build_model, initializer_of
+from .models.common import ClassificationNet
+
+
+def create_model(
+    name: str,
+    *,
+    classes: Optional[int] = None,
+    fusion: Optional[str] = None,
+    r: Optional[int] = None,
+    pretrained: Optional[str] = None,
+    ctx: Optional[mx.Context] = None,
+    init: Optional[mx.init.Initializer] = None,
+    **options: Any,
+) -> ClassificationNet:
+    """An initialised network, ``(N, 3, H, W) -> (N, classes)``, by its registered name.
+
+    Parameters
+    ----------
+    name : as in ``list_models()``: ``"cifar_aff_resnet32"``, ``"iaff_resnext50_32x4d"``, ``"aff_resnet50.paper"``.
+    classes : outputs (default 100 for CIFAR, 1000 for ImageNet).
+    fusion : any strategy, by the field's or the authors' name; overrides the name's prefix.
+    r : bottleneck ratio of the fusion (default: the host's, 4 or 16); 0 for no bottleneck.
+    pretrained : weights to load: a catalogue id or a ``.params`` file of the same network (see ``published.load``).
+    ctx : device or list of devices (default: CPU).
+    init : initialiser (default: Xavier on CIFAR, MSRAPrelu on ImageNet).
+    options : the network's own: ``blocks``, ``channel_times``, ``start_layer``, ``deep_stem``, ``last_gamma``, ...;
+        a wrong one is answered with the list.
+
+    Raises UsageError for an unknown name (with near matches), an unknown option or a bad value.
+    """
+    net = build_model(name, classes=classes, fusion=fusion, r=r, **options)
+    net.initialize(init or initializer_of(name), ctx=ctx)
+    if pretrained is not None:
+        published.load(pretrained, net, ctx)
+    return net
