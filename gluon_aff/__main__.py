@@ -1,0 +1,5 @@
+"""``python -m gluon_aff``."""
+
+from gluon_aff.cli import entry
+
+entry()
