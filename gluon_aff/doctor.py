@@ -1,0 +1,214 @@
+"""``gluon-aff doctor``: what this installation consists of, what is wrong with it, and the commands that mend it.
+
+It must run where MXNet does not import, so it imports MXNet only after that is known to work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import importlib
+import io
+import json
+import os
+import re
+import shlex
+import sys
+import warnings
+from importlib import metadata
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+from . import _cuda, _mxnet, _packages, console, threads
+from .download import expect, mxnet_home
+from .errors import GluonAFFError
+
+FEATURES = (
+    "MKLDNN",
+    "CUDA",
+    "CUDNN",
+    "NCCL",
+    "OPENMP",
+    "OPENCV",
+    "LAPACK",
+    "F16C",
+    "DIST_KVSTORE",
+    "INT64_TENSOR_SIZE",
+)
+
+
+class Finding(NamedTuple):
+    """One line of the diagnosis. ``state`` is 'ok', 'note', 'missing' (nothing broken: data or weights) or 'broken'."""
+
+    topic: str
+    state: str
+    found: str
+    remedy: Optional[str] = None
+
+
+def main(argv: Optional[Sequence[str]] = None, failure: Optional[_mxnet.MXNetImportError] = None) -> int:
+    """Print the diagnosis; 1 when something is broken, else 0. Missing data sets and weights are not broken."""
+    parser = argparse.ArgumentParser(prog="gluon-aff doctor", description="Say what is installed and what is wrong.")
+    parser.add_argument("--json", action="store_true", help="print a list of objects instead of a table")
+    options = parser.parse_args(argv)
+    findings = diagnose(failure)
+    if options.json:
+        print(json.dumps([finding._asdict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(f"{finding.state:8} {finding.topic:10} {finding.found}")
+            if finding.remedy:
+                print(f"{'':19} -> {finding.remedy}")
+    return int(any(finding.state == "broken" for finding in findings))
+
+
+def command_line_without_mxnet(failure: _mxnet.MXNetImportError) -> int:
+    """What ``gluon-aff ...`` does where MXNet does not import: the diagnosis for ``doctor``, else the failure."""
+    if sys.argv[1:2] == ["doctor"]:
+        return console.run(functools.partial(main, failure=failure), sys.argv[2:])
+    print(f"error: {failure}", file=sys.stderr)
+    return failure.exit_code
+
+
+def diagnose(failure: Optional[_mxnet.MXNetImportError] = None) -> List[Finding]:
+    """Everything worth knowing about this installation. ``failure`` is why MXNet could not be imported, if so."""
+    base = [_python(), _numpy()]
+    if failure:
+        return [
+            *base,
+            Finding("MXNet", "broken", f"{failure.found} (wheels: {_wheels()})", failure.command),
+            _threads(),
+            _required_packages(),
+            Finding("data", "note", f"looked for in {mxnet_home() / 'datasets'} and {mxnet_home() / 'models'}"),
+        ]
+    base += [Finding("MXNet", "ok", f"{sys.modules['mxnet'].__version__} (wheels: {_wheels()})"), _features()]
+    packages = [_required_packages(), _importable("GluonCV", "gluoncv"), _importable("OpenCV", "cv2")]
+    return [*base, *_devices(), _threads(), *packages, *_datasets(), _weights()]
+
+
+def _python() -> Finding:
+    text = f"{sys.version.split()[0]} ({sys.executable})"
+    if (3, 8) <= sys.version_info < (3, 13):
+        return Finding("Python", "ok", text)
+    return Finding("Python", "broken", f"{text}; expected 3.8 to 3.12")
+
+
+def _numpy() -> Finding:
+    command = _packages.pip("install", _packages.numpy_range())
+    version = _packages.version_of("numpy")
+    if version is None:
+        return Finding("NumPy", "broken", "not installed", command)
+    release = tuple(int(part) for part in version.split(".")[:2])
+    if release >= (2, 0):
+        return Finding("NumPy", "broken", f"{version}; MXNet 1.9.1 needs a version below 2", command)
+    if release >= (1, 24):
+        return Finding("NumPy", "ok", f"{version}, with the names MXNet misses put back: import gluon_aff before mxnet")
+    return Finding("NumPy", "ok", version)
+
+
+def _wheels() -> str:
+    return ", ".join(f"{name} {_packages.version_of(name)}" for name in _packages.installed_wheels()) or "none"
+
+
+def _features() -> Finding:
+    import mxnet
+
+    features = mxnet.runtime.Features()
+    on = [name for name in FEATURES if features.is_enabled(name)]
+    off = [name for name in FEATURES if name not in on]
+    return Finding("features", "ok", f"{' '.join(on)}; without {' '.join(off)}")
+
+
+def _devices() -> Iterator[Finding]:
+    from . import devices
+
+    capabilities = _cuda.capabilities()
+    try:
+        count = devices.count()
+    except GluonAFFError as error:
+        yield Finding("devices", "broken", str(error))
+        return
+    if not count and capabilities:
+        text = f"CPU only: this MXNet cannot use the {len(capabilities)} GPU(s) of this machine"
+        yield Finding("devices", "note", text, _packages.replace_wheels(["mxnet"], ".[cu112]"))
+    elif not count:
+        yield Finding("devices", "ok", "CPU only")
+    for number, capability in enumerate(capabilities[:count]):
+        reason = _cuda.unfit(capability)
+        if reason:
+            yield Finding("devices", "broken", f"GPU {number}: {reason}", "give --gpus '' to run on the CPU")
+        else:
+            yield Finding("devices", "ok", f"GPU {number}: sm_{capability[0]}{capability[1]}")
+
+
+def _threads() -> Finding:
+    cores, setting = threads.usable_cores(), os.environ.get(threads.VARIABLE)
+    text = f"{threads.VARIABLE}={setting or ''}, {cores} physical core(s) usable"
+    if _mxnet.imported_before_us:
+        return Finding("threads", "note", f"{text}; MXNet was imported before gluon_aff and may have taken one thread")
+    if setting != str(cores):
+        return Finding("threads", "note", f"{text}; as many threads as cores is fastest", f"unset {threads.VARIABLE}")
+    return Finding("threads", "ok", text)
+
+
+def _required_packages() -> Finding:
+    """Installed versions of what setup.py requires."""
+    try:
+        requirements = metadata.requires("gluon_aff") or []
+    except metadata.PackageNotFoundError:
+        command = _packages.pip("install", ".[cpu]")
+        return Finding("packages", "note", "gluon_aff is used from its folder, not installed", command)
+    names = {re.match(r"[A-Za-z0-9._-]+", line).group(): None for line in requirements if "extra ==" not in line}
+    versions = {name: _packages.version_of(name) for name in names}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return Finding("packages", "broken", f"not installed: {' '.join(missing)}", _packages.pip("install", *missing))
+    return Finding("packages", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _importable(topic: str, module: str) -> Finding:
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            importlib.import_module(module)
+    except Exception as error:  # a broken package may raise anything
+        text = " ".join(str(error).split())
+        command = "apt-get install libgl1 libglib2.0-0" if "libGL" in text or "libgthread" in text else None
+        return Finding(topic, "broken", f"cannot be imported: {text}", command)
+    return Finding(topic, "ok", "can be imported")
+
+
+def _datasets() -> Iterator[Finding]:
+    from .data import cifar
+
+    for name, layouts in cifar.LAYOUTS.items():
+        folder = cifar.default_place(name)
+        unpacked = [layout.folder for layout in layouts if (folder / layout.folder).is_dir()]
+        archives = [layout for layout in layouts if (folder / layout.archive).is_file()]
+        if not unpacked and not archives:
+            expected = " or ".join(layout.archive for layout in layouts)
+            remedy = f"python train_cifar.py --dataset {name} downloads it, or put the file there"
+            yield Finding("data", "missing", f"{name}: no {expected} in {folder}", remedy)
+            continue
+        for layout in archives:
+            try:
+                expect(**layout.digest)(folder / layout.archive)
+            except GluonAFFError as error:
+                remedy = f"rm {shlex.quote(str(folder / layout.archive))}, then download it again"
+                yield Finding("data", "broken", f"{name}: {error}", remedy)
+        yield Finding("data", "ok", f"{name}: {', '.join([*unpacked, *(a.archive for a in archives)])} in {folder}")
+
+
+def _weights() -> Finding:
+    from . import published
+
+    folder = published.models_directory()
+    sizes: Dict[str, int] = {record["file"]: record["bytes"] for record in published.catalogue().values()}
+    found = {name: (folder / name).stat().st_size for name in sizes if (folder / name).is_file()}
+    damaged = [
+        f"{name} has {size} bytes, expected {sizes[name]}" for name, size in found.items() if size != sizes[name]
+    ]
+    if damaged:
+        return Finding("weights", "broken", f"in {folder}: {'; '.join(damaged)}", "get these files again")
+    text = f"{len(found)} of the {len(sizes)} files that the authors published in {folder}"
+    return Finding("weights", "ok" if found else "missing", text)
