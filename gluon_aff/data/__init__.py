@@ -1,0 +1,21 @@
+"""Data sets, augmentation and batches: NumPy arrays in, NumPy arrays out. Knows nothing of networks or training."""
+
+from .autoaugment import AutoAugment, autoaugment_policy
+from .image_set import ImageSet, check_labels
+from .load import DATASETS, load_image_set
+from .loader import BatchLoader
+from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, TrainTransform
+
+__all__ = [
+    "CIFAR_MEAN",
+    "CIFAR_STD",
+    "DATASETS",
+    "AutoAugment",
+    "BatchLoader",
+    "EvalTransform",
+    "ImageSet",
+    "TrainTransform",
+    "autoaugment_policy",
+    "check_labels",
+    "load_image_set",
+]
