@@ -47,7 +47,7 @@ def count() -> int:
     try:
         return mx.context.num_gpus()
     except mx.MXNetError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[-1].strip()
         raise GluonAFFError(
             f"MXNet cannot talk to the NVIDIA driver: {reason}. See nvidia-smi; CUDA 11 needs driver 450.80 or later"
         ) from None

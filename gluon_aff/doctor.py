@@ -17,11 +17,15 @@ import shlex
 import sys
 import warnings
 from importlib import metadata
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from . import _cuda, _mxnet, _packages, console, threads
 from .download import expect, mxnet_home
 from .errors import GluonAFFError
+
+if TYPE_CHECKING:
+    from .data.cifar import Layout
 
 FEATURES = (
     "MKLDNN",
@@ -190,13 +194,18 @@ def _datasets() -> Iterator[Finding]:
             remedy = f"python train_cifar.py --dataset {name} downloads it, or put the file there"
             yield Finding("data", "missing", f"{name}: no {expected} in {folder}", remedy)
             continue
-        for layout in archives:
-            try:
-                expect(**layout.digest)(folder / layout.archive)
-            except GluonAFFError as error:
-                remedy = f"rm {shlex.quote(str(folder / layout.archive))}, then download it again"
-                yield Finding("data", "broken", f"{name}: {error}", remedy)
-        yield Finding("data", "ok", f"{name}: {', '.join([*unpacked, *(a.archive for a in archives)])} in {folder}")
+        damaged = list(_damaged(folder, archives))
+        whole = ", ".join([*unpacked, *(layout.archive for layout in archives)])
+        yield from damaged or [Finding("data", "ok", f"{name}: {whole} in {folder}")]
+
+
+def _damaged(folder: Path, archives: Sequence[Layout]) -> Iterator[Finding]:
+    for layout in archives:
+        try:
+            expect(**layout.digest)(folder / layout.archive)
+        except GluonAFFError as error:
+            remedy = f"rm {shlex.quote(str(folder / layout.archive))}, then download it again"
+            yield Finding("data", "broken", str(error), remedy)
 
 
 def _weights() -> Finding:
