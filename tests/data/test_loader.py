@@ -1,0 +1,179 @@
+import gc
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from gluon_aff.data import BatchLoader, ImageSet, TrainTransform, autoaugment_policy, check_labels
+from gluon_aff.errors import UsageError
+
+
+def image_set(count=50, classes=5):
+    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    images[:, 0, 0, 0] = np.arange(count)
+    names = tuple("abcdefghij"[:classes])
+    return ImageSet(images, np.arange(count, dtype=np.int64) % classes, names, "made-up", "memory")
+
+
+def keep(images, rng):
+    return images.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def loader(transform=keep, batch_size=8, shuffle=True, drop_last=False, **options):
+    return BatchLoader(image_set(), batch_size, transform, shuffle=shuffle, drop_last=drop_last, **options)
+
+
+def indices(batches):
+    return [x[:, 0, 0, 0].astype(int).tolist() for x, _ in batches]
+
+
+def loader_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batch")]
+
+
+def equal(left, right):
+    left, right = list(left), list(right)
+    return len(left) == len(right) and all(
+        np.array_equal(a, b) for pair in zip(left, right) for a, b in zip(pair[0], pair[1])
+    )
+
+
+def test_every_image_once_with_its_label():
+    made = loader()
+    seen = [(i, int(y)) for x, labels in made.batches(0) for i, y in zip(x[:, 0, 0, 0].astype(int), labels)]
+    assert sorted(seen) == [(i, i % 5) for i in range(50)]
+    assert len(made) == 7 and made.images_per_epoch == 50
+
+
+def test_drop_last_leaves_the_incomplete_batch_out():
+    made = loader(drop_last=True)
+    assert len(made) == 6 and made.images_per_epoch == 48
+    assert [len(y) for _, y in made.batches(0)] == [8] * 6
+
+
+def test_types_and_shapes():
+    x, y = next(iter(loader(TrainTransform()).batches(0)))
+    assert x.shape == (8, 3, 8, 8) and x.dtype == np.float32 and x.flags.c_contiguous
+    assert y.shape == (8,) and y.dtype == np.int64
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    assert indices(loader(seed=1).batches(3)) == indices(loader(seed=1).batches(3))
+    assert indices(loader(seed=1).batches(3)) != indices(loader(seed=1).batches(4))
+    assert indices(loader(seed=1).batches(3)) != indices(loader(seed=2).batches(3))
+    assert indices(loader(shuffle=False).batches(0))[0] == list(range(8))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_do_not_depend_on_workers_nor_on_where_one_starts(workers):
+    transform = TrainTransform(autoaugment=autoaugment_policy("cifar10"))
+    reference = list(loader(transform, seed=4).batches(2))
+    made = loader(transform, seed=4, workers=workers)
+    assert equal(made.batches(2), reference)
+    assert equal(made.batches(2, start=5), reference[5:])
+    assert list(made.batches(2, start=7)) == []
+
+
+def test_random_streams_of_order_and_batches_are_all_different():
+    draws = []
+
+    def record(images, rng):
+        draws.append(tuple(rng.integers(1 << 60, size=2).tolist()))
+        return keep(images, rng)
+
+    made = loader(record, seed=1)
+    for epoch in range(3):
+        list(made.batches(epoch))
+    orders = [tuple(made._random(epoch).integers(1 << 60, size=2).tolist()) for epoch in range(3)]
+    assert len({*draws, *orders}) == 3 * 7 + 3
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_abandoned_iterator_leaves_no_threads(workers):
+    closed = loader(workers=workers).batches(0)
+    next(closed)
+    assert loader_threads()
+    closed.close()
+    assert not loader_threads()
+    dropped = loader(workers=workers).batches(0)
+    next(dropped)
+    del dropped
+    gc.collect()
+    assert not loader_threads()
+
+
+def test_a_finished_iterator_leaves_no_threads():
+    list(loader(workers=2).batches(0))
+    assert not loader_threads()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_worker_raises_reaches_the_consumer_in_its_place(workers):
+    def fail_on_the_last(images, rng):
+        if len(images) == 2:
+            raise RuntimeError("bad image")
+        return keep(images, rng)
+
+    got = []
+    with pytest.raises(RuntimeError, match="bad image"):
+        for batch in loader(fail_on_the_last, workers=workers).batches(0):
+            got.append(batch)
+    assert len(got) == 6
+    assert not loader_threads()
+
+
+def test_prefetch_is_bounded():
+    made = []
+
+    def count(images, rng):
+        made.append(1)
+        return keep(images, rng)
+
+    iterator = loader(count, batch_size=1, workers=2).batches(0)
+    next(iterator)
+    time.sleep(0.3)
+    assert len(made) <= 6  # the one taken and two per worker, one more on the way
+    iterator.close()
+
+
+def test_no_batch_at_all_is_refused():
+    with pytest.raises(UsageError, match="50 images, fewer than one batch of 64"):
+        loader(batch_size=64, drop_last=True)
+    assert len(loader(batch_size=64)) == 1
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"workers": -1}, {"seed": -1}])
+def test_bad_numbers_are_refused(options):
+    with pytest.raises(UsageError, match="expected a batch size of at least 1"):
+        loader(**options)
+
+
+def test_a_start_outside_the_epoch_is_refused():
+    with pytest.raises(UsageError, match="batch 8 of an epoch of 7 batches"):
+        loader().batches(0, start=8)
+
+
+def test_subset_takes_classes_in_turn_and_smaller_ones_begin_larger_ones():
+    whole = image_set(count=50, classes=4)
+    small, large = whole.subset(9, seed=3), whole.subset(30, seed=3)
+    assert max(np.bincount(small.labels)) - min(np.bincount(small.labels)) <= 1
+    assert np.array_equal(large.images[:9], small.images)
+    assert not np.array_equal(whole.subset(9, seed=4).images, small.images)
+    assert sorted(whole.subset(50, seed=1).images[:, 0, 0, 0].tolist()) == list(range(50))
+    for image, label in zip(small.images, small.labels):
+        assert image[0, 0, 0] % 4 == label
+    assert small.classes == whole.classes
+
+
+@pytest.mark.parametrize("n", [0, 51])
+def test_subset_of_an_impossible_size(n):
+    with pytest.raises(UsageError, match="choose 1 to 50"):
+        image_set().subset(n, seed=0)
+
+
+def test_labels_must_fit_the_head():
+    check_labels(image_set(classes=5), 5)
+    check_labels(image_set(classes=5), 100)
+    with pytest.raises(UsageError, match=r"labels up to 4 .* the head has 4 classes .* at least 5"):
+        check_labels(image_set(classes=5), 4)
