@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import sys
+import warnings
 from typing import Optional
 
 from . import _cuda, _packages, _stand_ins, threads
@@ -59,7 +60,9 @@ def import_mxnet() -> None:
     try:
         if first and "mxnet-cu112" in _packages.installed_wheels():
             _cuda.preload()
-        import mxnet
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy and distutils, about MXNet's own code
+            import mxnet
     except Exception as error:  # whatever it is, the user gets one line
         known = _explain(error)
         if known:

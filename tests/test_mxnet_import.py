@@ -264,7 +264,7 @@ def test_distutils_is_provided_where_python_has_none(monkeypatch):
 
 def test_versions_compare_like_distutils():
     version = _stand_ins.Version
-    ordered = ["0.3", "0.10.5", "0.10.5.post0", "1.0", "1.9.1", "1.26.4"]
-    assert sorted(ordered[::-1], key=version) == ordered
+    mixed = ["1.9.1", "0.10.5.post0", "1.26.4", "0.3", "1.0", "0.10.5"]
+    assert sorted(mixed, key=version) == ["0.3", "0.10.5", "0.10.5.post0", "1.0", "1.9.1", "1.26.4"]
     assert version("1.0") == version("1.0")
     assert str(version("0.10.5.post0")) == "0.10.5.post0"
