@@ -9,7 +9,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from ..errors import UsageError
-from ..nn import create_fusion, warn_of_batch_of_one
+from ..nn import create_fusion, positive_integer, warn_of_batch_of_one
 from ..nn.blocks import MakeFusion
 from ..nn.layers import NormKwargs, conv3x3, norm
 
@@ -24,7 +24,7 @@ class ClassificationNet(nn.HybridBlock):
         if isinstance(x, mx.nd.NDArray):
             if x.ndim != 4 or x.shape[1] != 3:
                 raise UsageError(f"the input is {x.shape}: expected images as (N, 3, H, W)")
-            warn_of_batch_of_one(x)
+            warn_of_batch_of_one(self, x)
         return super().forward(x, *args)
 
 
@@ -49,7 +49,7 @@ def stage_fusions(
     **options: Any,
 ) -> List[MakeFusion]:
     """One ``make_fusion(channels)`` per stage: plain addition before stage ``start_layer`` (counted from 1)."""
-    if not 1 <= start_layer <= stages + 1:
+    if positive_integer("start_layer", start_layer) > stages + 1:
         raise UsageError(f"start_layer is {start_layer}: expected 1 to {stages + 1} for {stages} stages")
     chosen = partial(create_fusion, fusion, r=r, norm_layer=norm_layer, norm_kwargs=norm_kwargs, **options)
     plain = partial(create_fusion, "add")
@@ -57,8 +57,10 @@ def stage_fusions(
 
 
 def check_layers(layers: Sequence[int], stages: int) -> None:
-    if len(layers) != stages or any(int(count) != count or count < 1 for count in layers):
-        raise UsageError(f"layers is {tuple(layers)}: expected {stages} positive numbers of blocks, one for each stage")
+    if len(layers) != stages:
+        raise UsageError(f"layers is {tuple(layers)}: expected {stages} numbers of blocks, one for each stage")
+    for count in layers:
+        positive_integer("a stage's number of blocks", count)
 
 
 def add_deep_stem(

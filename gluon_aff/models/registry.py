@@ -7,7 +7,6 @@ ResNet and Inception 6b + 2, CIFAR ResNeXt 9b + 2.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Dict, List, Type
@@ -15,7 +14,8 @@ from typing import Any, Dict, List, Type
 import mxnet as mx
 
 from ..errors import UsageError
-from ..nn import canonical_fusion
+from ..nn import canonical_fusion, positive_integer
+from ..nn.checks import constructor_options
 from ..nn.names import near_matches
 from .cifar_inception import CIFARInception
 from .cifar_resnet import CIFARResNet
@@ -44,10 +44,8 @@ class ModelEntry:
 
     def accepts(self) -> List[str]:
         """Names of the options that ``build`` takes, sorted."""
-        names = set()
-        for cls in self.network.__mro__[: self.network.__mro__.index(ClassificationNet)]:
-            names.update(inspect.signature(cls.__init__).parameters)
-        return sorted(names - {"self", "kwargs", "width"})
+        options = constructor_options(self.network, ClassificationNet)
+        return [option for option in options if option != "width"]
 
 
 _ENTRIES: Dict[str, ModelEntry] = {}
@@ -92,10 +90,8 @@ def build_model(name: str, **options: Any) -> ClassificationNet:
         canonical_fusion(given["fusion"])  # a wrong name is reported before anything is built
     if given.get("r") == 0:
         given["r"] = None
-    for key in ("classes", "blocks", "channel_times"):
-        value = given.get(key, 1)
-        if isinstance(value, bool) or int(value) != value or value < 1:
-            raise UsageError(f"{key} is {value!r}: expected a whole number of at least 1")
+    for key in ("classes", "blocks", "channel_times", "cardinality", "bottleneck_width"):
+        positive_integer(key, given.get(key, 1))
     return entry.network(**{**entry.options, **given})
 
 

@@ -1,19 +1,20 @@
 """Fusion strategies, MS-CAM and the residual blocks that use them. Knows nothing of training or data."""
 
 from .attention import MSCAM, context_branch
+from .checks import positive_integer, warn_of_batch_of_one
 from .fusions import (
     AFF,
     IAFF,
     SE,
     SK,
     Fusion,
+    canonical_fusion,
     create_fusion,
     list_fusions,
     register_fusion,
     selects_softly,
-    warn_of_batch_of_one,
 )
-from .names import AUTHORS_KEYS, canonical_fusion
+from .names import AUTHORS_KEYS
 
 __all__ = [
     "AFF",
@@ -27,6 +28,7 @@ __all__ = [
     "context_branch",
     "create_fusion",
     "list_fusions",
+    "positive_integer",
     "register_fusion",
     "selects_softly",
     "warn_of_batch_of_one",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Optional, Type
+from typing import Any, Optional, Type
 
+import mxnet as mx
 from mxnet.gluon import nn
 
 from ..errors import UsageError
+from .checks import positive_integer, warn_of_batch_of_one
 from .layers import GlobalAvgPool, NormKwargs, conv1x1, norm, sigmoid, spread
 
 
 def bottleneck_channels(channels: int, r: int) -> int:
     """Channels // r, at least 1. Raises UsageError for an r that is no positive whole number."""
-    if isinstance(r, bool) or int(r) != r or r < 1:
-        raise UsageError(f"r is {r!r}: the bottleneck ratio must be a whole number of at least 1, or None for none")
-    return max(channels // int(r), 1)
+    return max(channels // positive_integer("r, the bottleneck ratio,", r), 1)
 
 
 def context_branch(
@@ -51,6 +51,8 @@ class MSCAM(nn.HybridBlock):
 
     (N, C, H, W) -> (N, C, H, W), any H and W. A drop-in block for users' own networks.
     Children ``local_att`` and ``global_att`` are built as in the authors' fusion blocks.
+
+    Raises UsageError when called with a map of another shape.
     """
 
     def __init__(
@@ -62,9 +64,18 @@ class MSCAM(nn.HybridBlock):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self._channels = positive_integer("channels", channels)
+        self.norm_behind_pool = not (norm_kwargs or {}).get("use_global_stats")
         with self.name_scope():
             self.local_att = context_branch(channels, r, False, norm_layer, norm_kwargs)
             self.global_att = context_branch(channels, r, True, norm_layer, norm_kwargs)
+
+    def forward(self, x: Any) -> Any:
+        if isinstance(x, mx.nd.NDArray):
+            if x.ndim != 4 or x.shape[1] != self._channels:
+                raise UsageError(f"x is {x.shape}: this MS-CAM attends to (N, {self._channels}, H, W)")
+            warn_of_batch_of_one(self, x)
+        return super().forward(x)
 
     def hybrid_forward(self, F, x):
         context = F.elemwise_add(self.local_att(x), spread(F, self.global_att(x), x))

@@ -9,7 +9,6 @@ Blocks that published weights exist for keep the authors' children, names and ar
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Callable, Dict, List, Optional, Type
 
 import mxnet as mx
@@ -17,11 +16,11 @@ from mxnet.gluon import nn
 
 from ..errors import UsageError
 from .attention import context_branch
+from .checks import constructor_options, positive_integer, warn_of_batch_of_one
 from .layers import NormKwargs, conv1x1, norm, sigmoid, spread
-from .names import authors_key, canonical_fusion
+from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key, near_matches
 
 _REGISTRY: Dict[str, Callable[..., Fusion]] = {}
-_warned_of_batch_of_one = False
 
 
 def register_fusion(name: str) -> Callable:
@@ -36,23 +35,17 @@ def register_fusion(name: str) -> Callable:
     return add
 
 
-def warn_of_batch_of_one(x: Any) -> None:
-    """Warn, once, when a batch of one image is about to be trained on.
+def canonical_fusion(name: str) -> str:
+    """The field's name of a strategy given by either name: ``"ASKCFuse"`` -> ``"aff"``.
 
-    After a global pool BatchNorm then sees one value per channel, whose variance is zero: MXNet returns zeros and
-    zero gradients without a word. ``x`` is an NDArray (N, ...); anything else is passed over.
+    Raises UsageError with near matches for an unknown name.
     """
-    global _warned_of_batch_of_one
-    if _warned_of_batch_of_one or not isinstance(x, mx.nd.NDArray) or x.shape[0] != 1:
-        return
-    if mx.autograd.is_training():
-        _warned_of_batch_of_one = True
-        warnings.warn(
-            "training on a batch of one image: behind the global pool BatchNorm sees one value per channel, so the "
-            "global branch gives zero and learns nothing. Use at least two images per device, or "
-            "norm_kwargs={'use_global_stats': True}.",
-            stacklevel=3,
-        )
+    if name in _REGISTRY:
+        return name
+    key = authors_key(name)
+    if key:
+        return AUTHORS_KEYS[key]
+    raise UsageError(f"unknown fusion {name!r}: {near_matches(name, [*_REGISTRY, *AUTHORS_KEYS])}")
 
 
 class Fusion(nn.HybridBlock):
@@ -67,7 +60,7 @@ class Fusion(nn.HybridBlock):
     Raises UsageError when called with two maps of different shape.
     """
 
-    pools = True  # whether a norm stands behind a global pool
+    norm_behind_pool = True  # so that a batch of one image cannot be trained on
     norms_inputs = True  # whether the paper's same-layer host normalises the maps before this fusion
 
     def __init__(
@@ -79,7 +72,8 @@ class Fusion(nn.HybridBlock):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self._channels = channels
+        self._channels = positive_integer("channels", channels)
+        self.norm_behind_pool = self.norm_behind_pool and not (norm_kwargs or {}).get("use_global_stats")
         with self.name_scope():
             self._build(channels, r, norm_layer, norm_kwargs)
 
@@ -94,8 +88,7 @@ class Fusion(nn.HybridBlock):
                 raise UsageError(
                     f"x and residual are {x.shape}: this {type(self).__name__} fuses (N, {self._channels}, H, W)"
                 )
-            if self.pools:
-                warn_of_batch_of_one(x)
+            warn_of_batch_of_one(self, x)
         return super().forward(x, residual)
 
 
@@ -103,7 +96,7 @@ class Fusion(nn.HybridBlock):
 class Add(Fusion):
     """Addition: X + Y. No parameters."""
 
-    pools = False
+    norm_behind_pool = False
     norms_inputs = False
 
     def hybrid_forward(self, F, x, residual):
@@ -114,7 +107,7 @@ class Add(Fusion):
 class Concat(Fusion):
     """Concatenation: W_A X + W_B Y, as norm and one biased conv1x1 2C -> C on concat(x, residual)."""
 
-    pools = False
+    norm_behind_pool = False
     norms_inputs = False
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
@@ -225,11 +218,13 @@ class _SoftSelection(Fusion):
 
     default_factor = 2
 
-    def __init__(self, channels: int, r: Optional[int] = 4, *, weight_on: str = "x", factor: int = 0, **kwargs):
+    def __init__(
+        self, channels: int, r: Optional[int] = 4, *, weight_on: str = "x", factor: Optional[int] = None, **kwargs
+    ):
         super().__init__(channels, r, **kwargs)
         if weight_on not in ("x", "residual"):
             raise UsageError(f"weight_on is {weight_on!r}: choose 'x' (the authors' code) or 'residual' (Eq. 4)")
-        factor = factor or self.default_factor
+        factor = self.default_factor if factor is None else factor
         if factor not in (1, 2):
             raise UsageError(f"factor is {factor!r}: choose 1 or 2")
         self._weight_on_x = weight_on == "x"
@@ -269,7 +264,7 @@ class AFFLocalLocal(AFF):
     """AFF, Local + Local (Table 3): as AFF, but neither branch pools. The second keeps the name ``global_att``."""
 
     scales = (False, False)
-    pools = False
+    norm_behind_pool = False
 
 
 @register_fusion("iaff")
@@ -314,10 +309,6 @@ class SK(_SoftSelection):
         return self._scaled(F, self._mix(F, x, residual, weight))
 
 
-#: In the authors' code these blocks have no bottleneck, whatever r is.
-_WITHOUT_BOTTLENECK = ("AYforXplusY", "XplusAYforY", "AXYforXplusY")
-
-
 def list_fusions() -> List[str]:
     """The field's names of all strategies, sorted."""
     return sorted(_REGISTRY)
@@ -332,7 +323,7 @@ def create_fusion(name: str, channels: int, r: Optional[int] = 4, **options: Any
     """A fusion block by the field's name ("aff") or the authors' key ("ASKCFuse"), not yet initialised.
 
     A field's name gives the paper's block, an authors' key the authors' arithmetic and parameter names. They differ
-    for ms_gau, ms_se and ms_sa only, which have no bottleneck in the authors' code: there ``r`` is not used.
+    where the authors' code has a fixed bottleneck, so that ``r`` is not used: none in ms_gau, ms_se and ms_sa, 4 in sk.
 
     Parameters
     ----------
@@ -342,9 +333,12 @@ def create_fusion(name: str, channels: int, r: Optional[int] = 4, **options: Any
 
     Raises UsageError for an unknown name (with near matches), an unknown option or a bad value.
     """
-    cls = _REGISTRY[name] if name in _REGISTRY else _REGISTRY[canonical_fusion(name)]
-    if authors_key(name) in _WITHOUT_BOTTLENECK:
-        r = None
+    cls = _REGISTRY[canonical_fusion(name)]
+    r = AUTHORS_RATIOS.get(authors_key(name), r)
+    accepted = [option for option in constructor_options(cls, nn.HybridBlock) if option not in ("channels", "r")]
+    unknown = sorted(set(options) - {*accepted, "prefix", "params"})
+    if unknown:
+        raise UsageError(f"fusion {name!r} has no option {', '.join(unknown)}: it takes {', '.join(accepted)}")
     try:
         return cls(channels, r, **options)
     except TypeError as error:

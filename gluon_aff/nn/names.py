@@ -1,15 +1,13 @@
 """Names of the fusion strategies: the field's, and the keys of the authors' command lines.
 
 The one table of the authors' keys. Whatever accepts a fusion's name from a user passes it through
-``canonical_fusion`` (which network is meant) or hands it to ``create_fusion`` (whose arithmetic is meant).
+``canonical_fusion`` (which strategy is meant) or hands it to ``create_fusion`` (whose arithmetic is meant).
 """
 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Dict, Iterable, List
-
-from ..errors import UsageError
+from typing import Dict, Iterable, List, Optional
 
 #: Authors' key -> field's name. A trailing "Fuse" (their class names) is accepted as well.
 AUTHORS_KEYS: Dict[str, str] = {
@@ -28,7 +26,8 @@ AUTHORS_KEYS: Dict[str, str] = {
     "SKFuse": "sk",
 }
 
-FUSION_NAMES = tuple(sorted(set(AUTHORS_KEYS.values()) | {"highway"}))
+#: Authors' key -> the bottleneck ratio it always has in their code, whatever r is; None for no bottleneck.
+AUTHORS_RATIOS: Dict[str, Optional[int]] = {"AYforXplusY": None, "XplusAYforY": None, "AXYforXplusY": None, "SKFuse": 4}
 
 
 def near_matches(name: str, choices: Iterable[str]) -> str:
@@ -45,16 +44,3 @@ def authors_key(name: str) -> str:
         return name
     stem = name[:-4] if name.endswith("Fuse") else name
     return stem if stem in AUTHORS_KEYS else ""
-
-
-def canonical_fusion(name: str) -> str:
-    """The field's name of a fusion given by either name: ``"ASKCFuse"`` -> ``"aff"``.
-
-    Raises UsageError with near matches for an unknown name.
-    """
-    if name in FUSION_NAMES:
-        return name
-    key = authors_key(name)
-    if key:
-        return AUTHORS_KEYS[key]
-    raise UsageError(f"unknown fusion {name!r}: {near_matches(name, list(FUSION_NAMES) + list(AUTHORS_KEYS))}")
