@@ -19,7 +19,7 @@ def _published_by_model() -> Dict[str, List[str]]:
     """Model name -> ids of the published files that fit it as the name stands (its own fusion)."""
     ids: Dict[str, List[str]] = {}
     for identity, record in catalogue().items():
-        if "fusion" not in record["model"]["options"]:
+        if "fusion" not in record["model"]["options"] and not record["alternative_reading_of"]:
             ids.setdefault(record["model"]["name"], []).append(identity)
     return ids
 
