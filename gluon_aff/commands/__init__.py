@@ -1,0 +1,1 @@
+"""The subcommands of ``gluon-aff``, a file for each subject, each with ``add_commands(commands)``."""
