@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from gluon_aff import _cuda, _mxnet, _packages, _stand_ins, threads
 from gluon_aff.errors import GluonAFFError
 
 PACKAGE = Path(_mxnet.__file__).resolve().parent
+PYTHON = shlex.quote(os.path.normpath(sys.executable))  # as commands in messages have it
 
 
 class Site:
@@ -42,7 +44,7 @@ class Site:
 
     def run(self, *arguments, **variables):
         environment = {**os.environ, "PYTHONPATH": str(self.folder), **variables}
-        command = [sys.executable, "-S", *arguments]  # without the real site-packages
+        command = [os.path.normpath(sys.executable), "-S", *arguments]  # without the real site-packages
         return subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True)
 
     def message(self, **variables):
@@ -51,7 +53,7 @@ class Site:
         assert done.returncode == 1
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("gluon_aff._mxnet.MXNetImportError: ")
-        assert f"{sys.executable} -m gluon_aff doctor" in last
+        assert f"{PYTHON} -m gluon_aff doctor" in last
         return last
 
 
@@ -63,7 +65,7 @@ def site(tmp_path):
 def test_missing_mxnet_names_what_to_install(site):
     message = site.message()
     assert "MXNet is not installed" in message
-    assert f"{sys.executable} -m pip install mxnet==1.9.1" in message
+    assert f"{PYTHON} -m pip install mxnet==1.9.1" in message
 
 
 def test_without_our_metadata_the_clone_is_what_to_install(site):
@@ -160,7 +162,7 @@ def test_command_line_without_mxnet_runs_the_doctor(site):
     done = site.run("-m", "gluon_aff", "doctor")
     assert done.returncode == 1
     assert "broken   MXNet      MXNet is not installed" in done.stdout
-    assert "-> " + f"{sys.executable} -m pip install mxnet==1.9.1" in done.stdout
+    assert "-> " + f"{PYTHON} -m pip install mxnet==1.9.1" in done.stdout
     assert done.stderr == ""
 
 
