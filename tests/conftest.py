@@ -1,3 +1,28 @@
 """Imported before every test module, so that gluon_aff makes MXNet importable before a test imports MXNet itself."""
 
+import os
+import random
+
 import gluon_aff  # noqa: F401
+
+import mxnet as mx  # isort: skip
+import numpy as np
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # plots need no display
+
+
+@pytest.fixture(autouse=True)
+def own_mxnet_home(tmp_path, monkeypatch):
+    """Nothing is read from or kept in the home of whoever runs the tests."""
+    home = tmp_path / "mxnet-home"
+    monkeypatch.setenv("MXNET_HOME", str(home))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    """A test's random numbers do not depend on the tests before it."""
+    random.seed(0)
+    np.random.seed(0)
+    mx.random.seed(0)

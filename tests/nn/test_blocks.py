@@ -1,0 +1,269 @@
+"""Residual blocks: what they compute around the fusion, where their layers stand, and what can be injected."""
+
+import golden
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+from mxnet.gluon.contrib.nn import SyncBatchNorm
+
+from gluon_aff.nn import Fusion, create_fusion
+from gluon_aff.nn.blocks import Bottleneck, PreActBlock, ResNeXtBlock, shrink
+from gluon_aff.nn.layers import GlobalAvgPool
+
+
+class Branch(Fusion):
+    """Hands on the learned branch."""
+
+    def hybrid_forward(self, F, x, residual):
+        return F.identity(x)
+
+
+class Shortcut(Fusion):
+    def hybrid_forward(self, F, x, residual):
+        return F.identity(residual)
+
+
+def aff(channels):
+    return create_fusion("aff", channels)
+
+
+def preact(make_fusion=aff, stride=2, in_channels=8, channels=16, **options):
+    return PreActBlock(channels, in_channels, stride, make_fusion, **options)
+
+
+def resnext(make_fusion=aff, stride=2, in_channels=8, width=16, project=True, **options):
+    return ResNeXtBlock(width, in_channels, stride, make_fusion, project=project, **options)
+
+
+def bottleneck(make_fusion=aff, stride=2, in_channels=8, width=4, **options):
+    return Bottleneck(width, in_channels, stride, make_fusion, **options)
+
+
+BLOCKS = {"preact": preact, "resnext": resnext, "bottleneck": bottleneck}
+each_block = pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+
+
+def made(block, fill=True):
+    block.initialize()
+    block.cast("float64")
+    if fill:
+        golden.fill(block)
+    return block
+
+
+def names(block):
+    return {name: p.shape for name, p in block._collect_params_with_prefix().items()}
+
+
+def images(channels=8, height=6, width=6):
+    return golden.normal(7, (2, channels, height, width))
+
+
+@each_block
+def test_the_fusion_gets_branch_and_shortcut_in_the_authors_order(block):
+    """attention(x = branch, residual = shortcut); a ReLU follows in all but the pre-activation block."""
+    x, relu = images(), block is not preact
+    for fusion in (Branch, Shortcut):
+        net = made(block(fusion))
+        inner = {Branch: net.resfwd if block is preact else getattr(net, "body", None), Shortcut: net.downsample}
+        if block is bottleneck and fusion is Branch:
+            expected = net.bn3(net.conv3(mx.nd.relu(net.bn2(net.conv2(mx.nd.relu(net.bn1(net.conv1(x))))))))
+        else:
+            expected = inner[fusion](x)
+        assert expected.min().asscalar() < 0
+        assert np.array_equal(net(x).asnumpy(), (mx.nd.relu(expected) if relu else expected).asnumpy())
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        preact(Shortcut, 1, 16, 16),
+        resnext(Shortcut, 1, 64, project=False),
+        bottleneck(Shortcut, 1, 16, 4),
+    ],
+    ids=BLOCKS,
+)
+def test_the_shortcut_is_the_input_where_nothing_changes(net):
+    assert not any(name.startswith("downsample") for name in names(net))
+    x = images(names(net)["resfwd.0.gamma"][0] if "resfwd.0.gamma" in names(net) else net.attention._channels)
+    expected = x if isinstance(net, PreActBlock) else mx.nd.relu(x)
+    assert np.array_equal(made(net)(x).asnumpy(), expected.asnumpy())
+
+
+@pytest.mark.parametrize("height, width", [(6, 6), (5, 7), (2, 3)])
+@pytest.mark.parametrize("pool", [True, False], ids=["release", "paper"])
+@each_block
+def test_shortcut_of_both_generations(block, pool, height, width):
+    """Release: average (rounding up, padding not counted), then a 1x1 convolution. Paper: strided convolution."""
+    net = made(block(Shortcut, pool_shortcut=pool))
+    x = images(8, height, width)
+    if pool:
+        rows = [range(i, min(i + 2, height)) for i in range(0, height, 2)]
+        columns = [range(j, min(j + 2, width)) for j in range(0, width, 2)]
+        values = x.asnumpy()
+        small = np.stack(
+            [np.stack([values[:, :, r][:, :, :, c].mean(axis=(2, 3)) for c in columns], -1) for r in rows], -2
+        )
+    else:
+        small = x.asnumpy()[:, :, ::2, ::2]
+    weight = net._collect_params_with_prefix()[f"downsample.{int(pool)}.weight"].data().asnumpy()
+    out = np.einsum("nchw,oc->nohw", small, weight[:, :, 0, 0])
+    if block is not preact:
+        kinds = ("gamma", "beta", "running_mean", "running_var")
+        gamma, beta, mean, var = (
+            getattr(net.downsample[int(pool) + 1], kind).data().asnumpy()[None, :, None, None] for kind in kinds
+        )
+        out = np.maximum((out - mean) / np.sqrt(var + 1e-5) * gamma + beta, 0)
+    np.testing.assert_allclose(net(x).asnumpy(), out, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("height, width", [(6, 6), (5, 7), (2, 3)])
+@pytest.mark.parametrize("pool", [True, False], ids=["release", "paper"])
+@each_block
+def test_branch_and_shortcut_agree_in_size(block, pool, height, width):
+    net = made(block(pool_shortcut=pool))
+    channels = net.attention._channels
+    assert net(images(8, height, width)).shape == (2, channels, (height + 1) // 2, (width + 1) // 2)
+
+
+def test_shrink_by_one_is_no_pool_but_has_a_place():
+    net = resnext(stride=1)
+    assert "downsample.1.weight" in names(net)
+    x = images()
+    assert np.array_equal(shrink(1)(x).asnumpy(), x.asnumpy())
+
+
+def test_positions_of_the_preactivation_block():
+    shapes = {n: s for n, s in names(preact()).items() if not n.startswith("attention")}
+    norms = ("gamma", "beta", "running_mean", "running_var")
+    assert shapes == {
+        **{f"resfwd.0.{kind}": (8,) for kind in norms},
+        "resfwd.2.weight": (16, 8, 3, 3),
+        **{f"resfwd.3.{kind}": (16,) for kind in norms},
+        "resfwd.5.weight": (16, 16, 3, 3),
+        "downsample.1.weight": (16, 8, 1, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    "width, cardinality, bottleneck_width, grouped",
+    [(64, 32, 4, 128), (128, 32, 4, 256), (64, 64, 4, 256), (16, 32, 4, 32), (24, 8, 4, 8), (64, 1, 64, 64)],
+)
+def test_positions_and_widths_of_the_resnext_block(width, cardinality, bottleneck_width, grouped):
+    """D = floor(width x bottleneck_width / 64) channels in each of the groups."""
+    net = resnext(width=width, cardinality=cardinality, bottleneck_width=bottleneck_width)
+    shapes = {n: s for n, s in names(net).items() if not n.startswith("attention") and n.endswith("weight")}
+    assert shapes == {
+        "body.0.weight": (grouped, 8, 1, 1),
+        "body.3.weight": (grouped, grouped // cardinality, 3, 3),
+        "body.6.weight": (4 * width, grouped, 1, 1),
+        "downsample.1.weight": (4 * width, 8, 1, 1),
+    }
+    assert {n for n in names(net) if n.endswith("gamma") and not n.startswith("attention")} == {
+        "body.1.gamma",
+        "body.4.gamma",
+        "body.7.gamma",
+        "downsample.2.gamma",
+    }
+
+
+def test_positions_of_the_bottleneck_block():
+    shapes = {n: s for n, s in names(bottleneck()).items() if not n.startswith("attention")}
+    assert {n: s for n, s in shapes.items() if n.endswith("weight")} == {
+        "conv1.weight": (4, 8, 1, 1),
+        "conv2.weight": (4, 4, 3, 3),
+        "conv3.weight": (16, 4, 1, 1),
+        "downsample.1.weight": (16, 8, 1, 1),
+    }
+    assert {n for n in shapes if n.endswith("gamma")} == {"bn1.gamma", "bn2.gamma", "bn3.gamma", "downsample.2.gamma"}
+
+
+def test_squeeze_and_excitation():
+    """branch * sigmoid(W2 relu(W1 mean(branch))), r 16, in the child ``se``."""
+    plain, net = resnext(Branch), made(resnext(Branch, use_se=True))
+    assert {n: s for n, s in names(net).items() if n not in names(plain)} == {
+        "se.0.weight": (4, 64, 1, 1),
+        "se.0.bias": (4,),
+        "se.2.weight": (64, 4, 1, 1),
+        "se.2.bias": (64,),
+    }
+    x = images()
+    branch = net.body(x).asnumpy()
+    values = {n: p.data().asnumpy() for n, p in net.se._collect_params_with_prefix().items()}
+    hidden = np.maximum(branch.mean(axis=(2, 3)) @ values["0.weight"][:, :, 0, 0].T + values["0.bias"], 0)
+    weight = 1 / (1 + np.exp(-(hidden @ values["2.weight"][:, :, 0, 0].T + values["2.bias"])))
+    np.testing.assert_allclose(net(x).asnumpy(), np.maximum(branch * weight[:, :, None, None], 0), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("block, last", [(resnext, "body.7.gamma"), (bottleneck, "bn3.gamma")])
+def test_zero_gamma_starts_the_last_norm_of_the_branch(block, last, zero):
+    net = made(block(zero_gamma=zero), fill=False)
+    for name, parameter in net._collect_params_with_prefix().items():
+        if name.endswith("gamma"):
+            assert np.all(parameter.data().asnumpy() == (0 if zero and name == last else 1)), name
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+def test_dilation_keeps_the_size(dilation):
+    net = made(bottleneck(stride=1, dilation=dilation))
+    assert net.conv2._kwargs["dilate"] == (dilation, dilation)
+    assert net(images(8, 5, 9)).shape == (2, 16, 5, 9)
+
+
+@each_block
+def test_injected_norm_layer(block):
+    """Every norm is made by the injected class with its settings; names stay."""
+    calls = []
+
+    class Norm(nn.BatchNorm):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            calls.append(kwargs)
+
+    settings = {"epsilon": 0.01, "momentum": 0.5}
+    net = block(norm_layer=Norm, norm_kwargs=settings)
+    assert names(net) == names(block())
+    own = [n for n in names(net) if n.endswith("gamma") and not n.startswith("attention")]
+    assert len(calls) == len(own)
+    assert all(call["epsilon"] == 0.01 and call["momentum"] == 0.5 for call in calls)
+
+
+@each_block
+def test_sync_batch_norm(block):
+    """On one device it trains as BatchNorm does."""
+    x, outcomes = images().astype("float32"), []
+    for layer, settings in ((nn.BatchNorm, None), (SyncBatchNorm, {"num_devices": 1})):
+        net = block(
+            lambda channels, norms=(layer, settings): create_fusion(
+                "aff", channels, norm_layer=norms[0], norm_kwargs=norms[1]
+            ),
+            norm_layer=layer,
+            norm_kwargs=settings,
+        )
+        net.initialize()
+        golden.fill(net)
+        with mx.autograd.record():
+            loss = (net(x) ** 2).sum()
+        loss.backward()
+        shapes = names(net)
+        outcomes.append((shapes, loss.asscalar(), net.attention.local_att[0].weight.grad().asnumpy()))
+    assert outcomes[0][0] == outcomes[1][0]
+    assert outcomes[1][1] == pytest.approx(outcomes[0][1], rel=1e-4)
+    np.testing.assert_allclose(outcomes[1][2], outcomes[0][2], rtol=0, atol=1e-3 * np.abs(outcomes[0][2]).max())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (32, 32)], ids=str)
+def test_global_average_pool(size):
+    """Equal to Gluon's, whose backward is slow, in value and gradient."""
+    outcomes = []
+    for pool in (GlobalAvgPool(), nn.GlobalAvgPool2D()):
+        x = golden.normal(1, (2, 3, *size))
+        x.attach_grad()
+        with mx.autograd.record():
+            out = pool(x)
+        out.backward(golden.normal(2, out.shape))
+        outcomes.append((out.asnumpy(), x.grad.asnumpy()))
+    for mine, theirs in zip(*outcomes):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-15)
