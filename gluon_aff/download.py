@@ -88,14 +88,16 @@ def download(
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(part, "ab") as handle:
                 _lock(handle, path)
-                if path.exists() or not _is_still(part, handle):  # another process was faster
-                    if handle.tell() == 0 and _is_still(part, handle):
+                try:
+                    if path.exists() or not _is_still(part, handle):
+                        continue  # another process was faster
+                    _fetch_verified(url, handle, part, verify, timeout, attempts, pause)
+                    os.fsync(handle.fileno())
+                    os.replace(part, path)
+                    sync_directory(path.parent)
+                finally:
+                    if _is_still(part, handle) and part.stat().st_size == 0:
                         part.unlink()
-                    continue
-                _fetch_verified(url, handle, part, verify, timeout, attempts, pause)
-                os.fsync(handle.fileno())
-                os.replace(part, path)
-                sync_directory(path.parent)
         except (_Unreachable, _Interrupted) as error:
             raise GluonAFFError(f"cannot download {path.name} ({error}): {by_hand}") from error
         except OSError as error:

@@ -125,7 +125,7 @@ def test_wrong_content_is_refused_and_not_kept(server, tmp_path):
     found = hashlib.sha1(CONTENT).hexdigest()
     with pytest.raises(GluonAFFError, match=f"some.tar.gz.part has SHA-1 {found}, expected {'0' * 40}"):
         fetch(server, path, verify=expect(sha1="0" * 40))
-    assert not path.exists() and part_of(path).read_bytes() == b""
+    assert not list(tmp_path.iterdir())
     assert len(server.ranges) == 1
 
 
@@ -187,7 +187,7 @@ def test_without_a_network_it_fails_fast_in_one_line(tmp_path, monkeypatch, host
     assert time.monotonic() - started < 2
     message = str(caught.value)
     assert "\n" not in message and url in message and f"put it at {tmp_path}/cifar.tar.gz" in message
-    assert not (tmp_path / "cifar.tar.gz").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_server_that_never_answers_is_given_up(server, tmp_path):

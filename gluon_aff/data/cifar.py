@@ -6,6 +6,7 @@ dictionaries with `data`, uint8 (N, 3072), and lists of labels. Pixels are red, 
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
@@ -134,6 +135,10 @@ def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, Sourc
     """The layout found at a place and its files; None when there is nothing of this data set."""
     layouts = LAYOUTS[dataset]
     if place.is_file():
+        if zipfile.is_zipfile(place):
+            raise UsageError(
+                f"{place} is a zip, expected {layouts[0].archive}: zips of images go with --dataset folder"
+            )
         wanted = {name for layout in layouts for name in _expected_files(layout)}
         candidates: List[Source] = [TarArchive(place, wanted)]
     else:

@@ -10,13 +10,13 @@ from typing import Dict, Iterable, List, Tuple
 from ..errors import GluonAFFError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-_SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "test"}
+_SPLIT_FOLDERS = ("train", "test", "val")
 
 Listing = Dict[str, Dict[str, List[str]]]  # split -> class -> members, both sorted
 
 
 class ImageTree:
-    """Listing and reading of the images; ``val`` counts as ``test``, one folder around them all is skipped.
+    """Listing and reading of the images; ``val`` stands in for a missing ``test``, a folder around all is skipped.
 
     Hidden files and whatever is no image by its suffix are left out. Raises GluonAFFError when a zip cannot be read.
     """
@@ -44,7 +44,7 @@ class FolderTree(ImageTree):
         roots = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
         root = path if _has_split(path) or len(roots) != 2 else roots[1]
         files = (file.relative_to(path) for split in _SPLIT_FOLDERS for file in root.glob(f"{split}/*/*"))
-        self.listing = _listed(file.parts for file in files)
+        self.listing = _listed(path, (file.parts for file in files))
 
     def read(self, member: str) -> bytes:
         return (self.path / member).read_bytes()
@@ -66,7 +66,7 @@ class ZipTree(ImageTree):
                 f"{path} ({path.stat().st_size} bytes) is not a whole zip archive ({error}): expected a zip or a "
                 "folder of images; copy or download it again"
             ) from error
-        self.listing = _listed(tuple(name.split("/")) for name in self._zip.namelist())
+        self.listing = _listed(path, (tuple(name.split("/")) for name in self._zip.namelist()))
 
     def read(self, member: str) -> bytes:
         with self._lock:  # on Python 3.8, threads reading one ZipFile now and then get wrong bytes
@@ -85,16 +85,23 @@ def _has_split(folder: Path) -> bool:
     return any((folder / split).is_dir() for split in _SPLIT_FOLDERS)
 
 
-def _listed(paths: Iterable[Tuple[str, ...]]) -> Listing:
+def _listed(path: Path, files: Iterable[Tuple[str, ...]]) -> Listing:
     """Sort split/class/file paths, with or without a top folder, into splits and classes."""
     listing: Listing = {}
-    for parts in paths:
+    tops = set()
+    for parts in files:
         if not 3 <= len(parts) <= 4 or any(part.startswith((".", "__MACOSX")) for part in parts):
             continue
-        folder, class_name, file = parts[-3:]
-        if folder in _SPLIT_FOLDERS and file.lower().endswith(SUFFIXES):
-            members = listing.setdefault(_SPLIT_FOLDERS[folder], {}).setdefault(class_name, [])
-            members.append("/".join(parts))
+        split, class_name, file = parts[-3:]
+        if split in _SPLIT_FOLDERS and file.lower().endswith(SUFFIXES):
+            tops.add("/".join(parts[:-3]) or ".")
+            listing.setdefault(split, {}).setdefault(class_name, []).append("/".join(parts))
+    if len(tops) > 1:
+        raise GluonAFFError(
+            f"{path} holds several sets of images ({', '.join(sorted(tops)[:3])}), expected one: give each its own zip"
+        )
+    if "val" in listing:
+        listing.setdefault("test", listing.pop("val"))
     return {
         split: {name: sorted(classes[name]) for name in sorted(classes)} for split, classes in sorted(listing.items())
     }

@@ -5,6 +5,7 @@ import io
 import pickle
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,13 @@ def test_not_an_archive(tmp_path):
 def test_archive_of_another_data_set(tmp_path):
     path = pack(tmp_path / "data.tar.gz", "x", cifar10_files("binary"))
     assert "without train.bin or train: it is not CIFAR-100" in error_of("cifar100", "train", path)
+
+
+def test_a_zip_of_images_is_sent_to_the_right_door(tmp_path):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("train/cat/0.png", b"")
+    with pytest.raises(UsageError, match="zips of images go with --dataset folder"):
+        load_image_set("cifar10", "train", tmp_path / "images.zip")
 
 
 def test_wrong_record_length(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 import warnings
 import zipfile
 
@@ -139,6 +140,40 @@ def test_a_damaged_image_is_named(place, damage):
 def test_a_missing_split_is_named(place):
     message = error_of("folder", "test", place({k: v for k, v in contents().items() if k.startswith("train")}))
     assert "has no test images: expected test (or val)/<class>/*.png" in message and "found train" in message
+
+
+def test_val_is_ignored_beside_test(place):
+    files = contents()
+    files.update(
+        {name.replace("test/", "val/"): png(np.zeros((12, 12, 3), np.uint8)) for name in PIXELS if "test" in name}
+    )
+    got = load_image_set("folder", "test", place(files))
+    assert len(got) == 6 and got.images.any()
+
+
+def test_two_sets_in_one_zip_are_refused(tmp_path):
+    files = {**renamed(contents(), prefix="one/"), **renamed(contents(), prefix="two/")}
+    message = error_of("folder", "train", write_zip(tmp_path / "images.zip", files))
+    assert "holds several sets of images (one, two), expected one" in message
+
+
+def test_threads_never_read_a_zip_at_once(tmp_path, monkeypatch):
+    path = write_zip(tmp_path / "images.zip", contents())
+    reading, overlaps = [], []
+    read = zipfile.ZipFile.read
+
+    def slow_read(self, *args, **options):
+        overlaps.extend(reading)
+        reading.append(1)
+        time.sleep(0.01)
+        reading.pop()
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", slow_read)
+    monkeypatch.setattr(folder, "_BLOCK", 1)
+    monkeypatch.setattr(folder.os, "cpu_count", lambda: 4)
+    assert len(load_image_set("folder", "train", path)) == 12
+    assert not overlaps
 
 
 def test_different_classes_are_named(place):
