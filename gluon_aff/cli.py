@@ -7,9 +7,9 @@ import sys
 from typing import Optional, Sequence
 
 from . import __version__, console
-from .commands import diagnosis, networks
+from .commands import ablation, diagnosis, networks
 
-SUBJECTS = (networks, diagnosis)
+SUBJECTS = (networks, ablation, diagnosis)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,7 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
-    args = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = build_parser().parse_args(argv, argparse.Namespace(argv=argv))
     return args.run(args)
 
 

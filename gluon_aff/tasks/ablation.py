@@ -1,0 +1,139 @@
+"""The ablation grid of the paper's Tables 3 and 4 on CIFAR hosts: every strategy under one recipe, cell by cell.
+
+A cell is a normal run of ``tasks.cifar``, in a directory of its own: it is skipped when finished, and resumed when not.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence
+
+from ..errors import UsageError
+from ..nn import canonical_fusion
+from ..training.config import check_same, identity, read_yaml
+from ..training.history import History
+from .cifar import train
+from .cifar_options import parse_options
+
+#: Bottleneck ratio of each strategy where it is not 4. Table 4 compares at equal parameter budgets; Table 3 at r = 4.
+BUDGETS: Dict[str, Dict[str, int]] = {
+    "table3": {},
+    "table4": dict.fromkeys(("ms_gau", "ms_se", "ms_sa", "aff", "aff_global_global", "aff_local_local"), 2),
+}
+#: The paper's 400 epochs: decay at 300 and 350, mixup off for the last 20.
+_PAPER_EPOCHS, _PAPER_DECAYS, _PAPER_MIXUP_OFF = 400, (300, 350), 20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid."""
+
+    host: str
+    strategy: str
+    r: int
+    blocks: int
+    seed: int
+    directory: Path
+    options: Namespace
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    def history(self) -> History:
+        return History(self.directory / "history.jsonl")
+
+    def begun(self) -> bool:
+        return self.history().path.exists()
+
+    def finished(self) -> bool:
+        return self.begun() and len(self.history().epochs()) >= self.options.num_epochs
+
+
+def make_cells(
+    host: str,
+    strategies: Sequence[str],
+    blocks: Sequence[int],
+    seeds: Sequence[int],
+    epochs: int,
+    budget: str,
+    directory: Path,
+    more: Sequence[str] = (),
+) -> List[Cell]:
+    """The grid's cells in the order they run: seed by seed, so that a stopped grid is whole for its first seeds.
+
+    ``more`` are options of train_cifar.py for all cells; they win over the paper's recipe, whose decay epochs and
+    last epochs without mixup are scaled to ``epochs``. Raises UsageError for what cannot be, before anything runs.
+    """
+    names = [canonical_fusion(strategy) for strategy in strategies]
+    for what, values in (("strategies", names), ("blocks", blocks), ("seeds", seeds)):
+        if not values or len(set(values)) != len(values):
+            raise UsageError(f"--{what} {','.join(map(str, values))}: expected at least one, and none twice")
+    scale = epochs / _PAPER_EPOCHS
+    decays = ",".join(str(max(1, round(epoch * scale))) for epoch in _PAPER_DECAYS)
+    cells = []
+    for seed in seeds:
+        for count in blocks:
+            for strategy in names:
+                r = BUDGETS[budget].get(strategy, 4)
+                place = directory / "cells" / f"{host}-{strategy}-r{r}-b{count}-s{seed}"
+                argv = ["--recipe", "paper", "--channel-times", "1"]
+                argv += ["--lr-decay-epoch", decays, "--mixup-off-epoch", str(max(1, round(_PAPER_MIXUP_OFF * scale)))]
+                argv += [*more, "--model", host, "--fusion", strategy, "--r", str(r), "--blocks", str(count)]
+                argv += ["--seed", str(seed), "--num-epochs", str(epochs), "--save-dir", str(place)]
+                cells.append(Cell(host, strategy, r, count, seed, place, parse_options(argv)))
+    return cells
+
+
+def run_cells(cells: Sequence[Cell]) -> int:
+    """Train what is not finished. The exit code is 0, or that of the signal which stopped a cell.
+
+    Raises UsageError for a cell that was begun with other options.
+    """
+    for cell in cells:
+        _check(cell)
+    for number, cell in enumerate(cells, 1):
+        if cell.finished():
+            print(f"cell {number} of {len(cells)}, {cell.name}: finished already", flush=True)
+            continue
+        print(f"cell {number} of {len(cells)}, {cell.name}", flush=True)
+        cell.options.resume = cell.begun()
+        outcome = train(cell.options)
+        if not outcome.finished:
+            return outcome.exit_code
+    return 0
+
+
+def _check(cell: Cell) -> None:
+    if cell.begun():
+        saved = read_yaml(cell.directory / "config.yaml")
+        check_same(saved, identity(vars(cell.options)), str(cell.directory), independent_of_length=False)
+
+
+def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:
+    """One record for each finished cell: what ran, its accuracies with image counts, parameters, images/s, commit."""
+    for cell in cells:
+        if not cell.finished():
+            continue
+        header, epochs = cell.history().header(), cell.history().epochs()
+        best = max(epochs, key=lambda record: record["val"])
+        speeds = sorted(record["images"] / record["time"] for record in epochs)
+        yield {
+            "host": cell.host,
+            "strategy": cell.strategy,
+            "r": cell.r,
+            "blocks": cell.blocks,
+            "seed": cell.seed,
+            "parameters": header["parameters"],
+            "final": epochs[-1]["val"],
+            "best": best["val"],
+            "best_epoch": best["epoch"],
+            "test_images": epochs[-1]["val_images"],
+            "images_per_second": speeds[len(speeds) // 2],
+            "threads": header["threads"],
+            "commit": header["commit"],
+            "options": header["options"],
+            "data": header["data"],
+        }
