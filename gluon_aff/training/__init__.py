@@ -1,0 +1,28 @@
+"""Training: options, schedule, targets, the loop, checkpoints, history. Knows no data set and no network."""
+
+from .loop import Job, fit, restore, save
+from .metrics import Diverged, accuracy, hits, soft_rmse
+from .run import Run, has_run
+from .schedule import Schedule
+from .state import State
+from .stop import Stop
+from .targets import Targets
+from .updater import Updater
+
+__all__ = [
+    "Diverged",
+    "Job",
+    "Run",
+    "Schedule",
+    "State",
+    "Stop",
+    "Targets",
+    "Updater",
+    "accuracy",
+    "fit",
+    "has_run",
+    "hits",
+    "restore",
+    "save",
+    "soft_rmse",
+]

@@ -1,0 +1,308 @@
+"""CIFAR and data sets like it: data, network and training put together.
+
+outcome = train(parse_options(["--dataset", "digits"]))
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from argparse import Namespace
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import mxnet as mx
+import numpy as np
+
+from .. import __version__, devices
+from ..data import (
+    BatchLoader,
+    EvalTransform,
+    ImageSet,
+    TrainTransform,
+    autoaugment_policy,
+    check_labels,
+    load_image_set,
+)
+from ..errors import UsageError
+from ..models import model_entry
+from ..summary import count_parameters
+from ..training import (
+    Diverged,
+    Job,
+    Run,
+    State,
+    Stop,
+    Targets,
+    Updater,
+    accuracy,
+    fit,
+    has_run,
+    hits,
+    restore,
+    soft_rmse,
+)
+from ..training.amp import start_mixed_precision
+from ..training.arrays import load_weights
+from ..training.config import identity, write_config
+from ..training.ema import EMA
+from ..training.history import environment
+from ..training.schedule import Schedule, from_options, warmup_epochs
+from ..zoo import create_model
+from .cifar_options import best_file_name, model_name, parse_options
+
+__all__ = ["Outcome", "build_network", "parse_options", "schedule_of", "train"]
+
+_OFFICIAL_SIZES = {"cifar10": 50000, "cifar100": 50000}
+_HEADS = {"cifar10": 10, "cifar100": 100, "digits": 10}
+
+
+@dataclass
+class Outcome:
+    """What became of a run. ``best`` and ``final`` are accuracies with what belongs to them; None before any."""
+
+    directory: Path
+    finished: bool
+    exit_code: int
+    best: Optional[Dict[str, Any]]
+    final: Optional[Dict[str, Any]]
+
+
+def train(options: Namespace) -> Outcome:
+    """Begin, or go on with, the training run that complete options (see `parse_options`) describe.
+
+    Raises UsageError and GluonAFFError for what cannot be, Diverged when the loss is no longer finite.
+    """
+    if has_run(options.save_dir) and not (options.resume or options.overwrite):
+        raise UsageError(f"{options.save_dir} holds a run already: --resume goes on with it, --overwrite removes it")
+    contexts = devices.pick(options.gpus)
+    mixed = start_mixed_precision(options.dtype, contexts)
+    train_set, test_set = load_data(options)
+    classes = head_size(options, train_set)
+    check_labels(train_set, classes)
+    check_labels(test_set, classes)
+    net = build_network(options, classes, contexts)
+    job = build_job(options, net, contexts, train_set, test_set, classes, mixed)
+    facts = {
+        "data": {"name": train_set.name, "train": len(train_set), "test": len(test_set), "classes": classes},
+        "devices": [str(context) for context in contexts],
+        "parameters": count_parameters(net)[0],
+    }
+    run = Run(
+        options.save_dir,
+        {"options": identity(vars(options)), **facts},
+        log_dir=options.logging_dir,
+        plot_dir=options.save_plot_dir,
+        save_period=options.save_period,
+        best_name=partial(best_file_name, options),
+    )
+    with run, Stop() as stop:
+        state = _begin(run, job, options, facts)
+        for line in _introduction(options, train_set, test_set, job, facts):
+            run.log(line)
+        try:
+            fit(job, state, run, stop)
+        except Diverged as error:
+            raise Diverged(f"{error}; {run.last_good()}; try a lower --lr, or --clip-gradient") from None
+        return _conclude(run, job, state, stop)
+
+
+def load_data(options: Namespace) -> Tuple[ImageSet, ImageSet]:
+    """The training and the test images, or as many of them as asked for."""
+    sets = []
+    for split, count in (("train", options.train_images), ("test", options.test_images)):
+        images = load_image_set(options.dataset, split, options.data_dir, options.labels, options.resize)
+        sets.append(images if count is None else images.subset(count, options.seed))
+    return sets[0], sets[1]
+
+
+def head_size(options: Namespace, train_set: ImageSet) -> int:
+    """Outputs of the network: ``--classes``, else 100 for CIFAR-100 whatever its labels, else the data's classes."""
+    return options.classes or (100 if options.dataset == "cifar100" else len(train_set.classes))
+
+
+def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
+    """The network that the options describe, initialised from their seed.
+
+    Raises UsageError for an option that the host network does not have.
+    """
+    for seed in (random.seed, np.random.seed, mx.random.seed):
+        seed(options.seed)
+    name = f"cifar_{options.model}" + (".paper" if options.tag == "paper" else "")
+    wanted = {
+        "start_layer": options.start_layer if options.start_layer != 1 else None,
+        "deep_stem": options.deep_stem or None,
+        "authors_last_gamma": options.authors_last_gamma or None,
+        "mid_width": options.mid_width,
+        "kernel5": options.kernel5,
+        "final_drop": options.drop_rate or None,
+    }
+    accepted = model_entry(name).accepts()
+    for option, value in wanted.items():
+        if value is not None and option not in accepted:
+            flag = "drop-rate" if option == "final_drop" else option.replace("_", "-")
+            raise UsageError(f"--{flag} {value}: {name} has no such thing, it would do nothing; leave it out")
+    if options.sync_bn:
+        wanted.update(_sync_batch_norm(ctx))
+    net = create_model(
+        name,
+        classes=classes or options.classes or _HEADS.get(options.dataset, 100),
+        fusion=options.fusion,
+        r=options.r,
+        blocks=options.blocks,
+        channel_times=options.channel_times,
+        ctx=ctx,
+        init=mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier(),
+        **{option: value for option, value in wanted.items() if value is not None},
+    )
+    if options.resume_from:
+        load_weights(net, options.resume_from)
+    if options.mode == "hybrid":
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def _sync_batch_norm(ctx: Any) -> Dict[str, Any]:
+    count = len(ctx) if isinstance(ctx, list) else 1
+    if count < 2:
+        raise UsageError("--sync-bn joins the batches of several devices: give --gpus 0,1, or leave it out")
+    return {"norm_layer": mx.gluon.contrib.nn.SyncBatchNorm, "norm_kwargs": {"num_devices": count}}
+
+
+def build_job(
+    options: Namespace,
+    net: mx.gluon.HybridBlock,
+    contexts: List[mx.Context],
+    train_set: ImageSet,
+    test_set: ImageSet,
+    classes: int,
+    mixed: bool,
+) -> Job:
+    """The parts of a training run, made from the options."""
+    batch_size = options.batch_size * len(contexts)
+    policy = autoaugment_policy("cifar10") if options.auto_aug else None
+    batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers)
+    drop_last = len(train_set) >= batch_size  # fewer images than a batch are one smaller batch
+    loader = batches(train_set, batch_size, TrainTransform(autoaugment=policy), shuffle=True, drop_last=drop_last)
+    test_loader = batches(test_set, batch_size, EvalTransform(), shuffle=False, drop_last=False)
+    targets = Targets(
+        classes,
+        smoothing=options.label_smoothing,
+        mixup_alpha=options.mixup_alpha if options.mixup else 0.0,
+        epochs=options.num_epochs,
+        mixup_off_epoch=options.mixup_off_epoch,
+        seed=options.seed,
+    )
+    return Job(
+        net=net,
+        loader=loader,
+        devices=contexts,
+        targets=targets,
+        loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=targets.sparse),
+        metric=soft_rmse if options.mixup else hits,
+        metric_name="rmse" if options.mixup else "accuracy",
+        updater=Updater(
+            net,
+            options.optimizer,
+            momentum=options.momentum,
+            wd=options.wd,
+            decay_all=not options.no_wd,
+            clip=options.clip_gradient,
+            accumulate=options.accumulate > 1,
+            ema=EMA(net, options.ema) if options.ema else None,
+            mixed=mixed,
+        ),
+        schedule=from_options(options, _updates(len(loader), options)),
+        evaluate=lambda net, stop: accuracy(net, test_loader, len(test_set), contexts, stop),
+        epochs=options.num_epochs,
+        accumulate=options.accumulate,
+        seed=options.seed,
+    )
+
+
+def schedule_of(options: Namespace) -> Schedule:
+    """The schedule alone. Data are read only where nothing else tells how many training images there are."""
+    images = options.train_images or _OFFICIAL_SIZES.get(options.dataset) or len(load_data(options)[0])
+    batch_size = options.batch_size * len(devices.pick(options.gpus))
+    return from_options(options, _updates(max(1, images // batch_size), options))
+
+
+def _updates(batches: int, options: Namespace) -> int:
+    return -(-batches // options.accumulate)
+
+
+def _begin(run: Run, job: Job, options: Namespace, facts: Dict[str, Any]) -> State:
+    """A fresh state with its header and config.yaml, or the state that the run was left in."""
+    if not options.resume:
+        run.erase()
+        write_config(run.config_path, vars(options))
+        run.history.start({**environment(__version__), "options": identity(vars(options)), **facts})
+        return State()
+    header = run.history.header()
+    for name, now in facts.items():
+        if header.get(name) != now:
+            raise UsageError(f"{run.directory} cannot be resumed: {name} was {header.get(name)}, is {now}")
+    if header.get("threads") != os.environ.get("OMP_NUM_THREADS"):
+        run.log(f"note: the run began with OMP_NUM_THREADS={header.get('threads')}; with another number bits differ")
+    state = restore(job, run)
+    if state.epoch > job.epochs:
+        raise UsageError(f"{run.directory} has done {state.epoch} epochs already, --num-epochs is {job.epochs}")
+    write_config(run.config_path, vars(options))
+    run.history.resume(state.epoch, {"epoch": state.epoch, "batch": state.batch, **environment(__version__)})
+    run.log(f"resumed {run.directory} at epoch {state.epoch}, batch {state.batch}")
+    return state
+
+
+def _introduction(
+    options: Namespace, train_set: ImageSet, test_set: ImageSet, job: Job, facts: Dict[str, Any]
+) -> Iterator[str]:
+    """What a reader of the log must know of the run."""
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    yield f"device: {', '.join(facts['devices'])}; OMP_NUM_THREADS={threads}; MXNet {mx.__version__}"
+    labels = f"{facts['data']['classes']} classes"
+    if options.dataset == "cifar100":
+        coarse = options.labels == "coarse"
+        labels = f"{options.labels} labels: {'20 labels on a ' if coarse else ''}{facts['data']['classes']}"
+        labels += "-way head" + (", as published" if labels.endswith(" 100") else "") if coarse else " classes"
+    height, width = train_set.images.shape[1:3]
+    yield (
+        f"data: {options.dataset}, {labels}; {len(train_set)} training and {len(test_set)} test images "
+        f"of {width}x{height} from {train_set.source}"
+    )
+    yield (
+        f"model: {model_name(options)}, {options.tag}, fusion {options.fusion}, width x{options.channel_times}; "
+        f"{facts['parameters']:,} parameters"
+    )
+    recipe = f"recipe {options.recipe}; " if options.recipe else ""
+    yield (
+        f"training: {recipe}{options.num_epochs} epochs of {len(job.loader)} batches, "
+        f"{options.optimizer}, {options.lr_mode} schedule, seed {options.seed}"
+    )
+    if options.resume_from and not options.resume:
+        yield f"weights: from {options.resume_from}; optimizer, schedule and best start anew"
+    if not job.loader.drop_last:
+        yield f"note: fewer training images than a batch of {job.loader.batch_size}: every epoch is one smaller batch"
+    if warmup_epochs(options) >= options.num_epochs:
+        yield f"note: the run ends within its warm-up of {warmup_epochs(options)} epochs (--warmup-epochs)"
+    if options.mixup and options.mixup_off_epoch >= options.num_epochs:
+        yield f"note: mixup is off in the last {options.mixup_off_epoch} epochs (--mixup-off-epoch), so in all of them"
+
+
+def _conclude(run: Run, job: Job, state: State, stop: Stop) -> Outcome:
+    epochs = run.history.epochs()
+    finished = state.epoch >= job.epochs
+    if epochs:
+        run.plot()
+    if state.best:
+        final, best = epochs[-1], state.best
+        run.log(
+            f"best accuracy {best['val']:.4f} ({round(best['val'] * best['val_images'])} of {best['val_images']} test "
+            f"images) after epoch {best['epoch']}; after the last, {final['epoch']}: {final['val']:.4f}"
+        )
+    if not finished:
+        run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} goes on from there")
+    run.log(f"checkpoints: {run.checkpoints.newest()}" + (f", best: {run.checkpoints.best_link}" if state.best else ""))
+    run.log(f"history: {run.history.path}" + (f"; plot: {run.plot_path}" if epochs else ""))
+    return Outcome(run.directory, finished, stop.exit_code, state.best, epochs[-1] if epochs else None)

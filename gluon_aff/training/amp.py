@@ -1,0 +1,46 @@
+"""float16 and bfloat16 through MXNet's automatic mixed precision (AMP)."""
+
+from __future__ import annotations
+
+from typing import List
+
+import mxnet as mx
+from mxnet import autograd
+from mxnet.contrib import amp
+
+from ..errors import UsageError
+
+
+def start_mixed_precision(dtype: str, devices: List[mx.Context]) -> bool:
+    """Switch AMP on, for the rest of the process, unless ``dtype`` is float32; call it before building the network.
+
+    Parameters stay float32. Returns whether AMP is on. Raises UsageError where the devices cannot compute in ``dtype``.
+    """
+    if dtype == "float32":
+        return False
+    on_gpu = [device.device_type == "gpu" for device in devices]
+    if dtype == "float16" and not all(on_gpu):
+        raise UsageError("float16 needs a GPU: MXNet multiplies no float16 matrices on the CPU; use --dtype float32")
+    if dtype == "bfloat16" and any(on_gpu):
+        raise UsageError("bfloat16 is for the CPU in MXNet 1.9.1: on a GPU use --dtype float16")
+    if dtype == "bfloat16" and not _cpu_has_bfloat16():
+        raise UsageError("this CPU (or this build of MXNet) has no bfloat16 convolution: use --dtype float32")
+    amp.init(dtype)
+    return True
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether a small convolution runs forward and backward: oneDNN wants AVX-512 for it."""
+    try:
+        data = mx.nd.ones((1, 8, 8, 8))
+        weight = mx.nd.ones((8, 8, 3, 3))
+        weight.attach_grad()
+        with autograd.record():
+            low = [mx.nd.amp_cast(array, dtype="bfloat16") for array in (data, weight)]
+            output = mx.nd.Convolution(*low, kernel=(3, 3), num_filter=8, no_bias=True)
+            loss = mx.nd.amp_cast(output, dtype="float32").sum()
+        loss.backward()
+        weight.grad.wait_to_read()
+    except mx.MXNetError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""A network's arrays: taking them out, putting them back, looking whether they are sound."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional
+
+import mxnet as mx
+
+from ..errors import GluonAFFError, UsageError
+from ..files import PathLike
+
+Arrays = Dict[str, mx.nd.NDArray]
+
+
+def network_arrays(net: mx.gluon.Block) -> Arrays:
+    """What ``save_parameters`` writes. Running statistics, each device's own, are averaged over the devices."""
+    arrays = {}
+    for name, parameter in net._collect_params_with_prefix().items():
+        copies = parameter.list_data()
+        arrays[name] = copies[0] if parameter.grad_req != "null" or len(copies) == 1 else parameter._reduce()
+    return arrays
+
+
+def device_statistics(net: mx.gluon.Block) -> Arrays:
+    """Every device's own running statistics as ``"<device>:<name>"``; nothing for a network on one device."""
+    return {
+        f"{device}:{name}": data
+        for name, parameter in net._collect_params_with_prefix().items()
+        if parameter.grad_req == "null" and len(parameter.list_data()) > 1
+        for device, data in enumerate(parameter.list_data())
+    }
+
+
+def restore_network(net: mx.gluon.Block, arrays: Arrays, statistics: Arrays) -> None:
+    """Put back what `network_arrays` and `device_statistics` gave. Raises UsageError as `set_arrays` does."""
+    set_arrays(net, arrays, "the checkpoint")
+    parameters = net._collect_params_with_prefix()
+    for key, array in statistics.items():
+        device, _, name = key.partition(":")
+        array.copyto(parameters[name].list_data()[int(device)])
+
+
+def set_arrays(net: mx.gluon.Block, arrays: Arrays, source: str) -> None:
+    """Fill a network with arrays of exactly its names and shapes, cast to its dtypes.
+
+    Raises UsageError naming arrays that are missing, have no place in the network, or have another shape.
+    """
+    parameters = net._collect_params_with_prefix()
+    missing = [name for name in parameters if name not in arrays]
+    extra = [name for name in arrays if name not in parameters]
+    if missing or extra:
+        raise UsageError(
+            f"{source} does not fit the network: {_some(missing)} missing, {_some(extra)} that it has no place for; "
+            "build the network that the weights are of (model, fusion, blocks, ...)"
+        )
+    wrong = [name for name in arrays if arrays[name].shape != parameters[name].shape]
+    if wrong:
+        name = wrong[0]
+        raise UsageError(
+            f"{source} does not fit the network: {name} is {arrays[name].shape}, expected {parameters[name].shape}"
+            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
+        )
+    for name, parameter in parameters.items():
+        parameter.set_data(arrays[name].astype(parameter.dtype))
+
+
+def load_weights(net: mx.gluon.Block, path: PathLike) -> None:
+    """Fill a network from a parameter file. Raises GluonAFFError for an unreadable file, UsageError for a wrong one."""
+    try:
+        with open(path, "rb"):
+            pass
+        arrays = mx.nd.load(str(path))
+    except OSError as error:
+        raise UsageError(f"cannot read weights {path}: {error.strerror}") from error
+    except mx.MXNetError as error:
+        raise GluonAFFError(f"{path} is not a parameter file of MXNet, or is damaged") from error
+    if not isinstance(arrays, dict):
+        raise GluonAFFError(f"{path} holds arrays without names: expected a file that save_parameters has written")
+    named = {name[4:] if name[:4] in ("arg:", "aux:") else name: array for name, array in arrays.items()}
+    set_arrays(net, named, str(path))
+
+
+def first_not_finite(net: mx.gluon.Block) -> Optional[str]:
+    """The name of an array that holds NaN or infinity, or None."""
+    parameters = net._collect_params_with_prefix()
+    for device in range(len(next(iter(parameters.values())).list_ctx())):
+        arrays = [parameter.list_data()[device] for parameter in parameters.values()]
+        if not _finite(arrays):
+            return next(name for name, array in zip(parameters, arrays) if not _finite([array]))
+    return None
+
+
+def _finite(arrays: List[mx.nd.NDArray]) -> bool:
+    return bool(mx.nd.multi_all_finite(*arrays, num_arrays=len(arrays)).asscalar())
+
+
+def _some(names: List[str]) -> str:
+    if not names:
+        return "no array"
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} array{'s' if len(names) > 1 else ''} ({shown})"

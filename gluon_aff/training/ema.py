@@ -1,0 +1,50 @@
+"""Exponential moving average of a network's arrays."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Dict, Iterator
+
+import mxnet as mx
+
+from ..errors import UsageError
+
+
+class EMA:
+    """average ← decay · average + (1 − decay) · value, after every update, for parameters and running statistics.
+
+    Kept on the first device. Raises UsageError unless 0 < decay < 1.
+    """
+
+    def __init__(self, net: mx.gluon.Block, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise UsageError(f"EMA decay is {decay}: expected a number between 0 and 1, such as 0.999")
+        self.decay = decay
+        self._parameters = net._collect_params_with_prefix()
+        self.arrays: Dict[str, mx.nd.NDArray] = {
+            name: parameter.list_data()[0].copy() for name, parameter in self._parameters.items()
+        }
+
+    def update(self) -> None:
+        for name, average in self.arrays.items():
+            average *= self.decay
+            average += (1.0 - self.decay) * self._parameters[name].list_data()[0]
+
+    def load(self, arrays: Dict[str, mx.nd.NDArray]) -> None:
+        """Take up saved averages of the same network."""
+        for name, average in self.arrays.items():
+            arrays[name].copyto(average)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within the block the network computes with the averages; after it, with its own arrays again, bit for bit."""
+        own = {name: [data.copy() for data in parameter.list_data()] for name, parameter in self._parameters.items()}
+        try:
+            for name, parameter in self._parameters.items():
+                for data in parameter.list_data():
+                    self.arrays[name].copyto(data)
+            yield
+        finally:
+            for name, parameter in self._parameters.items():
+                for data, saved in zip(parameter.list_data(), own[name]):
+                    saved.copyto(data)

@@ -1,0 +1,114 @@
+"""A run's machine-readable record: JSON lines, one header, one record per epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import mxnet as mx
+import numpy as np
+
+from ..errors import GluonAFFError
+from ..files import PathLike, atomic_write
+
+
+class History:
+    """``history.jsonl``: a ``header`` line, one ``epoch`` line for each finished epoch, a ``resume`` line per restart.
+
+    Lines are appended and synced one by one; a line cut short by a crash is dropped when the run resumes.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = Path(path)
+
+    def start(self, header: Dict[str, Any]) -> None:
+        with atomic_write(self.path) as handle:
+            handle.write(_line("header", header))
+
+    def resume(self, epoch: int, details: Dict[str, Any]) -> None:
+        """Forget the epochs from ``epoch`` on: the checkpoint was written before them, they will be run again."""
+        kept = [r for r in read_records(self.path) if r["record"] != "epoch" or r["epoch"] < epoch]
+        with atomic_write(self.path) as handle:
+            handle.writelines(_line(record.pop("record"), record) for record in kept)
+            handle.write(_line("resume", details))
+
+    def append(self, record: Dict[str, Any]) -> None:
+        try:
+            with open(self.path, "a", encoding="utf-8") as handle:
+                handle.write(_line("epoch", record))
+                handle.flush()
+                os.fsync(handle.fileno())
+        except OSError as error:
+            raise GluonAFFError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def header(self) -> Dict[str, Any]:
+        return next((r for r in read_records(self.path) if r["record"] == "header"), {})
+
+    def epochs(self) -> List[Dict[str, Any]]:
+        return [record for record in read_records(self.path) if record["record"] == "epoch"]
+
+
+def read_records(path: PathLike) -> List[Dict[str, Any]]:
+    """Every complete record of a history file. Raises GluonAFFError when the file is missing or not one."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GluonAFFError(f"cannot read history {path}: {error}") from error
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+            record["record"]
+        except (ValueError, TypeError, KeyError):
+            if number == len(lines):  # no newline behind it: it was being written when the machine stopped
+                break
+            raise GluonAFFError(f"{path}, line {number} is not a record of a history: {line[:60]!r}") from None
+        records.append(record)
+    return records
+
+
+def epoch_line(record: Dict[str, Any]) -> str:
+    """The line of the authors' CIFAR logs."""
+    return "[Epoch {epoch:d}] train={train:f} val={val:f} loss={loss:f} lr: {lr:f} time: {time:f}".format(**record)
+
+
+def environment(version: str) -> Dict[str, Any]:
+    """What a result depends on besides its options: versions, threads, the command, the commit."""
+    return {
+        "command": sys.argv,
+        "gluon_aff": version,
+        "commit": git_commit(Path(__file__).resolve().parents[2]),
+        "mxnet": mx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+def git_commit(root: Path) -> Optional[str]:
+    """The commit checked out at ``root``, read from its .git; None outside a working copy."""
+    git = root / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        reference = head[len("ref: ") :]
+        if (git / reference).is_file():
+            return (git / reference).read_text().strip()
+        for line in (git / "packed-refs").read_text().splitlines():
+            if line.endswith(f" {reference}"):
+                return line.split()[0]
+    except OSError:
+        pass
+    return None
+
+
+def _line(kind: str, content: Dict[str, Any]) -> str:
+    return json.dumps({"record": kind, **content}) + "\n"

@@ -1,0 +1,105 @@
+"""Figures of merit: of the training batches as they pass, and of a whole validation set."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import mxnet as mx
+import numpy as np
+
+from ..console import progress
+from ..errors import GluonAFFError
+from .state import State
+from .stop import Stop
+
+Measured = Tuple[mx.nd.NDArray, int]
+
+
+def hits(output: mx.nd.NDArray, label: mx.nd.NDArray) -> Measured:
+    """Training accuracy: images whose largest logit is the label's, out of the batch's images."""
+    return (output.argmax(axis=1) == label.astype("float32")).sum(), len(label)
+
+
+def soft_rmse(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
+    """The authors' training metric under mixup: root mean square of target − softmax, a mean over device batches."""
+    return (target - mx.nd.softmax(output.astype("float32"))).square().mean().sqrt(), 1
+
+
+class Diverged(GluonAFFError):
+    """The loss or a parameter is no longer a finite number."""
+
+
+class Tally:
+    """Adds up loss and metric of an epoch's batches in a State, reading each two batches late.
+
+    The devices thus never wait for Python, Python is never more than two batches ahead of them (a signal is answered
+    within that time), and a loss that is not finite is still blamed on its own batch.
+    """
+
+    LAG = 2
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._pending = deque()
+
+    def add(self, place: str, losses: Sequence[mx.nd.NDArray], measured: Sequence[Measured]) -> None:
+        """``place`` names the batch in an error; ``losses`` are per image, one array per device."""
+        images = sum(len(loss) for loss in losses)
+        self._pending.append((place, images, [loss.sum() for loss in losses], measured))
+        while len(self._pending) > self.LAG:
+            self._read()
+
+    def finish(self) -> None:
+        """Wait for every batch. Raises Diverged at the first whose loss is not finite."""
+        while self._pending:
+            self._read()
+
+    def _read(self) -> None:
+        place, images, losses, measured = self._pending.popleft()
+        loss = sum(float(value.asscalar()) for value in losses)
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss is {loss / images} at {place}")
+        self.state.images += images
+        self.state.loss_sum += loss
+        self.state.metric_sum += sum(float(value.asscalar()) for value, _ in measured)
+        self.state.metric_count += sum(count for _, count in measured)
+
+
+def split_batch(
+    x: np.ndarray, y: np.ndarray, devices: List[mx.Context]
+) -> Tuple[List[mx.nd.NDArray], List[mx.nd.NDArray]]:
+    """A batch's parts on the devices. A batch need not divide by them, and may be smaller than their number."""
+    used = devices[: len(x)]
+    return tuple(mx.gluon.utils.split_and_load(part, used, even_split=False) for part in (x, y.astype(np.float32)))
+
+
+def accuracy(
+    net: mx.gluon.Block, loader: Iterable, images: int, devices: List[mx.Context], stop: Optional[Stop] = None
+) -> Optional[Dict[str, Any]]:
+    """Top-1 and top-5 accuracy over a loader's batches, each image once, as ``val``, ``val_top5``, ``val_images``.
+
+    ``images`` is how many there should be. Returns None when ``stop`` is requested on the way. Raises GluonAFFError
+    when another number passed than there should.
+    """
+    seen, pending, totals = 0, deque(), np.zeros(2)
+    for x, y in progress(loader.batches(0), len(loader), "validation"):
+        seen += len(x)
+        for data, label in zip(*split_batch(x, y, devices)):
+            pending.append(_top1_top5(net(data), label))
+        while len(pending) > Tally.LAG * len(devices):
+            totals += pending.popleft().asnumpy()
+        if stop is not None and stop.requested:
+            return None
+    totals += sum(counts.asnumpy() for counts in pending)
+    if seen != images:
+        raise GluonAFFError(f"validation saw {seen} images of {images}: the loader lost or repeated some")
+    return {"val": totals[0] / seen, "val_top5": totals[1] / seen, "val_images": seen}
+
+
+def _top1_top5(output: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:
+    """Counts of images whose label is the largest, and among the five largest logits."""
+    ranks = output.astype("float32").topk(axis=1, k=min(5, output.shape[1]))
+    found = mx.nd.broadcast_equal(ranks, label.reshape((-1, 1)))
+    return mx.nd.concat(found[:, 0].sum(), found.sum(), dim=0)

@@ -1,0 +1,53 @@
+"""Plots of a run: its curves and its schedule. Drawn without a display."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Dict, Sequence
+
+from ..files import PathLike, atomic_write
+from .schedule import Schedule
+
+_METRIC_NAMES = {"accuracy": "training accuracy", "rmse": "training RMSE (label, softmax)"}
+
+
+def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) -> None:
+    """Validation and training figures against epochs, as PNG. ``records`` are a History's epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [record["epoch"] for record in records]
+    left.plot(epochs, [record["val"] for record in records], label="validation accuracy")
+    metric = records[-1]["train_metric"] if records else "accuracy"
+    left.plot(epochs, [record["train"] for record in records], label=_METRIC_NAMES.get(metric, metric))
+    right.plot(epochs, [record["loss"] for record in records], label="training loss", color="tab:red")
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def plot_schedule(schedule: Schedule, title: str, path: PathLike) -> None:
+    """Learning rate against epochs, at most some 2000 points, as PNG."""
+    from matplotlib.figure import Figure
+
+    updates = schedule.epochs * schedule.updates_per_epoch
+    points = range(1, updates + 1, max(1, updates // 2000))
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([point / schedule.updates_per_epoch for point in points], [schedule(point) for point in points])
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("learning rate")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: PathLike) -> None:
+    image = BytesIO()
+    figure.savefig(image, format="png", dpi=110)
+    with atomic_write(path, "wb") as handle:
+        handle.write(image.getvalue())

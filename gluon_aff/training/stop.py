@@ -1,0 +1,54 @@
+"""Ending a run on SIGINT or SIGTERM without losing its work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import Optional, Type
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """While entered, the first SIGINT or SIGTERM only sets ``requested``; the second ends the process at once.
+
+    The loop looks at ``requested`` after every batch, saves and returns. ``exit_code`` is then 130 or 143, as shells
+    expect. Outside the main thread, where Python allows no handlers, nothing is installed.
+    """
+
+    def __init__(self) -> None:
+        self.requested: Optional[int] = None
+        self._previous = {}
+        self._owner = os.getpid()
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.requested if self.requested else 0
+
+    def request(self, number: int = signal.SIGTERM) -> None:
+        self.requested = int(number)
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _handle(self, number: int, frame: Optional[FrameType]) -> None:
+        if os.getpid() != self._owner:  # a forked worker has inherited this: its parent decides about Ctrl-C
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
+        if self.requested:
+            os._exit(128 + number)
+        self.requested = number
+        os.write(sys.__stderr__.fileno(), b"\nstopping: finishing the batch and saving; a second signal ends at once\n")

@@ -1,0 +1,56 @@
+#!/usr/bin/env python
+"""Train AFF, iAFF and other fusions on CIFAR-10, CIFAR-100, the handwritten digits or a folder of images.
+
+python train_cifar.py --dataset digits
+python train_cifar.py --model resnet --askc-type ASKCFuse --auto_aug --mixup --label-smoothing --cosine --no-wd --blocks 5
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Optional, Sequence
+
+try:
+    from gluon_aff import console
+    from gluon_aff.summary import describe
+    from gluon_aff.tasks import cifar, cifar_options
+    from gluon_aff.training.plots import plot_schedule
+except ImportError as error:  # MXNet is missing or cannot work: the message says what to run
+    sys.exit(f"error: {error}")
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> Namespace:
+    """All options, complete; see ``--help``."""
+    return cifar_options.parse_options(argv)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    options = parse_args(argv)
+    if options.print_recipe:
+        print(cifar_options.recipe_text(options), end="")
+        return 0
+    if options.summary:
+        size = options.resize or 32
+        print(describe(cifar.build_network(options), (1, 3, size, size)))
+        return 0
+    if options.dry_run:
+        return dry_run(options)
+    return cifar.train(options).exit_code
+
+
+def dry_run(options: Namespace) -> int:
+    """Print the learning rate of every epoch, at its first update and as logged at its end, and plot it."""
+    schedule = cifar.schedule_of(options)
+    print("epoch  first     logged")
+    for epoch, first, last in schedule.table():
+        print(f"{epoch:5d}  {first:f}  {last:f}")
+    path = Path(options.save_plot_dir or options.save_dir) / "schedule.png"
+    plot_schedule(schedule, cifar_options.model_name(options), path)
+    print(f"{schedule.updates_per_epoch} updates per epoch; plot: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(console.run(main))
