@@ -14,11 +14,13 @@ import statistics
 import time
 from unittest import mock
 
+import gluon_aff  # before MXNet: it sets the number of threads
+
+# isort: split
 import mxnet as mx
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-import gluon_aff  # before MXNet: it sets the threads
 from gluon_aff.nn.fusions import AFF
 
 
