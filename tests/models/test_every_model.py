@@ -1,0 +1,151 @@
+"""Every registered network: trains, hybridizes, goes out as a symbol and comes back."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import gluon_aff
+from gluon_aff.models import model_entry
+
+CLASSES = 10
+
+
+def small(name):
+    """The network at its own depth but narrow (CIFAR), or with one block per stage (ImageNet); and images for it."""
+    if model_entry(name).input_size == 32:
+        return gluon_aff.create_model(name, classes=CLASSES, channel_times=1), images(16)
+    return gluon_aff.create_model(name, classes=CLASSES, layers=(1, 1, 1, 1)), images(64)
+
+
+def full(name):
+    """The network as it is registered, at a size that leaves the last stage a map."""
+    return gluon_aff.create_model(name), images(32 if model_entry(name).input_size == 32 else 128)
+
+
+def images(size):
+    return mx.nd.random.normal(shape=(3, 3, size, size))
+
+
+def check_gradients(net, x):
+    with mx.autograd.record():
+        out = net(x)
+        weights = mx.nd.random.normal(shape=out.shape)
+        loss = (out * weights).sum()
+    loss.backward()
+    assert np.isfinite(out.asnumpy()).all()
+    for name, parameter in net._collect_params_with_prefix().items():
+        if parameter.grad_req == "null":
+            assert "running" in name or name.startswith("features.0."), name  # the norm of the input has no weights
+            continue
+        gradient = parameter.grad().asnumpy()
+        assert np.isfinite(gradient).all(), name
+        if not name.endswith(".bias") or name.startswith(("output", "fc")):  # a norm takes other biases out again
+            assert np.abs(gradient).max() > 0, name
+
+
+def check_name(name, make, tmp_path):
+    net, x = make(name)
+    imperative = net(x).asnumpy()
+    classes = CLASSES if make is small else 100 if x.shape[2] == 32 else 1000
+    assert imperative.shape == (3, classes)
+    assert np.isfinite(imperative).all()
+
+    net.hybridize()
+    hybridized = net(x).asnumpy()
+    np.testing.assert_allclose(hybridized, imperative, rtol=0, atol=1e-6 * np.abs(imperative).max())
+
+    net.export(str(tmp_path / "net"))
+    imported = mx.gluon.SymbolBlock.imports(
+        str(tmp_path / "net-symbol.json"), ["data"], str(tmp_path / "net-0000.params")
+    )
+    assert np.array_equal(imported(x).asnumpy(), hybridized)
+
+    check_gradients(net, x)
+
+
+def different_when_small():
+    """Of the ImageNet networks that differ in their numbers of blocks only, the first."""
+    names = {}
+    for name in gluon_aff.list_models():
+        entry = model_entry(name)
+        names.setdefault((entry.network, *((k, v) for k, v in sorted(entry.options.items()) if k != "layers")), name)
+    return sorted(names.values())
+
+
+@pytest.mark.parametrize("name", different_when_small())
+def test_small(name, tmp_path):
+    check_name(name, small, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", gluon_aff.list_models())
+def test_full_size(name, tmp_path):
+    check_name(name, full, tmp_path)
+
+
+def test_the_list_is_complete():
+    """The names of the promise: three fusions, two generations, every published depth and the general ones."""
+    hosts = [f"cifar_{{}}resnet{depth}" for depth in (8, 14, 20, 26, 32)]
+    hosts += [f"cifar_{{}}resnext{depth}_32x4d" for depth in (11, 20, 29, 38, 47)]
+    hosts += ["{}resnet50", "{}resnet101", "{}resnet152", "{}resnext50_32x4d", "{}resnext101_32x4d"]
+    tagged = [
+        "cifar_resnet",
+        "cifar_resnext",
+        *(host.format(fusion) for host in hosts for fusion in ("", "aff_", "iaff_")),
+    ]
+    plain = ["cifar_inception"]
+    plain += [f"cifar_{fusion}inception{depth}" for depth in (8, 14, 20, 26) for fusion in ("", "aff_", "iaff_")]
+    assert gluon_aff.list_models() == sorted([*tagged, *(f"{name}.paper" for name in tagged), *plain])
+
+
+HOSTS = {
+    "cifar_resnet": {"blocks": 1, "channel_times": 1},
+    "cifar_resnext": {"blocks": 1, "channel_times": 1},
+    "cifar_inception": {"blocks": 1},
+    "resnet50": {"layers": (1, 1, 1, 1)},
+    "resnext50_32x4d": {"layers": (1, 1, 1, 1)},
+}
+CIFAR_HOSTS = [host for host in HOSTS if host.startswith("cifar")]
+
+
+@pytest.mark.parametrize("fusion", gluon_aff.list_fusions())
+@pytest.mark.parametrize("host", CIFAR_HOSTS)
+def test_any_fusion_in_the_cifar_hosts(host, fusion):
+    net = gluon_aff.create_model(host, fusion=fusion, classes=CLASSES, **HOSTS[host])
+    x = images(16)
+    with mx.autograd.record():
+        out = net(x)
+        loss = (out**2).sum()
+    loss.backward()
+    for name, parameter in net._collect_params_with_prefix().items():
+        if parameter.grad_req != "null":
+            assert np.isfinite(parameter.grad().asnumpy()).all(), name
+    imperative = net(x).asnumpy()
+    net.hybridize()
+    np.testing.assert_allclose(net(x).asnumpy(), imperative, rtol=0, atol=1e-6 * np.abs(imperative).max())
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_rectangular_images(host):
+    net = gluon_aff.create_model(host, fusion="aff", classes=CLASSES, **HOSTS[host])
+    assert net(mx.nd.ones((1, 3, 33, 47))).shape == (1, CLASSES)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_float64(host):
+    net = gluon_aff.create_model(host, fusion="iaff", classes=CLASSES, **HOSTS[host])
+    x = images(32)
+    single = net(x).asnumpy()
+    net.cast("float64")
+    double = net(x.astype("float64"))
+    assert double.dtype == np.float64
+    np.testing.assert_allclose(double.asnumpy(), single, rtol=0, atol=1e-4 * np.abs(single).max())
+
+
+@pytest.mark.parametrize("host", CIFAR_HOSTS)
+def test_parameters_round_trip(host, tmp_path):
+    first, second = (gluon_aff.create_model(host, fusion="aff", classes=CLASSES, **HOSTS[host]) for _ in range(2))
+    first.save_parameters(str(tmp_path / "net.params"))
+    second.load_parameters(str(tmp_path / "net.params"))
+    x = images(32)
+    assert np.array_equal(first(x).asnumpy(), second(x).asnumpy())
