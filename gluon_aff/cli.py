@@ -7,9 +7,9 @@ import sys
 from typing import Optional, Sequence
 
 from . import __version__, console
-from .commands import ablation, diagnosis, networks
+from .commands import ablation, diagnosis, networks, published
 
-SUBJECTS = (networks, ablation, diagnosis)
+SUBJECTS = (networks, ablation, diagnosis, published)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+import os
+from typing import Any, Optional, Union
 
 import mxnet as mx
 
@@ -17,7 +18,7 @@ def create_model(
     classes: Optional[int] = None,
     fusion: Optional[str] = None,
     r: Optional[int] = None,
-    pretrained: Optional[str] = None,
+    pretrained: Union[bool, str, os.PathLike[str], None] = None,
     ctx: Optional[mx.Context] = None,
     init: Optional[mx.init.Initializer] = None,
     **options: Any,
@@ -27,19 +28,30 @@ def create_model(
     Parameters
     ----------
     name : as in ``list_models()``: ``"cifar_aff_resnet32"``, ``"iaff_resnext50_32x4d"``, ``"aff_resnet50.paper"``.
-    classes : outputs (default 100 for CIFAR, 1000 for ImageNet).
+    classes : outputs (default 100 for CIFAR, 1000 for ImageNet; with ``pretrained`` as many as the weights have).
     fusion : any strategy, by the field's or the authors' name; overrides the name's prefix.
     r : bottleneck ratio of the fusion (default: the host's, 4 or 16); 0 for no bottleneck.
-    pretrained : weights to load: a catalogue id or a ``.params`` file of the same network (see ``published.load``).
+    pretrained : weights to load into the network, see ``published.load``: a catalogue id, a ``.params`` file, or True
+        for the only published file of this model. Their head is left out, with a warning that says so, when
+        ``classes`` differs from theirs: the start of transfer learning. The network is float32 whatever they are.
     ctx : device or list of devices (default: CPU).
     init : initialiser (default: Xavier on CIFAR, MSRAPrelu on ImageNet).
     options : the network's own: ``blocks``, ``channel_times``, ``start_layer``, ``deep_stem``, ``last_gamma``, ...;
         a wrong one is answered with the list.
 
-    Raises UsageError for an unknown name (with near matches), an unknown option or a bad value.
+    Raises UsageError for an unknown name (with near matches), an unknown option or a bad value, for ``pretrained=True``
+    where no or several published files fit, and for weights that do not fit, with what to change; GluonAFFError for
+    weights that are not here or damaged.
     """
+    if pretrained is True:
+        pretrained = published.id_for(name, fusion)
+    elif pretrained is False:
+        pretrained = None
+    own_head = classes is not None
+    if pretrained is not None and not own_head:
+        classes = published.classes_in(pretrained)
     net = build_model(name, classes=classes, fusion=fusion, r=r, **options)
     net.initialize(init or initializer_of(name), ctx=ctx)
     if pretrained is not None:
-        published.load(pretrained, net, ctx)
+        published.load(pretrained, net, ctx, replace_head=own_head)
     return net

@@ -1,16 +1,34 @@
-"""The authors' published weight files: which there are, the networks they fit, and loading one."""
+"""The authors' published weight files: which there are, the networks they fit, reading, loading and converting them."""
 
 from .catalogue import catalogue, list_published, params_directory, record
+from .container import Container, StoredArray, read_container
+from .conversion import convert
+from .fetching import address, fetch, find_file, git_blob_sha1, identify, models_directory, place_of
 from .network import build
-from .weights import find_file, load, models_directory
+from .recognition import Recognition, recognise
+from .weights import classes_in, id_for, load, path_of
 
 __all__ = [
+    "Container",
+    "Recognition",
+    "StoredArray",
+    "address",
     "build",
     "catalogue",
+    "classes_in",
+    "convert",
+    "fetch",
     "find_file",
+    "id_for",
+    "git_blob_sha1",
+    "identify",
     "list_published",
     "load",
     "models_directory",
     "params_directory",
+    "path_of",
+    "place_of",
+    "read_container",
+    "recognise",
     "record",
 ]

@@ -1,83 +1,200 @@
-"""Loading a published weight file into a network."""
+"""Loading weight files into networks: every array in its place, or nothing is touched."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
-from typing import List, Optional, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
+import numpy as np
 
 from ..errors import GluonAFFError, UsageError
+from ..models import ModelEntry, build_model, model_entry
 from ..models.common import ClassificationNet
+from ..nn import canonical_fusion
 from .catalogue import catalogue, record
-from .network import build
+from .container import Container, read_container
+from .fetching import check, find_file
+from .hosts import Shapes, head_of
+from .recognition import FLOATS, differences, recognise
+from .structure import read_structure
+
+IdOrFile = Union[str, "os.PathLike[str]"]
+Devices = Union[mx.Context, Sequence[mx.Context], None]
 
 
-def models_directory() -> Path:
-    """Where weight files are looked for: ``$MXNET_HOME/models``, by default ``~/.mxnet/models``."""
-    return Path(os.environ.get("MXNET_HOME", "~/.mxnet")).expanduser() / "models"
+def path_of(id_or_file: IdOrFile) -> Path:
+    """The file of a catalogue id, or a path as it is.
 
-
-def find_file(identity: str) -> Path:
-    """The file of a catalogue id under the models directory.
-
-    Raises GluonAFFError, with the file's address in the authors' repository, when it is not there.
+    Raises GluonAFFError when the id's file is not there, UsageError for what is neither an id nor a file.
     """
-    entry = record(identity)
-    path = models_directory() / entry["file"]
-    if not path.is_file():
-        raise GluonAFFError(
-            f"{identity} is not at {path}: get it from {address(identity)} ({entry['bytes']} bytes) and put it there"
-        )
-    return path
-
-
-def address(identity: str) -> str:
-    """Where the authors published the file of a catalogue id."""
-    entry = record(identity)
-    return f"github.com/YimianDai/open-aff, commit {entry['commit']}, file {entry['path']!r}"
+    if str(id_or_file) in catalogue():
+        return find_file(str(id_or_file))
+    if not Path(id_or_file).exists():
+        raise UsageError(f"{id_or_file} is neither a file nor an id of `gluon-aff published list`")
+    return Path(id_or_file)
 
 
 def load(
-    id_or_file: Union[str, os.PathLike[str]],
-    net: Optional[ClassificationNet] = None,
-    ctx: Optional[mx.Context] = None,
+    id_or_file: IdOrFile, net: Optional[ClassificationNet] = None, ctx: Devices = None, *, replace_head: bool = False
 ) -> ClassificationNet:
     """A network holding the weights of a catalogue id or of a ``.params`` file.
 
-    For an id the network is built when none is given; a file needs one. Every array must have its place: float16 files
-    go into float32 networks and the other way round, but extra, missing or mismatched arrays raise UsageError by name.
+    Parameters
+    ----------
+    id_or_file : an id's file is looked for in the models directory (see ``fetch``).
+    net : where the weights go. They take on its parameters' types, so float16 files go into float32 networks and the
+        other way round. Without it the network is built, in float32: from the catalogue, or as ``recognise`` finds.
+    ctx : device or list of devices (default: where the network is; CPU for a new one).
+    replace_head : for transfer learning: where the number of classes differs, the network's last layer stays as it is,
+        with a warning that says so.
+
+    Every array must have its place. An id's file that is not the published one loads with a warning. Raises UsageError
+    when arrays are extra, missing or of another shape, with their names and what to change, GluonAFFError when the file
+    cannot be read; the network is then as it was.
     """
+    container = read_container(path_of(id_or_file))
     if str(id_or_file) in catalogue():
-        path, net = find_file(str(id_or_file)), net or build(str(id_or_file), ctx)
-    else:
-        path = Path(id_or_file)
-        if not path.is_file():
-            raise UsageError(f"{path} is neither a file nor an id of `gluon_aff.published.list_published()`")
-        if net is None:
-            raise UsageError(
-                f"which network is {path} for? Give it as net=, or the file's catalogue id instead of a path"
-            )
-    problems = _mismatches(path, net)
-    if problems:
-        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise UsageError(f"{path} does not fit this {type(net).__name__}: {shown}")
-    net.load_parameters(str(path), ctx=ctx, cast_dtype=True, dtype_source="current")
+        _warn_if_changed(str(id_or_file), container.path)
+    if net is None:
+        net = _network_for(str(id_or_file), container)
+    expected = {name: parameter.shape for name, parameter in net._collect_params_with_prefix().items()}
+    _fill(net, _values(container, expected, type(net).__name__, replace_head), ctx)
     return net
 
 
-def _mismatches(path: Path, net: ClassificationNet) -> List[str]:
+def classes_in(id_or_file: IdOrFile) -> Optional[int]:
+    """Outputs of the last layer in the file of a catalogue id or a path; None when it is of no network here."""
+    shapes = _shapes(read_container(path_of(id_or_file)))
+    head = head_of(shapes)
+    return None if head is None else shapes[f"{head}.weight"][0]
+
+
+def id_for(name: str, fusion: Optional[str] = None) -> str:
+    """The id that ``create_model(name, fusion=fusion, pretrained=True)`` stands for.
+
+    Raises UsageError when no published file fits that model, or several do.
+    """
+    wanted = _architecture(name, fusion)
+    found = [
+        entry
+        for entry in catalogue().values()
+        if _architecture(entry["model"]["name"], entry["model"]["options"].get("fusion")) == wanted
+    ]
+    described = f"{name} with fusion={fusion!r}" if fusion else name
+    if not found:
+        raise UsageError(
+            f"no published weights fit {described}: `gluon-aff published list` shows which networks have some"
+        )
+    if len(found) > 1:
+        choices = "; ".join(f"{entry['id']} ({_kind(entry)})" for entry in found)
+        raise UsageError(f"several published files fit {described}, say which as pretrained=: {choices}")
+    return found[0]["id"]
+
+
+def _architecture(name: str, fusion: Optional[str]) -> Tuple[Any, ...]:
+    entry: ModelEntry = model_entry(name)
+    depth = entry.options.get("layers") or entry.options.get("blocks")
+    return entry.network, entry.tag, depth, canonical_fusion(fusion or entry.fusion)
+
+
+def _kind(entry: Dict[str, Any]) -> str:
+    """What tells a record from others of the same network."""
+    labels = f" {entry['label_mode']} labels" if entry["label_mode"] else ""
+    reading = f", as r={entry['model']['options']['r']}, start_layer={entry['model']['options']['start_layer']}"
+    uncertain = entry["alternative_reading_of"] is not None
+    return f"{entry['dataset']}{labels}, {entry['metric']} {entry['value']}{reading if uncertain else ''}"
+
+
+def _shapes(container: Container) -> Shapes:
+    return {name: array.shape for name, array in container.arrays.items()}
+
+
+def _warn_if_changed(identity: str, path: Path) -> None:
     try:
-        arrays = mx.nd.load(str(path))
-    except mx.MXNetError as error:
-        raise GluonAFFError(f"{path} is no readable weight file: {str(error).splitlines()[-1]}") from None
-    if not isinstance(arrays, dict):
-        raise GluonAFFError(f"{path} holds a list of arrays without names: expected what Block.save_parameters writes")
-    expected = net._collect_params_with_prefix()
-    problems = [f"{name} is missing" for name in expected if name not in arrays]
-    problems += [f"{name} is in the file only" for name in arrays if name not in expected]
-    for name, parameter in expected.items():
-        if name in arrays and arrays[name].shape != parameter.shape:
-            problems.append(f"{name} is {arrays[name].shape} in the file, {parameter.shape} in the network")
-    return problems
+        check(identity, path)
+    except GluonAFFError as error:
+        warnings.warn(f"{error}; loading it all the same", stacklevel=3)
+
+
+def _network_for(id_or_file: str, container: Container) -> ClassificationNet:
+    """The network, not initialised, of a catalogue id or of whatever the file is."""
+    if id_or_file in catalogue():
+        model = record(id_or_file)["model"]
+        return build_model(model["name"], **model["options"])
+    found = recognise(container)
+    if found.create_model is None:
+        raise UsageError(f"{container.path} fits no network here ({_listed(found.problems)}): give its network as net=")
+    return build_model(**found.create_model)
+
+
+def _values(container: Container, expected: Shapes, network: str, replace_head: bool) -> Dict[str, np.ndarray]:
+    """The arrays for a network's parameters, all of them read. Raises UsageError unless they fit."""
+    shapes = dict(_shapes(container))
+    if not container.named:
+        raise UsageError(f"{container.path} has no names: expected what Block.save_parameters writes")
+    kept: List[str] = []
+    head = head_of(expected)
+    if replace_head and head and f"{head}.weight" in shapes:
+        here, there = shapes[f"{head}.weight"][:1], expected[f"{head}.weight"][:1]
+        if here != there:
+            kept = [name for name in expected if name.startswith(f"{head}.")]
+            shapes = {name: shape for name, shape in shapes.items() if not name.startswith(f"{head}.")}
+    needed = {name: shape for name, shape in expected.items() if name not in kept}
+    problems = differences(shapes, needed)
+    problems += [
+        f"{name} is {container.arrays[name].dtype} in the file, a floating-point parameter in the network"
+        for name in needed
+        if name in shapes and container.arrays[name].dtype not in FLOATS
+    ]
+    if problems:
+        raise UsageError(
+            f"{container.path} does not fit this {network}: {_listed(problems)}{_advice(_shapes(container), expected)}"
+        )
+    if kept:
+        warnings.warn(
+            f"{container.path} is for {here[0]} classes, the network for {there[0]}: {' and '.join(kept)} stay as "
+            f"initialised, the other {len(needed)} arrays are loaded",
+            stacklevel=4,
+        )
+    return {name: container.read(name) for name in needed}
+
+
+def _listed(problems: Sequence[str], most: int = 5) -> str:
+    more = f"; and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more
+
+
+_POSITIONS = {"paper": "at .0 (strided)", "release": "at .1 (behind a pool)"}
+
+
+def _advice(found: Shapes, expected: Shapes) -> str:
+    """What to change, when both the file and the network are of the kinds known here."""
+    try:
+        file, network = read_structure(found), read_structure(expected)
+    except UsageError:
+        return ""
+    said = []
+    for what, there, here in file.differences(network):
+        if what == "tag":
+            said.append(f"its downsample convolutions sit {_POSITIONS[there]}, so it is a {there}-generation file")
+        else:
+            said.append(f"it has {what}={there!r}, the network {here!r}")
+    call = file.call()
+    options = "".join(f", {key}={value!r}" for key, value in call.items() if key != "name")
+    fitting = f"create_model({call['name']!r}{options}) fits its names"
+    return f". What to change: {'; '.join(said)}. {fitting}" if said else f". {fitting}"
+
+
+def _fill(net: ClassificationNet, values: Dict[str, np.ndarray], ctx: Devices) -> None:
+    devices = [ctx] if isinstance(ctx, mx.Context) else list(ctx) if ctx else None
+    for name, parameter in net._collect_params_with_prefix().items():
+        if parameter._data is None:
+            if name in values:
+                parameter.initialize(init=mx.init.Zero(), ctx=devices)
+        elif devices and parameter.list_ctx() != devices:
+            parameter.reset_ctx(devices)
+        if name in values:
+            parameter.set_data(mx.nd.array(values[name], dtype=parameter.dtype))
