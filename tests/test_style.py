@@ -1,0 +1,196 @@
+"""Rules of the house that no linter knows: floors, type hints, file sizes, what an import may do."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import gluon_aff
+from gluon_aff.nn import AUTHORS_KEYS
+
+PACKAGE = Path(gluon_aff.__file__).resolve().parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+# From the ground up. Imports point down, or sideways on the upper floors. What is named nowhere stands on top.
+FLOORS = [
+    {"errors", "files", "console", "threads", "devices", "download", "_cuda", "_packages", "_stand_ins"},
+    {"nn", "data", "training"},
+    {"models"},
+    {"published", "deploy", "gradcam", "zoo", "summary", "figures"},
+    {"evaluation", "comparison", "tasks"},
+]
+ROOMS = {"nn", "data", "training"}  # on one floor, and know nothing of each other
+
+# Big, slow to import, or not installed everywhere.
+HEAVY = {"gluoncv", "matplotlib", "sklearn", "cv2", "pandas", "onnx", "onnxruntime"}
+
+# When MXNet cannot be imported, the command line ends with the diagnosis of the top floor instead.
+ALLOWED = {("_mxnet", "doctor")}
+
+
+def module_of(path):
+    """gluon_aff/nn/names.py -> ("gluon_aff", "nn", "names"); a package is its folder."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def component(module):
+    return module[1] if len(module) > 1 else "__init__"
+
+
+def imported(path):
+    """Modules of gluon_aff that a file imports anywhere, as tuples of names."""
+    package = module_of(path) if path.name == "__init__.py" else module_of(path)[:-1]
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            found = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            base += tuple((node.module or "").split(".")) if node.module else ()
+            found = [(*base, alias.name) for alias in node.names]
+        else:
+            continue
+        yield from (module for module in found if module[0] == "gluon_aff")
+
+
+def imports_between_components():
+    """(importer, imported) -> file."""
+    edges = {}
+    for path in FILES:
+        for module in imported(path):
+            edge = component(module_of(path)), component(module)
+            if module[1] != "__version__" and edge[0] != edge[1]:
+                edges[edge] = str(path.relative_to(PACKAGE))
+    return edges
+
+
+def floor_of(name):
+    return next((number for number, names in enumerate(FLOORS) if name in names), len(FLOORS))
+
+
+def test_imports_point_down():
+    edges = imports_between_components()
+    assert ("zoo", "models") in edges  # the search finds something
+    wrong = {
+        edge: path
+        for edge, path in edges.items()
+        if edge not in ALLOWED and (floor_of(edge[0]) < floor_of(edge[1]) or (set(edge) <= ROOMS))
+    }
+    assert not wrong
+
+
+def test_no_component_imports_itself_by_a_detour():
+    edges = set(imports_between_components()) - ALLOWED
+    left = {name for edge in edges for name in edge}
+    while True:
+        leaves = {name for name in left if not any(a == name and b in left for a, b in edges)}
+        if not leaves:
+            break
+        left -= leaves
+    assert not left
+
+
+def imported_outside_functions(node):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and not child.level:
+            yield child.module.split(".")[0]
+        elif not isinstance(child, (ast.FunctionDef, ast.Lambda)):
+            yield from imported_outside_functions(child)
+
+
+def test_heavy_packages_are_imported_only_where_they_are_needed():
+    found = {path.name: set(imported_outside_functions(tree)) & HEAVY for path, tree in TREES.items()}
+    assert not {name: packages for name, packages in found.items() if packages}
+
+
+def public_functions(tree):
+    """(name, function, is a method) of what users may call: public functions, public methods of public classes."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node, False
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef):
+                    static = any(getattr(mark, "id", "") == "staticmethod" for mark in method.decorator_list)
+                    yield f"{node.name}.{method.name}", method, not static
+
+
+def without_hints(name, function, is_method):
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs][int(is_method) :]
+    if function.name == "hybrid_forward" or (arguments and arguments[0].arg == "F"):  # F: arrays or symbols
+        return []
+    missing = [f"{name}({argument.arg})" for argument in arguments if argument.annotation is None]
+    if function.returns is None and function.name != "__init__":
+        missing.append(f"{name} -> ?")
+    return missing
+
+
+def test_public_functions_have_type_hints():
+    missing, seen = [], 0
+    for path, tree in TREES.items():
+        for name, function, is_method in public_functions(tree):
+            if function.name.startswith("_") and function.name != "__init__":
+                continue
+            seen += 1
+            missing += [f"{path.relative_to(PACKAGE)}: {place}" for place in without_hints(name, function, is_method)]
+    assert seen > 100
+    assert not missing
+
+
+def test_files_are_small():
+    lengths = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert not {name: length for name, length in lengths.items() if length > 400}
+
+
+def docstrings(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            body = node.body[0] if node.body else None
+            if isinstance(body, ast.Expr) and isinstance(body.value, ast.Constant):
+                yield body.value
+
+
+def test_the_authors_keys_are_written_down_once():
+    keys = set(AUTHORS_KEYS) | {f"{key}Fuse" for key in AUTHORS_KEYS}
+    homes = set()
+    for path, tree in TREES.items():
+        prose = {id(node) for node in docstrings(tree)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and node.value in keys and id(node) not in prose:
+                homes.add(str(path.relative_to(PACKAGE)))
+    assert homes == {"nn/names.py"}
+
+
+IMPORT = f"""
+import sys
+FORBIDDEN = ("subprocess.Popen", "os.fork", "os.forkpty", "os.system", "os.exec", "os.posix_spawn", "os.spawn",
+             "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "urllib.Request")
+seen = []
+
+def watch(event, arguments):
+    if event in FORBIDDEN:
+        seen.append(event)
+        raise RuntimeError(f"importing gluon_aff asked for {{event}} {{arguments}}")
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in {HEAVY!r}:
+            raise ImportError(f"{{name}} is not to be needed")
+
+sys.addaudithook(watch)
+sys.meta_path.insert(0, Absent())
+import gluon_aff
+print(gluon_aff.__version__, *seen)
+"""
+
+
+def test_import_touches_no_network_starts_no_process_and_needs_no_heavy_package():
+    """MXNet itself imports scikit-learn, OpenCV and pandas where they are installed; nothing here may need them."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [gluon_aff.__version__]
