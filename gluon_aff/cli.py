@@ -7,9 +7,9 @@ import sys
 from typing import Optional, Sequence
 
 from . import __version__, console
-from .commands import ablation, diagnosis, networks, published
+from .commands import ablation, compare, diagnosis, evaluate, networks, published, results
 
-SUBJECTS = (networks, ablation, diagnosis, published)
+SUBJECTS = (networks, ablation, published, evaluate, compare, results, diagnosis)
 
 
 def build_parser() -> argparse.ArgumentParser:

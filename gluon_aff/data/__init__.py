@@ -2,6 +2,8 @@
 
 from .autoaugment import AutoAugment, autoaugment_policy
 from .image_set import ImageSet, check_labels
+from .imagenet import ImageNetLoader
+from .imagenet_sources import open_imagenet
 from .load import DATASETS, load_image_set
 from .loader import BatchLoader
 from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, TrainTransform
@@ -13,9 +15,11 @@ __all__ = [
     "AutoAugment",
     "BatchLoader",
     "EvalTransform",
+    "ImageNetLoader",
     "ImageSet",
     "TrainTransform",
     "autoaugment_policy",
     "check_labels",
     "load_image_set",
+    "open_imagenet",
 ]

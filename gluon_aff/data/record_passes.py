@@ -22,9 +22,9 @@ class RecordPass(NamedTuple):
 def record_passes(records: int, batch_size: int, count: int) -> List[RecordPass]:
     """The first ``count`` passes of ``mx.io.ImageRecordIter`` without shuffling, ``round_batch=True`` (its default).
 
-    Its last batch is filled up with records from the beginning, and the next pass goes on behind those. So a pass may
-    count more images than there are, or fewer: 50,000 records in batches of 512 give 98, 98 and 97 batches in turn, a
-    97 after 98 instead of 98, 98 at every 32nd pass, where the wrapping comes out even.
+    Its last batch is filled up with records from the beginning, and the next pass goes on behind those. So a pass
+    counts more images than there are, or fewer. 50,000 records in batches of 512 give 98, 98 and 97 batches in turn;
+    every 32nd pass comes out even and the turn begins anew. Batches must not be larger than the set.
     """
     passes, first = [], 0
     for _ in range(count):

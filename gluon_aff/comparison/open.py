@@ -1,0 +1,96 @@
+"""What a user names as a run: a run's directory or history, one of the authors' curves, a log or a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from ..errors import GluonAFFError, UsageError
+from ..figures import published_runs
+from ..training.history import read_records
+from .curve import ACCURACY, Curve, Point
+from .logs import LoggedRun, read_csv, read_log
+from .runs import curve_of_run, reference
+from .settings import settings_of_flags, settings_of_header
+
+
+def open_run(text: str, number: Optional[int] = None) -> Curve:
+    """The curve of a run's directory, a history.jsonl, a log of the authors' scripts, a .csv, or a published name.
+
+    ``number`` chooses one of several runs in a log (default: the longest, the last of equally long ones). Raises
+    UsageError and GluonAFFError for what is none of these.
+    """
+    path = Path(text).expanduser()
+    if not path.exists():
+        curve = _named(text)
+    elif path.is_dir() or path.suffix == ".jsonl":
+        curve = _of_history(path / "history.jsonl" if path.is_dir() else path)
+    elif path.suffix == ".csv":
+        curve = _of_logged(read_csv(path), str(path), ())
+    else:
+        return _of_log(path, number)
+    if number is not None:
+        raise UsageError(f"--segment chooses a run of a log file: {text} is none, leave it out")
+    return curve
+
+
+def _named(text: str) -> Curve:
+    try:
+        curve = reference(text)
+    except UsageError as error:
+        raise UsageError(f"{text} is neither a file or directory nor a published run ({error})") from None
+    if not curve.points:
+        raise UsageError(f"{text} is a single figure without epochs: it can stand behind --with only")
+    return curve
+
+
+def _of_history(path: Path) -> Curve:
+    records = read_records(path)
+    header = next((record for record in records if record["record"] == "header"), {})
+    epochs = [record for record in records if record["record"] == "epoch"]
+    if not epochs:
+        raise GluonAFFError(f"{path} has no finished epoch yet: compare when there is one")
+    if "val" not in epochs[0]:
+        raise GluonAFFError(f"{path} has no validation accuracy (val): its run is not one of classification")
+    return Curve(
+        name=str(path.parent) if path.name == "history.jsonl" else str(path),
+        metric=ACCURACY,
+        points=tuple(Point(record["epoch"], record["val"]) for record in epochs),
+        settings=settings_of_header(header),
+        planned=header.get("options", {}).get("num_epochs"),
+    )
+
+
+def _of_log(path: Path, number: Optional[int]) -> Curve:
+    runs = read_log(path)
+    if number is None:
+        run = max(runs, key=lambda run: (len(run.points), run.number))
+    else:
+        run = next((run for run in runs if run.number == number), None)
+        if run is None:
+            raise UsageError(f"{path} has no run {number} with epochs: choose {_listed(runs)}")
+    others = [other for other in runs if other is not run]
+    notes = (f"{path} holds several runs, this is {run.number}; --segment chooses {_listed(others)}",) if others else ()
+    return _of_logged(run, f"{path}, run {run.number}" if others else str(path), notes)
+
+
+def _of_logged(run: LoggedRun, name: str, notes: Sequence[str]) -> Curve:
+    """A log's run; when it is a published one, with all that is known of it."""
+    for identity in published_runs():
+        known = curve_of_run(identity)
+        if known.metric == run.metric and known.points == tuple(run.points):
+            return Curve(name, run.metric, known.points, None, known.settings, known.planned, (*notes, *known.notes))
+    if run.flags:
+        notes = (*notes, "settings are the flags as logged; some have no effect in the authors' scripts")
+    return Curve(
+        name=name,
+        metric=run.metric,
+        points=tuple(run.points),
+        settings=settings_of_flags(run.flags) if run.flags else {},
+        planned=run.flags.get("num_epochs"),
+        notes=tuple(notes),
+    )
+
+
+def _listed(runs: List[LoggedRun]) -> str:
+    return ", ".join(f"{run.number} ({len(run.points)} epochs)" for run in runs)

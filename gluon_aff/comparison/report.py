@@ -1,0 +1,175 @@
+"""A comparison as text, as JSON and as a picture."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Dict, List, Optional
+
+from ..files import PathLike, atomic_write
+from ..summary import table
+from .curve import ERROR, Curve, Matched, Point, matched, sampled
+from .settings import differing, side_by_side
+
+
+class Comparison:
+    """A run held against a reference. The run's figures are turned into the reference's metric."""
+
+    def __init__(self, run: Curve, reference: Curve) -> None:
+        self.run = run.measured_as(reference.metric)
+        self.reference = reference
+        self.pairs: List[Matched] = matched(self.run, reference)
+        self.settings = side_by_side(run.settings, reference.settings)
+        self.goal = reference.goal()
+        self.reached = self.run.reached(self.goal)
+
+    def reference_best_so_far(self) -> Optional[Point]:
+        """The reference's best among the epochs that the run has done, when the run has done fewer."""
+        if not self.pairs or self.run.final().epoch >= self.reference.final().epoch:
+            return None
+        return self.reference.best(until=self.run.final().epoch)
+
+    def to_json(self) -> Dict[str, Any]:
+        theirs = self.reference
+        return {
+            "run": self.run.name,
+            "reference": theirs.name,
+            "metric": theirs.metric,
+            "epochs_matched": len(self.pairs),
+            "matched": [pair._asdict() for pair in self.pairs],
+            "best": {"run": self.run.best()._asdict(), "reference": _whole(theirs)},
+            "final": {
+                "run": self.run.final()._asdict(),
+                "reference": theirs.final()._asdict() if theirs.points else None,
+            },
+            "best_difference": self.run.best().value - self.goal,
+            "final_difference": self.run.final().value - theirs.final().value if theirs.points else None,
+            "reached_at_epoch": self.reached.epoch if self.reached else None,
+            "settings": [row._asdict() for row in self.settings],
+            "differing": [row.name for row in differing(self.settings)],
+            "notes": [*self.run.notes, *theirs.notes],
+        }
+
+    def lines(self, every: Optional[int] = None) -> List[str]:
+        """The report, line by line."""
+        run, theirs = self.run, self.reference
+        better = "lower" if theirs.metric == ERROR else "higher"
+        lines = [
+            f"run        {run.name}: {_extent(run)}",
+            f"reference  {theirs.name}: {_extent(theirs) if theirs.points else 'one figure'}",
+            f"metric     {_metric(theirs)}, {better} is better; difference = run - reference",
+        ]
+        lines += [f"note       {note}" for note in dict.fromkeys((*self._caveats(), *run.notes, *theirs.notes))]
+        if self.pairs:
+            rows = [
+                (str(p.epoch), self._figure(p.run), self._figure(p.reference), self._figure(p.difference, "+"))
+                for p in sampled(self.pairs, every)
+            ]
+            lines += ["", *table(("epoch", "run", "reference", "difference"), rows, left=0)]
+        lines += ["", *self._summary()]
+        if self.settings:
+            marks = {True: "", False: "differs", None: "not known"}
+            rows = [(row.name, _shown(row.run), _shown(row.reference), marks[row.same]) for row in self.settings]
+            lines += ["", *table(("setting", "run", "reference", ""), rows, left=4)]
+        return [line.rstrip() for line in lines]
+
+    def _caveats(self) -> List[str]:
+        names = [row.name for row in differing(self.settings) if row.name in ("data", "labels")]
+        return [f"{' and '.join(names)} differ: the figures cannot be compared"] if names else []
+
+    def _summary(self) -> List[str]:
+        run, theirs = self.run, self.reference
+        best, final = run.best(), run.final()
+        if theirs.points:
+            pairs = [("best", best, theirs.best()), ("final", final, theirs.final())]
+            so_far = self.reference_best_so_far()
+            pairs += [("best so far", best, so_far)] if so_far else []
+        else:
+            figure = Point(-1, self.goal)
+            pairs = [("best", best, figure), ("final", final, figure)]
+        rows = [(what, self._at(a), self._at(b), self._figure(a.value - b.value, "+")) for what, a, b in pairs]
+        what = "best" if theirs.points else "figure"
+        reached = f"reached at epoch {self.reached.epoch}" if self.reached else "not reached"
+        return [
+            *table(("", "run", "reference", "difference"), rows),
+            f"the reference's {what}, {self._figure(self.goal)}: {reached}",
+        ]
+
+    def _figure(self, value: float, sign: str = "") -> str:
+        return figure(self.reference, value, sign)
+
+    def _at(self, point: Point) -> str:
+        return at(self.reference, point)
+
+
+def figure(curve: Curve, value: float, sign: str = "") -> str:
+    """An accuracy as 0.8357, an error in percent as 20.3265: as many digits as the authors' logs have."""
+    return f"{100 * value if curve.metric == ERROR else value:{sign}.4f}"
+
+
+def at(curve: Curve, point: Point) -> str:
+    return figure(curve, point.value) + (f" (epoch {point.epoch})" if point.epoch >= 0 else "")
+
+
+def draw(comparison: Comparison, path: PathLike) -> None:
+    """Both curves above, their difference below where epochs match; PNG."""
+    from matplotlib.figure import Figure
+
+    run, theirs, pairs = comparison.run, comparison.reference, comparison.pairs
+    scale = 100 if theirs.metric == ERROR else 1
+    picture = Figure(figsize=(9, 6 if pairs else 4.5), layout="constrained")
+    upper, lower = (
+        picture.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
+        if pairs
+        else (picture.subplots(), None)
+    )
+    for curve, colour, name in ((theirs, "tab:orange", theirs.name), (run, "tab:blue", run.name)):
+        if curve.points:
+            best = curve.best()
+            epochs, values = zip(*curve.points)
+            upper.plot(
+                epochs,
+                [scale * value for value in values],
+                color=colour,
+                lw=1.2,
+                marker="." if len(epochs) < 3 else None,
+                label=name,
+            )
+            upper.plot(best.epoch, scale * best.value, "o", ms=5, color=colour, label=f"its best, {at(curve, best)}")
+        else:
+            label = f"{name}, {figure(curve, curve.value)}"
+            upper.axhline(scale * curve.value, color=colour, ls="--", lw=1.2, label=label)
+    upper.set_ylabel(_metric(theirs))
+    upper.legend(fontsize="small")
+    if lower is not None:
+        lower.axhline(0, color="black", lw=0.8)
+        lower.plot([p.epoch for p in pairs], [scale * p.difference for p in pairs], color="tab:blue", lw=1.0)
+        lower.set_ylabel("run - reference")
+    for axes in (upper, lower):
+        if axes is not None:
+            axes.grid(alpha=0.3)
+    (lower if lower is not None else upper).set_xlabel("epoch")
+    buffer = BytesIO()
+    picture.savefig(buffer, format="png", dpi=110)
+    with atomic_write(path, "wb") as handle:
+        handle.write(buffer.getvalue())
+
+
+def _extent(curve: Curve) -> str:
+    first, last = curve.points[0].epoch, curve.final().epoch
+    if curve.planned and last + 1 < curve.planned:
+        return f"epochs {first} to {last} of {curve.planned}, not finished"
+    return f"epochs {first} to {last}"
+
+
+def _metric(curve: Curve) -> str:
+    return f"{curve.metric} in %" if curve.metric == ERROR else curve.metric
+
+
+def _whole(curve: Curve) -> Dict[str, Any]:
+    return curve.best()._asdict() if curve.points else {"epoch": None, "value": curve.value}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)

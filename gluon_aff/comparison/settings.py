@@ -1,0 +1,226 @@
+"""Hyper-parameters of our runs and of the authors' under the same names, side by side."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ..errors import UsageError
+from ..models import model_entry
+from ..nn import canonical_fusion
+
+Settings = Dict[str, Any]
+
+#: What is compared, in the order of the table.
+NAMES = (
+    "data",
+    "labels",
+    "outputs",
+    "host",
+    "fusion",
+    "r",
+    "blocks",
+    "width",
+    "first fused stage",
+    "deep stem",
+    "start weights",
+    "devices",
+    "images per update",
+    "epochs",
+    "optimizer",
+    "learning rate",
+    "schedule",
+    "warm-up epochs",
+    "decay at epochs",
+    "decay factor",
+    "momentum",
+    "weight decay",
+    "norms and biases decayed",
+    "mixup alpha",
+    "last epochs without mixup",
+    "label smoothing",
+    "AutoAugment",
+    "precision",
+)
+
+
+class Row(NamedTuple):
+    """One setting of two runs. ``same`` is None where one side is not known."""
+
+    name: str
+    run: Any
+    reference: Any
+    same: Optional[bool]
+
+
+def side_by_side(run: Settings, reference: Settings) -> List[Row]:
+    """The settings of which there is something to say; a value is None for no such thing, or where it is not known."""
+    rows = []
+    for name in NAMES:
+        if run.get(name) is not None or reference.get(name) is not None:
+            known = name in run and name in reference
+            mine, theirs = run.get(name), reference.get(name)
+            rows.append(Row(name, mine, theirs, (mine == theirs) if known else None))
+    return rows
+
+
+def differing(rows: List[Row]) -> List[Row]:
+    return [row for row in rows if row.same is False]
+
+
+def settings_of_header(header: Dict[str, Any]) -> Settings:
+    """From the header of a run's history: train_cifar.py's options and what became of them."""
+    options = header.get("options", {})
+    if not options:
+        return {}
+    devices = len(header.get("devices", [])) or 1
+    host = f"cifar_{options['model']}" + (".paper" if options.get("tag") == "paper" else "")
+    settings = {
+        "data": options["dataset"],
+        "labels": options["labels"] if options["dataset"] == "cifar100" else None,
+        "outputs": header.get("data", {}).get("classes"),
+        "host": _host(host),
+        "fusion": _fusion(options["fusion"]),
+        "r": _ratio(host, options["fusion"], options["r"]),
+        "blocks": options["blocks"],
+        "width": options["channel_times"],
+        "first fused stage": options["start_layer"],
+        "deep stem": options["deep_stem"],
+        "start weights": options.get("resume_from"),
+        "devices": devices,
+        "images per update": options["batch_size"] * devices * options["accumulate"],
+        "epochs": options["num_epochs"],
+        "optimizer": options["optimizer"],
+        "momentum": options["momentum"],
+        "precision": options["dtype"],
+        **_augmentation(options),
+        **_decay(options, options["no_wd"]),
+        **_schedule_of_options(options),
+    }
+    return {name: value for name, value in settings.items() if name != "outputs" or value is not None}
+
+
+def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] = None) -> Settings:
+    """From the authors' flags. What a flag does not tell is left out.
+
+    network: name and options for create_model where the network is known; without it, what the flags say of it.
+    """
+    devices = flags.get("num_gpus") or max(1, len([gpu for gpu in str(flags.get("gpus", "")).split(",") if gpu]))
+    settings: Settings = {"optimizer": "nag", "devices": devices}
+    settings.update(_network(network) if network else _network_of_flags(flags))
+    direct = {"epochs": "num_epochs", "momentum": "momentum", "precision": "dtype", "start weights": "start"}
+    settings.update({name: flags[flag] for name, flag in direct.items() if flag in flags})
+    settings.setdefault("precision", "float32")
+    if "batch_size" in flags:
+        settings["images per update"] = flags["batch_size"] * devices
+    if "lr" in flags:
+        settings.update(_schedule_of_flags(flags))
+    if "wd" in flags:
+        settings.update(_decay(flags, flags.get("no_wd", False)))
+    settings.update(_augmentation(flags))
+    return settings
+
+
+def _augmentation(flags: Dict[str, Any]) -> Settings:
+    settings: Settings = {}
+    if flags.get("mixup"):
+        settings["mixup alpha"] = flags.get("mixup_alpha", 1)
+        if "mixup_off_epoch" in flags:
+            settings["last epochs without mixup"] = flags["mixup_off_epoch"]
+    elif "mixup" in flags:
+        settings["mixup alpha"] = "no mixup"
+    if "label_smoothing" in flags:
+        settings["label smoothing"] = bool(flags["label_smoothing"])
+    if "auto_aug" in flags:
+        settings["AutoAugment"] = bool(flags["auto_aug"])
+    return settings
+
+
+def _decay(flags: Dict[str, Any], spared: bool) -> Settings:
+    return {"weight decay": flags["wd"], "norms and biases decayed": not spared}
+
+
+def _schedule_of_options(options: Dict[str, Any]) -> Settings:
+    from argparse import Namespace
+
+    from ..training.schedule import decay_epochs, warmup_epochs
+
+    mode, chosen = options["lr_mode"], Namespace(**options)
+    warm, decays = warmup_epochs(chosen), decay_epochs(chosen)
+    if mode == "step" and options.get("step_timing") == "published":
+        warm, decays = 0, [max(epoch - warm, 0) for epoch in decays]
+    return _schedule(options["lr"], mode, warm, decays, options["lr_decay"])
+
+
+def _schedule_of_flags(flags: Dict[str, Any]) -> Settings:
+    mode = flags.get("lr_mode") or ("cosine" if flags.get("cosine") else "step")
+    decays = [int(epoch) for epoch in str(flags.get("lr_decay_epoch", "")).split(",") if epoch]
+    return _schedule(flags["lr"], mode, flags.get("warmup_epochs"), decays, flags.get("lr_decay"))
+
+
+def _schedule(lr: float, mode: str, warm: Optional[int], decays: List[int], factor: Optional[float]) -> Settings:
+    settings: Settings = {"learning rate": lr, "schedule": mode}
+    if warm is not None:
+        settings["warm-up epochs"] = warm
+    if mode == "step":
+        settings["decay at epochs"] = ",".join(map(str, decays))
+        settings["decay factor"] = factor
+    return settings
+
+
+def _network(network: Dict[str, Any]) -> Settings:
+    """A registered model's name and options."""
+    entry = model_entry(network["name"])
+    options = {**entry.options, **network["options"]}
+    fusion = options.get("fusion", "add")
+    settings = {
+        "host": _host(network["name"]),
+        "fusion": _fusion(fusion),
+        "r": _ratio(network["name"], fusion, options.get("r")),
+        "outputs": options.get("classes"),
+        "first fused stage": options.get("start_layer", _default(network["name"], "start_layer")),
+    }
+    if network["name"].startswith("cifar_"):
+        settings["blocks"] = options.get("blocks")
+        settings["width"] = options.get("channel_times", _default(network["name"], "channel_times"))
+        settings["deep stem"] = bool(options.get("deep_stem"))
+    return {name: value for name, value in settings.items() if value is not None or name == "r"}
+
+
+def _network_of_flags(flags: Dict[str, Any]) -> Settings:
+    settings: Settings = {}
+    if flags.get("model"):
+        settings["host"] = str(flags["model"])
+    if flags.get("askc_type"):
+        settings["fusion"] = _fusion(flags["askc_type"])
+    names = {"blocks": "blocks", "width": "channel_times", "first fused stage": "start_layer", "deep stem": "deep_stem"}
+    settings.update({name: flags[flag] for name, flag in names.items() if flag in flags})
+    return settings
+
+
+def _host(name: str) -> str:
+    """The network without what the other rows say: 'cifar resnet', 'resnext50 (paper)'."""
+    base, _, tag = name.partition(".")
+    family = base.replace("cifar_", "cifar ").replace("iaff_", "").replace("aff_", "")
+    if family.startswith("cifar "):
+        family = family.replace("_32x4d", "").rstrip("0123456789")
+    return f"{family} ({tag})" if tag == "paper" else family
+
+
+def _fusion(name: str) -> str:
+    try:
+        return canonical_fusion(name)
+    except UsageError:
+        return name
+
+
+def _ratio(model: str, fusion: str, r: Optional[int]) -> Optional[int]:
+    """The fusion's bottleneck ratio; None for a fusion without one."""
+    if _fusion(fusion) in ("add", "concat", "gau"):
+        return None
+    return r if r is not None else _default(model, "r")
+
+
+def _default(model: str, option: str) -> Any:
+    parameter = inspect.signature(model_entry(model).network.__init__).parameters.get(option)
+    return parameter.default if parameter else None

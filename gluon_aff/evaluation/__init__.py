@@ -1,0 +1,20 @@
+"""Scoring weights on a data set, every image once or as the authors counted."""
+
+from .predictions import Predictions, predict
+from .score import Score, score
+from .subject import Subject, open_subject
+from .test_sets import DATASETS, PROTOCOLS, DataOptions, TestSet, open_test_set
+
+__all__ = [
+    "DATASETS",
+    "PROTOCOLS",
+    "DataOptions",
+    "Predictions",
+    "Score",
+    "Subject",
+    "TestSet",
+    "open_subject",
+    "open_test_set",
+    "predict",
+    "score",
+]

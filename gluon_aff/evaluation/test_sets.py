@@ -1,0 +1,150 @@
+"""What a network can be scored on, as batches whose images are counted."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from ..data import DATASETS as CIFAR_LIKE
+from ..data import BatchLoader, EvalTransform, load_image_set
+from ..data.imagenet import ImageNetLoader, normalisation
+from ..data.imagenet_sources import RecordSource, open_imagenet
+from ..errors import UsageError
+from ..published import params_directory
+from .upstream import RecordIteratorPass
+
+DATASETS = (*CIFAR_LIKE, "imagenet")
+PROTOCOLS = ("exact", "upstream")
+OFFICIAL_SIZES = {"cifar10": 10000, "cifar100": 10000, "imagenet": 50000}
+
+
+@dataclass
+class DataOptions:
+    """Which test images, and how they are read. None means the usual for the data set.
+
+    size: ImageNet's crop, or what images of other sets are resized to. images, seed: the subset that a training run
+    validated on (``--test-images``).
+    """
+
+    dataset: str
+    data: Optional[str] = None
+    labels: str = "fine"
+    size: Optional[int] = None
+    normalisation: Optional[str] = None
+    ground_truth: Optional[str] = None
+    batch_size: int = 128
+    workers: int = 0
+    skip_bad: bool = False
+    images: Optional[int] = None
+    seed: int = 0
+
+
+@dataclass
+class TestSet:
+    """Batches of a test set. ``images`` is how many there are, ``bad()`` which of them could not be read."""
+
+    __test__ = False  # not a test, whatever pytest thinks of its name
+
+    dataset: str
+    labels: str
+    source: str
+    classes: Tuple[str, ...]
+    images: int
+    batches: Callable[[], Iterator[Tuple[np.ndarray, np.ndarray]]]
+    batch_count: int
+    bad: Callable[[], List[str]]
+    normalisation: str
+
+
+def open_test_set(options: DataOptions, protocol: str = "exact") -> TestSet:
+    """Open the test images that ``options`` name. Raises UsageError and GluonAFFError for what cannot be."""
+    if options.dataset not in DATASETS:
+        raise UsageError(f"no data set {options.dataset!r}: choose one of {', '.join(DATASETS)}")
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+    if options.dataset == "imagenet":
+        return _imagenet(options, protocol)
+    for name in ("normalisation", "ground_truth", "skip_bad"):
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for --dataset imagenet: leave it out")
+    if protocol == "upstream":
+        raise UsageError(
+            "the authors' record iterator was for ImageNet only; their CIFAR figures count every image once, "
+            "as --protocol exact does"
+        )
+    return _cifar_like(options)
+
+
+def imagenet_classes() -> List[Tuple[str, str]]:
+    """(wnid, name) of the 1000 classes in the order of their numbers."""
+    with open(params_directory() / "imagenet_classes.csv", encoding="utf-8", newline="") as handle:
+        return [(row["wnid"], row["name"]) for row in csv.DictReader(handle)]
+
+
+def _cifar_like(options: DataOptions) -> TestSet:
+    found = load_image_set(options.dataset, "test", options.data, options.labels, options.size)
+    if options.images is not None:
+        found = found.subset(options.images, options.seed)
+    loader = BatchLoader(
+        found, options.batch_size, EvalTransform(), shuffle=False, drop_last=False, workers=options.workers
+    )
+    return TestSet(
+        dataset=options.dataset,
+        labels=options.labels,
+        source=found.source,
+        classes=found.classes,
+        images=len(found),
+        batches=lambda: loader.batches(0),
+        batch_count=len(loader),
+        bad=list,
+        normalisation="cifar",
+    )
+
+
+def _imagenet(options: DataOptions, protocol: str) -> TestSet:
+    if options.data is None:
+        raise UsageError("ImageNet needs its place: --data names a folder, zip or .rec file of validation images")
+    if options.labels != "fine":
+        raise UsageError(f"--labels {options.labels}: only cifar100 has coarse labels")
+    wnids, names = zip(*imagenet_classes())
+    path = Path(options.data).expanduser()
+    truth = None if options.ground_truth is None else Path(options.ground_truth).expanduser()
+    source = open_imagenet(path, wnids, truth)
+    records = isinstance(source, RecordSource)
+    norm = options.normalisation or ("records" if records else "folder")
+    size = options.size or 224
+    if protocol == "exact":
+        loader = ImageNetLoader(
+            source,
+            options.batch_size,
+            normalisation(norm),
+            size=size,
+            workers=options.workers,
+            skip_bad=options.skip_bad,
+        )
+        bad = lambda: loader.bad  # noqa: E731
+    else:
+        if not records:
+            raise UsageError(f"--protocol upstream runs MXNet's record iterator: it needs a .rec file, not {path}")
+        if options.skip_bad:
+            raise UsageError("the record iterator cannot leave images out: --skip-bad goes with --protocol exact")
+        normalisation(norm)
+        loader = RecordIteratorPass(
+            path, len(source), options.batch_size, size=size, normalisation=norm, workers=options.workers
+        )
+        bad = list
+    return TestSet(
+        dataset="imagenet",
+        labels="fine",
+        source=str(path),
+        classes=names if source.classes == wnids else source.classes,
+        images=len(source),
+        batches=loader.batches,
+        batch_count=len(loader),
+        bad=bad,
+        normalisation=norm,
+    )

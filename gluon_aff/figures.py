@@ -1,0 +1,52 @@
+"""The figures of params/ as they stand there: the authors' runs, the paper's tables, their README's, and ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+from .published import params_directory
+
+Record = Dict[str, Any]
+
+
+def published_runs() -> Dict[str, Record]:
+    """id -> record of runs.json, the authors' training runs; params/README-results.md explains the fields."""
+    return {record["id"]: record for record in _read("runs.json")}
+
+
+def curve_file(identity: str) -> Path:
+    """The table of a run's figures per epoch."""
+    return params_directory() / "curves" / f"{identity}.csv"
+
+
+def paper_tables() -> Record:
+    """Tables 3, 4 and 5 of the paper."""
+    return _read("paper_tables.json")
+
+
+def readme_figures() -> Record:
+    """The ImageNet errors that the authors' README states for the release."""
+    return _read("readme_figures.json")
+
+
+def our_results() -> List[Record]:
+    """Records of results.json: what, value, metric, images, command, commit, date. Empty before there are any."""
+    return _read("results.json") if (params_directory() / "results.json").is_file() else []
+
+
+def our_ablations() -> Dict[str, Record]:
+    """Place under params/ -> report of a grid of ablation runs."""
+    reports = {}
+    root = params_directory()
+    for path in sorted((root / "ablation").rglob("*.json")) if (root / "ablation").is_dir() else []:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(report, dict) and "rows" in report:
+            reports[path.relative_to(root).as_posix()] = report
+    return reports
+
+
+def _read(name: str) -> Any:
+    with open(params_directory() / name, encoding="utf-8") as handle:
+        return json.load(handle)
