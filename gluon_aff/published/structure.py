@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -94,10 +95,15 @@ def read_structure(shapes: Shapes) -> Structure:
 
 
 def _readings(attentions: Sequence[Tuple[int, Block]]) -> List[Reading]:
-    """The fusions whose arrays are those of the attentions, likeliest first; addition when there are none."""
+    """The fusions whose arrays are those of the attentions, likeliest first; addition when there are none.
+
+    Most attentions decide, so that a single array that is missing or too many can be named later.
+    """
     if not attentions:
         return [Reading("add", None)]
-    ratio = _ratio(attentions)
+    usual = Counter(frozenset(arrays) for _, arrays in attentions).most_common(1)[0][0]
+    attentions = [(channels, arrays) for channels, arrays in attentions if arrays.keys() == usual]
+    ratio = _ratio(attentions) or _ratio(attentions[:1])
     channels, arrays = attentions[0]
     readings = []
     for name in sorted(list_fusions(), key=lambda name: (*(name != likely for likely in _LIKELIEST), name)):
@@ -140,10 +146,10 @@ def _registered_name(host: Host, tag: str, fusion: str, layers: Tuple[int, ...])
         options: Dict[str, Any] = {}
         if entry.fusion != fusion:
             options["fusion"] = fusion
-        blocks = entry.options.get("blocks")
-        if tuple(entry.options.get("layers") or [blocks] * len(layers)) != layers:
+        depth = entry.options.get("layers") or [entry.options.get("blocks")] * len(layers)
+        if tuple(depth) != layers:
             options["layers"] = list(layers)
-        misleads = "fusion" in options and entry.fusion != "add"
-        found.append((misleads, len(options), len(name), name, options))
+        says_otherwise = ("fusion" in options and entry.fusion != "add") + ("layers" in options and None not in depth)
+        found.append((says_otherwise, len(options), len(name), name, options))
     best = min(found, key=lambda row: row[:4])
     return best[3], best[4]

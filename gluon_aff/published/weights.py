@@ -150,9 +150,8 @@ def _values(container: Container, expected: Shapes, network: str, replace_head: 
         if name in shapes and container.arrays[name].dtype not in FLOATS
     ]
     if problems:
-        raise UsageError(
-            f"{container.path} does not fit this {network}: {_listed(problems)}{_advice(_shapes(container), expected)}"
-        )
+        advice = _advice(_shapes(container), expected, replace_head)
+        raise UsageError(f"{container.path} does not fit this {network}: {_listed(problems)}{advice}")
     if kept:
         warnings.warn(
             f"{container.path} is for {here[0]} classes, the network for {there[0]}: {' and '.join(kept)} stay as "
@@ -170,7 +169,7 @@ def _listed(problems: Sequence[str], most: int = 5) -> str:
 _POSITIONS = {"paper": "at .0 (strided)", "release": "at .1 (behind a pool)"}
 
 
-def _advice(found: Shapes, expected: Shapes) -> str:
+def _advice(found: Shapes, expected: Shapes, any_head: bool) -> str:
     """What to change, when both the file and the network are of the kinds known here."""
     try:
         file, network = read_structure(found), read_structure(expected)
@@ -180,7 +179,7 @@ def _advice(found: Shapes, expected: Shapes) -> str:
     for what, there, here in file.differences(network):
         if what == "tag":
             said.append(f"its downsample convolutions sit {_POSITIONS[there]}, so it is a {there}-generation file")
-        else:
+        elif what != "classes" or not any_head:
             said.append(f"it has {what}={there!r}, the network {here!r}")
     call = file.call()
     options = "".join(f", {key}={value!r}" for key, value in call.items() if key != "name")

@@ -1,0 +1,183 @@
+"""The reader of ``.params`` files against files that MXNet writes, and against files that MXNet reads."""
+
+import struct
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from gluon_aff.errors import GluonAFFError
+from gluon_aff.published import read_container
+
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
+
+
+def file_of(arrays, names=()):
+    """A container's bytes from its arrays' bytes, for what MXNet 1.9.1 no longer writes."""
+    parts = [struct.pack("<QQQ", 0x112, 0, len(arrays)), *arrays, struct.pack("<Q", len(names))]
+    return b"".join([*parts, *(struct.pack("<Q", len(name)) + name for name in names)])
+
+
+def array_of(values, mark=0xF993FAC9, dtype=0, shape=None, storage=0, axes="q"):
+    """One array's bytes; ``mark`` 0 is the oldest form, which begins with the number of axes."""
+    shape = values.shape if shape is None else shape
+    head = struct.pack("<I", mark) if mark else b""
+    if mark in (0xF993FAC9, 0xF993FACA):
+        head += struct.pack("<i", storage)
+    dims = struct.pack(f"<I{len(shape)}{axes}", len(shape), *shape)
+    return head + dims + struct.pack("<iii", 1, 0, dtype) + values.tobytes()
+
+
+VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "int32", "int8", "int64", "bool"])
+def test_reads_every_type_that_mxnet_writes(tmp_path, dtype):
+    values = mx.nd.array(np.array([[0, 1, 2], [100, 1, 0]]), dtype=dtype)
+    mx.nd.save(str(tmp_path / "x"), {"a.weight": values, "b": values[:1]})
+    container = read_container(tmp_path / "x")
+    assert container.named
+    assert {name: array.dtype for name, array in container.arrays.items()} == {"a.weight": dtype, "b": dtype}
+    assert container.read("a.weight").dtype == values.dtype
+    np.testing.assert_array_equal(container.read("a.weight"), values.asnumpy())
+    np.testing.assert_array_equal(container.read("b"), values[:1].asnumpy())
+
+
+def test_reads_bfloat16_as_float32(tmp_path):
+    exact = [1.5, -2.25, 0.0, 3e38]
+    stored = mx.nd.array(exact).astype(BFLOAT16)
+    mx.nd.save(str(tmp_path / "x"), {"a": stored})
+    container = read_container(tmp_path / "x")
+    assert container.arrays["a"].dtype == "bfloat16"
+    assert container.read("a").dtype == np.float32
+    np.testing.assert_allclose(container.read("a"), exact, rtol=2**-8)
+    assert container.read("a")[:3].tolist() == exact[:3]
+
+
+def test_reads_numpy_shapes(tmp_path):
+    with mx.util.np_shape(True):
+        mx.nd.save(str(tmp_path / "x"), {"scalar": mx.nd.array(3.5), "none": mx.nd.zeros((0, 3)), "two": mx.nd.ones(2)})
+    container = read_container(tmp_path / "x")
+    assert container.read("scalar") == np.float32(3.5)
+    assert container.read("scalar").shape == ()
+    assert container.read("none").shape == (0, 3)
+    assert container.read("two").tolist() == [1, 1]
+
+
+def test_arrays_without_names_are_numbered(tmp_path):
+    mx.nd.save(str(tmp_path / "x"), [mx.nd.array([1]), mx.nd.array([2, 3])])
+    container = read_container(tmp_path / "x")
+    assert not container.named
+    assert [container.read(name).tolist() for name in ("0", "1")] == [[1], [2, 3]]
+
+
+def test_reads_prefixes_and_names_beyond_ascii(tmp_path):
+    arrays = {"arg:w": mx.nd.array([1]), "aux:m": mx.nd.array([2]), "größe": mx.nd.array([3])}
+    mx.nd.save(str(tmp_path / "x"), arrays)
+    assert list(read_container(tmp_path / "x").arrays) == list(arrays)
+
+
+def test_an_empty_list_is_no_damage(tmp_path):
+    mx.nd.save(str(tmp_path / "x"), [])
+    assert read_container(tmp_path / "x").arrays == {}
+
+
+def test_reads_what_a_network_saves(tmp_path):
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Conv2D(3, 3, in_channels=2), mx.gluon.nn.BatchNorm(in_channels=3))
+    net.initialize()
+    net.cast("float16")
+    net.save_parameters(str(tmp_path / "x"))
+    container = read_container(tmp_path / "x")
+    for name, parameter in net._collect_params_with_prefix().items():
+        assert container.read(name).dtype == parameter.dtype
+        np.testing.assert_array_equal(container.read(name), parameter.data().asnumpy())
+
+
+@pytest.mark.parametrize(("mark", "axes"), [(0xF993FAC8, "q"), (0, "I")])
+def test_reads_older_forms_as_mxnet_does(tmp_path, mark, axes):
+    path = write(tmp_path / "old", file_of([array_of(VALUES, mark, axes=axes)] * 2, [b"a", b"b"]))
+    theirs, ours = mx.nd.load(str(path)), read_container(path)
+    assert list(ours.arrays) == ["a", "b"]
+    for name in ours.arrays:
+        np.testing.assert_array_equal(ours.read(name), theirs[name].asnumpy())
+        np.testing.assert_array_equal(ours.read(name), VALUES)
+
+
+def refuse(path, *said):
+    with pytest.raises(GluonAFFError) as caught:
+        read_container(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    for words in said:
+        assert words in message, message
+
+
+def test_a_file_cut_at_any_byte_says_where(tmp_path):
+    data = file_of([array_of(VALUES), array_of(VALUES[0])], [b"first", b"second"])
+    assert len(read_container(write(tmp_path / "x", data)).arrays) == 2
+    for length in range(len(data)):
+        refuse(write(tmp_path / "x", data[:length]), "at byte")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", ["it is empty", "expected"]),
+        (b"<!DOCTYPE html><html>", ["a web page"]),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", ["Git LFS"]),
+        (b"PK\x03\x04", ["zip"]),
+        (file_of([array_of(VALUES)], [b"a"])[1:], ["no MXNet weight file"]),
+        (file_of([array_of(VALUES)], [b"a"]) + b"?", ["1 bytes follow the last name"]),
+        (file_of([array_of(VALUES)] * 2, [b"a"]), ["1 names for 2 arrays"]),
+        (file_of([array_of(VALUES)] * 2, [b"a", b"a"]), ["arrays 0 and 1 are both named 'a'"]),
+        (file_of([array_of(VALUES)], [b"\xff\xfe"]), ["UTF-8"]),
+        (file_of([array_of(VALUES, storage=1)], [b"a"]), ["row-sparse", "dense"]),
+        (file_of([array_of(VALUES, storage=9)], [b"a"]), ["storage kind 9"]),
+        (file_of([array_of(VALUES, dtype=99)], [b"a"]), ["type 99", "at byte 60"]),
+        (file_of([array_of(VALUES, shape=(2, 0))], [b"a"]), ["shape (2, 0)"]),
+        (file_of([array_of(VALUES, shape=(2, -3))], [b"a"]), ["shape (2, -3)"]),
+        (file_of([array_of(VALUES, shape=(1 << 62, 3))], [b"a"]), ["shape", "at most"]),
+        (
+            file_of([array_of(VALUES, shape=(100_000, 3))], [b"a"]),
+            ["1200000 for the elements of array 0 of 1, float32"],
+        ),
+        (file_of([array_of(VALUES, 0xF993FACA, shape=(0, 1 << 62, 1 << 62))], [b"a"]), ["at most"]),
+        (file_of([array_of(VALUES, 0x12345678, axes="I")], [b"a"]), ["0x12345678", "at byte 24"]),
+        (file_of([array_of(VALUES, shape=(1,) * 33)], [b"a"]), ["33 axes"]),
+        (
+            struct.pack("<QQQ", 0x112, 0, 1 << 63) + bytes(100),
+            ["the number of arrays is 9223372036854775808", "at most 4"],
+        ),
+        (struct.pack("<QQQ", 0x112, 0, 1) + array_of(VALUES) + struct.pack("<Q", 1 << 60), ["the number of names"]),
+        (struct.pack("<QQQ", 0x112, 0, 2) + bytes(100), ["0 axes"]),
+    ],
+)
+def test_damage_is_named_with_its_place(tmp_path, data, said):
+    refuse(write(tmp_path / "x.params", data), *said)
+
+
+def test_a_sparse_array_of_mxnet_is_refused(tmp_path):
+    mx.nd.save(str(tmp_path / "x"), {"s": mx.nd.ones((2, 3)).tostype("csr")})
+    refuse(tmp_path / "x", "sparse (CSR)")
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    refuse(tmp_path / "nowhere", "there is no file")
+    refuse(tmp_path, "is not a file")
+
+
+def test_a_file_that_shrinks_after_its_table_was_read(tmp_path):
+    path = write(tmp_path / "x", file_of([array_of(VALUES)], [b"a"]))
+    container = read_container(path)
+    path.write_bytes(path.read_bytes()[:70])
+    with pytest.raises(GluonAFFError, match="shorter"):
+        container.read("a")
+    path.unlink()
+    with pytest.raises(GluonAFFError, match="cannot be read"):
+        container.read("a")

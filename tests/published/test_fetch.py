@@ -1,0 +1,218 @@
+"""Fetching, finding and telling published files, with a server on this machine and a catalogue made for it."""
+
+import contextlib
+import hashlib
+import http.server
+import importlib
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from gluon_aff import published
+from gluon_aff.errors import GluonAFFError, UsageError
+
+CONTENT = bytes(range(251)) * 5000  # 1.2 MB
+ID, OTHER_READING, ANOTHER = "first", "first__r4", "second"
+BLOB = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT with ranges; ``server.cut`` closes the first answers early."""
+
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self):
+        self.server.asked.append((self.path, self.headers.get("Range")))
+        match = re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        start = int(match.group(1)) if match else 0
+        body = self.server.content[start:]
+        self.send_response(206 if match else 200)
+        if match:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.server.cut:
+            body = body[: self.server.cut.pop()]
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A server with the file of a catalogue of three ids, two of them readings of that file."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.daemon_threads = True
+    made.asked, made.cut, made.content = [], [], CONTENT
+    threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    use_catalogue(monkeypatch, tmp_path, f"http://127.0.0.1:{made.server_port}")
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def use_catalogue(monkeypatch, folder, host):
+    record = {**published.record("paper_cifar100_resnext29_AFF_0.8973"), "file": "0.9-first.params"}
+    record.update(git_blob_sha1=BLOB, bytes=len(CONTENT), address=f"{host}/r%20%3D%204/0.9-first.params")
+    records = [{**record, "id": ID}, {**record, "id": OTHER_READING, "bytes": 7, "alternative_reading_of": ID}]
+    records.append({**record, "id": ANOTHER, "file": "0.8-second.params", "git_blob_sha1": "0" * 40, "bytes": 9})
+    (folder / "params").mkdir()
+    (folder / "params" / "catalogue.json").write_text(json.dumps(records), encoding="utf-8")
+    monkeypatch.setattr(importlib.import_module("gluon_aff.published.catalogue"), "_PACKAGE", folder)
+
+
+def test_fetches_to_the_models_directory(server, own_mxnet_home):
+    path = published.fetch(ID)
+    assert path == own_mxnet_home / "models" / "0.9-first.params"
+    assert path.read_bytes() == CONTENT
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert unquote(server.asked[0][0]) == "/r = 4/0.9-first.params"
+    assert published.find_file(OTHER_READING) == path
+    assert published.fetch(ID) == path and len(server.asked) == 1  # nothing is fetched twice
+
+
+def test_a_broken_connection_is_resumed(server):
+    server.cut = [300_000, 500_000]
+    assert published.fetch(ID).read_bytes() == CONTENT
+    assert [given for _, given in server.asked] == [None, "bytes=500000-", "bytes=800000-"]
+
+
+def test_a_changed_file_is_refused_and_not_kept(server, own_mxnet_home):
+    server.content = CONTENT[:-1] + b"?"
+    with pytest.raises(GluonAFFError, match="git blob SHA-1") as caught:
+        published.fetch(ID)
+    assert BLOB in str(caught.value)
+    assert list((own_mxnet_home / "models").iterdir()) == []
+
+
+def test_a_file_in_its_place_that_is_another_is_left_alone(server):
+    place = published.place_of(ID)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"mine")
+    with pytest.raises(GluonAFFError, match=r"4 bytes.*7 or 1255000 bytes.*move it away"):
+        published.fetch(ID)
+    assert place.read_bytes() == b"mine" and not server.asked
+
+
+def test_a_mirror(server):
+    host = f"http://127.0.0.1:{server.server_port}"
+    assert published.fetch(ID, url=f"{host}/elsewhere").read_bytes() == CONTENT
+    assert server.asked[0][0] == "/elsewhere"
+    with pytest.raises(UsageError, match="no address"):
+        published.fetch(ANOTHER, url="elsewhere")
+
+
+def test_two_threads_fetch_once(server):
+    paths = []
+    threads = [threading.Thread(target=lambda: paths.append(published.fetch(ID))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(paths) == 4 and len(set(paths)) == 1
+    assert paths[0].read_bytes() == CONTENT and len(server.asked) == 1
+
+
+def test_offline_says_address_and_place(monkeypatch, tmp_path, own_mxnet_home):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    use_catalogue(monkeypatch, tmp_path, host)
+    with pytest.raises(GluonAFFError, match="no connection") as caught:
+        published.fetch(ID)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"{host}/r%20%3D%204/0.9-first.params" in message
+    assert str(own_mxnet_home / "models" / "0.9-first.params") in message
+
+
+def test_finding_a_file_that_is_not_here_says_how_to_get_it(own_mxnet_home):
+    identity = "release_cifar100_AFF-ResNet-32_fine_0.8357"
+    with pytest.raises(GluonAFFError) as caught:
+        published.find_file(identity)
+    for words in (str(published.place_of(identity)), published.address(identity), f"published fetch {identity}"):
+        assert words in str(caught.value)
+
+
+def test_the_models_directory_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MXNET_HOME", str(tmp_path / "elsewhere"))
+    assert published.models_directory() == tmp_path / "elsewhere" / "models"
+    monkeypatch.setenv("MXNET_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert published.models_directory() == tmp_path / ".mxnet" / "models"
+
+
+def test_identify_by_content_not_by_name(server, tmp_path):
+    path = tmp_path / "renamed.params"
+    path.write_bytes(CONTENT)
+    assert published.identify(path) == [ID, OTHER_READING]
+    path.write_bytes(CONTENT[1:])
+    assert published.identify(path) == []
+    with pytest.raises(GluonAFFError, match="cannot be read"):
+        published.identify(tmp_path / "nowhere")
+
+
+def test_the_digest_is_gits(tmp_path):
+    (tmp_path / "x").write_bytes(b"hello\n")
+    assert published.git_blob_sha1(tmp_path / "x") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def test_every_record_is_complete():
+    for identity, record in published.catalogue().items():
+        parts = urlsplit(record["address"])
+        assert parts.scheme == "https" and " " not in record["address"]
+        assert unquote(parts.path).endswith(f"/{record['commit']}/{record['path']}")
+        assert record["path"].endswith("/" + record["file"])
+        assert re.fullmatch("[0-9a-f]{40}", record["git_blob_sha1"])
+        assert record["dataset"] in identity
+        scale = record["normalisation"]["pixel_range"][1]
+        assert [round(value / scale, 1) for value in record["normalisation"]["mean"]] in (
+            [0.5, 0.5, 0.4],
+            [0.5, 0.5, 0.4],
+        )
+        assert record["label_mode"] == {"c": "coarse", "f": "fine", "N": None}[str(record["labels"])[0]]
+        assert record["resize_short"] == (256 if record["dataset"] == "imagenet" else None)
+
+
+def test_values_are_counts_of_their_images():
+    """value x images is whole, as far as the value's four digits go; the logs' six digits told which it is."""
+    for record in published.catalogue().values():
+        count = round(record["value"] * record["images"])
+        assert abs(count / record["images"] - record["value"]) <= 5e-5
+        if record["dataset"] == "imagenet":
+            assert record["images"] in (49_664, 49_920, 50_176)
+        else:
+            assert record["images"] == 10_000
+
+
+def test_one_file_has_one_name_and_one_digest():
+    files = {}
+    for record in published.catalogue().values():
+        files.setdefault(record["file"], set()).add(record["git_blob_sha1"])
+    assert len(files) == 23 and all(len(digests) == 1 for digests in files.values())
+    assert len(set.union(*files.values())) == 23
+
+
+def test_the_command_line_offline(tmp_path):
+    """`fetch` in a process of its own: one line, exit code 1."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-m", "gluon_aff", "published", "fetch", "release_cifar100_AFF-ResNet-32_fine_0.8357"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert f"{tmp_path}/.mxnet/models/0.8357-cifar100" in done.stderr
