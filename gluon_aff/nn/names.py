@@ -32,12 +32,13 @@ AUTHORS_RATIOS: Dict[str, Optional[int]] = {"AYforXplusY": None, "XplusAYforY": 
 
 def near_matches(name: str, choices: Iterable[str]) -> str:
     """The end of an error message: what the user may have begun to write or misspelt, or every choice."""
-    by_lower = {choice.lower(): choice for choice in sorted(choices)}
+    choices = sorted(choices)
+    by_lower = {choice.lower(): choice for choice in choices}
     typed = name.lower()
     begun = [choice for choice in by_lower if typed and choice.startswith(typed)]
     misspelt = [choice for choice in get_close_matches(typed, by_lower, n=5, cutoff=0.6) if choice not in begun]
     close: List[str] = [by_lower[choice] for choice in (begun + misspelt)[:5]]
-    return f"did you mean {', '.join(close)}?" if close else f"choose one of {', '.join(by_lower.values())}"
+    return f"did you mean {', '.join(close)}?" if close else f"choose one of {', '.join(choices)}"
 
 
 def authors_key(name: str) -> str:
