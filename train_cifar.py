@@ -2,7 +2,7 @@
 """Train AFF, iAFF and other fusions on CIFAR-10, CIFAR-100, the handwritten digits or a folder of images.
 
 python train_cifar.py --dataset digits
-python train_cifar.py --model resnet --askc-type ASKCFuse --auto_aug --mixup --label-smoothing --cosine --no-wd --blocks 5
+python train_cifar.py --dataset cifar100 --recipe release
 """
 
 from __future__ import annotations

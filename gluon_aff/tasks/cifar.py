@@ -185,7 +185,8 @@ def build_job(
     policy = autoaugment_policy("cifar10") if options.auto_aug else None
     batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers)
     drop_last = len(train_set) >= batch_size  # fewer images than a batch are one smaller batch
-    loader = batches(train_set, batch_size, TrainTransform(autoaugment=policy), shuffle=True, drop_last=drop_last)
+    augment = TrainTransform(pad=options.pad, mirror=options.mirror, autoaugment=policy)
+    loader = batches(train_set, batch_size, augment, shuffle=True, drop_last=drop_last)
     test_loader = batches(test_set, batch_size, EvalTransform(), shuffle=False, drop_last=False)
     targets = Targets(
         classes,

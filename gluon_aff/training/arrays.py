@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Optional
 
 import mxnet as mx
 
@@ -38,6 +39,39 @@ def restore_network(net: mx.gluon.Block, arrays: Arrays, statistics: Arrays) -> 
     for key, array in statistics.items():
         device, _, name = key.partition(":")
         array.copyto(parameters[name].list_data()[int(device)])
+
+
+@contextmanager
+def evaluating(net: mx.gluon.Block, arrays: Optional[Arrays] = None) -> Iterator[None]:
+    """Within the block the network computes with copies of its arrays, or of ``arrays``; its own are left alone.
+
+    Inference rearranges convolution weights in memory for oneDNN. Training would go on with them, but round
+    differently, and not the same way in every run.
+    """
+    own = {name: (parameter, parameter._data) for name, parameter in net._collect_params_with_prefix().items()}
+    for name, (parameter, copies) in own.items():
+        parameter._data = [(arrays[name] if arrays else data).copyto(data.context) for data in copies]
+    try:
+        yield
+    finally:
+        for parameter, copies in own.values():
+            parameter._data = copies
+
+
+def needs_input_gradient(net: mx.gluon.Block) -> bool:
+    """Whether a batch norm without trained gamma and beta is in the network, as the CIFAR hosts have on their input.
+
+    On the CPU MXNet updates running statistics in the backward pass, and leaves that out for a norm below which nothing
+    wants a gradient: this one would stay at mean 0 and variance 1, so the input is made to want one.
+    """
+    found = []
+
+    def look(block: mx.gluon.Block) -> None:
+        if isinstance(block, mx.gluon.nn.BatchNorm) and not block._kwargs["use_global_stats"]:
+            found.append(block.gamma.grad_req == block.beta.grad_req == "null")
+
+    net.apply(look)
+    return any(found)
 
 
 def set_arrays(net: mx.gluon.Block, arrays: Arrays, source: str) -> None:

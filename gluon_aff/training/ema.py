@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import Dict, Iterator
+from typing import Dict
 
 import mxnet as mx
 
@@ -34,17 +33,3 @@ class EMA:
         """Take up saved averages of the same network."""
         for name, average in self.arrays.items():
             arrays[name].copyto(average)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Within the block the network computes with the averages; after it, with its own arrays again, bit for bit."""
-        own = {name: [data.copy() for data in parameter.list_data()] for name, parameter in self._parameters.items()}
-        try:
-            for name, parameter in self._parameters.items():
-                for data in parameter.list_data():
-                    self.arrays[name].copyto(data)
-            yield
-        finally:
-            for name, parameter in self._parameters.items():
-                for data, saved in zip(parameter.list_data(), own[name]):
-                    saved.copyto(data)

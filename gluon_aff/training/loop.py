@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import zlib
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional
 
@@ -12,7 +11,14 @@ import mxnet as mx
 from mxnet import autograd
 
 from ..console import progress
-from .arrays import device_statistics, first_not_finite, network_arrays, restore_network
+from .arrays import (
+    device_statistics,
+    evaluating,
+    first_not_finite,
+    needs_input_gradient,
+    network_arrays,
+    restore_network,
+)
 from .checkpoint import checkpoint_name
 from .metrics import Diverged, Measured, Tally, split_batch
 from .run import Run
@@ -57,7 +63,7 @@ def fit(job: Job, state: State, run: Run, stop: Stop) -> None:
 
     Raises Diverged, naming update and learning rate, when the loss or the network is not finite.
     """
-    total = len(job.loader)
+    total, input_gradient = len(job.loader), needs_input_gradient(job.net)
     while state.epoch < job.epochs and not stop.requested:
         tally, began, images = Tally(state), time.perf_counter(), 0
         batches = progress(job.loader.batches(state.epoch, state.batch), total - state.batch, f"epoch {state.epoch}")
@@ -65,6 +71,8 @@ def fit(job: Job, state: State, run: Run, stop: Stop) -> None:
             mx.random.seed(step_seed(job.seed, state.epoch, batch))
             lr = job.schedule(state.update + 1)
             pairs = job.targets(*split_batch(x, y, job.devices), state.epoch, batch)
+            for data, _ in pairs if input_gradient else ():
+                data.attach_grad()
             with autograd.record():
                 outputs = [job.net(data) for data, _ in pairs]
                 losses = [job.loss(output, target) for output, (_, target) in zip(outputs, pairs)]
@@ -82,7 +90,7 @@ def fit(job: Job, state: State, run: Run, stop: Stop) -> None:
         state.seconds += time.perf_counter() - began
         score = None
         if not stop.requested:
-            with job.updater.ema.in_place() if job.updater.ema else nullcontext():
+            with evaluating(job.net, job.updater.ema.arrays if job.updater.ema else None):
                 score = job.evaluate(job.net, stop)
         if score is not None:
             _finish_epoch(job, state, run, score)

@@ -26,6 +26,8 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
     group.add_argument("--resize", type=number(int, 1), metavar="PIXELS", help="make all images this wide and high")
     group.add_argument("--train-images", type=number(int, 1), metavar="N", help="train on N of the images only")
     group.add_argument("--test-images", type=number(int, 1), metavar="N", help="validate on N of the images only")
+    group.add_argument("--pad", type=number(int), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")
+    group.add_argument("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
     group.add_argument(
         "--auto_aug", "--auto-aug", action=Switch, off=("--no-auto-aug",), help="AutoAugment before crop and mirror"
     )
