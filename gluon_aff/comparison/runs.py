@@ -100,8 +100,9 @@ def _stated(name: str) -> Tuple[Dict[str, Any], Tuple[str, ...]]:
     """What the paper says (Tables 2 to 4) of a row's run on CIFAR-100."""
     _, fusion, column = name.split("/")
     host, blocks = column.rsplit("_b", 1)
+    host = f"cifar {host}" + (" (paper)" if host == "resnet" else "")  # the generation before the release
     settings = {
-        **{"data": "cifar100", "labels": "coarse", "outputs": 100, "host": f"cifar {host}", "fusion": fusion},
+        **{"data": "cifar100", "labels": "coarse", "outputs": 100, "host": host, "fusion": fusion},
         **{"blocks": int(blocks), "width": 1, "images per update": 128, "epochs": 400, "optimizer": "nag"},
         **{"learning rate": 0.2, "schedule": "step", "decay factor": 0.1},
     }

@@ -222,5 +222,9 @@ def _ratio(model: str, fusion: str, r: Optional[int]) -> Optional[int]:
 
 
 def _default(model: str, option: str) -> Any:
-    parameter = inspect.signature(model_entry(model).network.__init__).parameters.get(option)
-    return parameter.default if parameter else None
+    """What a network's constructor, or the one it hands its options on to, takes for an option that is not given."""
+    for kind in model_entry(model).network.__mro__:
+        parameter = inspect.signature(kind.__init__).parameters.get(option)
+        if parameter:
+            return parameter.default
+    return None

@@ -65,7 +65,7 @@ class TreeSource(ImageNetSource):
         self.path = path
         self._zip = None if path.is_dir() else _open_zip(path)
         names = _listed_zip(self._zip) if self._zip else _listed_folder(path)
-        files = [tuple(name.split("/")) for name in names]
+        files = [tuple(name.split("/")) for name in sorted(names)]
         files = [file for file in files if "val" in file[:-1]] or files
         if not files:
             raise GluonAFFError(
@@ -76,7 +76,7 @@ class TreeSource(ImageNetSource):
         else:
             self.classes = tuple(wnids)
             labels = _labels_of_list(files, read_ground_truth(ground_truth, wnids), ground_truth)
-        self._members = sorted(zip(("/".join(file) for file in files), labels))
+        self._members = [("/".join(file), label) for file, label in zip(files, labels)]
 
     def __len__(self) -> int:
         return len(self._members)
