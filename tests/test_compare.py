@@ -116,7 +116,10 @@ def test_settings_that_differ_are_marked(tmp_path, capsys):
     run = history(tmp_path / "run", published_recipe(*argv), [0.5], devices=1)
     out = compare(capsys, run, "--with", FINE)
     marked = {line.split("  ")[0] for line in out.splitlines() if line.endswith("differs")}
-    assert marked == {"labels", "devices", "learning rate", "schedule", "warm-up epochs", "mixup alpha"}
+    assert marked == {
+        *("labels", "devices", "learning rate", "schedule", "warm-up epochs", "decay at epochs", "decay factor"),
+        *("mixup alpha", "last epochs without mixup"),
+    }
     assert "labels differ: the figures cannot be compared" in out
 
 

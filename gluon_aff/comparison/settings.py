@@ -128,7 +128,7 @@ def _augmentation(flags: Dict[str, Any]) -> Settings:
         if "mixup_off_epoch" in flags:
             settings["last epochs without mixup"] = flags["mixup_off_epoch"]
     elif "mixup" in flags:
-        settings["mixup alpha"] = "no mixup"
+        settings.update({"mixup alpha": "no mixup", "last epochs without mixup": None})
     if "label_smoothing" in flags:
         settings["label smoothing"] = bool(flags["label_smoothing"])
     if "auto_aug" in flags:
@@ -162,9 +162,9 @@ def _schedule(lr: float, mode: str, warm: Optional[int], decays: List[int], fact
     settings: Settings = {"learning rate": lr, "schedule": mode}
     if warm is not None:
         settings["warm-up epochs"] = warm
-    if mode == "step":
-        settings["decay at epochs"] = ",".join(map(str, decays))
-        settings["decay factor"] = factor
+    steps = mode == "step"
+    settings["decay at epochs"] = ",".join(map(str, decays)) if steps else None
+    settings["decay factor"] = factor if steps else None
     return settings
 
 
