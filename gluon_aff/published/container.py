@@ -27,6 +27,7 @@ from ..files import PathLike
 _MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _TYPES = {0: "float32", 1: "float64", 2: "float16", 3: "uint8", 4: "int32", 5: "int8", 6: "int64", 7: "bool"}
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 _BFLOAT16 = 12  # NumPy has no such type: two bytes, the upper half of a float32
 
 # Far above what a network needs, and low enough that the list of arrays never costs much memory.

@@ -13,7 +13,7 @@ import numpy as np
 from .. import console
 from ..errors import UsageError
 from ..files import PathLike, atomic_write
-from .container import Container, read_container
+from .container import FLOATS, Container, read_container
 
 _SAFETENSORS_TYPES = {
     "float64": "F64",
@@ -25,7 +25,6 @@ _SAFETENSORS_TYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def convert(file: PathLike, to: str, output: Optional[PathLike] = None, dtype: str = "float32") -> Path:
@@ -42,7 +41,7 @@ def convert(file: PathLike, to: str, output: Optional[PathLike] = None, dtype: s
         raise UsageError(f"unknown dtype {dtype!r}: choose 'float32' or 'stored'")
     container = read_container(file)
     types = {
-        name: "float32" if array.dtype == "bfloat16" or (dtype == "float32" and array.dtype in _FLOATS) else array.dtype
+        name: "float32" if array.dtype == "bfloat16" or (dtype == "float32" and array.dtype in FLOATS) else array.dtype
         for name, array in container.arrays.items()
     }
     output = Path(output or f"{Path(file).stem}.{to}")

@@ -14,12 +14,11 @@ from ..errors import UsageError
 from ..files import PathLike
 from ..models import build_model
 from .catalogue import catalogue
-from .container import Container, read_container
+from .container import FLOATS, Container, read_container
 from .hosts import Shapes
 from .structure import Structure, read_structure
 
 _MOST_ARRAYS = 10_000  # of a network; a file with more is none of ours
-FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,11 @@ def arrays_of(call: Mapping[str, Any], dtype: str = "float32") -> Tuple[Shapes, 
 
 @lru_cache(maxsize=8)
 def _arrays_of(call: str, dtype: str) -> Tuple[Shapes, Dict[str, str]]:
-    with mx.name.NameManager():  # so that it leaves no gap in the names of the user's own networks
-        net = build_model(**json.loads(call))
+    try:
+        with mx.name.NameManager():  # so that it leaves no gap in the names of the user's own networks
+            net = build_model(**json.loads(call))
+    except mx.MXNetError:
+        raise UsageError(f"MXNet cannot make a network of these sizes: {call}") from None
     if dtype != "float32":
         net.cast(dtype)
     parameters = net._collect_params_with_prefix()

@@ -116,8 +116,11 @@ def _readings(attentions: Sequence[Tuple[int, Block]]) -> List[Reading]:
 
 
 def _fusion_shapes(name: str, channels: int, r: Optional[int]) -> Block:
-    with mx.name.NameManager():  # so that trying fusions leaves no gap in the names of the user's own blocks
-        fusion = create_fusion(name, channels, r)
+    try:
+        with mx.name.NameManager():  # so that trying fusions leaves no gap in the names of the user's own blocks
+            fusion = create_fusion(name, channels, r)
+    except mx.MXNetError:  # sizes that no network has
+        return {}
     return {key: parameter.shape for key, parameter in fusion._collect_params_with_prefix().items()}
 
 

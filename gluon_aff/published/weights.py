@@ -15,10 +15,10 @@ from ..models import ModelEntry, build_model, model_entry
 from ..models.common import ClassificationNet
 from ..nn import canonical_fusion
 from .catalogue import catalogue, record
-from .container import Container, read_container
+from .container import FLOATS, Container, read_container
 from .fetching import check, find_file
 from .hosts import Shapes, head_of
-from .recognition import FLOATS, differences, recognise
+from .recognition import differences, recognise
 from .structure import read_structure
 
 IdOrFile = Union[str, "os.PathLike[str]"]
@@ -69,7 +69,7 @@ def classes_in(id_or_file: IdOrFile) -> Optional[int]:
     """Outputs of the last layer in the file of a catalogue id or a path; None when it is of no network here."""
     shapes = _shapes(read_container(path_of(id_or_file)))
     head = head_of(shapes)
-    return None if head is None else shapes[f"{head}.weight"][0]
+    return next(iter(shapes[f"{head}.weight"]), None) if head else None
 
 
 def id_for(name: str, fusion: Optional[str] = None) -> str:
@@ -139,7 +139,7 @@ def _values(container: Container, expected: Shapes, network: str, replace_head: 
     head = head_of(expected)
     if replace_head and head and f"{head}.weight" in shapes:
         here, there = shapes[f"{head}.weight"][:1], expected[f"{head}.weight"][:1]
-        if here != there:
+        if here and here != there:
             kept = [name for name in expected if name.startswith(f"{head}.")]
             shapes = {name: shape for name, shape in shapes.items() if not name.startswith(f"{head}.")}
     needed = {name: shape for name, shape in expected.items() if name not in kept}

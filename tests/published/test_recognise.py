@@ -241,3 +241,15 @@ def test_recognising_leaves_the_names_of_new_blocks_alone():
     after = build_model("cifar_resnet8", channel_times=1).prefix
     number = [int(re.search(r"(\d+)_$", prefix).group(1)) for prefix in (before, after)]
     assert number[1] - number[0] == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1 << 62, 1, 1), (1 << 40, 16, 1, 1), (0, 16, 1, 1), (4,), ()])
+@pytest.mark.parametrize("name", ["attention.local_att.0.weight", "resfwd.5.weight", "resfwd.2.weight"])
+def test_sizes_that_no_network_has(small, name, shape):
+    """Every block alike, so that the odd sizes are not outvoted by the others."""
+    container = table_of(small)
+    for stored in container.arrays:
+        if stored.endswith(f".0.{name}"):
+            container.arrays[stored] = StoredArray(shape, "float32", 0, 0)
+    found = published.recognise(container)
+    assert found.create_model is None and found.problems
