@@ -113,7 +113,10 @@ def _check(cell: Cell) -> None:
 
 
 def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:
-    """One record for each finished cell: what ran, its accuracies with image counts, parameters, images/s, commit."""
+    """One record for each finished cell: what ran, its accuracies with image counts, parameters, images/s, commits.
+
+    A run that was resumed may have several commits.
+    """
     for cell in cells:
         if not cell.finished():
             continue
@@ -133,7 +136,7 @@ def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:
             "test_images": epochs[-1]["val_images"],
             "images_per_second": speeds[len(speeds) // 2],
             "threads": header["threads"],
-            "commit": header["commit"],
+            "commits": sorted({str(record["commit"]) for record in cell.history().starts()}),
             "options": header["options"],
             "data": header["data"],
         }

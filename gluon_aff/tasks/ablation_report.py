@@ -59,7 +59,7 @@ def summarize(results: Sequence[Record], command: str) -> Record:
     return {
         "host": host,
         "command": command,
-        "commits": sorted({str(result["commit"]) for result in results}),
+        "commits": sorted({commit for result in results for commit in result["commits"]}),
         "threads": sorted({str(result["threads"]) for result in results}),
         "data": results[0]["data"],
         "rows": rows,

@@ -48,6 +48,10 @@ class History:
     def header(self) -> Dict[str, Any]:
         return next((r for r in read_records(self.path) if r["record"] == "header"), {})
 
+    def starts(self) -> List[Dict[str, Any]]:
+        """The header and the restarts: what the run was done with."""
+        return [record for record in read_records(self.path) if record["record"] != "epoch"]
+
     def epochs(self) -> List[Dict[str, Any]]:
         return [record for record in read_records(self.path) if record["record"] == "epoch"]
 
