@@ -184,6 +184,8 @@ def build_job(
     batch_size = options.batch_size * len(contexts)
     policy = autoaugment_policy("cifar10") if options.auto_aug else None
     batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers)
+    if len(train_set) < len(contexts):
+        raise UsageError(f"{len(train_set)} training images for {len(contexts)} devices: use fewer devices")
     drop_last = len(train_set) >= batch_size  # fewer images than a batch are one smaller batch
     augment = TrainTransform(pad=options.pad, mirror=options.mirror, autoaugment=policy)
     loader = batches(train_set, batch_size, augment, shuffle=True, drop_last=drop_last)

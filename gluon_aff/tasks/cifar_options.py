@@ -12,7 +12,7 @@ from ..data import DATASETS
 from ..errors import UsageError
 from ..nn import AUTHORS_KEYS, canonical_fusion, list_fusions
 from ..training import options as groups
-from ..training.config import COMMANDS, FREE, check_same, read_recipe, read_yaml
+from ..training.config import COMMANDS, FREE, PLACES, check_same, read_recipe, read_yaml
 from ..training.parser import OptionParser
 
 TASK = "cifar"
@@ -43,6 +43,8 @@ def parse_options(argv: Optional[Sequence[str]] = None) -> Namespace:
     given = parser.given(argv)
     asked = _asked(parser, given)
     options = {**parser.defaults(), **asked}
+    if options["dataset"] == "digits" and not ("recipe" in asked or "config" in asked):
+        options.update({**_recipe(parser, "quick", given), **given})
     if options["channel_times"] is None:
         options["channel_times"] = 1 if options["model"] == "inception" else 4
     if isinstance(options["resume"], str):
@@ -58,17 +60,15 @@ def _asked(parser: OptionParser, given: Dict[str, Any]) -> Dict[str, Any]:
         raise UsageError("--config holds all options of a run, a recipe's included: give it or --recipe, not both")
     if "config" in given:
         values = parser.checked(read_yaml(given["config"]), given["config"])
-        return {**{name: value for name, value in values.items() if name not in (*COMMANDS, "save_dir")}, **given}
-    recipe = given.get("recipe")
-    if recipe is None and given.get("dataset") == "digits" and not given.get("resume"):
-        recipe = "quick"
-    if recipe is None:
-        return given
-    values = read_recipe(TASK, recipe, given.get("model"))
-    filled = {**parser.checked(values, f"recipe {recipe}"), "recipe": recipe, **given}
-    if filled.get("dataset", "cifar100") != "cifar100" and "labels" not in given:
-        filled.pop("labels", None)  # a recipe's coarse labels are CIFAR-100's
-    return filled
+        return {**{name: value for name, value in values.items() if name not in (*COMMANDS, *PLACES)}, **given}
+    return {**_recipe(parser, given["recipe"], given), **given} if "recipe" in given else given
+
+
+def _recipe(parser: OptionParser, name: str, given: Dict[str, Any]) -> Dict[str, Any]:
+    values = parser.checked(read_recipe(TASK, name, given.get("model")), f"recipe {name}")
+    if given.get("dataset", values["dataset"]) != "cifar100":
+        values.pop("labels", None)  # a recipe's coarse labels are CIFAR-100's
+    return {**values, "recipe": name}
 
 
 def _of_run(parser: OptionParser, options: Dict[str, Any], asked: Dict[str, Any]) -> Dict[str, Any]:

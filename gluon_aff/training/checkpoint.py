@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
@@ -113,6 +114,15 @@ class Checkpoints:
             raise GluonAFFError(f"every checkpoint under {self.directory} is damaged: start again with --overwrite")
         return None
 
+    def erase(self) -> None:
+        """Remove every checkpoint and the link, and nothing that is not ours."""
+        if self.best_link.is_symlink():
+            self.best_link.unlink()
+        if self.directory.is_dir():
+            for path in list(self.directory.iterdir()):
+                if _NAME.match(path.name.lstrip(".")):
+                    shutil.rmtree(path)
+
     def link_best(self, best: Optional[Dict[str, Any]]) -> None:
         """Point the link at the best checkpoint, and give its weights their second name; only there."""
         if best is None:
@@ -138,9 +148,9 @@ class Checkpoints:
         paths = self.paths()
         kept = set(paths[-self.KEEP :])
         for path in list(kept):
-            best = _read_state(path).get("best")
-            if best:
-                kept.add(self.directory / best["checkpoint"])
+            with suppress(Damaged):
+                best = _read_state(path).get("best")
+                kept.add(best and self.directory / best["checkpoint"])
         for path in paths:
             epoch, batch = map(int, _NAME.fullmatch(path.name).groups())
             periodic = self.every and batch == 0 and epoch % self.every == 0

@@ -14,17 +14,10 @@ RECIPES = Path(__file__).with_name("recipes")
 
 #: Options that say what to do now, not what the run is: never part of a configuration.
 COMMANDS = ("config", "print_recipe", "dry_run", "summary", "resume", "overwrite")
+#: Where a run writes; not taken over from another run's configuration.
+PLACES = ("save_dir", "logging_dir", "save_plot_dir")
 #: Options that may differ when a run is resumed: no figure depends on them.
-FREE = (
-    "data_dir",
-    "num_data_workers",
-    "save_dir",
-    "save_period",
-    "logging_dir",
-    "save_plot_dir",
-    "resume_from",
-    "gpus",
-)
+FREE = (*PLACES, "data_dir", "num_data_workers", "save_period", "resume_from", "gpus")
 
 
 def list_recipes(task: str) -> List[str]:

@@ -76,8 +76,8 @@ def fit(job: Job, state: State, run: Run, stop: Stop) -> None:
             with autograd.record():
                 outputs = [job.net(data) for data, _ in pairs]
                 losses = [job.loss(output, target) for output, (_, target) in zip(outputs, pairs)]
-            with job.updater.scaled(losses) as scaled:
-                autograd.backward(scaled)
+                with job.updater.scaled(losses) as scaled:
+                    autograd.backward(scaled)
             measured = [job.metric(output, target) for output, (_, target) in zip(outputs, pairs)]
             tally.add(_place(state, batch, lr), losses, measured)
             images += len(x)

@@ -32,13 +32,13 @@ class Diverged(GluonAFFError):
 
 
 class Tally:
-    """Adds up loss and metric of an epoch's batches in a State, reading each two batches late.
+    """Adds up loss and metric of an epoch's batches in a State, reading each one batch late.
 
-    The devices thus never wait for Python, Python is never more than two batches ahead of them (a signal is answered
+    The devices thus never wait for Python, Python is never more than a batch ahead of them (a signal is answered
     within that time), and a loss that is not finite is still blamed on its own batch.
     """
 
-    LAG = 2
+    LAG = 1
 
     def __init__(self, state: State) -> None:
         self.state = state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
@@ -61,9 +60,9 @@ class Run:
 
     def erase(self) -> None:
         """Remove what an earlier run left here, and nothing else."""
-        shutil.rmtree(self.checkpoints.directory, ignore_errors=True)
-        for path in (self.checkpoints.best_link, self.history.path, self.config_path, self.log_path, self.plot_path):
-            if os.path.lexists(path):
+        self.checkpoints.erase()
+        for path in (self.history.path, self.config_path, self.log_path, self.plot_path):
+            if path.exists():
                 path.unlink()
 
     def log(self, line: str) -> None:
@@ -89,7 +88,7 @@ class Run:
 
 def has_run(directory: PathLike) -> bool:
     """Whether a run has begun in a directory."""
-    return (Path(directory) / "history.jsonl").exists() or (Path(directory) / "checkpoints").is_dir()
+    return (Path(directory) / "history.jsonl").exists()
 
 
 def _lock(directory: Path) -> int:

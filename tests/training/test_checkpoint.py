@@ -1,0 +1,201 @@
+"""Checkpoints are complete or absent, few, and safe to read."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import gluon_aff
+from gluon_aff.errors import GluonAFFError
+from gluon_aff.training.checkpoint import Checkpoints, Damaged, read_checkpoint
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints(tmp_path / "checkpoints", tmp_path / "best", best_name=lambda best: f"{best['val']}-best.params")
+
+
+def save(checkpoints, epoch, batch=0, best=None, value=0.0, **groups):
+    arrays = {"model": {"w": mx.nd.array([value, epoch])}, "trainer": {"w:0": mx.nd.ones((2, 2))}, "ema": {}}
+    state = {"progress": {"epoch": epoch}, "best": best and {"val": best[0], "checkpoint": name(best[1])}}
+    return checkpoints.save(epoch, batch, {**arrays, **groups}, state)
+
+
+def name(epoch, batch=0):
+    return f"epoch-{epoch:05d}-batch-{batch:06d}"
+
+
+def names(checkpoints):
+    return [path.name for path in checkpoints.paths()]
+
+
+def test_round_trip(checkpoints):
+    path = save(checkpoints, 3, 17, value=0.1)
+    assert sorted(file.name for file in path.iterdir()) == ["model.params", "state.json", "trainer.params"]
+    checkpoint = checkpoints.load(print)
+    assert checkpoint.path == path
+    np.testing.assert_array_equal(checkpoint.arrays["model"]["w"].asnumpy(), np.array([0.1, 3], dtype=np.float32))
+    assert checkpoint.state["progress"] == {"epoch": 3}
+    assert checkpoints.load(print).arrays["trainer"].keys() == {"w:0"}
+
+
+def test_none_at_all(checkpoints):
+    assert checkpoints.load(print) is None
+    assert checkpoints.newest() is None
+
+
+def test_the_last_two_the_best_and_every_nth_are_kept(checkpoints):
+    checkpoints.every = 4
+    for epoch in range(1, 10):
+        save(checkpoints, epoch, best=(0.5, 1) if epoch < 3 else (0.9, 3))
+    assert names(checkpoints) == [name(epoch) for epoch in (3, 4, 8, 9)]
+    save(checkpoints, 9, 5, best=(0.9, 3))
+    assert names(checkpoints) == [name(3), name(4), name(8), name(9), name(9, 5)]
+
+
+def test_the_best_of_the_one_before_stays_until_it_is_not_needed(checkpoints):
+    """Were the newest damaged, the one before would be used, and its best must still be there."""
+    save(checkpoints, 1, best=(0.5, 1))
+    save(checkpoints, 2, best=(0.5, 1))
+    save(checkpoints, 3, best=(0.9, 3))
+    assert names(checkpoints) == [name(1), name(2), name(3)]
+    save(checkpoints, 4, best=(0.9, 3))
+    assert names(checkpoints) == [name(3), name(4)]
+
+
+def test_best_is_a_link_with_the_authors_name_in_one_place(checkpoints, tmp_path):
+    save(checkpoints, 1, best=(0.5, 1))
+    link = tmp_path / "best"
+    assert os.readlink(link) == f"checkpoints/{name(1)}"
+    assert (link / "0.5-best.params").stat().st_ino == (link / "model.params").stat().st_ino
+    save(checkpoints, 2, best=(0.6, 2))
+    assert link.resolve().name == name(2)
+    assert [path.parent.name for path in (tmp_path / "checkpoints").glob("*/*-best.params")] == [name(2)]
+    save(checkpoints, 3, best=(0.7, 3), ema={"w": mx.nd.zeros((1,))})
+    assert (link / "0.7-best.params").stat().st_ino == (link / "ema.params").stat().st_ino
+
+
+def damage_flip(path):
+    content = bytearray((path / "model.params").read_bytes())
+    content[-20] ^= 1
+    (path / "model.params").write_bytes(content)
+
+
+def damage_truncate(path):
+    os.truncate(path / "trainer.params", 30)
+
+
+def damage_remove(path):
+    (path / "model.params").unlink()
+
+
+def damage_state(path):
+    (path / "state.json").write_text('{"format": 1')
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (damage_flip, "another SHA-256"),
+        (damage_truncate, "trainer.params has 30 bytes"),
+        (damage_remove, "model.params is missing"),
+        (damage_state, "state.json cannot be read"),
+    ],
+)
+def test_a_damaged_newest_one_is_reported_and_the_one_before_used(checkpoints, damage, reason):
+    save(checkpoints, 1)
+    path = save(checkpoints, 2)
+    damage(path)
+    with pytest.raises(Damaged):
+        read_checkpoint(path)
+    lines = []
+    assert checkpoints.load(lines.append).state["progress"]["epoch"] == 1
+    assert len(lines) == 1
+    assert reason in lines[0]
+    assert str(path) in lines[0]
+    assert names(checkpoints) == [name(1)]
+    save(checkpoints, 2)
+    assert checkpoints.load(lines.append).state["progress"]["epoch"] == 2
+
+
+def test_all_damaged(checkpoints):
+    damage_remove(save(checkpoints, 1))
+    with pytest.raises(GluonAFFError, match="every checkpoint under .* is damaged"):
+        checkpoints.load(lambda line: None)
+
+
+def test_a_newer_format_is_not_taken_for_damage(checkpoints):
+    path = save(checkpoints, 1)
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({**state, "format": 99}))
+    with pytest.raises(GluonAFFError, match="format 99, this version reads 1"):
+        checkpoints.load(print)
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GluonAFFError, match="cannot write checkpoint .*: Not a directory"):
+        save(Checkpoints(tmp_path / "file" / "checkpoints", tmp_path / "best"), 1)
+
+
+def test_leftovers_of_a_crash_are_neither_read_nor_in_the_way(checkpoints):
+    save(checkpoints, 1)
+    half = checkpoints.directory / f".{name(2)}.tmp"
+    half.mkdir()
+    (half / "model.params").write_text("half")
+    assert checkpoints.load(print).state["progress"]["epoch"] == 1
+    save(checkpoints, 2)
+    assert names(checkpoints) == [name(1), name(2)]
+    assert not half.exists()
+
+
+def test_erase_removes_only_its_own(checkpoints, tmp_path):
+    save(checkpoints, 1, best=(0.5, 1))
+    (checkpoints.directory / "mine.txt").write_text("")
+    checkpoints.erase()
+    assert [path.name for path in checkpoints.directory.iterdir()] == ["mine.txt"]
+    assert not os.path.lexists(tmp_path / "best")
+
+
+FULL_DISK = """
+import resource, signal, sys
+import gluon_aff
+import mxnet as mx
+from gluon_aff.errors import GluonAFFError
+from gluon_aff.training.checkpoint import Checkpoints
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+checkpoints = Checkpoints(sys.argv[1] + "/checkpoints", sys.argv[1] + "/best")
+checkpoints.save(1, 0, {"model": {"w": mx.nd.ones((10,))}}, {})
+for size in (10, 100_000):
+    limit = 60 if size == 10 else 100_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        checkpoints.save(2, 0, {"model": {"w": mx.nd.ones((size,))}}, {})
+    except GluonAFFError as error:
+        print(error)
+    else:
+        print("silent")
+    print(*sorted(path.name for path in checkpoints.directory.iterdir()))
+"""
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path):
+    """A limit on file sizes stands in for the full disk; MXNet itself is silent about small files."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path)],
+        cwd=os.path.dirname(os.path.dirname(gluon_aff.__file__)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4, done.stderr
+    for message, listing in (lines[:2], lines[2:]):
+        assert "model.params: the file is incomplete" in message
+        assert "MB free" in message
+        assert listing == name(1)

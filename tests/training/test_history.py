@@ -1,0 +1,74 @@
+"""History files: what is in them, and what becomes of half a line."""
+
+import json
+
+import pytest
+
+from gluon_aff.errors import GluonAFFError
+from gluon_aff.training.history import History, environment, epoch_line, git_commit, read_records
+
+
+@pytest.fixture
+def history(tmp_path):
+    history = History(tmp_path / "history.jsonl")
+    history.start({"options": {"lr": 0.1}})
+    for epoch in range(3):
+        history.append({"epoch": epoch, "val": 0.1 * epoch})
+    return history
+
+
+def test_records(history):
+    lines = history.path.read_text().splitlines()
+    assert [json.loads(line)["record"] for line in lines] == ["header", "epoch", "epoch", "epoch"]
+    assert history.header()["options"] == {"lr": 0.1}
+    assert [record["val"] for record in history.epochs()] == [0.0, 0.1, 0.2]
+
+
+def test_resuming_forgets_later_epochs_and_says_so(history):
+    history.resume(2, {"command": "again"})
+    history.append({"epoch": 2, "val": 0.7})
+    assert [record["val"] for record in history.epochs()] == [0.0, 0.1, 0.7]
+    assert read_records(history.path)[3] == {"record": "resume", "command": "again"}
+
+
+def test_a_line_cut_short_is_dropped(history):
+    content = history.path.read_text()
+    history.path.write_text(content[:-10])
+    assert len(history.epochs()) == 2
+    history.resume(2, {})
+    history.append({"epoch": 2, "val": 0.2})
+    assert len(history.epochs()) == 3
+
+
+def test_another_file_is_not_a_history(tmp_path, history):
+    history.path.write_text("hello\n" + history.path.read_text())
+    with pytest.raises(GluonAFFError, match="line 1 is not a record of a history: 'hello'"):
+        history.epochs()
+    with pytest.raises(GluonAFFError, match="cannot read history"):
+        read_records(tmp_path / "none.jsonl")
+
+
+def test_the_line_is_the_authors():
+    record = {"epoch": 5, "train": 0.072373, "val": 0.0343, "loss": 4.584037, "lr": 0.2, "time": 29.44932}
+    assert epoch_line(record) == ("[Epoch 5] train=0.072373 val=0.034300 loss=4.584037 lr: 0.200000 time: 29.449320")
+
+
+def test_environment_names_what_a_figure_depends_on():
+    facts = environment("1.2.3")
+    assert facts["gluon_aff"] == "1.2.3"
+    assert {"command", "commit", "mxnet", "numpy", "python", "threads"} <= facts.keys()
+    json.dumps(facts)
+
+
+def test_the_commit_is_read_from_files(tmp_path):
+    assert git_commit(tmp_path) is None
+    git = tmp_path / ".git"
+    git.mkdir()
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (git / "packed-refs").write_text("# pack-refs\n" + "a" * 40 + " refs/heads/main\n")
+    assert git_commit(tmp_path) == "a" * 40
+    (git / "refs/heads").mkdir(parents=True)
+    (git / "refs/heads/main").write_text("b" * 40 + "\n")
+    assert git_commit(tmp_path) == "b" * 40
+    (git / "HEAD").write_text("c" * 40 + "\n")
+    assert git_commit(tmp_path) == "c" * 40

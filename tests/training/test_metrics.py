@@ -1,0 +1,80 @@
+"""Training metrics and validation, against NumPy."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from gluon_aff.training import Diverged, State, Stop, accuracy, hits, soft_rmse
+from gluon_aff.training.metrics import Tally, split_batch
+
+LOGITS = np.random.RandomState(0).randn(6, 7).astype(np.float32)
+LABELS = np.array([3, 1, 0, 6, 2, 2])
+
+
+def test_hits_counts_right_answers():
+    found, count = hits(mx.nd.array(LOGITS), mx.nd.array(LABELS))
+    assert (float(found.asscalar()), count) == ((LOGITS.argmax(1) == LABELS).sum(), 6)
+
+
+def test_soft_rmse_is_the_authors_metric():
+    target = np.random.RandomState(1).dirichlet(np.ones(7), 6).astype(np.float32)
+    softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
+    value, count = soft_rmse(mx.nd.array(LOGITS), mx.nd.array(target))
+    assert count == 1
+    assert float(value.asscalar()) == pytest.approx(np.sqrt(np.square(target - softmax).mean()), rel=1e-5)
+
+
+class Loader:
+    def __init__(self, sizes):
+        self.sizes = sizes
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def batches(self, epoch):
+        start = 0
+        for size in self.sizes:
+            yield LOGITS[start : start + size], LABELS[start : start + size]
+            start += size
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3])
+def test_accuracy_counts_every_image_once(devices):
+    """The network hands its input on, so the loader's images are the logits."""
+    net = mx.gluon.nn.Lambda(lambda x: x)
+    score = accuracy(net, Loader([3, 2, 1]), 6, [mx.cpu(number) for number in range(devices)])
+    order = np.argsort(-LOGITS, axis=1)
+    assert score["val"] == pytest.approx((order[:, 0] == LABELS).mean())
+    assert score["val_top5"] == pytest.approx((order[:, :5] == LABELS[:, None]).any(1).mean())
+    assert score["val_images"] == 6
+
+
+def test_top5_of_fewer_classes_is_all():
+    net = mx.gluon.nn.Lambda(lambda x: x[:, :3])
+    loader = Loader([6])
+    loader.batches = lambda epoch: iter([(LOGITS, LABELS % 3)])
+    assert accuracy(net, loader, 6, [mx.cpu()])["val_top5"] == 1.0
+
+
+def test_accuracy_stops_when_asked():
+    stop = Stop()
+    stop.request()
+    assert accuracy(mx.gluon.nn.Lambda(lambda x: x), Loader([3, 3]), 6, [mx.cpu()], stop) is None
+
+
+def test_split_batch_keeps_every_image():
+    x, y = split_batch(LOGITS, LABELS, [mx.cpu(0), mx.cpu(1), mx.cpu(2), mx.cpu(3)])
+    assert [len(part) for part in x] == [len(part) for part in y]
+    np.testing.assert_array_equal(np.concatenate([part.asnumpy() for part in x]), LOGITS)
+    assert [part.context.device_id for part in x] == [0, 1, 2, 3]
+
+
+def test_tally_adds_up_and_names_the_batch_at_fault():
+    state = State()
+    tally = Tally(state)
+    tally.add("first", [mx.nd.array([1, 2]), mx.nd.array([3])], [(mx.nd.array([2]), 2), (mx.nd.array([0]), 1)])
+    tally.finish()
+    assert (state.images, state.loss, state.metric) == (3, 2.0, pytest.approx(2 / 3))
+    tally.add("second", [mx.nd.array([np.inf, 0])], [])
+    with pytest.raises(Diverged, match="inf at second"):
+        tally.add("third", [mx.nd.array([np.nan])], [])

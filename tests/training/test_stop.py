@@ -1,0 +1,72 @@
+"""Signals: the first asks, the second ends, a worker's is its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+import gluon_aff
+from gluon_aff.training import Stop
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_asks(number, code, capfd):
+    before = signal.getsignal(number)
+    with Stop() as stop:
+        assert not stop.requested
+        assert stop.exit_code == 0
+        os.kill(os.getpid(), number)
+        assert stop.requested == number
+        assert stop.exit_code == code
+    assert signal.getsignal(number) == before
+    assert "stopping" in capfd.readouterr().err
+
+
+def test_in_another_thread_nothing_is_installed():
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def inside():
+        with Stop():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+CHILD = """
+import os, signal, sys, time
+from gluon_aff.training import Stop
+with Stop() as stop:
+    if sys.argv[1] == "twice":
+        os.kill(os.getpid(), signal.SIGINT)
+        print("asked", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("not reached")
+    else:
+        pid = os.fork()
+        if pid == 0:
+            os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C reaches every process of the terminal
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        _, status = os.waitpid(pid, 0)
+        print("asked" if stop.requested else "not asked", os.WEXITSTATUS(status))
+"""
+
+
+@pytest.mark.parametrize(("how", "code", "output"), [("twice", 143, "asked"), ("fork", 0, "not asked 143")])
+def test_the_second_signal_ends_and_a_forked_workers_is_its_own(how, code, output):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CHILD), how],
+        cwd=os.path.dirname(os.path.dirname(gluon_aff.__file__)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.strip()) == (code, output), done.stderr

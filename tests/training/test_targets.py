@@ -1,0 +1,83 @@
+"""Label smoothing and mixup, by hand."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from gluon_aff.errors import UsageError
+from gluon_aff.training import Targets
+
+X = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def apply(targets, epoch=0, batch=0, devices=1):
+    images = [mx.nd.array(X) + number for number in range(devices)]
+    labels = [mx.nd.array([0, 1, 3]) for _ in range(devices)]
+    return [(x.asnumpy(), y.asnumpy()) for x, y in targets(images, labels, epoch, batch)]
+
+
+def test_hard_labels_pass():
+    targets = Targets(5)
+    assert targets.sparse
+    ((x, y),) = apply(targets)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, [0, 1, 3])
+
+
+def test_smoothing():
+    targets = Targets(5, smoothing=True)
+    assert not targets.sparse
+    ((x, y),) = apply(targets)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_allclose(y[0], [0.92, 0.02, 0.02, 0.02, 0.02], rtol=1e-6)
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_mixup_mixes_each_devices_batch_with_itself_reversed():
+    targets = Targets(5, mixup_alpha=1.0, epochs=10, mixup_off_epoch=2)
+    lam = targets.lam(3, 4)
+    for number, (x, y) in enumerate(apply(targets, 3, 4, devices=2)):
+        np.testing.assert_allclose(x, lam * (X + number) + (1 - lam) * (X[::-1] + number), rtol=1e-5)
+        np.testing.assert_allclose(y[0], [lam, 0, 0, 1 - lam, 0], rtol=1e-5)
+        np.testing.assert_allclose(y[1], [0, 1, 0, 0, 0], rtol=1e-5)
+
+
+def test_mixup_with_smoothing_mixes_smoothed_labels():
+    targets = Targets(5, smoothing=True, mixup_alpha=1.0, epochs=10)
+    lam = targets.lam(0, 0)
+    ((_, y),) = apply(targets)
+    np.testing.assert_allclose(y[0], np.array([0.9 * lam, 0, 0, 0.9 * (1 - lam), 0]) + 0.02, rtol=1e-5)
+
+
+def test_mixup_is_off_in_the_last_epochs():
+    targets = Targets(5, mixup_alpha=1.0, epochs=10, mixup_off_epoch=2)
+    assert 0 < targets.lam(7, 0) < 1
+    assert targets.lam(8, 0) == targets.lam(9, 5) == 1.0
+    ((x, y),) = apply(targets, epoch=8)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y[2], [0, 0, 0, 1, 0])
+
+
+def test_lambda_is_a_pure_function_of_seed_epoch_and_batch():
+    targets = Targets(5, mixup_alpha=1.0, epochs=10)
+    values = {(epoch, batch): targets.lam(epoch, batch) for epoch in range(4) for batch in range(4)}
+    assert len(set(values.values())) == 16
+    again = Targets(5, mixup_alpha=1.0, epochs=99)
+    assert all(again.lam(*place) == value for place, value in values.items())
+    assert Targets(5, mixup_alpha=1.0, epochs=10, seed=1).lam(0, 0) != values[0, 0]
+
+
+def test_lambda_follows_its_distribution():
+    """Beta(α, α): mean 1/2, variance 1 / (4 (2α + 1)); α 1 is uniform."""
+    for alpha in (0.2, 1.0):
+        targets = Targets(5, mixup_alpha=alpha, epochs=10)
+        draws = np.array([targets.lam(0, batch) for batch in range(2000)])
+        assert draws.mean() == pytest.approx(0.5, abs=0.03)
+        assert draws.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+
+
+def test_wrong_arguments():
+    with pytest.raises(UsageError):
+        Targets(0)
+    with pytest.raises(UsageError):
+        Targets(5, mixup_alpha=-1.0)
