@@ -125,7 +125,8 @@ def first_not_finite(net: mx.gluon.Block) -> Optional[str]:
 
 
 def _finite(arrays: List[mx.nd.NDArray]) -> bool:
-    return bool(mx.nd.multi_all_finite(*arrays, num_arrays=len(arrays)).asscalar())
+    chunks = [arrays[start : start + 100] for start in range(0, len(arrays), 100)]  # 201 would crash MXNet
+    return all(mx.nd.multi_all_finite(*chunk, num_arrays=len(chunk)).asscalar() for chunk in chunks)
 
 
 def _some(names: List[str]) -> str:

@@ -17,8 +17,9 @@ from .stop import Stop
 Measured = Tuple[mx.nd.NDArray, int]
 
 
-def hits(output: mx.nd.NDArray, label: mx.nd.NDArray) -> Measured:
-    """Training accuracy: images whose largest logit is the label's, out of the batch's images."""
+def hits(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
+    """Training accuracy: images whose largest logit is the label's (a smoothed label's class), of the batch's images."""
+    label = target if target.ndim == 1 else target.argmax(axis=1)
     return (output.argmax(axis=1) == label.astype("float32")).sum(), len(label)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.training.arrays import load_weights
+from gluon_aff.training.arrays import first_not_finite, load_weights
 
 
 def net(units=3, bias=True):
@@ -55,3 +55,12 @@ def test_files_that_are_none(tmp_path):
     mx.nd.save(str(tmp_path / "list.params"), [mx.nd.ones((2,))])
     with pytest.raises(GluonAFFError, match="arrays without names"):
         load_weights(net(), tmp_path / "list.params")
+
+
+def test_what_is_not_finite_is_found_among_many_arrays():
+    block = mx.gluon.nn.HybridSequential()
+    block.add(*(mx.gluon.nn.Dense(1, in_units=1) for _ in range(150)))
+    block.initialize()
+    assert first_not_finite(block) is None
+    block[140].bias.set_data(mx.nd.array([np.nan]))
+    assert first_not_finite(block) == "140.bias"

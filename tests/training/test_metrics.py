@@ -16,6 +16,11 @@ def test_hits_counts_right_answers():
     assert (float(found.asscalar()), count) == ((LOGITS.argmax(1) == LABELS).sum(), 6)
 
 
+def test_hits_counts_smoothed_labels_classes():
+    smoothed = mx.nd.one_hot(mx.nd.array(LABELS), 7, 0.9, 0.02)
+    assert float(hits(mx.nd.array(LOGITS), smoothed)[0].asscalar()) == (LOGITS.argmax(1) == LABELS).sum()
+
+
 def test_soft_rmse_is_the_authors_metric():
     target = np.random.RandomState(1).dirichlet(np.ones(7), 6).astype(np.float32)
     softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)

@@ -1,0 +1,409 @@
+"""train_cifar.py from the command line to the files it leaves, on a few handwritten digits."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+import yaml
+
+from gluon_aff import console
+from gluon_aff.tasks import cifar
+from gluon_aff.tasks.cifar_options import parse_options
+from gluon_aff.training.checkpoint import Checkpoints, read_checkpoint
+from gluon_aff.training.history import History
+
+SCRIPT = Path(__file__).resolve().parents[1] / "train_cifar.py"
+TINY = ["--dataset", "digits", "--gpus", "", "--batch-size", "16", "--train-images", "32", "--test-images", "20"]
+PUBLISHED = "--askc-type ASKCFuse --auto_aug --mixup --label-smoothing --cosine --no-wd"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("train_cifar", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def train(script, tmp_path, monkeypatch, capsys):
+    """Run the script in this process, in an empty directory: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv):
+        code = console.run(script.main, [str(word) for word in argv])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished_run(script, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    assert console.run(script.main, [*TINY, "--num-epochs", "1", "--save-dir", str(directory)]) == 0
+    return directory
+
+
+@pytest.fixture
+def finished(finished_run, tmp_path):
+    """Put a copy of a finished run of one epoch under a name in the test's directory."""
+    return lambda name: shutil.copytree(finished_run, tmp_path / name, symlinks=True)
+
+
+def results(run):
+    """Every array of a finished run's last checkpoint, and its epochs without times."""
+    newest = Checkpoints(Path(run, "checkpoints"), Path(run, "best")).newest()
+    checkpoint = read_checkpoint(newest)
+    arrays = {f"{group} {name}": a.asnumpy() for group, m in checkpoint.arrays.items() for name, a in m.items()}
+    records = [{k: v for k, v in r.items() if k != "time"} for r in History(Path(run, "history.jsonl")).epochs()]
+    return newest.name, arrays, records
+
+
+def assert_equal(first, second):
+    (name, arrays, records), (other_name, other_arrays, other_records) = results(first), results(second)
+    assert (name, records) == (other_name, other_records)
+    assert arrays.keys() == other_arrays.keys()
+    for key in arrays:
+        np.testing.assert_array_equal(arrays[key], other_arrays[key], err_msg=key)
+
+
+def test_a_run_and_what_it_leaves(train, tmp_path):
+    code, out, _ = train(*TINY, "--num-epochs", "2")
+    assert code == 0
+    run = tmp_path / "runs/digits-cifar_aff_resnet8-0"
+    lines = out.splitlines()
+    assert lines[0].startswith("device: cpu(0); OMP_NUM_THREADS=")
+    assert "digits, 10 classes; 32 training and 20 test images of 32x32" in lines[1]
+    assert "cifar_aff_resnet8, release, fusion aff, width x1; 84,066 parameters" in lines[2]
+    assert "recipe quick; 2 epochs of 2 batches" in lines[3]
+    assert lines[4].startswith("[Epoch 0] train=")
+    assert "of 20 test images" in out
+    assert f"history: {run.relative_to(tmp_path)}/history.jsonl; plot: " in out
+    assert (run / "train.log").read_text() == out
+    assert (run / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    header = History(run / "history.jsonl").header()
+    assert header["options"]["blocks"] == 1
+    assert header["data"] == {"name": "digits", "train": 32, "test": 20, "classes": 10}
+    assert header["parameters"] == 84066
+    epochs = History(run / "history.jsonl").epochs()
+    assert [record["images"] for record in epochs] == [32, 32]
+    assert epochs[0]["train_metric"] == "accuracy"
+    (named,) = (run / "best").glob("*-best.params")
+    best = max(record["val"] for record in epochs)
+    assert named.name == f"{best:.4f}-digits-ASKCFuse-resnet-8-c-1-s-1-best.params"
+    net = cifar.build_network(parse_options([*TINY, "--seed", "5"]))
+    net.load_parameters(str(named))
+    assert len(list((run / "checkpoints").iterdir())) == 2
+
+
+def test_a_second_run_in_the_same_place_must_be_meant(train, finished):
+    once = [*TINY, "--num-epochs", "1", "--save-dir", "run"]
+    finished("run")
+    code, _, err = train(*once)
+    assert code == 2
+    assert err == "error: run holds a run already: --resume goes on with it, --overwrite removes it\n"
+    before = results("run")
+    assert train(*once, "--overwrite", "--seed", "1")[0] == 0
+    assert results("run")[2] != before[2]
+    assert len(results("run")[2]) == 1
+    code, out, _ = train("--resume", "run")
+    assert code == 0
+    assert "resumed run at epoch 1" in out
+    assert len(results("run")[2]) == 1
+
+
+def test_resuming_with_other_options_says_which(train, finished):
+    finished("run")
+    for options, message in [
+        (["--fusion", "iaff"], "--fusion was aff, is iaff"),
+        (["--blocks", "2", "--seed", "3"], "--blocks was 1, is 2, --seed was 0, is 3"),
+        (["--classes", "12"], "--classes was None, is 12"),
+        (["--recipe", "paper"], "--recipe was quick, is paper"),
+        (["--num-epochs", "9"], "--num-epochs was 1, is 9 (the schedule"),
+    ]:
+        code, out, err = train(*TINY, "--save-dir", "run", "--resume", *options)
+        assert code == 2
+        assert message in err
+        assert len(err.splitlines()) == 1
+    code, _, err = train("--resume", "elsewhere")
+    assert (code, err) == (2, "error: nothing to resume: elsewhere holds no run (no config.yaml)\n")
+    assert train(*TINY, "--resume", "--save-dir", "run", "--askc-type", "ASKCFuse", "-j", "0")[0] == 0
+
+
+def test_a_run_can_be_made_longer_when_its_schedule_does_not_end(train):
+    argv = [*TINY, "--lr-mode", "step", "--warmup-epochs", "0", "--lr-decay-epoch", "1"]
+    assert train(*argv, "--num-epochs", "3", "--save-dir", "whole")[0] == 0
+    assert train(*argv, "--num-epochs", "2", "--save-dir", "parts")[0] == 0
+    assert train("--resume", "parts", "--num-epochs", "3")[0] == 0
+    assert_equal("whole", "parts")
+
+
+def test_the_number_of_workers_changes_nothing(train):
+    argv = [*TINY, "--train-images", "64", "--num-epochs", "2", "--auto_aug", "--mixup", "--mixup-off-epoch", "1"]
+    assert train(*argv, "-j", "0", "--save-dir", "one")[0] == 0
+    assert train(*argv, "-j", "2", "--save-dir", "two")[0] == 0
+    assert_equal("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("options", "metric"),
+    [
+        ("--no-mixup", "accuracy"),
+        ("--mixup --mixup-off-epoch 0", "rmse"),
+        ("--label-smoothing", "accuracy"),
+        ("--mixup --label-smoothing --mixup-alpha 0.2 --mixup-off-epoch 0", "rmse"),
+        ("--model resnext --channel-times 1 --fusion iaff", "accuracy"),
+        ("--model inception --fusion concat --kernel5 true --mid-width output", "accuracy"),
+        ("--cosine --warmup-epochs 0", "accuracy"),
+        ("--lr-mode step --lr-decay-period 1 --no-wd", "accuracy"),
+        ("--optimizer adam --lr 0.001 --ema 0.9 --clip-gradient 1 --accumulate 3", "accuracy"),
+        ("--mode imperative --tag paper --init kaiming --deep-stem --fusion SEFuse --r 2", "accuracy"),
+        ("--lr-mode poly --optimizer adagrad --start-layer 2 --no-mirror --pad 0 --resize 24", "accuracy"),
+    ],
+)
+def test_flags_work_together(train, options, metric):
+    code, _, err = train(*TINY, "--train-images", "32", "--num-epochs", "1", "--save-dir", "run", *options.split())
+    assert code == 0, err
+    (record,) = results("run")[2]
+    assert record["train_metric"] == metric
+    assert record["images"] == 32
+    assert np.isfinite(record["loss"])
+
+
+@pytest.mark.parametrize("host", ["--model resnet --blocks 5", "--model resnext --blocks 4"])
+def test_the_published_command_lines_are_understood(train, host):
+    argv = f"{host} {PUBLISHED}".split()
+    options = parse_options(argv)
+    assert (options.dataset, options.fusion, options.num_epochs, options.channel_times) == ("cifar100", "aff", 640, 4)
+    assert options.lr_mode == "cosine"
+    assert options.auto_aug and options.mixup and options.label_smoothing and options.no_wd
+    code, out, _ = train(*argv, "--num-epochs", "640", "--dry-run", "--gpus", "", "--save-plot-dir", "plots")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[1] == "    0  0.000051  0.020005"
+    assert lines[640].endswith("0.000000")
+    assert lines[641] == "390 updates per epoch; plot: plots/schedule.png"
+    assert (Path("plots/schedule.png")).exists()
+
+
+def test_recipe_config_and_command_line(train, tmp_path):
+    release = parse_options(["--recipe", "release", "--model", "resnext", "--blocks", "1", "--no-mixup"])
+    assert (release.blocks, release.mixup, release.lr_mode, release.no_wd) == (1, False, "cosine", True)
+    assert parse_options(["--recipe", "release", "--model", "resnext"]).blocks == 4
+    paper = parse_options(["--recipe", "paper"])
+    assert (paper.labels, paper.lr_mode, paper.tag, paper.mixup_off_epoch) == ("coarse", "step", "paper", 20)
+    assert parse_options(["--recipe", "paper", "--dataset", "cifar10"]).labels == "fine"
+    code, out, _ = train("--recipe", "release", "--model", "resnext", "--print-recipe")
+    assert code == 0
+    (tmp_path / "mine.yaml").write_text(out)
+    mine = vars(parse_options(["--config", "mine.yaml"]))
+    release = vars(parse_options(["--recipe", "release", "--model", "resnext"]))
+    assert {name: value for name, value in mine.items() if release[name] != value}.keys() == {"config", "recipe"}
+    assert train("--config", "mine.yaml", "--recipe", "paper")[0] == 2
+    assert train("--print-recipe")[0] == 2
+
+
+def test_config_of_a_run_is_reusable(train, finished):
+    finished("one")
+    argv = ["--config", "one/config.yaml", "--save-dir", "two", "--logging-dir", "logs", "--save-plot-dir", "plots"]
+    assert train(*argv)[0] == 0
+    assert_equal("one", "two")
+    assert sorted(path.name for path in Path("logs").iterdir()) == ["train.log"]
+    assert sorted(path.name for path in Path("plots").iterdir()) == ["curves.png"]
+    config = yaml.safe_load(Path("two/config.yaml").read_text())
+    Path("three.yaml").write_text(yaml.safe_dump({**config, "seed": 1}))
+    assert parse_options(["--config", "three.yaml"]).logging_dir is None
+
+
+def test_resume_from_takes_the_weights_alone(train, finished):
+    finished("one")
+    code, out, _ = train(*TINY, "--num-epochs", "1", "--save-dir", "two", "--resume-from", "one/best/model.params")
+    assert code == 0
+    assert "weights: from one/best/model.params; optimizer, schedule and best start anew" in out
+    assert results("two")[2][0]["loss"] < results("one")[2][0]["loss"]
+    code, _, err = train(*TINY, "--fusion", "add", "--save-dir", "three", "--resume-from", "one/best/model.params")
+    assert code == 2
+    assert "no array missing, 72 arrays (features.2.0.attention" in err
+
+
+def test_periodic_checkpoints_are_kept(train):
+    argv = [*TINY, "--train-images", "16", "--num-epochs", "5"]
+    assert train(*argv, "--save-period", "2", "--save-dir", "some")[0] == 0
+    kept = {path.name for path in Path("some/checkpoints").iterdir()}
+    best = results("some")[2]
+    assert {f"epoch-{epoch:05d}-batch-000000" for epoch in (2, 4, 5)} <= kept
+    assert len(kept) <= 4
+    assert len(best) == 5
+
+
+def test_fewer_images_than_a_batch_are_one_batch(train):
+    code, out, _ = train(*TINY, "--train-images", "10", "--num-epochs", "1")
+    assert code == 0
+    assert "note: fewer training images than a batch of 16: every epoch is one smaller batch" in out
+    assert "[Epoch 0]" in out
+
+
+def test_summary_needs_no_data(train):
+    code, out, _ = train("--model", "resnet", "--blocks", "5", "--askc-type", "ASKCFuse", "--summary")
+    assert code == 0
+    assert "7,897,156 trained parameters" in out
+    assert not os.path.exists("runs")
+
+
+def test_flags_that_would_do_nothing_are_refused(train):
+    for options, message in [
+        (["--drop-rate", "0.3"], "--drop-rate 0.3: cifar_resnet has no such thing"),
+        (["--model", "inception", "--start-layer", "2"], "--start-layer 2: cifar_inception has no such thing"),
+        (["--model", "inception", "--tag", "paper"], "unknown model 'cifar_inception.paper'"),
+        (["--authors-last-gamma"], "--authors-last-gamma True: cifar_resnet has no such thing"),
+        (["--sync-bn"], "--sync-bn joins the batches of several devices"),
+        (["--dtype", "float16"], "float16 needs a GPU"),
+        (["--askc-type", "AFFF"], "did you mean aff"),
+        (["--num-epochs", "0"], "--num-epochs: '0' is not a whole number at least 1"),
+        (["--data-dir", "."], "no data directory"),
+    ]:
+        code, _, err = train(*TINY, "--save-dir", "run", *options)
+        assert code == 2, options
+        assert message in err
+        assert len(err.splitlines()) == 1
+    assert not os.path.exists("run/history.jsonl")
+
+
+def write_cifar100(place):
+    """Ten images of random pixels in the official binary layout: fine label 99 - n, coarse label n."""
+    place.mkdir()
+    random = np.random.RandomState(0)
+    for name in ("train.bin", "test.bin"):
+        records = [bytes([n, 99 - n]) + random.bytes(3072) for n in range(20)]
+        (place / name).write_bytes(b"".join(records))
+    (place / "fine_label_names.txt").write_text("".join(f"fine{n}\n" for n in range(100)))
+    (place / "coarse_label_names.txt").write_text("".join(f"coarse{n}\n" for n in range(20)))
+
+
+def test_label_modes_of_cifar100(train, tmp_path):
+    write_cifar100(tmp_path / "cifar-100-binary")
+    argv = ["--data-dir", "cifar-100-binary", "--channel-times", "1", "--batch-size", "10", "--num-epochs", "1"]
+    argv += ["--gpus", ""]
+    for number, (options, line) in enumerate(
+        [
+            ([], "cifar100, fine labels: 100 classes"),
+            (["--labels", "coarse"], "cifar100, coarse labels: 20 labels on a 100-way head, as published"),
+            (["--labels", "coarse", "--classes", "20"], "cifar100, coarse labels: 20 labels on a 20-way head;"),
+        ]
+    ):
+        code, out, err = train(*argv, *options, "--save-dir", f"run{number}")
+        assert code == 0, err
+        assert line in out
+    code, _, err = train(*argv, "--classes", "20", "--save-dir", "run3")
+    assert code == 2
+    assert "labels up to 99" in err
+    assert "the head has 20 classes" in err
+
+
+def test_a_loss_that_explodes_ends_the_run(train):
+    argv = [*TINY, "--num-epochs", "3", "--lr-mode", "constant", "--warmup-epochs", "0", "--lr", "1e30"]
+    code, _, err = train(*argv, "--save-dir", "run")
+    assert code == 1
+    assert "the loss is nan at update" in err or "is not finite after update" in err
+    assert "learning rate 1e+30" in err
+    assert "no checkpoint has been written yet; try a lower --lr" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_unwritable_place_is_one_line(train):
+    Path("file").write_text("")
+    code, _, err = train(*TINY, "--save-dir", "file/run")
+    assert code == 1
+    assert err.startswith("error: cannot write to file/run: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_one_process_at_a_time(train):
+    import fcntl
+
+    Path("run").mkdir()
+    with open("run/.lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        code, _, err = train(*TINY, "--num-epochs", "1", "--save-dir", "run")
+    assert code == 1
+    assert "another process is training in run" in err
+
+
+LONG = [*TINY, "--train-images", "192", "--batch-size", "4", "--num-epochs", "2", "-j", "1"]
+LONG += ["--mixup", "--mixup-off-epoch", "0", "--label-smoothing", "--ema", "0.9"]
+
+
+def start(cwd):
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *LONG, "--save-dir", "parts"],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def kill_in_epoch_1(process, number, run):
+    """Send a signal once epoch 0 is over and its checkpoint written; seconds until the process has ended."""
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints/epoch-00001-batch-000000").exists():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(number)
+    began = time.monotonic()
+    process.stdout.read()
+    process.wait(60)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(train, tmp_path, number, code):
+    process = start(tmp_path)
+    try:
+        assert kill_in_epoch_1(process, number, tmp_path / "parts") < 20
+    finally:
+        process.kill()
+    assert process.returncode == code
+    name = max(Path("parts/checkpoints").glob("epoch-*")).name
+    assert name.startswith("epoch-00001-batch-")
+    assert (name == "epoch-00001-batch-000000") == (number == signal.SIGKILL)
+    assert train("--resume", "parts")[0] == 0
+    assert train(*LONG, "--save-dir", "whole")[0] == 0
+    assert_equal("whole", "parts")
+
+
+def test_a_damaged_newest_checkpoint_costs_an_epoch_and_nothing_else(train):
+    argv = [*TINY, "--num-epochs", "3"]
+    assert train(*argv, "--save-dir", "whole")[0] == 0
+    assert train(*argv, "--save-dir", "parts")[0] == 0
+    newest = max(Path("parts/checkpoints").glob("epoch-*"))
+    (newest / "model.params").write_bytes(b"")
+    code, out, _ = train("--resume", "parts")
+    assert code == 0
+    assert f"checkpoint {newest} is damaged (model.params has 0 bytes" in out
+    assert "resumed parts at epoch 2, batch 0" in out
+    assert_equal("whole", "parts")
+
+
+def test_history_is_json_lines(finished_run):
+    lines = [json.loads(line) for line in (finished_run / "history.jsonl").read_text().splitlines()]
+    assert [line["record"] for line in lines] == ["header", "epoch"]
+    assert lines[0]["mxnet"] == mx.__version__
