@@ -390,6 +390,26 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(train, tmp_p
     assert_equal("whole", "parts")
 
 
+@pytest.mark.slow
+def test_bfloat16_where_the_cpu_has_it(tmp_path):
+    """In processes of its own: AMP changes MXNet's operators for good."""
+    argv = [sys.executable, str(SCRIPT), *TINY, "--dtype", "bfloat16", "--lr-mode", "constant", "--warmup-epochs", "0"]
+
+    def run(*more):
+        return subprocess.run([*argv, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    done = run("--num-epochs", "2", "--save-dir", "whole")
+    if "this CPU (or this build of MXNet) has no bfloat16" in done.stderr:
+        assert done.returncode == 2
+        pytest.skip("no bfloat16 on this CPU")
+    assert done.returncode == 0, done.stderr
+    assert run("--num-epochs", "1", "--save-dir", "parts").returncode == 0
+    assert run("--num-epochs", "2", "--save-dir", "parts", "--resume").returncode == 0
+    assert_equal(tmp_path / "whole", tmp_path / "parts")
+    state = read_checkpoint(tmp_path / "whole/checkpoints/epoch-00002-batch-000000").state
+    assert len(state["trainer"]["loss_scale"]) == 3
+
+
 def test_a_damaged_newest_checkpoint_costs_an_epoch_and_nothing_else(train):
     argv = [*TINY, "--num-epochs", "3"]
     assert train(*argv, "--save-dir", "whole")[0] == 0

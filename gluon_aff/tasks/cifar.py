@@ -281,7 +281,7 @@ def _introduction(
     recipe = f"recipe {options.recipe}; " if options.recipe else ""
     yield (
         f"training: {recipe}{options.num_epochs} epochs of {len(job.loader)} batches, "
-        f"{options.optimizer}, {options.lr_mode} schedule, seed {options.seed}"
+        f"{options.optimizer}, {options.lr_mode} schedule, {options.dtype}, seed {options.seed}"
     )
     if options.resume_from and not options.resume:
         yield f"weights: from {options.resume_from}; optimizer, schedule and best start anew"
@@ -308,4 +308,5 @@ def _conclude(run: Run, job: Job, state: State, stop: Stop) -> Outcome:
         run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} goes on from there")
     run.log(f"checkpoints: {run.checkpoints.newest()}" + (f", best: {run.checkpoints.best_link}" if state.best else ""))
     run.log(f"history: {run.history.path}" + (f"; plot: {run.plot_path}" if epochs else ""))
-    return Outcome(run.directory, finished, stop.exit_code, state.best, epochs[-1] if epochs else None)
+    code = 0 if finished else stop.exit_code
+    return Outcome(run.directory, finished, code, state.best, epochs[-1] if epochs else None)

@@ -36,7 +36,8 @@ def _cpu_has_bfloat16() -> bool:
         weight = mx.nd.ones((8, 8, 3, 3))
         weight.attach_grad()
         with autograd.record():
-            low = [mx.nd.amp_cast(array, dtype="bfloat16") for array in (data, weight)]
+            # AMP's own name for the type: NumPy knows none, and the operator does not take the word
+            low = [mx.nd.amp_cast(array, dtype=amp.amp.bfloat16) for array in (data, weight)]
             output = mx.nd.Convolution(*low, kernel=(3, 3), num_filter=8, no_bias=True)
             loss = mx.nd.amp_cast(output, dtype="float32").sum()
         loss.backward()

@@ -18,7 +18,7 @@ Measured = Tuple[mx.nd.NDArray, int]
 
 
 def hits(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
-    """Training accuracy: images whose largest logit is the label's (a smoothed label's class), of the batch's images."""
+    """Training accuracy: images whose largest logit is their label's, or their smoothed label's, of the batch's."""
     label = target if target.ndim == 1 else target.argmax(axis=1)
     return (output.argmax(axis=1) == label.astype("float32")).sum(), len(label)
 
