@@ -232,7 +232,9 @@ def test_resume_from_takes_the_weights_alone(train, finished):
     assert results("two")[2][0]["loss"] < results("one")[2][0]["loss"]
     code, _, err = train(*TINY, "--fusion", "add", "--save-dir", "three", "--resume-from", "one/best/model.params")
     assert code == 2
-    assert "no array missing, 72 arrays (features.2.0.attention" in err
+    assert "one/best/model.params does not fit this CIFARResNet: features.2.0.attention" in err
+    code, _, err = train(*TINY, "--save-dir", "three", "--resume-from", "none.params")
+    assert (code, err) == (2, "error: none.params is neither a file nor an id of `gluon-aff published list`\n")
 
 
 def test_periodic_checkpoints_are_kept(train):

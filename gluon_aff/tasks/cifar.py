@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
-from .. import __version__, devices
+from .. import __version__, devices, published
 from ..data import (
     BatchLoader,
     EvalTransform,
@@ -45,7 +45,6 @@ from ..training import (
     soft_rmse,
 )
 from ..training.amp import start_mixed_precision
-from ..training.arrays import load_weights
 from ..training.config import identity, write_config
 from ..training.ema import EMA
 from ..training.history import environment
@@ -158,7 +157,7 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
         **{option: value for option, value in wanted.items() if value is not None},
     )
     if options.resume_from:
-        load_weights(net, options.resume_from)
+        published.load(options.resume_from, net)
     if options.mode == "hybrid":
         net.hybridize(static_alloc=True, static_shape=True)
     return net

@@ -7,8 +7,7 @@ from typing import Dict, Iterator, List, Optional
 
 import mxnet as mx
 
-from ..errors import GluonAFFError, UsageError
-from ..files import PathLike
+from ..errors import UsageError
 
 Arrays = Dict[str, mx.nd.NDArray]
 
@@ -96,22 +95,6 @@ def set_arrays(net: mx.gluon.Block, arrays: Arrays, source: str) -> None:
         )
     for name, parameter in parameters.items():
         parameter.set_data(arrays[name].astype(parameter.dtype))
-
-
-def load_weights(net: mx.gluon.Block, path: PathLike) -> None:
-    """Fill a network from a parameter file. Raises GluonAFFError for an unreadable file, UsageError for a wrong one."""
-    try:
-        with open(path, "rb"):
-            pass
-        arrays = mx.nd.load(str(path))
-    except OSError as error:
-        raise UsageError(f"cannot read weights {path}: {error.strerror}") from error
-    except mx.MXNetError as error:
-        raise GluonAFFError(f"{path} is not a parameter file of MXNet, or is damaged") from error
-    if not isinstance(arrays, dict):
-        raise GluonAFFError(f"{path} holds arrays without names: expected a file that save_parameters has written")
-    named = {name[4:] if name[:4] in ("arg:", "aux:") else name: array for name, array in arrays.items()}
-    set_arrays(net, named, str(path))
 
 
 def first_not_finite(net: mx.gluon.Block) -> Optional[str]:

@@ -141,7 +141,9 @@ def run_options(parser: OptionParser) -> None:
     group.add_argument(
         "--resume", nargs="?", const=True, metavar="RUN", help="go on with the run in RUN, or in --save-dir"
     )
-    group.add_argument("--resume-from", metavar="FILE", help="start from the weights in FILE; nothing else is restored")
+    group.add_argument(
+        "--resume-from", metavar="FILE", help="start from weights alone: a file, or an id of `gluon-aff published`"
+    )
     group.add_argument(
         "--overwrite", action="store_true", help="remove the run that is in the directory, and begin anew"
     )
