@@ -14,7 +14,6 @@ from ..errors import GluonAFFError, UsageError
 from ..models import initializer_of, model_entry
 from ..tasks.cifar import build_network
 from ..tasks.cifar_options import build_parser, model_name
-from ..training.arrays import load_weights
 from ..training.checkpoint import read_checkpoint
 from ..training.config import read_yaml
 from ..zoo import create_model
@@ -120,7 +119,7 @@ def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
     options = Namespace(**{**build_parser().defaults(), **saved, "resume_from": None})
     net = build_network(options, state["data"]["classes"], devices)
     file = place / ("ema.params" if "ema" in checkpoint.arrays else "model.params")
-    load_weights(net, file)
+    published.load(file, net)
     data = {"dataset": options.dataset, "data": free.get("data_dir"), "size": options.resize, "seed": options.seed}
     data["images"] = options.test_images
     if options.dataset == "cifar100":
