@@ -86,7 +86,7 @@ def test_random_streams_of_order_and_batches_are_all_different():
     made = loader(record, seed=1)
     for epoch in range(3):
         list(made.batches(epoch))
-    orders = [tuple(made._random(epoch).integers(1 << 60, size=2).tolist()) for epoch in range(3)]
+    orders = [tuple(made.random(epoch).integers(1 << 60, size=2).tolist()) for epoch in range(3)]
     assert len({*draws, *orders}) == 3 * 7 + 3
 
 
