@@ -1,0 +1,104 @@
+"""Segmentation by the size of the objects: which of them a network finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
+
+import numpy as np
+
+from ..errors import UsageError
+
+COCO_LIMITS = (32**2, 96**2)
+_NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner are of one object
+
+
+@dataclass(frozen=True)
+class TrueObject:
+    """A connected component of the truth and the predicted pixels nearest to it, counted at the scored size.
+
+    ``original_area`` is its area in pixels of the original image.
+    """
+
+    original_area: float
+    area: int
+    intersection: int
+    union: int
+
+
+@dataclass(frozen=True)
+class SizeGroup:
+    """The objects whose area is at least ``smallest`` and less than ``limit``, in original pixels.
+
+    iou: total intersection over total union of its objects. object_iou: mean IoU of the objects, each weighing the
+    same. recall: share of the objects' pixels that are predicted. detected: objects with a predicted pixel. The first
+    three are None for a group without objects.
+    """
+
+    name: str
+    smallest: float
+    limit: Optional[float]
+    objects: int
+    detected: int
+    iou: Optional[float]
+    object_iou: Optional[float]
+    recall: Optional[float]
+
+
+def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0) -> List[TrueObject]:
+    """The objects of one image: 8-connected components of the truth, bool (h, w), and what is ``found`` of each.
+
+    A false alarm belongs to the object that is nearest to it, so that the intersections and unions of an image's
+    objects add up to those of the image; where there is no object, it belongs to none. ``scale`` is the number of
+    original pixels for each one of the mask.
+    """
+    from scipy import ndimage
+
+    labels, count = ndimage.label(truth, _NEIGHBOURS)
+    if not count:
+        return []
+    areas = np.bincount(labels[truth], minlength=count + 1)[1:]
+    hits = np.bincount(labels[truth & found], minlength=count + 1)[1:]
+    false = found & ~truth
+    if count == 1:
+        alarms = [int(false.sum())]
+    elif false.any():
+        rows, columns = ndimage.distance_transform_edt(~truth, return_distances=False, return_indices=True)
+        nearest = labels[rows[false], columns[false]]
+        alarms = np.bincount(nearest, minlength=count + 1)[1:]
+    else:
+        alarms = np.zeros(count, dtype=np.int64)
+    return [
+        TrueObject(float(area * scale), int(area), int(hit), int(area + alarm))
+        for area, hit, alarm in zip(areas, hits, alarms)
+    ]
+
+
+def check_limits(limits: Tuple[float, float]) -> None:
+    """Raises UsageError for limits that are not two growing areas."""
+    if len(limits) != 2 or not 0 < limits[0] < limits[1]:
+        raise UsageError(f"size limits {limits}: expected two growing areas in pixels, such as {COCO_LIMITS}")
+
+
+def size_groups(objects: List[TrueObject], limits: Tuple[float, float] = COCO_LIMITS) -> List[SizeGroup]:
+    """small, medium, large: ``limits`` are the areas that medium and large begin at, COCO's by default."""
+    check_limits(limits)
+    bounds = [0, *limits, None]
+    return [
+        _group(name, smallest, limit, [o for o in objects if smallest <= o.original_area < (limit or np.inf)])
+        for name, smallest, limit in zip(("small", "medium", "large"), bounds, bounds[1:])
+    ]
+
+
+def _group(name: str, smallest: float, limit: Optional[float], objects: List[TrueObject]) -> SizeGroup:
+    hits = sum(o.intersection for o in objects)
+    return SizeGroup(
+        name=name,
+        smallest=smallest,
+        limit=limit,
+        objects=len(objects),
+        detected=sum(o.intersection > 0 for o in objects),
+        iou=hits / sum(o.union for o in objects) if objects else None,
+        object_iou=sum(o.intersection / o.union for o in objects) / len(objects) if objects else None,
+        recall=hits / sum(o.area for o in objects) if objects else None,
+    )

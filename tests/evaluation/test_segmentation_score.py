@@ -1,0 +1,182 @@
+"""Segmentation's figures against plain NumPy, GluonCV and scikit-learn."""
+
+import time
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.evaluation.segmentation_score import SegmentationScore
+from gluon_aff.evaluation.segmentation_sizes import size_groups, true_objects
+
+
+def random_batch(seed, images=3, height=20, width=24):
+    """Blobs that are found more or less; a whole number of threshold steps off the thresholds by half a step."""
+    random = np.random.RandomState(seed)
+    truth = random.rand(images, 1, height, width) < 0.1
+    logits = 4.0 * truth - 3.0 + 2.0 * random.randn(images, 1, height, width)
+    return (np.round(logits * 8) / 8 - 1 / 16).astype(np.float32), truth.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def scored():
+    batches = [random_batch(seed) for seed in range(4)]
+    score = SegmentationScore()
+    for number, (logits, truth) in enumerate(batches):
+        score.add(logits, truth, [f"{number}-{index}" for index in range(len(logits))])
+    logits, truth = (np.concatenate(column) for column in zip(*batches))
+    return score, logits, truth > 0
+
+
+def from_masks(found, truth, **options):
+    """The score of one image, given as strings: # is foreground."""
+    masks = [np.array([[c == "#" for c in row] for row in rows]) for rows in (found, truth)]
+    score = SegmentationScore(**options)
+    score.add(np.where(masks[0], 1.0, -1.0)[None, None], masks[1][None, None], ["a"])
+    return score
+
+
+def test_figures_are_their_definitions(scored):
+    score, logits, truth = scored
+    found = logits > 0
+    both, either = (found & truth).sum(axis=(1, 2, 3)), (found | truth).sum(axis=(1, 2, 3))
+    assert score.iou == pytest.approx(both.sum() / either.sum())
+    assert score.niou == pytest.approx((both / either).mean())
+    assert score.pixel_accuracy == pytest.approx((found == truth).mean())
+    assert [image.name for image in score.images][:4] == ["0-0", "0-1", "0-2", "1-0"]
+    assert [image.iou for image in score.images] == pytest.approx(list(both / either))
+    assert [image.predicted for image in score.images] == found.sum(axis=(1, 2, 3)).tolist()
+    expected = {"iou": score.iou, "niou": score.niou, "pixel_accuracy": score.pixel_accuracy, "miou": score.miou}
+    assert score.result() == {**expected, "images": 12}
+
+
+@pytest.mark.parametrize("case", ["random", "no truth", "no prediction", "neither", "all"])
+def test_miou_and_accuracy_are_gluoncvs(case):
+    metrics = pytest.importorskip("gluoncv.utils.metrics.segmentation")
+    theirs, ours = metrics.SegmentationMetric(2), SegmentationScore()
+    for seed in range(3):
+        logits, truth = random_batch(seed)
+        if case in ("no truth", "neither"):
+            truth[:] = 0
+        if case in ("no prediction", "neither"):
+            logits[:] = -1
+        if case == "all":
+            truth[:], logits[:] = 1, 1
+        two_classes = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        theirs.update(mx.nd.array(truth[:, 0]), mx.nd.array(two_classes))
+        ours.add(logits, truth, ["a", "b", "c"])
+    assert [ours.pixel_accuracy, ours.miou] == pytest.approx(list(theirs.get()))
+
+
+def test_areas_are_scikit_learns(scored):
+    metrics = pytest.importorskip("sklearn.metrics")
+    score, logits, truth = scored
+    curves = score.curves
+    assert curves.average_precision == pytest.approx(metrics.average_precision_score(truth.ravel(), logits.ravel()))
+    assert curves.roc_area == pytest.approx(metrics.roc_auc_score(truth.ravel(), logits.ravel()))
+
+
+def test_curves_are_counts_at_their_thresholds(scored):
+    score, logits, truth = scored
+    curves = score.curves
+    for index in range(0, len(curves.logits), 7):
+        found = logits > curves.logits[index]
+        assert curves.hits[index] == (found & truth).sum()
+        assert curves.false_alarms[index] == (found & ~truth).sum()
+        assert curves.iou[index] == pytest.approx((found & truth).sum() / (found | truth).sum())
+    middle = int(np.flatnonzero(curves.logits == 0)[0])
+    assert curves.thresholds[middle] == 0.5
+    assert curves.iou[middle] == pytest.approx(score.iou)
+
+
+def test_a_logit_of_zero_is_background_and_the_least_above_is_not():
+    score = SegmentationScore()
+    score.add(np.array([0, 1e-12, -1e-12, 1e30, -1e30]).reshape(1, 1, 1, 5), np.ones((1, 1, 1, 5)), ["a"])
+    assert score.images[0].intersection == 2
+    assert score.curves.hits[score.curves.logits == 0] == 2
+    assert score.curves.hits[[0, -1]].tolist() == [1, 4]
+
+
+def test_nothing_to_find_and_nothing_found_is_right():
+    score = from_masks(["..", ".."], ["..", ".."])
+    assert (score.iou, score.niou, score.pixel_accuracy) == (1, 1, 1)
+    assert score.curves.average_precision is None
+    assert score.curves.roc_area is None
+    score = from_masks(["#.", ".."], ["..", ".."])
+    assert (score.iou, score.niou, score.stray_pixels) == (0, 0, 1)
+
+
+def test_objects_touch_at_corners_and_take_the_nearest_false_alarms():
+    found = ["##......", "........", "......##", "#......."]
+    truth = ["#.......", ".#......", ".......#", "........"]
+    score = from_masks(found, truth)
+    first, second = score.objects
+    assert (first.area, first.intersection, first.union) == (2, 1, 4)  # the alarms beside and below it
+    assert (second.area, second.intersection, second.union) == (1, 1, 2)
+    assert sum(o.intersection for o in score.objects) == score.images[0].intersection
+    assert sum(o.union for o in score.objects) == score.images[0].union
+
+
+def test_objects_of_random_images_add_up_to_them(scored):
+    score = scored[0]
+    assert sum(image.objects for image in score.images) == len(score.objects) > 50
+    assert sum(o.intersection for o in score.objects) == sum(image.intersection for image in score.images)
+    assert sum(o.union for o in score.objects) == sum(image.union for image in score.images)
+
+
+def test_sizes_are_grouped_by_original_area():
+    """An 8x8 mask of a 16x32 image: each pixel is eight of the original."""
+    truth = np.zeros((1, 1, 8, 8))
+    truth[0, 0, 0, 0], truth[0, 0, 0, 4:6], truth[0, 0, 4:8, 0:8] = 1, 1, 1
+    logits = np.full_like(truth, -1)
+    logits[0, 0, 0, 4], logits[0, 0, 4:8, 0:4] = 1, 1
+    score = SegmentationScore(size_limits=(16, 256))
+    score.add(logits, truth, ["a"], [(16, 32)])
+    small, medium, large = score.sizes
+    assert [group.objects for group in score.sizes] == [1, 1, 1]
+    assert (small.iou, small.recall, small.detected) == (0, 0, 0)
+    assert (medium.iou, medium.recall, medium.detected) == (0.5, 0.5, 1)
+    assert (large.smallest, large.limit, large.iou) == (256, None, 0.5)
+    assert (score.images[0].height, score.images[0].scored_height) == (16, 8)
+
+
+def test_groups_weigh_pixels_and_objects():
+    objects = true_objects(np.eye(5, dtype=bool)[:, ::2], np.ones((5, 3), dtype=bool))
+    assert [o.area for o in objects] == [1, 1, 1]
+    truth = np.zeros((4, 9), dtype=bool)
+    truth[:, :3], truth[0, 8] = True, True
+    found = truth.copy()
+    found[0, 8] = False
+    small = size_groups(true_objects(truth, found))[0]
+    assert (small.iou, small.object_iou, small.objects, small.detected) == (12 / 13, 0.5, 2, 1)
+    assert [size_groups([])[2].iou, size_groups([])[2].objects] == [None, 0]
+
+
+def test_wrong_input_is_refused():
+    with pytest.raises(UsageError, match="two growing areas"):
+        SegmentationScore(size_limits=(100, 50))
+    score = SegmentationScore()
+    with pytest.raises(GluonAFFError, match="not a single image"):
+        score.result()
+    ones = np.ones((2, 1, 4, 4))
+    with pytest.raises(ValueError, match="expected .B, 1, h, w. both"):
+        score.add(ones, ones[:, 0], ["a", "b"])
+    with pytest.raises(ValueError, match="2 images, 1 names"):
+        score.add(ones, ones, ["a"])
+    with pytest.raises(GluonAFFError, match="not finite"):
+        score.add(ones * np.nan, ones, ["a", "b"])
+
+
+def test_a_test_set_is_scored_in_seconds():
+    """86 images of 256x256 with three objects each: about half a second of one core, so that each epoch can."""
+    logits = np.full((86, 1, 256, 256), -5, np.float32)
+    truth = np.zeros_like(logits)
+    for index in range(86):
+        for place in (20, 90, 200):
+            truth[index, 0, place : place + 5, place : place + 4] = 1
+            logits[index, 0, place + 1 : place + 7, place : place + 4] = 3
+    score, began = SegmentationScore(), time.process_time()
+    score.add(logits, truth, list(range(86)))
+    assert time.process_time() - began < 3
+    assert len(score.objects) == 258
