@@ -23,13 +23,13 @@ except ImportError as error:  # MXNet is missing or cannot work: the message say
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> Namespace:
     """All options, complete; see ``--help``."""
-    return cifar_options.parse_options(argv)
+    return cifar.parse_options(argv)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     options = parse_args(argv)
     if options.print_recipe:
-        print(cifar_options.recipe_text(options), end="")
+        print(cifar.TASK.recipe_text(options), end="")
         return 0
     if options.summary:
         size = options.resize or 32

@@ -12,7 +12,7 @@ from gluon_aff.comparison.logs import read_log
 from gluon_aff.comparison.settings import differing, settings_of_header, side_by_side
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.figures import published_runs
-from gluon_aff.tasks.cifar_options import parse_options
+from gluon_aff.tasks.cifar import parse_options
 from gluon_aff.training.config import identity
 
 FINE = "release_cifar100_AFF-ResNet-32_fine_0.8357"

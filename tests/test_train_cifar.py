@@ -17,7 +17,7 @@ import yaml
 
 from gluon_aff import console
 from gluon_aff.tasks import cifar
-from gluon_aff.tasks.cifar_options import parse_options
+from gluon_aff.tasks.cifar import parse_options
 from gluon_aff.training.checkpoint import Checkpoints, read_checkpoint
 from gluon_aff.training.history import History
 

@@ -14,8 +14,7 @@ from ..errors import UsageError
 from ..nn import canonical_fusion
 from ..training.config import check_same, identity, read_yaml
 from ..training.history import History
-from .cifar import train
-from .cifar_options import parse_options
+from .cifar import parse_options, train
 
 #: Bottleneck ratio of each strategy where it is not 4. Table 4 compares at equal parameter budgets; Table 3 at r = 4.
 BUDGETS: Dict[str, Dict[str, int]] = {

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..files import atomic_write
 from ..published import params_directory
-from .cifar_options import parse_options
+from .cifar import parse_options
 
 Record = Dict[str, Any]
 

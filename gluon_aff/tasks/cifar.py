@@ -5,18 +5,15 @@ outcome = train(parse_options(["--dataset", "digits"]))
 
 from __future__ import annotations
 
-import os
 import random
 from argparse import Namespace
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
 
-from .. import __version__, devices, published
+from .. import devices, published
 from ..data import (
     BatchLoader,
     EvalTransform,
@@ -29,44 +26,37 @@ from ..data import (
 from ..errors import UsageError
 from ..models import model_entry
 from ..summary import count_parameters
-from ..training import (
-    Diverged,
-    Job,
-    Run,
-    State,
-    Stop,
-    Targets,
-    Updater,
-    accuracy,
-    fit,
-    has_run,
-    hits,
-    restore,
-    soft_rmse,
-)
+from ..training import Job, Targets, Updater, accuracy, hits, soft_rmse
 from ..training.amp import start_mixed_precision
-from ..training.config import identity, write_config
 from ..training.ema import EMA
-from ..training.history import environment
 from ..training.schedule import Schedule, from_options, warmup_epochs
 from ..zoo import create_model
-from .cifar_options import best_file_name, model_name, parse_options
+from . import cifar_options
+from .cifar_options import model_name
+from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 
-__all__ = ["Outcome", "build_network", "parse_options", "schedule_of", "train"]
+__all__ = ["TASK", "Outcome", "build_network", "parse_options", "schedule_of", "train"]
 
 _OFFICIAL_SIZES = {"cifar10": 50000, "cifar100": 50000}
 _HEADS = {"cifar10": 10, "cifar100": 100, "digits": 10}
 
 
-@dataclass
-class Outcome:
-    """What became of a run. ``best`` and ``final`` are accuracies with what belongs to them; None before any."""
+def _figure(record: Dict[str, Any]) -> str:
+    hits, images = round(record["val"] * record["val_images"]), record["val_images"]
+    return f"accuracy {record['val']:.4f} ({hits} of {images} test images)"
 
-    directory: Path
-    finished: bool
-    exit_code: int
-    best: Optional[Dict[str, Any]]
-    final: Optional[Dict[str, Any]]
+
+TASK = Task(
+    name="cifar",
+    parser=cifar_options.build_parser,
+    complete=cifar_options.complete,
+    directory=cifar_options.default_directory,
+    figure=_figure,
+    own_recipe=cifar_options.own_recipe,
+    fit_recipe=cifar_options.fit_recipe,
+    best_file=cifar_options.best_file_name,
+)
+parse_options = TASK.options
 
 
 def train(options: Namespace) -> Outcome:
@@ -74,8 +64,7 @@ def train(options: Namespace) -> Outcome:
 
     Raises UsageError and GluonAFFError for what cannot be, Diverged when the loss is no longer finite.
     """
-    if has_run(options.save_dir) and not (options.resume or options.overwrite):
-        raise UsageError(f"{options.save_dir} holds a run already: --resume goes on with it, --overwrite removes it")
+    check_free(options)
     contexts = devices.pick(options.gpus)
     mixed = start_mixed_precision(options.dtype, contexts)
     train_set, test_set = load_data(options)
@@ -89,23 +78,7 @@ def train(options: Namespace) -> Outcome:
         "devices": [str(context) for context in contexts],
         "parameters": count_parameters(net)[0],
     }
-    run = Run(
-        options.save_dir,
-        {"options": identity(vars(options)), **facts},
-        log_dir=options.logging_dir,
-        plot_dir=options.save_plot_dir,
-        save_period=options.save_period,
-        best_name=partial(best_file_name, options),
-    )
-    with run, Stop() as stop:
-        state = _begin(run, job, options, facts)
-        for line in _introduction(options, train_set, test_set, job, facts):
-            run.log(line)
-        try:
-            fit(job, state, run, stop)
-        except Diverged as error:
-            raise Diverged(f"{error}; {run.last_good()}; try a lower --lr, or --clip-gradient") from None
-        return _conclude(run, job, state, stop)
+    return TASK.train(options, job, facts, _introduction(options, train_set, test_set, job, facts))
 
 
 def load_data(options: Namespace) -> Tuple[ImageSet, ImageSet]:
@@ -235,34 +208,11 @@ def _updates(batches: int, options: Namespace) -> int:
     return -(-batches // options.accumulate)
 
 
-def _begin(run: Run, job: Job, options: Namespace, facts: Dict[str, Any]) -> State:
-    """A fresh state with its header and config.yaml, or the state that the run was left in."""
-    if not options.resume:
-        run.erase()
-        write_config(run.config_path, vars(options))
-        run.history.start({**environment(__version__), "options": identity(vars(options)), **facts})
-        return State()
-    header = run.history.header()
-    for name, now in facts.items():
-        if header.get(name) != now:
-            raise UsageError(f"{run.directory} cannot be resumed: {name} was {header.get(name)}, is {now}")
-    if header.get("threads") != os.environ.get("OMP_NUM_THREADS"):
-        run.log(f"note: the run began with OMP_NUM_THREADS={header.get('threads')}; with another number bits differ")
-    state = restore(job, run)
-    if state.epoch > job.epochs:
-        raise UsageError(f"{run.directory} has done {state.epoch} epochs already, --num-epochs is {job.epochs}")
-    write_config(run.config_path, vars(options))
-    run.history.resume(state.epoch, {"epoch": state.epoch, "batch": state.batch, **environment(__version__)})
-    run.log(f"resumed {run.directory} at epoch {state.epoch}, batch {state.batch}")
-    return state
-
-
 def _introduction(
     options: Namespace, train_set: ImageSet, test_set: ImageSet, job: Job, facts: Dict[str, Any]
 ) -> Iterator[str]:
     """What a reader of the log must know of the run."""
-    threads = os.environ.get("OMP_NUM_THREADS", "1")
-    yield f"device: {', '.join(facts['devices'])}; OMP_NUM_THREADS={threads}; MXNet {mx.__version__}"
+    yield introduce_machine(facts)
     labels = f"{facts['data']['classes']} classes"
     if options.dataset == "cifar100":
         coarse = options.labels == "coarse"
@@ -277,35 +227,10 @@ def _introduction(
         f"model: {model_name(options)}, {options.tag}, fusion {options.fusion}, width x{options.channel_times}; "
         f"{facts['parameters']:,} parameters"
     )
-    recipe = f"recipe {options.recipe}; " if options.recipe else ""
-    yield (
-        f"training: {recipe}{options.num_epochs} epochs of {len(job.loader)} batches, "
-        f"{options.optimizer}, {options.lr_mode} schedule, {options.dtype}, seed {options.seed}"
-    )
-    if options.resume_from and not options.resume:
-        yield f"weights: from {options.resume_from}; optimizer, schedule and best start anew"
-    if not job.loader.drop_last:
+    yield from introduce_training(options, job)
+    if job.loader.last == "keep":
         yield f"note: fewer training images than a batch of {job.loader.batch_size}: every epoch is one smaller batch"
     if warmup_epochs(options) >= options.num_epochs:
         yield f"note: the run ends within its warm-up of {warmup_epochs(options)} epochs (--warmup-epochs)"
     if options.mixup and options.mixup_off_epoch >= options.num_epochs:
         yield f"note: mixup is off in the last {options.mixup_off_epoch} epochs (--mixup-off-epoch), so in all of them"
-
-
-def _conclude(run: Run, job: Job, state: State, stop: Stop) -> Outcome:
-    epochs = run.history.epochs()
-    finished = state.epoch >= job.epochs
-    if epochs:
-        run.plot()
-    if state.best:
-        final, best = epochs[-1], state.best
-        run.log(
-            f"best accuracy {best['val']:.4f} ({round(best['val'] * best['val_images'])} of {best['val_images']} test "
-            f"images) after epoch {best['epoch']}; after the last, {final['epoch']}: {final['val']:.4f}"
-        )
-    if not finished:
-        run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} goes on from there")
-    run.log(f"checkpoints: {run.checkpoints.newest()}" + (f", best: {run.checkpoints.best_link}" if state.best else ""))
-    run.log(f"history: {run.history.path}" + (f"; plot: {run.plot_path}" if epochs else ""))
-    code = 0 if finished else stop.exit_code
-    return Outcome(run.directory, finished, code, state.best, epochs[-1] if epochs else None)

@@ -1,23 +1,18 @@
-"""The options of a CIFAR run, from the command line, a recipe, a configuration file or the run to be resumed."""
+"""The options of a CIFAR run, and the names of its network, directory and files."""
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
-
-import yaml
+from typing import Any, Dict, Optional
 
 from ..data import DATASETS
-from ..errors import UsageError
 from ..nn import AUTHORS_KEYS, canonical_fusion, list_fusions
 from ..training import options as groups
-from ..training.config import COMMANDS, FREE, PLACES, check_same, read_recipe, read_yaml
-from ..training.parser import OptionParser
+from ..training.parser import OptionParser, Switch, number
+from .fusion_names import fusion_name
 
-TASK = "cifar"
 MODELS = ("resnet", "resnext", "inception")
-_SAME_ARITHMETIC = ("add", "aff", "iaff", "aff_global_global", "aff_local_local")
 
 
 def build_parser() -> OptionParser:
@@ -25,79 +20,60 @@ def build_parser() -> OptionParser:
         prog="train_cifar.py",
         description="Train an attentional feature fusion network on CIFAR or on images like CIFAR's.",
     )
-    groups.data_options(parser, DATASETS, "cifar100")
-    groups.model_options(parser, MODELS, fusion_name, list_fusions())
+    data = groups.data_options(parser, DATASETS, "cifar100")
+    data.add_argument(
+        "--labels",
+        choices=("fine", "coarse"),
+        default="fine",
+        help="CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published",
+    )
+    data.add_argument("--classes", type=number(int, 1), help="outputs of the network (default: the data set's)")
+    data.add_argument("--resize", type=number(int, 1), metavar="PIXELS", help="make all images this wide and high")
+    data.add_argument("--pad", type=number(int), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")
+    data.add_argument("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
+    data.add_argument(
+        "--auto_aug", "--auto-aug", action=Switch, off=("--no-auto-aug",), help="AutoAugment before crop and mirror"
+    )
+    model = groups.model_options(parser, MODELS, fusion_name, list_fusions())
+    model.add_argument("--blocks", type=number(int, 1), default=1, metavar="B", help="blocks per stage (%(default)s)")
+    model.add_argument("--channel-times", type=number(int, 1), help="width (default: 4, inception: 1)")
+    model.add_argument("--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)")
+    model.add_argument(
+        "--deep-stem", action=Switch, off=("--no-deep-stem",), help="three 3x3 convolutions at the start"
+    )
+    model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
+    model.add_argument(
+        "--authors-last-gamma",
+        action=Switch,
+        off=("--no-authors-last-gamma",),
+        help="resnext: start the last norm of each block at gamma 0, as all published runs did",
+    )
+    model.add_argument("--mid-width", choices=("input", "output"), help="inception: see its class (default: input)")
+    model.add_argument("--kernel5", choices=("dilated", "true"), help="inception: its 5x5 (default: dilated)")
+    model.add_argument(
+        "--drop-rate", type=number(float, 0, 1), default=0.0, help="dropout before the head, if it has it"
+    )
     groups.optimisation_options(parser)
+    groups.mixing_options(parser)
     groups.run_options(parser)
     return parser
 
 
-def parse_options(argv: Optional[Sequence[str]] = None) -> Namespace:
-    """Every option of a run, complete: what is given wins over --config and --recipe, these win over the defaults.
-
-    With --resume the run's own config.yaml takes the place of the defaults, and what is given must agree with it.
-    The handwritten digits come with the recipe "quick" unless another recipe or a configuration is given.
-    Raises UsageError.
-    """
-    parser = build_parser()
-    given = parser.given(argv)
-    asked = _asked(parser, given)
-    options = {**parser.defaults(), **asked}
-    if options["dataset"] == "digits" and not ("recipe" in asked or "config" in asked):
-        options.update({**_recipe(parser, "quick", given), **given})
+def complete(options: Dict[str, Any]) -> None:
+    """Fill in the width that belongs to the host."""
     if options["channel_times"] is None:
         options["channel_times"] = 1 if options["model"] == "inception" else 4
-    if isinstance(options["resume"], str):
-        options["save_dir"] = options["resume"]
-    options["save_dir"] = str(options["save_dir"] or default_directory(Namespace(**options)))
-    if options["resume"]:
-        options = _of_run(parser, options, asked)
-    return Namespace(**options)
 
 
-def _asked(parser: OptionParser, given: Dict[str, Any]) -> Dict[str, Any]:
-    if "config" in given and "recipe" in given:
-        raise UsageError("--config holds all options of a run, a recipe's included: give it or --recipe, not both")
-    if "config" in given:
-        values = parser.checked(read_yaml(given["config"]), given["config"])
-        return {**{name: value for name, value in values.items() if name not in (*COMMANDS, *PLACES)}, **given}
-    return {**_recipe(parser, given["recipe"], given), **given} if "recipe" in given else given
+def own_recipe(options: Dict[str, Any]) -> Optional[str]:
+    """The handwritten digits come with a recipe of their own."""
+    return "quick" if options["dataset"] == "digits" else None
 
 
-def _recipe(parser: OptionParser, name: str, given: Dict[str, Any]) -> Dict[str, Any]:
-    values = parser.checked(read_recipe(TASK, name, given.get("model")), f"recipe {name}")
+def fit_recipe(values: Dict[str, Any], given: Dict[str, Any]) -> None:
+    """A recipe's coarse labels are CIFAR-100's."""
     if given.get("dataset", values["dataset"]) != "cifar100":
-        values.pop("labels", None)  # a recipe's coarse labels are CIFAR-100's
-    return {**values, "recipe": name}
-
-
-def _of_run(parser: OptionParser, options: Dict[str, Any], asked: Dict[str, Any]) -> Dict[str, Any]:
-    """The options of the run in ``options["save_dir"]``, with those of ``asked`` that may change."""
-    path = Path(options["save_dir"]) / "config.yaml"
-    if not path.is_file():
-        raise UsageError(f"nothing to resume: {path.parent} holds no run (no config.yaml)")
-    saved = parser.checked(read_yaml(path), str(path))
-    free_length = saved["lr_mode"] in ("step", "constant") and not (saved["mixup"] and saved["mixup_off_epoch"])
-    check_same(saved, {k: v for k, v in asked.items() if k not in (*COMMANDS, *FREE)}, str(path.parent), free_length)
-    mine = {name: options[name] for name in (*COMMANDS, "save_dir")}
-    return {**parser.defaults(), **saved, **asked, **mine}
-
-
-def recipe_text(options: Namespace) -> str:
-    """A recipe's options as YAML that --config reads."""
-    if options.recipe is None:
-        raise UsageError("--print-recipe prints the recipe that --recipe names")
-    values = read_recipe(TASK, options.recipe, options.model)
-    return f"# recipe {options.recipe} for {options.model}\n" + yaml.safe_dump(values, sort_keys=False)
-
-
-def fusion_name(text: str) -> str:
-    """An argparse type: a fusion's name, the field's where the authors' key means the same arithmetic."""
-    try:
-        name = canonical_fusion(text)
-    except UsageError as error:
-        raise ArgumentTypeError(str(error)) from None
-    return name if name in _SAME_ARITHMETIC else text
+        values.pop("labels", None)
 
 
 def depth(options: Namespace) -> int:

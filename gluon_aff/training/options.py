@@ -1,8 +1,9 @@
-"""The options that training scripts share, in argparse groups: data, model, optimisation, run."""
+"""The options that training scripts share, in argparse groups: data, model, optimisation, targets, run."""
 
 from __future__ import annotations
 
 import os
+from argparse import _ArgumentGroup as ArgumentGroup
 from typing import Callable, Sequence
 
 from .parser import OptionParser, Switch, epochs, number
@@ -12,25 +13,13 @@ from .updater import OPTIMIZERS
 DTYPES = ("float32", "float16", "bfloat16")
 
 
-def data_options(parser: OptionParser, datasets: Sequence[str], default: str) -> None:
+def data_options(parser: OptionParser, datasets: Sequence[str], default: str) -> ArgumentGroup:
+    """The group itself, so that a task can add what its data need."""
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", choices=datasets, default=default, help="data set (default: %(default)s)")
     group.add_argument("--data-dir", metavar="PLACE", help="folder, archive or zip that holds the data")
-    group.add_argument(
-        "--labels",
-        choices=("fine", "coarse"),
-        default="fine",
-        help="CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published",
-    )
-    group.add_argument("--classes", type=number(int, 1), help="outputs of the network (default: the data set's)")
-    group.add_argument("--resize", type=number(int, 1), metavar="PIXELS", help="make all images this wide and high")
     group.add_argument("--train-images", type=number(int, 1), metavar="N", help="train on N of the images only")
     group.add_argument("--test-images", type=number(int, 1), metavar="N", help="validate on N of the images only")
-    group.add_argument("--pad", type=number(int), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")
-    group.add_argument("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
-    group.add_argument(
-        "--auto_aug", "--auto-aug", action=Switch, off=("--no-auto-aug",), help="AutoAugment before crop and mirror"
-    )
     group.add_argument(
         "-j",
         "--num-data-workers",
@@ -39,11 +28,12 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
         metavar="N",
         help="threads that make batches; no result depends on it (default here: %(default)s)",
     )
+    return group
 
 
 def model_options(
     parser: OptionParser, models: Sequence[str], fusion: Callable[[str], str], fusions: Sequence[str]
-) -> None:
+) -> ArgumentGroup:
     """``fusion`` is an argparse type that accepts a fusion's name; ``fusions`` are named in the help."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", choices=models, default=models[0], help="host network (default: %(default)s)")
@@ -55,26 +45,9 @@ def model_options(
         help=f"{', '.join(fusions)}, or one of the authors' names (default: %(default)s)",
     )
     group.add_argument("--r", type=number(int, 0), help="bottleneck ratio of the fusion, 0: none (default: the host's)")
-    group.add_argument("--blocks", type=number(int, 1), default=1, metavar="B", help="blocks per stage (%(default)s)")
-    group.add_argument("--channel-times", type=number(int, 1), help="width (default: 4, inception: 1)")
-    group.add_argument("--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)")
-    group.add_argument(
-        "--deep-stem", action=Switch, off=("--no-deep-stem",), help="three 3x3 convolutions at the start"
-    )
-    group.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
     group.add_argument("--init", choices=("xavier", "kaiming"), default="xavier", help="initialisation (%(default)s)")
-    group.add_argument(
-        "--authors-last-gamma",
-        action=Switch,
-        off=("--no-authors-last-gamma",),
-        help="resnext: start the last norm of each block at gamma 0, as all published runs did",
-    )
-    group.add_argument("--mid-width", choices=("input", "output"), help="inception: see its class (default: input)")
-    group.add_argument("--kernel5", choices=("dilated", "true"), help="inception: its 5x5 (default: dilated)")
-    group.add_argument(
-        "--drop-rate", type=number(float, 0, 1), default=0.0, help="dropout before the head, if it has it"
-    )
     group.add_argument("--sync-bn", action=Switch, off=("--no-sync-bn",), help="BatchNorm over all devices' batches")
+    return group
 
 
 def optimisation_options(parser: OptionParser) -> None:
@@ -106,6 +79,17 @@ def optimisation_options(parser: OptionParser) -> None:
     group.add_argument(
         "--warmup-epochs", type=number(int), help="linear warm-up (default: 10 with --cosine, else none)"
     )
+    group.add_argument("--clip-gradient", type=number(float, above=True), metavar="NORM", help="limit its L2 norm")
+    group.add_argument("--accumulate", type=number(int, 1), default=1, metavar="N", help="N batches make one update")
+    group.add_argument(
+        "--ema", type=number(float, 0, 1, above=True), metavar="DECAY", help="average the weights, as 0.999"
+    )
+    group.add_argument("--dtype", choices=DTYPES, default="float32", help="float16, bfloat16: by MXNet's AMP")
+
+
+def mixing_options(parser: OptionParser) -> None:
+    """What changes a classifier's targets."""
+    group = parser.add_argument_group("targets")
     group.add_argument("--mixup", action=Switch, off=("--no-mixup",), help="mix each batch with itself reversed")
     group.add_argument("--mixup-alpha", type=number(float, above=True), default=1.0, help="(default: %(default)s)")
     group.add_argument(
@@ -114,12 +98,6 @@ def optimisation_options(parser: OptionParser) -> None:
     group.add_argument(
         "--label-smoothing", action=Switch, off=("--no-label-smoothing",), help="spread 0.1 over all classes"
     )
-    group.add_argument("--clip-gradient", type=number(float, above=True), metavar="NORM", help="limit its L2 norm")
-    group.add_argument("--accumulate", type=number(int, 1), default=1, metavar="N", help="N batches make one update")
-    group.add_argument(
-        "--ema", type=number(float, 0, 1, above=True), metavar="DECAY", help="average the weights, as 0.999"
-    )
-    group.add_argument("--dtype", choices=DTYPES, default="float32", help="float16, bfloat16: by MXNet's AMP")
 
 
 def run_options(parser: OptionParser) -> None:

@@ -23,6 +23,15 @@ class OptionParser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise UsageError(f"{message} (see --help)")
 
+    def alias(self, flag: str, *others: str) -> None:
+        """Let an option be known by other names, too."""
+        action = self._option_string_actions[flag]
+        for other in others:
+            if other in self._option_string_actions:
+                raise ValueError(f"{other} is an option already")
+            self._option_string_actions[other] = action
+            action.option_strings.append(other)
+
     def defaults(self) -> Dict[str, Any]:
         return vars(self.parse_args([]))
 
