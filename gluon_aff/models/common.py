@@ -1,4 +1,4 @@
-"""What the classification networks share: input check, fusions per stage, stems, generations."""
+"""What the networks share: input check, fusions per stage, stems, generations."""
 
 from __future__ import annotations
 
@@ -17,15 +17,26 @@ from ..nn.layers import NormKwargs, conv3x3, norm
 TAGS = ("release", "paper")
 
 
-class ClassificationNet(nn.HybridBlock):
-    """A network from images (N, 3, H, W) to class logits (N, classes). Raises UsageError for another input."""
+class Network(nn.HybridBlock):
+    """A network that takes images (N, 3, H, W). Raises UsageError for another input."""
+
+    def check_input(self, x: mx.nd.NDArray) -> None:
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise UsageError(f"the input is {x.shape}: expected images as (N, 3, H, W)")
+        warn_of_batch_of_one(self, x)
 
     def forward(self, x: Any, *args: Any) -> Any:
         if isinstance(x, mx.nd.NDArray):
-            if x.ndim != 4 or x.shape[1] != 3:
-                raise UsageError(f"the input is {x.shape}: expected images as (N, 3, H, W)")
-            warn_of_batch_of_one(self, x)
+            self.check_input(x)
         return super().forward(x, *args)
+
+
+class ClassificationNet(Network):
+    """A network from images (N, 3, H, W) to class logits (N, classes)."""
+
+
+class SegmentationNet(Network):
+    """A network from images (N, 3, H, W) to a map of logits for each class, (N, classes, H, W)."""
 
 
 def is_release(tag: str) -> bool:

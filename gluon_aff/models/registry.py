@@ -2,7 +2,7 @@
 
 A name is ``arch`` or ``arch.tag``; without a tag the release is meant. The prefix names the fusion (``aff_``,
 ``iaff_``, none = add), which ``fusion=`` overrides with any strategy. Depths follow the networks' own counting: CIFAR
-ResNet and Inception 6b + 2, CIFAR ResNeXt 9b + 2.
+ResNet and Inception and the FPN's backbone 6b + 2, CIFAR ResNeXt 9b + 2.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ..nn.checks import constructor_options
 from ..nn.names import near_matches
 from .cifar_inception import CIFARInception
 from .cifar_resnet import CIFARResNet
-from .common import ClassificationNet
+from .common import Network
+from .fpn import FPN
 from .resnet import ResNet
 from .resnext import CIFARResNeXt, ResNeXt
 
@@ -29,7 +30,7 @@ class ModelEntry:
     """One name: the network's class, the options the name stands for, its usual input and initialisation."""
 
     name: str
-    network: Type[ClassificationNet]
+    network: Type[Network]
     input_size: int
     initializer: str
     options: Dict[str, Any] = field(default_factory=dict)
@@ -44,15 +45,15 @@ class ModelEntry:
 
     def accepts(self) -> List[str]:
         """Names of the options that ``build`` takes, sorted."""
-        options = constructor_options(self.network, ClassificationNet)
-        return [option for option in options if option != "width"]
+        options = constructor_options(self.network, Network)
+        return [option for option in options if option not in ("width", "prefix", "params")]
 
 
 _ENTRIES: Dict[str, ModelEntry] = {}
 
 
 def register_model(
-    name: str, network: Type[ClassificationNet], *, input_size: int, initializer: str = "xavier", **options: Any
+    name: str, network: Type[Network], *, input_size: int, initializer: str = "xavier", **options: Any
 ) -> ModelEntry:
     """Make a network known under a name. Raises UsageError when the name is taken."""
     if name in _ENTRIES:
@@ -75,7 +76,7 @@ def model_entry(name: str) -> ModelEntry:
     return entry
 
 
-def build_model(name: str, **options: Any) -> ClassificationNet:
+def build_model(name: str, **options: Any) -> Network:
     """The network of a name, not initialised. An option that is None keeps its default; ``r=0`` means no bottleneck.
 
     Raises UsageError for an unknown name, an option the network does not have, or a bad value.
@@ -96,7 +97,7 @@ def build_model(name: str, **options: Any) -> ClassificationNet:
 
 
 def initializer_of(name: str) -> mx.init.Initializer:
-    """The initialisation that a model's recipe uses: Xavier on CIFAR, MSRAPrelu (Kaiming) on ImageNet."""
+    """The initialisation that a model's recipe uses: MSRAPrelu (Kaiming) on ImageNet and in the FPN, else Xavier."""
     return mx.init.MSRAPrelu() if model_entry(name).initializer == "kaiming" else mx.init.Xavier()
 
 
@@ -105,7 +106,7 @@ _IMAGENET_RESNETS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _IMAGENET_RESNEXTS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
-def _register(arch: str, network: Type[ClassificationNet], tagged: bool = True, **settings: Any) -> None:
+def _register(arch: str, network: Type[Network], tagged: bool = True, **settings: Any) -> None:
     """An arch under its plain name and, when there are two generations, under ``arch.paper`` too."""
     if not tagged:
         register_model(arch, network, **settings)
@@ -125,6 +126,8 @@ def _register_all() -> None:
         for b in (1, 2, 3, 4):
             name = f"cifar_{prefix}inception{6 * b + 2}"
             _register(name, CIFARInception, tagged=False, input_size=32, fusion=fusion, blocks=b)
+            name = f"{prefix}fpn_resnet{6 * b + 2}"
+            _register(name, FPN, tagged=False, input_size=480, initializer="kaiming", fusion=fusion, blocks=b)
         imagenet = {"input_size": 224, "initializer": "kaiming", "fusion": fusion}
         for depth, layers in _IMAGENET_RESNETS.items():
             _register(f"{prefix}resnet{depth}", ResNet, layers=layers, **imagenet)

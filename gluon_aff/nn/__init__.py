@@ -1,4 +1,4 @@
-"""Fusion strategies, MS-CAM and the residual blocks that use them. Knows nothing of training or data."""
+"""Fusion strategies, MS-CAM and the residual blocks and long skips that use them. Knows nothing of training or data."""
 
 from .attention import MSCAM, context_branch
 from .checks import positive_integer, warn_of_batch_of_one
@@ -14,12 +14,14 @@ from .fusions import (
     register_fusion,
     selects_softly,
 )
+from .long_skip import LongSkip
 from .names import AUTHORS_KEYS
 
 __all__ = [
     "AFF",
     "AUTHORS_KEYS",
     "IAFF",
+    "LongSkip",
     "MSCAM",
     "SE",
     "SK",

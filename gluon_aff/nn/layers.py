@@ -59,3 +59,8 @@ def sigmoid(F, x):
 def spread(F, x, like):
     """(N, C, 1, 1) -> the height and width of ``like``."""
     return F.broadcast_like(x, like)
+
+
+def resize_like(F, x, like):
+    """(N, C, h, w) -> the height and width of ``like``: bilinear, corners aligned."""
+    return F.contrib.BilinearResize2D(x, like, mode="like")

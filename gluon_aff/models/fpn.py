@@ -1,0 +1,159 @@
+"""AFF-FPN, the paper's long-skip host ("ResNet-20-b + FPN"; StopSign in Table 2): segmentation in logits.
+
+A ResNet of three stages, whose maps are fused from the top down, each with the one below it. No weights were published.
+"""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence, Type
+
+import mxnet as mx
+from mxnet.gluon import nn
+
+from ..errors import UsageError
+from ..nn import LongSkip
+from ..nn.blocks import projection
+from ..nn.layers import NormKwargs, conv3x3, norm, resize_like
+from .common import SegmentationNet, check_layers, norm_settings
+
+
+class BasicBlock(nn.HybridBlock):
+    """Post-activation block: relu(body(in) + (downsample(in) or in)), body = conv3x3 - norm - relu - conv3x3 - norm.
+
+    (N, in_channels, H, W) -> (N, channels, H/stride, W/stride), rounded up.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        in_channels: int,
+        stride: int,
+        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+        norm_kwargs: NormKwargs = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.body = nn.HybridSequential()
+            with self.body.name_scope():
+                self.body.add(conv3x3(channels, in_channels, stride), norm(channels, norm_layer, norm_kwargs))
+                self.body.add(nn.Activation("relu"))
+                self.body.add(conv3x3(channels, channels), norm(channels, norm_layer, norm_kwargs))
+            self.downsample = None
+            if channels != in_channels or stride != 1:
+                self.downsample = projection(channels, in_channels, stride, False, norm_layer, norm_kwargs)
+
+    def hybrid_forward(self, F, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return F.relu(F.elemwise_add(self.body(x), shortcut))
+
+
+class SegmentationHead(nn.HybridBlock):
+    """conv3x3 to C/4 - norm - relu - dropout 0.1 - conv1x1, (N, C, H, W) -> (N, classes, H, W)."""
+
+    def __init__(
+        self,
+        classes: int,
+        in_channels: int,
+        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+        norm_kwargs: NormKwargs = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        channels = in_channels // 4
+        with self.name_scope():
+            self.block = nn.HybridSequential()
+            with self.block.name_scope():
+                self.block.add(conv3x3(channels, in_channels), norm(channels, norm_layer, norm_kwargs))
+                self.block.add(nn.Activation("relu"), nn.Dropout(0.1))
+                self.block.add(nn.Conv2D(classes, kernel_size=1, in_channels=channels))
+
+    def hybrid_forward(self, F, x):
+        return self.block(x)
+
+
+class FPN(SegmentationNet):
+    """(N, 3, H, W) -> logits (N, classes, H, W); made for 480x480.
+
+    Parameters
+    ----------
+    blocks : b, blocks in each of the three stages; the backbone's depth is 6b + 2. ``layers`` gives the three numbers
+        one by one.
+    channel_times : widens the channels 16, 32, 64 of the stages.
+    classes : maps of logits; one, foreground against background, in the paper.
+    fusion, r : strategy of the two long skips, its bottleneck ratio (Table 2: 4; Table 4 compares at r = 2).
+    stem : "std" (stride 4: H/4 x W/4 is where the logits are computed, then resized) or "tiny" (stride 1, for small
+        targets).
+    decoder : "reduce", the authors' (Y goes down to X's width; the decoder is 32, then 16 wide, the head 4) or
+        "expand", the paper's Fig. 3c (X goes up to Y's width: 64, 64 and 16), see ``LongSkip``.
+
+    At inference any size works as it is, nothing is padded: strides round up, and every map is resized to the very
+    size of the one it meets. In training H and W must be multiples of ``divisor``, 16 with the std stem and 4 with
+    the tiny one; UsageError names the nearest size that is. It is raised for images without pixels, too.
+    """
+
+    def __init__(
+        self,
+        blocks: int = 3,
+        channel_times: int = 1,
+        classes: int = 1,
+        fusion: str = "add",
+        r: Optional[int] = 4,
+        stem: str = "std",
+        decoder: str = "reduce",
+        layers: Optional[Sequence[int]] = None,
+        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+        norm_kwargs: NormKwargs = None,
+        use_global_stats: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if stem not in ("std", "tiny"):
+            raise UsageError(f"stem is {stem!r}: choose 'std' (stride 4) or 'tiny' (stride 1)")
+        norms = {"norm_layer": norm_layer, "norm_kwargs": norm_settings(norm_kwargs, use_global_stats)}
+        layers = list(layers) if layers is not None else [blocks] * 3
+        check_layers(layers, 3)
+        self.divisor = 16 if stem == "std" else 4
+        self._resizes = stem == "std"
+        half, *widths = (channel_times * channels for channels in (8, 16, 32, 64))
+        stem_convs = [(half, 2), (half, 1), (widths[0], 1)] if stem == "std" else [(widths[0], 1)]
+        with self.name_scope():
+            self.stem = nn.HybridSequential(prefix="stem_")
+            with self.stem.name_scope():
+                self.stem.add(norm(3, **norms, scale=False, center=False))
+                in_channels = 3
+                for channels, stride in stem_convs:
+                    self.stem.add(conv3x3(channels, in_channels, stride), norm(channels, **norms))
+                    self.stem.add(nn.Activation("relu"))
+                    in_channels = channels
+                if stem == "std":
+                    self.stem.add(nn.MaxPool2D(pool_size=3, strides=2, padding=1))
+            for number, (width, count, stride) in enumerate(zip(widths, layers, (1, 2, 2)), 1):
+                stage = nn.HybridSequential(prefix=f"layer{number}_")
+                with stage.name_scope():
+                    for index in range(count):
+                        stage.add(BasicBlock(width, in_channels, stride if index == 0 else 1, **norms))
+                        in_channels = width
+                setattr(self, f"layer{number}", stage)
+            self.fuse23 = LongSkip(widths[2], widths[1], fusion, r, decoder, **norms)
+            self.fuse12 = LongSkip(self.fuse23.out_channels, widths[0], fusion, r, decoder, **norms)
+            self.head = SegmentationHead(classes, self.fuse12.out_channels, **norms)
+
+    def check_input(self, x: mx.nd.NDArray) -> None:
+        super().check_input(x)
+        size = x.shape[2:]
+        if 0 in size:
+            raise UsageError(f"the input is {x.shape}: expected images of at least one pixel")
+        if mx.autograd.is_training() and any(length % self.divisor for length in size):
+            near = [max(round(length / self.divisor), 1) * self.divisor for length in size]
+            raise UsageError(
+                f"the images are {size[0]}x{size[1]}: in training height and width must be multiples of "
+                f"{self.divisor}, the nearest such size is {near[0]}x{near[1]}"
+            )
+
+    def hybrid_forward(self, F, x):
+        first = self.layer1(self.stem(x))
+        second = self.layer2(first)
+        fused = self.fuse12(self.fuse23(self.layer3(second), second), first)
+        logits = self.head(fused)
+        return resize_like(F, logits, x) if self._resizes else logits
