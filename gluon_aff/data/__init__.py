@@ -6,20 +6,30 @@ from .imagenet import ImageNetLoader
 from .imagenet_sources import open_imagenet
 from .load import DATASETS, load_image_set
 from .loader import BatchLoader
+from .pair_loader import PairLoader
+from .pair_sets import SEGMENTATION_DATASETS, load_pair_set
+from .pair_transform import EvalPairs, TrainPairs
+from .pairs import PairSet
 from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, TrainTransform
 
 __all__ = [
     "CIFAR_MEAN",
     "CIFAR_STD",
     "DATASETS",
+    "SEGMENTATION_DATASETS",
     "AutoAugment",
     "BatchLoader",
+    "EvalPairs",
     "EvalTransform",
     "ImageNetLoader",
     "ImageSet",
+    "PairLoader",
+    "PairSet",
+    "TrainPairs",
     "TrainTransform",
     "autoaugment_policy",
     "check_labels",
     "load_image_set",
+    "load_pair_set",
     "open_imagenet",
 ]

@@ -1,0 +1,149 @@
+"""Stop signs of very different sizes, drawn: a segmentation set that needs no download.
+
+Red octagons with a white rim, turned a little, lit differently, from 5 to 90 % of the image's side, over textured
+backgrounds and among other shapes and colours. 400 images of 96x96 to train on, 100 others to validate on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Tuple
+
+import numpy as np
+
+from ..errors import UsageError
+from .pairs import PairSet
+
+SIZE = 96
+COUNTS = {"train": 400, "val": 100}
+SMALLEST, LARGEST = 0.05, 0.9  # width of a sign, of the image's side
+
+_OTHER_COLOURS = ((30, 70, 190), (240, 200, 20), (20, 140, 60), (235, 235, 235), (240, 120, 20), (60, 60, 60))
+_RED = (190, 20, 30)
+_WHITE = (240, 240, 240)
+
+
+def load_shapes(split: str) -> PairSet:
+    """The pairs of 'train' or 'val', the same on every machine to within rounding. Raises UsageError for another."""
+    if split not in COUNTS:
+        raise UsageError(f"shapes has no split {split!r}: choose one of {', '.join(COUNTS)}")
+    streams = [np.random.SeedSequence(list(COUNTS).index(split), spawn_key=(i,)) for i in range(COUNTS[split])]
+    drawn = {f"{split}_{i:03d}": draw(np.random.default_rng(stream)) for i, stream in enumerate(streams)}
+    foreground = 100 * np.mean([mask.mean() for _, mask in drawn.values()])
+    note = f"shapes {split}: {len(drawn)} images, {foreground:.2g} % foreground"
+    return PairSet("shapes", "drawn by gluon_aff.data.shapes", list(drawn), drawn.__getitem__, note)
+
+
+def draw(rng: np.random.Generator, size: int = SIZE) -> Tuple[np.ndarray, np.ndarray]:
+    """An image, uint8 (size, size, 3), and the mask of its stop signs, uint8 (size, size) of 0 and 1.
+
+    Every fifth image has a second sign. The rim belongs to a sign, what stands in front of it does not.
+    """
+    canvas = _Canvas(_background(rng, size))
+    for _ in range(rng.integers(3, 9)):
+        _distractor(canvas, rng)
+    for _ in range(1 + int(rng.random() < 0.2)):
+        _stop_sign(canvas, rng)
+    if rng.random() < 0.3:
+        _pole(canvas, rng)
+    return canvas.lit(rng), canvas.mask
+
+
+class _Canvas:
+    """An image being painted, its pixels in 0..255 as float32 (size, size, 3), and the mask of the signs on it."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels.astype(np.float32)
+        self.size = len(pixels)
+        self.mask = np.zeros(pixels.shape[:2], dtype=np.uint8)
+        self._y, self._x = np.mgrid[: self.size, : self.size].astype(np.float32) + np.float32(0.5)
+
+    def placed(self, centre: np.ndarray, angle: float, narrowing: float = 1.0) -> Tuple[np.ndarray, np.ndarray]:
+        """The pixels' coordinates as seen from a shape: from its centre, turned by its angle, seen from the side."""
+        x, y = (self._x - float(centre[0])) / narrowing, self._y - float(centre[1])
+        cos, sin = math.cos(angle), math.sin(angle)
+        return x * cos + y * sin, y * cos - x * sin
+
+    def paint(self, distance: np.ndarray, colour: np.ndarray, is_sign: bool = False) -> None:
+        """Paint where the distance from a shape's edge, in pixels, is below 0; edges are smooth."""
+        touched = distance < 0.5
+        share = np.minimum(0.5 - distance[touched], 1)[:, None]
+        self.pixels[touched] += share * (colour - self.pixels[touched])
+        self.mask[distance < 0] = is_sign
+
+    def lit(self, rng: np.random.Generator) -> np.ndarray:
+        """The image under light that falls off to one side, with a cast of colour and some noise."""
+        angle = rng.uniform(0, 2 * math.pi)
+        slope = (math.cos(angle) * self._x + math.sin(angle) * self._y) / self.size - 0.5
+        light = rng.uniform(0.45, 1.15) * (1 + rng.uniform(0, 0.5) * slope)
+        cast = rng.uniform(0.85, 1.1, 3)
+        noise = rng.normal(0, rng.uniform(2, 10), self.pixels.shape)
+        return np.clip(self.pixels * light[..., None] * cast + noise, 0, 255).astype(np.uint8)
+
+
+def _polygon(x: np.ndarray, y: np.ndarray, sides: int, radius: float) -> np.ndarray:
+    """Distance from the edge of a regular polygon that stands on a side; ``radius`` is its inner circle's."""
+    angles = [math.pi / 2 + 2 * math.pi * side / sides for side in range(sides)]
+    return np.max([x * math.cos(angle) + y * math.sin(angle) for angle in angles], axis=0) - radius
+
+
+def _background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Two or three colours blended by noise of several wavelengths."""
+    pixels = np.broadcast_to(rng.uniform(20, 230, 3), (size, size, 3)).copy()
+    for _ in range(rng.integers(1, 3)):
+        noise = sum(_smooth_noise(rng, cells, size) / weight for cells, weight in ((3, 1), (8, 2), (24, 3)))
+        share = np.clip(0.5 + rng.uniform(0.3, 1.0) * noise, 0, 1)[..., None]
+        pixels += share * (rng.uniform(20, 230, 3) - pixels)
+    return pixels
+
+
+def _smooth_noise(rng: np.random.Generator, cells: int, size: int) -> np.ndarray:
+    """Normal values on a grid of ``cells`` x ``cells``, interpolated linearly to (size, size)."""
+    grid = np.arange(cells)
+    at = np.linspace(0, cells - 1, size)[:, None]
+    weights = np.clip(1 - np.abs(at - grid), 0, 1)
+    return weights @ rng.normal(0, 1, (cells, cells)) @ weights.T
+
+
+def _colour(rng: np.random.Generator, colour: Tuple[int, int, int]) -> np.ndarray:
+    return np.clip(np.array(colour) + rng.uniform(-20, 20, 3), 0, 255)
+
+
+def _extent(rng: np.random.Generator, smallest: float, largest: float) -> float:
+    """A width of which every magnitude is as likely as another."""
+    return float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
+
+
+def _distractor(canvas: _Canvas, rng: np.random.Generator) -> None:
+    """A circle or polygon of any colour, red ones too; an octagon only of another colour."""
+    sides = int(rng.choice([0, 3, 4, 8]))
+    red = sides != 8 and rng.random() < 0.4
+    colour = _colour(rng, _RED if red else _OTHER_COLOURS[rng.integers(len(_OTHER_COLOURS))])
+    radius = canvas.size * _extent(rng, 0.05, 0.5) / 2
+    x, y = canvas.placed(rng.uniform(0, canvas.size, 2), rng.uniform(-math.pi, math.pi), rng.uniform(0.7, 1))
+    rim = rng.uniform(0.75, 0.9) if rng.random() < 0.5 else 1.0
+    for part, paint in ((1.0, _colour(rng, _WHITE)), (rim, colour)):
+        distance = _polygon(x, y, sides, part * radius) if sides else np.hypot(x, y) - part * radius
+        canvas.paint(distance, paint)
+
+
+def _stop_sign(canvas: _Canvas, rng: np.random.Generator) -> None:
+    """Wholly within the image. Larger ones carry a white band in place of the word."""
+    width = canvas.size * _extent(rng, SMALLEST, LARGEST)
+    radius = width / 2
+    reach = 1.1 * radius  # of a corner from the centre
+    centre = rng.uniform(min(reach, canvas.size / 2), max(canvas.size - reach, canvas.size / 2), 2)
+    x, y = canvas.placed(centre, rng.uniform(-0.3, 0.3), rng.uniform(0.8, 1))
+    white = _colour(rng, _WHITE)
+    canvas.paint(_polygon(x, y, 8, radius), white, is_sign=True)
+    canvas.paint(_polygon(x, y, 8, rng.uniform(0.8, 0.9) * radius), _colour(rng, _RED), is_sign=True)
+    if width > 12:
+        letters = np.maximum(np.abs(x) - 0.6 * radius, np.abs(y) - 0.2 * radius)
+        gaps = 0.08 * radius - np.abs((x / radius + 0.6) % 0.3 - 0.15) * radius
+        canvas.paint(np.maximum(letters, gaps), white, is_sign=True)
+
+
+def _pole(canvas: _Canvas, rng: np.random.Generator) -> None:
+    """A thin bar through the whole image, in front of everything."""
+    x, _ = canvas.placed(rng.uniform(0, canvas.size, 2), rng.uniform(-0.5, 0.5))
+    canvas.paint(np.abs(x) - rng.uniform(0.5, 2.5), _colour(rng, _OTHER_COLOURS[-1]))
