@@ -1,0 +1,174 @@
+"""Grad-CAM (Selvaraju et al., ICCV 2017), and Grad-CAM++ (Chattopadhay et al., WACV 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Sequence, Tuple, Union
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import Block
+
+from ..errors import UsageError
+from .layers import as_input, checked, default_layer, find_layer, watched
+
+METHODS = ("grad_cam", "grad_cam++")
+
+ClassIndex = Union[int, Sequence[int], np.ndarray, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Heat maps with what the network said.
+
+    maps : float32 (N, H, W), each in [0, 1], at the input's resolution.
+    classes : int64 (N,), whose evidence the maps show; all 0 for a segmentation of one class.
+    outputs : float32, class logits (N, classes) or segmentation logits (N, classes, H, W).
+    """
+
+    maps: np.ndarray
+    classes: np.ndarray
+    outputs: np.ndarray
+
+
+def grad_cam(
+    net: Block,
+    x: Union[mx.nd.NDArray, np.ndarray],
+    class_index: ClassIndex = None,
+    layer: Optional[str] = None,
+    method: str = "grad_cam",
+) -> np.ndarray:
+    """Heat maps of where a layer's evidence for a class lies: float32 (N, H, W) in [0, 1], at the input's resolution.
+
+    ReLU(sum_k w_k A_k) of the layer's maps A, with w_k the mean over space of the gradient of the class's logit by
+    A_k; resized bilinearly, and divided by its maximum. A map without positive evidence is zero throughout. For
+    ``method="grad_cam++"`` w_k is that paper's instead, with the exponential of the logit as score.
+
+    Parameters
+    ----------
+    net : any Gluon network, hybridized or not, on any device. Its parameters, gradients, running statistics, compiled
+        graph and hooks stay as they are. When it returns several outputs, the first counts.
+    x : a normalised batch (N, C, H, W), NDArray or NumPy.
+    class_index : a class, one for each image, or None for the predicted ones. Of segmentation logits
+        (N, classes, H, W) the score is the sum over the pixels that are predicted to be of the class; with a single
+        class that is where the logit is positive, and None means it.
+    layer : a path such as ``"features.4.2"`` or ``"layer3.1"`` (see ``layer_paths``); by default the last residual
+        stage, or an AFF-FPN's last fusion.
+
+    Raises UsageError for an unknown layer, with the paths there are, for one that gives no maps, for a class that the
+    network does not have, and for a network without weights; GluonAFFError when the output is no number.
+    """
+    return explain(net, x, class_index, layer, method).maps
+
+
+def explain(
+    net: Block,
+    x: Union[mx.nd.NDArray, np.ndarray],
+    class_index: ClassIndex = None,
+    layer: Optional[str] = None,
+    method: str = "grad_cam",
+) -> Explanation:
+    """As ``grad_cam``, with the classes and the network's outputs beside the maps."""
+    if method not in METHODS:
+        raise UsageError(f"no method {method!r}: choose one of {', '.join(METHODS)}")
+    layer = default_layer(net) if layer is None else layer
+    block = find_layer(net, layer)
+    x = as_input(net, x)
+    with watched(net, {layer: block}, _as_variable) as seen, mx.autograd.record(train_mode=False):
+        outputs = net(x)
+        outputs = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+        values = checked(outputs, "the network's output")
+        if layer not in seen:
+            raise UsageError(f"layer {layer} takes no part when this {type(net).__name__} runs: choose another")
+        maps = _checked_maps(seen[layer], layer)
+        classes, counted = _counted(class_index, values)
+        score = (outputs * mx.nd.array(counted, ctx=x.ctx, dtype=x.dtype)).sum()
+    gradient = _gradient(score, maps, layer)
+    weigh = _weights if method == "grad_cam" else _weights_plus_plus
+    activation, gradient = checked(maps, f"layer {layer}"), checked(gradient, f"the gradient of layer {layer}")
+    heat = np.maximum(np.einsum("nc,nchw->nhw", weigh(activation, gradient), activation), 0)
+    return Explanation(_scaled(resized_maps(heat, x.shape[2:])), classes, values)
+
+
+def _as_variable(output: Any) -> None:
+    if isinstance(output, mx.nd.NDArray):
+        output.attach_grad()
+
+
+def _checked_maps(output: Any, layer: str) -> mx.nd.NDArray:
+    shape = getattr(output, "shape", None)
+    if shape is None:
+        raise UsageError(f"layer {layer} gives several outputs: Grad-CAM needs one, of maps (N, C, H, W)")
+    if len(shape) != 4 or shape[2] * shape[3] == 1:
+        raise UsageError(
+            f"layer {layer} gives {shape}, which has no extent in space: Grad-CAM needs maps (N, C, H, W), so choose "
+            "a layer before the global pool"
+        )
+    return output
+
+
+def _counted(class_index: ClassIndex, outputs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """The class of each image, and which of its logits make the score: an array like ``outputs``, of 0 and 1."""
+    if outputs.ndim not in (2, 4):
+        raise UsageError(
+            f"the network's output is {outputs.shape}: expected class logits (N, classes) or segmentation logits "
+            "(N, classes, H, W)"
+        )
+    count, channels = outputs.shape[:2]
+    if class_index is None and outputs.ndim == 4:
+        if channels > 1:
+            raise UsageError(f"the network segments {channels} classes: say of which one (0 to {channels - 1})")
+        class_index = 0
+    classes = outputs.argmax(axis=1) if class_index is None else _checked_classes(class_index, count, channels)
+    chosen = np.zeros_like(outputs)
+    chosen[np.arange(count), classes] = 1
+    if outputs.ndim == 4:
+        found = outputs > 0 if channels == 1 else outputs == outputs.max(axis=1, keepdims=True)
+        chosen *= found
+    return classes, chosen
+
+
+def _checked_classes(class_index: Union[int, Sequence[int], np.ndarray], count: int, outputs: int) -> np.ndarray:
+    classes = np.asarray(class_index)
+    if classes.dtype.kind not in "iu" or classes.shape not in ((), (count,)):
+        raise UsageError(f"class_index is {class_index!r}: expected a class number, or one for each of {count} images")
+    wrong = classes[(classes < 0) | (classes >= outputs)]
+    if wrong.size:
+        raise UsageError(f"no class {wrong.flat[0]}: the network has {outputs} (0 to {outputs - 1})")
+    return np.broadcast_to(classes, (count,)).astype(np.int64)
+
+
+def _gradient(score: mx.nd.NDArray, maps: mx.nd.NDArray, layer: str) -> mx.nd.NDArray:
+    """``autograd.grad`` writes to no parameter's gradient, as ``backward`` would."""
+    try:
+        return mx.autograd.grad(score, [maps], train_mode=False)[0]
+    except mx.MXNetError:
+        raise UsageError(f"the network's output does not depend on layer {layer}: choose another") from None
+
+
+def _weights(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    return gradient.mean(axis=(2, 3))
+
+
+def _weights_plus_plus(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    total = activation.sum(axis=(2, 3), keepdims=True)
+    below = 2 * gradient**2 + total * gradient**3
+    alpha = np.divide(gradient**2, below, out=np.zeros_like(gradient), where=below != 0)
+    return (alpha * np.maximum(gradient, 0)).sum(axis=(2, 3))
+
+
+def resized_maps(maps: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(N, h, w) to (N, *size), bilinear between pixel centres; what lies beyond the outermost takes their value."""
+    rows, columns = (_interpolation(old, new) for old, new in zip(maps.shape[1:], size))
+    return rows @ maps @ columns.T
+
+
+def _interpolation(old: int, new: int) -> np.ndarray:
+    """The matrix (new, old) of linear interpolation."""
+    place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return np.maximum(1 - abs(place[:, None] - np.arange(old)), 0).astype(np.float32)
+
+
+def _scaled(maps: np.ndarray) -> np.ndarray:
+    highest = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)

@@ -1,0 +1,109 @@
+"""What the fusions of a network choose: their weights M and the parts these are made of (paper Eqs. 1 to 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Optional, Union
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import Block
+
+from ..errors import UsageError
+from ..nn import MSCAM, SK, Fusion
+from ..nn.fusions import GAU, MSGAU, MSSA, Highway
+from .layers import as_input, checked, named_blocks, watched
+
+_BRANCHES = ("local_att", "global_att")
+_ON_RESIDUAL = (GAU, Highway, MSGAU, MSSA)
+
+
+@dataclass(frozen=True, eq=False)
+class FusionWeights:
+    """The weight of one fusion on a batch, M = sigmoid(local + context), float32.
+
+    path : of the fusion in the network. kind : its class, such as "AFF".
+    stage : 1, or 2 for iAFF's second weight.
+    weight : (N, C, H, W); (N, C, 1, 1) where the fusion has global context alone.
+    local, context : the parts before the sigmoid, L (N, C, H, W) and g (N, C, 1, 1); None for one it does not have.
+        (Global + Global and Local + Local have two of one kind.)
+    on : which of the two inputs it multiplies, "x" (the learned branch, the high-level map) or "residual" (the
+        shortcut, the low-level map).
+    selects : whether the other input has the weight 1 - M, so that M tells which of them the network chooses.
+    """
+
+    path: str
+    kind: str
+    stage: int
+    weight: np.ndarray
+    local: Optional[np.ndarray]
+    context: Optional[np.ndarray]
+    on: str
+    selects: bool
+
+
+def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[FusionWeights]:
+    """The weights of every fusion (and MS-CAM) inside a network on a normalised batch (N, C, H, W), shallow to deep.
+
+    The network may be hybridized and stays as it is. Raises UsageError when no fusion in it has weights, as plain
+    addition has none.
+    """
+    blocks = {path: block for path, block in named_blocks(net) if isinstance(block, (Fusion, MSCAM))}
+    if isinstance(net, (Fusion, MSCAM)):
+        raise UsageError("this is a fusion itself: give a network that has fusions inside")
+    parts = {
+        f"{path}.{name}": _before_sigmoid(branch)
+        for path, block in blocks.items()
+        for name, branch in block._children.items()
+        if name.rstrip("2") in _BRANCHES
+    }
+    if not parts:
+        kinds = ", ".join(sorted({type(block).__name__ for block in blocks.values()})) or "none"
+        raise UsageError(f"no fusion of this {type(net).__name__} has weights (fusions: {kinds}): nothing to show")
+    x = as_input(net, x)
+    with watched(net, parts, lambda output: None) as seen, mx.autograd.pause(train_mode=False):
+        net(x)
+    outputs = {name: checked(output, name) for name, output in seen.items()}
+    run = list(dict.fromkeys(name.rpartition(".")[0] for name in outputs))  # in the order they ran
+    return [stage for path in run for stage in _stages(path, blocks[path], outputs)]
+
+
+def _before_sigmoid(branch: Block) -> Block:
+    """The layer whose output goes into the sigmoid: the branch, or what stands before its own sigmoid."""
+    *_, before, last = branch._children.values()
+    return before if getattr(last, "_act_type", None) == "sigmoid" else branch
+
+
+def _stages(path: str, block: Block, outputs: Dict[str, np.ndarray]) -> Iterator[FusionWeights]:
+    pools = dict(zip(_BRANCHES, getattr(block, "scales", (False, True))))
+    for stage, ending in enumerate(("", "2"), 1):
+        found = {name: outputs[f"{path}.{name}{ending}"] for name in _BRANCHES if f"{path}.{name}{ending}" in outputs}
+        if not found:
+            continue
+        if isinstance(block, SK):  # the softmax of a pair is the sigmoid of the difference
+            found["global_att"] = np.subtract(*np.split(found["global_att"], 2, axis=1))
+        yield FusionWeights(
+            path=path,
+            kind=type(block).__name__,
+            stage=stage,
+            weight=_sigmoid(sum(found.values())),
+            local=_sum(part for name, part in found.items() if not pools[name]),
+            context=_sum(part for name, part in found.items() if pools[name]),
+            on=_on(block),
+            selects=hasattr(block, "_weight_on_x") or isinstance(block, Highway),
+        )
+
+
+def _on(block: Any) -> str:
+    if hasattr(block, "_weight_on_x"):
+        return "x" if block._weight_on_x else "residual"
+    return "residual" if isinstance(block, _ON_RESIDUAL) else "x"
+
+
+def _sum(parts: Iterator[np.ndarray]) -> Optional[np.ndarray]:
+    found = list(parts)
+    return sum(found) if found else None
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(0.5 * x))

@@ -1,0 +1,132 @@
+"""A network's inner layers by path, and their outputs while it runs. The network stays as it was."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple, Union
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import Block, nn
+
+from ..errors import GluonAFFError, UsageError
+
+_DECODED = "fuse12"  # the FPN's last fusion, of full resolution
+_SHOWN_LEVELS = 2
+
+
+def named_blocks(block: Block, path: str = "") -> Iterator[Tuple[str, Block]]:
+    """(path, block) of every block inside, a block before its children: ``features``, ``features.0``, ..."""
+    for name, child in block._children.items():
+        here = f"{path}.{name}" if path else name
+        yield here, child
+        yield from named_blocks(child, here)
+
+
+def layer_paths(net: Block) -> List[str]:
+    """Paths of every block inside a network: ``"features.4.2"``, ``"layer3.1"``."""
+    return [path for path, _ in named_blocks(net)]
+
+
+def find_layer(net: Block, path: str) -> Block:
+    """The block at a path. Raises UsageError with the paths there are, from where ``path`` goes wrong."""
+    found, known = net, []
+    for name in path.split("."):
+        if name not in found._children:
+            raise UsageError(f"no layer {path!r} in this {type(net).__name__}: {_choices(found, '.'.join(known))}")
+        found = found._children[name]
+        known.append(name)
+    return found
+
+
+def _choices(block: Block, path: str) -> str:
+    below = [name for name, _ in named_blocks(block, path)]
+    level = path.count(".") + 1 if path else 0
+    shown = [name for name in below if name.count(".") < level + _SHOWN_LEVELS]
+    return f"choose one of {', '.join(shown)}" if shown else f"{path or 'it'} has no layers inside"
+
+
+def default_layer(net: Block) -> str:
+    """The last residual stage, or the decoder's last fusion of an AFF-FPN.
+
+    A stage is a sequence of blocks that have layers of their own, as in the networks here, GluonCV's and Gluon's
+    residual networks. Raises UsageError when there is none.
+    """
+    if _DECODED in net._children:
+        return _DECODED
+    stages = list(_stages(net, ""))
+    if not stages:
+        raise UsageError(f"this {type(net).__name__} has no residual stages: say which layer, {_choices(net, '')}")
+    return stages[-1]
+
+
+def _stages(block: Block, path: str) -> Iterator[str]:
+    for name, child in block._children.items():
+        here = f"{path}.{name}" if path else name
+        if _is_sequence(child) and len(child) and all(map(_is_composite, child._children.values())):
+            yield here
+        else:
+            yield from _stages(child, here)
+
+
+def _is_sequence(block: Block) -> bool:
+    return isinstance(block, (nn.Sequential, nn.HybridSequential))
+
+
+def _is_composite(block: Block) -> bool:
+    return bool(block._children) and not _is_sequence(block)
+
+
+@contextmanager
+def watched(net: Block, blocks: Mapping[str, Block], see: Callable[[Any], None]) -> Iterator[Dict[str, Any]]:
+    """While it lasts, ``see(output)`` is called with what any of ``blocks`` gives; the last outputs are handed out.
+
+    A hybridized network runs operator by operator meanwhile, since its compiled graph hides what is inside. The graph
+    and its flags are kept for afterwards, which ``hybridize(False)`` would not do.
+    """
+    outputs: Dict[str, Any] = {}
+    active: List[Block] = []
+    net.apply(lambda block: active.append(block) if getattr(block, "_active", False) else None)
+
+    def hook(name: str) -> Callable:
+        def seen(_: Block, __: Any, output: Any) -> None:
+            see(output)
+            outputs[name] = output
+
+        return seen
+
+    handles = [block.register_forward_hook(hook(name)) for name, block in blocks.items()]
+    for block in active:
+        block._active = False
+    try:
+        yield outputs
+    finally:
+        for block in active:
+            block._active = True
+        for handle in handles:
+            handle.detach()
+
+
+def as_input(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> mx.nd.NDArray:
+    """A batch (N, C, H, W) on the network's device and in its type. Raises UsageError for anything else."""
+    if getattr(x, "ndim", None) != 4 or 0 in x.shape:
+        raise UsageError(f"the input is {getattr(x, 'shape', x)}: expected a batch of images, (N, C, H, W)")
+    parameters = list(net.collect_params().values())
+    if not parameters:
+        return x if isinstance(x, mx.nd.NDArray) else mx.nd.array(x)
+    dtype = "float16" if any(np.dtype(p.dtype) == np.float16 for p in parameters) else "float32"
+    try:
+        devices = parameters[0].list_ctx()
+    except RuntimeError:
+        raise UsageError("the network has no weights yet: call initialize() or load some first") from None
+    if isinstance(x, mx.nd.NDArray):
+        return x.as_in_context(x.ctx if x.ctx in devices else devices[0]).astype(dtype, copy=False)
+    return mx.nd.array(x, ctx=devices[0], dtype=dtype)
+
+
+def checked(array: mx.nd.NDArray, what: str) -> np.ndarray:
+    """A result as float32. Raises GluonAFFError for one that is no number."""
+    values = array.asnumpy().astype(np.float32)
+    if not np.isfinite(values).all():
+        raise GluonAFFError(f"{what} holds values that are not finite numbers: are the weights damaged?")
+    return values
