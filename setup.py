@@ -38,10 +38,13 @@ CUDA_LIBRARIES = [  # what libmxnet.so of mxnet-cu112 links against
     "nvidia-cudnn-cu11==8.9.6.50",
 ]
 
+COCO = ["pycocotools>=2.0.7,<2.1"]  # masks of polygons and run lengths; 2.0.7 is the last for Python 3.8
+
 EXTRAS = {
     "cpu": ["mxnet==1.9.1"],
     "cu112": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
-    "test": ["pytest>=7,<10", "ruff==0.17.6"],  # ruff to the dot: another release formats differently
+    "coco": COCO,
+    "test": [*COCO, "pytest>=7,<10", "ruff==0.17.6"],  # ruff to the dot: another release formats differently
 }
 
 

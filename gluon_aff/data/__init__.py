@@ -1,9 +1,12 @@
 """Data sets, augmentation and batches: NumPy arrays in, NumPy arrays out. Knows nothing of networks or training."""
 
 from .autoaugment import AutoAugment, autoaugment_policy
+from .gluoncv_pairs import gluoncv_dataset
 from .image_set import ImageSet, check_labels
 from .imagenet import ImageNetLoader
 from .imagenet_sources import open_imagenet
+from .imagenet_training import ImageNetTrainLoader
+from .imagenet_transform import ImageNetTransform
 from .load import DATASETS, load_image_set
 from .loader import BatchLoader
 from .pair_loader import PairLoader
@@ -22,6 +25,8 @@ __all__ = [
     "EvalPairs",
     "EvalTransform",
     "ImageNetLoader",
+    "ImageNetTrainLoader",
+    "ImageNetTransform",
     "ImageSet",
     "PairLoader",
     "PairSet",
@@ -29,6 +34,7 @@ __all__ = [
     "TrainTransform",
     "autoaugment_policy",
     "check_labels",
+    "gluoncv_dataset",
     "load_image_set",
     "load_pair_set",
     "open_imagenet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import zipfile
 from pathlib import Path
@@ -73,7 +74,7 @@ class _Zip(FileTree):
         super().__init__(path)
         self._lock = threading.Lock()
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._open()
         except (zipfile.BadZipFile, OSError) as error:
             raise GluonAFFError(
                 f"{path} is neither a folder nor a whole zip archive ({error}): copy or download it again"
@@ -89,6 +90,10 @@ class _Zip(FileTree):
             if parts[-1]:
                 self._files.setdefault("/".join(parts[:-1]), set()).add(parts[-1])
 
+    def _open(self) -> None:
+        self._zip = zipfile.ZipFile(self.path)
+        self._process = os.getpid()
+
     def folders(self, folder: str = "") -> List[str]:
         return sorted(self._folders.get(folder, ()))
 
@@ -102,6 +107,8 @@ class _Zip(FileTree):
     def read(self, name: str) -> bytes:
         try:
             with self._lock:  # on Python 3.8, threads reading one ZipFile now and then get wrong bytes
+                if self._process != os.getpid():  # a forked worker shares its parent's position in the open file
+                    self._open()
                 return self._zip.read(name)
         except Exception as error:  # a damaged archive can raise nearly anything
             raise GluonAFFError(f"cannot read {self.where(name)}: {error}") from error

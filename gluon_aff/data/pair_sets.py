@@ -8,11 +8,18 @@ from typing import Optional
 from ..download import mxnet_home
 from ..errors import GluonAFFError, UsageError
 from ..files import PathLike
+from .coco import load_coco
 from .pair_folder import SIRST, load_pair_folder
 from .pairs import PairSet
 from .shapes import load_shapes
 
 SEGMENTATION_DATASETS = ("sirst", "coco", "folder", "shapes")
+
+_ADVICE = {
+    "sirst": "get it from https://github.com/YimianDai/sirst and give the folder or zip as data directory",
+    "coco": "give the folder or zip with train2017/ and annotations/ as data directory, or --download",
+    "folder": "there is no such file or folder",
+}
 
 
 def load_pair_set(
@@ -49,9 +56,10 @@ def load_pair_set(
         raise UsageError("a folder of images and masks needs its place: give the folder or zip that holds them")
     path = mxnet_home() / "datasets" / dataset if place is None else Path(place).expanduser()
     if not path.exists() and not download:
-        hint = "download it and say where it lies" if place is None else "there is no such file or folder"
-        raise UsageError(f"no data at {path}: {hint}")
+        raise UsageError(f"no {dataset} at {path}: {_ADVICE[dataset]}")
     try:
+        if dataset == "coco":
+            return load_coco(path, split, category, fetch=download)
         if dataset == "folder":
             return load_pair_folder(path, split, mask_threshold=mask_threshold)
         return load_pair_folder(path, split, SIRST)
