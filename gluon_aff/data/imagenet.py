@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import math
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Deque, Dict, Iterator, List, Tuple, Union
+from typing import Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from ..errors import GluonAFFError, UsageError
-from .imagenet_sources import EncodedImage, ImageNetSource
+from ..errors import UsageError
+from .batches import Batch
+from .imagenet_batches import ImageFileBatches
+from .imagenet_pixels import CROP_RATIO, centre, read_image, resized_side
+from .imagenet_sources import ImageNetSource
 from .transform import EvalTransform
 
-CROP_RATIO = 0.875
+__all__ = ["CROP_RATIO", "NORMALISATIONS", "ImageNetLoader", "decode", "normalisation", "resized_side"]
 
 #: Mean and standard deviation of pixels in 0..255, as the authors gave them to an image folder and to a record file.
 #: They differ in the third digit; all published ImageNet weights were trained and scored with "records".
@@ -23,11 +21,6 @@ NORMALISATIONS: Dict[str, Tuple[Tuple[float, float, float], Tuple[float, float, 
     "folder": ((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255)),
     "records": ((123.68, 116.779, 103.939), (58.393, 57.12, 57.375)),
 }
-
-
-def resized_side(size: int) -> int:
-    """The short side from which a centre of ``size`` is cut: 256 for 224."""
-    return math.ceil(size / CROP_RATIO)
 
 
 def normalisation(name: str) -> EvalTransform:
@@ -38,34 +31,29 @@ def normalisation(name: str) -> EvalTransform:
     return EvalTransform([value / 255 for value in mean], [value / 255 for value in std])
 
 
-def decode(content: bytes, size: int) -> np.ndarray:
-    """An image file as RGB, short side resized, the centre of ``size`` x ``size`` cut out: uint8 (size, size, 3).
+def decode(content: bytes, size: int, crop_ratio: Optional[float] = None) -> np.ndarray:
+    """An image file as RGB, its centre of ``size`` x ``size``: uint8 (size, size, 3).
 
-    The resizing is OpenCV's bilinear one without smoothing, as in Gluon's transforms and in the record iterator;
-    Pillow's own smooths, which would be another protocol. Raises ValueError when it is no readable image.
+    See `read_image` and `centre`. Raises ValueError when it is no readable image.
     """
-    import cv2
-
-    try:
-        image = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    except UnidentifiedImageError:
-        raise ValueError("unknown format") from None
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(str(error) or type(error).__name__) from error
-    height, width = image.shape[:2]
-    short = resized_side(size)
-    new = (short, short * height // width) if height > width else (short * width // height, short)
-    if (width, height) != new:
-        image = cv2.resize(image, new, interpolation=cv2.INTER_LINEAR)
-    top, left = (new[1] - size) // 2, (new[0] - size) // 2
-    return image[top : top + size, left : left + size]
+    return centre(read_image(content), size, crop_ratio)
 
 
-class ImageNetLoader:
+class ImageNetLoader(ImageFileBatches):
     """Batches of a source, in its order: x, float32 (B, 3, size, size), and y, int64 (B,).
 
-    An image that cannot be read ends the pass with a GluonAFFError that names it; with ``skip_bad`` it is left out,
-    and ``bad`` lists it after the pass. ``workers`` threads decode ahead (0: when asked for).
+    Batch sizes differ by one at most, and by the images that cannot be read.
+
+    Args:
+        source: of `open_imagenet`.
+        batch_size: images in a batch of this process, at most.
+        transform: of `normalisation`.
+        crop_ratio: size divided by the short side it is cut from; None for what is usual (see `centre`).
+        workers: threads that decode ahead (0: when asked for).
+        shard: (rank, ranks), this process's part of every batch of all of them together.
+        skip_bad: leave out images that cannot be read, as many as ``max_bad`` (None: any number) says. Without it the
+            first ends the pass with a GluonAFFError that names it.
+        on_bad: is told of each of them once.
     """
 
     def __init__(
@@ -75,68 +63,32 @@ class ImageNetLoader:
         transform: EvalTransform,
         *,
         size: int = 224,
+        crop_ratio: Optional[float] = None,
         workers: int = 0,
+        shard: Tuple[int, int] = (0, 1),
         skip_bad: bool = False,
+        max_bad: Optional[int] = None,
+        on_bad: Optional[Callable[[str], None]] = None,
     ) -> None:
-        if batch_size < 1 or workers < 0 or size < 1:
-            raise UsageError(f"batch size {batch_size}, {workers} workers, size {size}: expected at least 1, 0 and 1")
-        self.source = source
-        self.batch_size = batch_size
-        self.transform = transform
-        self.size = size
-        self.workers = workers
-        self.skip_bad = skip_bad
-        self.bad: List[str] = []
+        if crop_ratio is not None and not 0 < crop_ratio <= 1:
+            raise UsageError(f"crop ratio {crop_ratio}: expected a number above 0 and at most 1, such as 0.875")
+        self.crop_ratio = crop_ratio
+        super().__init__(
+            source,
+            batch_size,
+            transform,
+            size=size,
+            shuffle=False,
+            seed=0,
+            workers=workers,
+            shard=shard,
+            max_bad=max_bad if skip_bad else 0,
+            on_bad=on_bad,
+        )
 
-    def __len__(self) -> int:
-        """Batches of a pass, when no image is bad."""
-        return -(-len(self.source) // self.batch_size)
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """One pass, the same in every epoch; a batch of bad images only is left out."""
+        return (batch for batch in super().batches(epoch, start) if len(batch[1]))
 
-    def batches(self) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-        """One pass. Closing or dropping the iterator ends the workers."""
-        self.bad = []
-        images, labels = [], []
-        for encoded, result in self._decoded():
-            if isinstance(result, ValueError):
-                message = f"{encoded.where} cannot be read as an image ({result})"
-                if not self.skip_bad:
-                    raise GluonAFFError(f"{message}: replace it, or leave such images out with --skip-bad")
-                self.bad.append(message)
-                continue
-            images.append(result)
-            labels.append(encoded.label)
-            if len(images) == self.batch_size:
-                yield self._batch(images, labels)
-                images, labels = [], []
-        if images:
-            yield self._batch(images, labels)
-
-    def _batch(self, images: List[np.ndarray], labels: List[int]) -> Tuple[np.ndarray, np.ndarray]:
-        return self.transform(np.stack(images)), np.array(labels, dtype=np.int64)
-
-    def _decoded(self) -> Iterator[Tuple[EncodedImage, Union[np.ndarray, ValueError]]]:
-        if self.workers == 0:
-            for encoded in self.source.images():
-                yield encoded, self._decode(encoded)
-            return
-        pending: Deque[Tuple[EncodedImage, Future]] = deque()
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        try:
-            for encoded in self.source.images():
-                pending.append((encoded, pool.submit(self._decode, encoded)))
-                if len(pending) > self.batch_size + 4 * self.workers:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in pending:
-                future.cancel()
-            pool.shutdown()
-
-    def _decode(self, encoded: EncodedImage) -> Union[np.ndarray, ValueError]:
-        try:
-            return decode(encoded.content, self.size)
-        except ValueError as error:
-            return error
+    def pixels(self, image: np.ndarray, epoch: int, number: int) -> np.ndarray:
+        return centre(image, self.size, self.crop_ratio)

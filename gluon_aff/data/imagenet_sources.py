@@ -1,4 +1,4 @@
-"""Where ImageNet's validation images lie: class folders, a flat folder with a list of labels, a zip, or a .rec file.
+"""Where ImageNet's images lie: class folders, a flat folder with a list of labels, a zip, or a .rec file.
 
 Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabetical order.
 """
@@ -6,14 +6,19 @@ Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabeti
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
 from .record_file import RecordFile
+from .record_manifest import read_classes
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
+SPLITS = {"train", "val", "test"}
+Parts = Tuple[str, ...]  # of a file or folder, from the set's own place on
 
 
 class EncodedImage(NamedTuple):
@@ -25,54 +30,66 @@ class EncodedImage(NamedTuple):
 
 
 class ImageNetSource:
-    """``len()`` images, each once and always in the same order through ``images()``; ``classes`` names the numbers."""
+    """``len()`` images, each by its number, through threads as well; ``classes`` names the class numbers.
+
+    ``notes`` says what is odd, ``damage`` which parts of the set cannot be found; both are empty for most.
+    """
 
     path: Path
     classes: Tuple[str, ...]
+    notes: Tuple[str, ...] = ()
+    damage: Tuple[str, ...] = ()
 
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def images(self) -> Iterator[EncodedImage]:
+    def encoded(self, number: int) -> EncodedImage:
         """Raises GluonAFFError for a file that cannot be had."""
         raise NotImplementedError
 
+    def images(self) -> Iterator[EncodedImage]:
+        """All of them, once, in order."""
+        return (self.encoded(number) for number in range(len(self)))
+
 
 class RecordSource(ImageNetSource):
-    def __init__(self, path: Path, wnids: Sequence[str]) -> None:
-        self.path, self.classes = path, tuple(wnids)
-        self._file = RecordFile(path)
+    def __init__(self, path: Path, wnids: Sequence[str], strict: bool = True) -> None:
+        self.path = path
+        self.classes = read_classes(path) or tuple(wnids)
+        self._file = RecordFile(path, strict)
+        self.damage = tuple(self._file.damage)
 
     def __len__(self) -> int:
         return len(self._file)
 
-    def images(self) -> Iterator[EncodedImage]:
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            for number in range(len(self)):
-                label, content = self._file.read(number, handle)
-                if label != int(label) or label < 0:
-                    raise GluonAFFError(f"{self._file.where(number)} has the label {label}: expected a class number")
-                yield EncodedImage(self._file.where(number), int(label), content)
-        finally:
-            os.close(handle)
+    def encoded(self, number: int) -> EncodedImage:
+        label, content = self._file.read(number)
+        if label != int(label) or not 0 <= label < len(self.classes):
+            raise GluonAFFError(
+                f"{self._file.where(number)} has the label {label}: expected a class number below {len(self.classes)}"
+            )
+        return EncodedImage(self._file.where(number), int(label), content)
 
 
 class TreeSource(ImageNetSource):
-    """Image files in a folder or zip. With a ``val`` folder anywhere among their parents, only what lies in it."""
+    """Image files in a folder or zip. Of train and val folders, only what lies in ``split``."""
 
-    def __init__(self, path: Path, wnids: Sequence[str], ground_truth: Optional[Path] = None) -> None:
+    def __init__(
+        self, path: Path, wnids: Sequence[str], ground_truth: Optional[Path] = None, split: str = "val"
+    ) -> None:
         self.path = path
         self._zip = None if path.is_dir() else _open_zip(path)
-        names = _listed_zip(self._zip) if self._zip else _listed_folder(path)
-        files = [tuple(name.split("/")) for name in sorted(names)]
-        files = [file for file in files if "val" in file[:-1]] or files
+        self._lock = threading.Lock()
+        names, empty = _listed_zip(self._zip) if self._zip else _listed_folder(path)
+        files = _of_split([tuple(name.split("/")) for name in sorted(names)], split)
         if not files:
             raise GluonAFFError(
-                f"{path} holds no .JPEG, .jpg or .png images: expected val/<wnid>/*.JPEG or a flat val/"
+                f"{path} holds no .JPEG, .jpg or .png images: expected {split}/<wnid>/*.JPEG or a flat {split}/"
             )
         if ground_truth is None:
-            self.classes, labels = _labels_of_folders(path, files, wnids)
+            empty = _empty_classes([tuple(name.split("/")) for name in empty], files)
+            self.notes = tuple(f"{path}/{'/'.join(folder)} holds no image" for folder in empty)
+            self.classes, labels = _labels_of_folders(path, files, wnids, [folder[-1] for folder in empty])
         else:
             self.classes = tuple(wnids)
             labels = _labels_of_list(files, read_ground_truth(ground_truth, wnids), ground_truth)
@@ -81,29 +98,45 @@ class TreeSource(ImageNetSource):
     def __len__(self) -> int:
         return len(self._members)
 
-    def images(self) -> Iterator[EncodedImage]:
-        for name, label in self._members:
-            where = f"{self.path}/{name}"
-            try:
-                content = self._zip.read(name) if self._zip else (self.path / name).read_bytes()
-            except (OSError, zipfile.BadZipFile) as error:
-                raise GluonAFFError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}") from error
-            yield EncodedImage(where, label, content)
+    def encoded(self, number: int) -> EncodedImage:
+        name, label = self._members[number]
+        where = f"{self.path}/{name}"
+        try:
+            return EncodedImage(where, label, self._read(name))
+        except (OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise GluonAFFError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}") from error
+
+    def _read(self, name: str) -> bytes:
+        if self._zip is None:
+            return (self.path / name).read_bytes()
+        with self._lock:  # on Python 3.8, threads reading one ZipFile now and then get wrong bytes
+            return self._zip.read(name)
 
 
-def open_imagenet(path: Path, wnids: Sequence[str], ground_truth: Optional[Path] = None) -> ImageNetSource:
+def open_imagenet(
+    path: Path,
+    wnids: Sequence[str],
+    ground_truth: Optional[Path] = None,
+    *,
+    split: str = "val",
+    strict: bool = True,
+) -> ImageNetSource:
     """The images at ``path``: a .rec file, a folder or a zip. ``wnids`` are the names of all classes, in order.
 
     Images in class folders need no list; a flat folder needs ``ground_truth`` (see `read_ground_truth`). Folders of
-    which none is a known wnid are classes of their own, in alphabetical order. Raises UsageError and GluonAFFError.
+    which none is a known wnid are classes of their own, in alphabetical order. ``split``, "train" or "val", is the
+    folder to look into where a place holds both. A damaged .rec file is an error, unless ``strict`` is False: then the
+    records that can be found are there, and ``damage`` of the source tells of the rest.
+
+    Raises UsageError and GluonAFFError.
     """
     if not path.exists():
         raise UsageError(f"no data at {path}: there is no such file or folder")
     if path.suffix == ".rec":
         if ground_truth is not None:
             raise UsageError(f"{path} holds its labels: leave the ground truth file out")
-        return RecordSource(path, wnids)
-    return TreeSource(path, wnids, ground_truth)
+        return RecordSource(path, wnids, strict)
+    return TreeSource(path, wnids, ground_truth, split)
 
 
 def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
@@ -134,7 +167,7 @@ def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
     return labels
 
 
-def _labels_of_list(files: Sequence[Tuple[str, ...]], listed: Dict[str, int], path: Path) -> List[int]:
+def _labels_of_list(files: Sequence[Parts], listed: Dict[str, int], path: Path) -> List[int]:
     missing = [file[-1] for file in files if _stem(file[-1]) not in listed]
     if missing:
         raise UsageError(f"{path} has no label for {len(missing)} of {len(files)} images, such as {missing[0]}")
@@ -142,13 +175,13 @@ def _labels_of_list(files: Sequence[Tuple[str, ...]], listed: Dict[str, int], pa
 
 
 def _labels_of_folders(
-    path: Path, files: Sequence[Tuple[str, ...]], wnids: Sequence[str]
+    path: Path, files: Sequence[Parts], wnids: Sequence[str], empty: Sequence[str]
 ) -> Tuple[Tuple[str, ...], List[int]]:
     folders = sorted({file[-2] if len(file) > 1 else "" for file in files})
-    if folders in ([""], ["val"]):
+    if folders == [""] or (len(folders) == 1 and folders[0] in SPLITS):
         raise UsageError(
             f"the {len(files)} images in {path} lie in no class folders: name a file with their classes "
-            "(--ground-truth), or sort them into val/<wnid>/"
+            f"(--ground-truth), or sort them into {folders[0] or 'val'}/<wnid>/"
         )
     unknown = sorted(set(folders) - set(wnids))
     if unknown and len(unknown) < len(folders):
@@ -156,23 +189,48 @@ def _labels_of_folders(
             f"{path}: {len(folders) - len(unknown)} folders are wnids of ImageNet, {len(unknown)} are not, such as "
             f"{unknown[0]!r}: remove these, or give none a wnid"
         )
-    classes = tuple(folders) if unknown else tuple(wnids)
+    classes = tuple(sorted({*folders, *empty})) if unknown else tuple(wnids)
     numbers = {name: number for number, name in enumerate(classes)}
     return classes, [numbers[file[-2]] for file in files]
 
 
-def _listed_folder(path: Path) -> List[str]:
-    names = []
+def _of_split(files: Sequence[Parts], split: str) -> Sequence[Parts]:
+    """What lies in the folder ``split``; everything, when the first folders that differ are not train, val and test."""
+    for depth in range(max((len(file) - 1 for file in files), default=0)):
+        level = {file[depth] if len(file) > depth + 1 else "" for file in files}
+        if level <= SPLITS:
+            return [file for file in files if file[depth] == split]
+        if len(level) > 1:
+            break
+    return files
+
+
+def _empty_classes(empty: Sequence[Parts], files: Sequence[Parts]) -> List[Parts]:
+    """Of the folders without images, those that lie beside class folders."""
+    parents = {file[:-2] for file in files if len(file) > 1}
+    return sorted(folder for folder in empty if folder[:-1] in parents)
+
+
+def _listed_folder(path: Path) -> Tuple[List[str], List[str]]:
+    """Images, and folders that hold nothing of use."""
+    names, empty = [], []
     for parent, folders, files in os.walk(path, followlinks=True):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
-        relative = Path(parent).relative_to(path)
-        names += [(relative / file).as_posix() for file in files if _is_image(file)]
-    return names
+        relative = Path(parent).relative_to(path).as_posix()
+        images = [file for file in files if _is_image(file)]
+        names += images if relative == "." else [f"{relative}/{file}" for file in images]
+        if not images and not folders:
+            empty.append(relative)
+    return names, empty
 
 
-def _listed_zip(archive: zipfile.ZipFile) -> List[str]:
-    names = (name for name in archive.namelist() if _is_image(name.rsplit("/", 1)[-1]))
-    return [name for name in names if not name.startswith("__MACOSX")]
+def _listed_zip(archive: zipfile.ZipFile) -> Tuple[List[str], List[str]]:
+    """Images, and folders that hold nothing of use."""
+    names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
+    images = [name for name in names if _is_image(name.rsplit("/", 1)[-1])]
+    parents = {name[:end] for name in images for end, letter in enumerate(name) if letter == "/"}
+    folders = [name.rstrip("/") for name in names if name.endswith("/")]
+    return images, [folder for folder in folders if folder not in parents]
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

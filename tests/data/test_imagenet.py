@@ -193,10 +193,9 @@ def test_record_files_are_read_as_mxnet_reads_them(tmp_path):
     path = write_records(tmp_path / "a.rec", payloads, range(9))
     records = RecordFile(path)
     reader = mx.recordio.MXRecordIO(str(path), "r")
-    with open(path, "rb") as handle:
-        for number, payload in enumerate(payloads):
-            header, content = mx.recordio.unpack(reader.read())
-            assert records.read(number, handle.fileno()) == (header.label, content) == (number, payload)
+    for number, payload in enumerate(payloads):
+        header, content = mx.recordio.unpack(reader.read())
+        assert records.read(number) == (header.label, content) == (number, payload)
     assert len(records) == 9
 
 
@@ -209,6 +208,9 @@ def test_damaged_record_files_are_noticed(tmp_path):
         with pytest.raises(GluonAFFError, match="damaged or cut short|is cut short|a.idx lists 4"):
             RecordFile(path)
     path.write_bytes(b"\0" + whole[1:])
+    with pytest.raises(GluonAFFError, match="record 0 at byte 0 is damaged: does not begin"):
+        RecordFile(path).read(0)
+    path.with_suffix(".idx").unlink()
     with pytest.raises(GluonAFFError, match="at byte 0 of .*, after 0 records"):
         RecordFile(path)
 
