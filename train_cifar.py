@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from pathlib import Path
 from typing import Optional, Sequence
 
 try:
     from gluon_aff import console
     from gluon_aff.summary import describe
     from gluon_aff.tasks import cifar, cifar_options
-    from gluon_aff.training.plots import plot_schedule
+    from gluon_aff.tasks.parts import show_schedule
 except ImportError as error:  # MXNet is missing or cannot work: the message says what to run
     sys.exit(f"error: {error}")
 
@@ -36,20 +35,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(describe(cifar.build_network(options), (1, 3, size, size)))
         return 0
     if options.dry_run:
-        return dry_run(options)
+        return show_schedule(cifar.schedule_of(options), cifar_options.model_name(options), options)
     return cifar.train(options).exit_code
-
-
-def dry_run(options: Namespace) -> int:
-    """Print the learning rate of every epoch, at its first update and as logged at its end, and plot it."""
-    schedule = cifar.schedule_of(options)
-    print("epoch  first     logged")
-    for epoch, first, last in schedule.table():
-        print(f"{epoch:5d}  {first:f}  {last:f}")
-    path = Path(options.save_plot_dir or options.save_dir) / "schedule.png"
-    plot_schedule(schedule, cifar_options.model_name(options), path)
-    print(f"{schedule.updates_per_epoch} updates per epoch; plot: {path}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -5,13 +5,11 @@ outcome = train(parse_options(["--dataset", "digits"]))
 
 from __future__ import annotations
 
-import random
 from argparse import Namespace
 from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
-import numpy as np
 
 from .. import devices, published
 from ..data import (
@@ -26,13 +24,13 @@ from ..data import (
 from ..errors import UsageError
 from ..models import model_entry
 from ..summary import count_parameters
-from ..training import Job, Targets, Updater, accuracy, hits, soft_rmse
+from ..training import Job, Targets, accuracy, hits, soft_rmse
 from ..training.amp import start_mixed_precision
-from ..training.ema import EMA
 from ..training.schedule import Schedule, from_options, warmup_epochs
 from ..zoo import create_model
 from . import cifar_options
 from .cifar_options import model_name
+from .parts import initializer, make_updater, seed_everything, sync_batch_norm, updates_per_epoch
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 
 __all__ = ["TASK", "Outcome", "build_network", "parse_options", "schedule_of", "train"]
@@ -100,8 +98,7 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
 
     Raises UsageError for an option that the host network does not have.
     """
-    for seed in (random.seed, np.random.seed, mx.random.seed):
-        seed(options.seed)
+    seed_everything(options.seed)
     name = f"cifar_{options.model}" + (".paper" if options.tag == "paper" else "")
     wanted = {
         "start_layer": options.start_layer if options.start_layer != 1 else None,
@@ -117,7 +114,7 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
             flag = "drop-rate" if option == "final_drop" else option.replace("_", "-")
             raise UsageError(f"--{flag} {value}: {name} has no such thing, it would do nothing; leave it out")
     if options.sync_bn:
-        wanted.update(_sync_batch_norm(ctx))
+        wanted.update(sync_batch_norm(ctx))
     net = create_model(
         name,
         classes=classes or options.classes or _HEADS.get(options.dataset, 100),
@@ -126,7 +123,7 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
         blocks=options.blocks,
         channel_times=options.channel_times,
         ctx=ctx,
-        init=mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier(),
+        init=initializer(options),
         **{option: value for option, value in wanted.items() if value is not None},
     )
     if options.resume_from:
@@ -134,13 +131,6 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
     if options.mode == "hybrid":
         net.hybridize(static_alloc=True, static_shape=True)
     return net
-
-
-def _sync_batch_norm(ctx: Any) -> Dict[str, Any]:
-    count = len(ctx) if isinstance(ctx, list) else 1
-    if count < 2:
-        raise UsageError("--sync-bn joins the batches of several devices: give --gpus 0,1, or leave it out")
-    return {"norm_layer": mx.gluon.contrib.nn.SyncBatchNorm, "norm_kwargs": {"num_devices": count}}
 
 
 def build_job(
@@ -178,18 +168,8 @@ def build_job(
         loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=targets.sparse),
         metric=soft_rmse if options.mixup else hits,
         metric_name="rmse" if options.mixup else "accuracy",
-        updater=Updater(
-            net,
-            options.optimizer,
-            momentum=options.momentum,
-            wd=options.wd,
-            decay_all=not options.no_wd,
-            clip=options.clip_gradient,
-            accumulate=options.accumulate > 1,
-            ema=EMA(net, options.ema) if options.ema else None,
-            mixed=mixed,
-        ),
-        schedule=from_options(options, _updates(len(loader), options)),
+        updater=make_updater(net, options, mixed),
+        schedule=from_options(options, updates_per_epoch(len(loader), options)),
         evaluate=lambda net, stop: accuracy(net, test_loader, len(test_set), contexts, stop),
         epochs=options.num_epochs,
         accumulate=options.accumulate,
@@ -201,11 +181,7 @@ def schedule_of(options: Namespace) -> Schedule:
     """The schedule alone. Data are read only where nothing else tells how many training images there are."""
     images = options.train_images or _OFFICIAL_SIZES.get(options.dataset) or len(load_data(options)[0])
     batch_size = options.batch_size * len(devices.pick(options.gpus))
-    return from_options(options, _updates(max(1, images // batch_size), options))
-
-
-def _updates(batches: int, options: Namespace) -> int:
-    return -(-batches // options.accumulate)
+    return from_options(options, updates_per_epoch(max(1, images // batch_size), options))
 
 
 def _introduction(

@@ -13,11 +13,14 @@ from ..files import PathLike, atomic_write
 RECIPES = Path(__file__).with_name("recipes")
 
 #: Options that say what to do now, not what the run is: never part of a configuration.
-COMMANDS = ("config", "print_recipe", "dry_run", "summary", "resume", "overwrite")
+COMMANDS = (
+    *("config", "print_recipe", "dry_run", "summary", "resume", "overwrite"),
+    *("download", "eval", "predict", "images"),
+)
 #: Where a run writes; not taken over from another run's configuration.
 PLACES = ("save_dir", "logging_dir", "save_plot_dir")
 #: Options that may differ when a run is resumed: no figure depends on them.
-FREE = (*PLACES, "data_dir", "num_data_workers", "save_period", "resume_from", "gpus")
+FREE = (*PLACES, "data_dir", "num_data_workers", "save_period", "resume_from", "gpus", "test_batch_size")
 
 
 def list_recipes(task: str) -> List[str]:

@@ -32,6 +32,13 @@ class OptionParser(argparse.ArgumentParser):
             self._option_string_actions[other] = action
             action.option_strings.append(other)
 
+    def refuse(self, reasons: Dict[str, str]) -> None:
+        """Answer flags that others' scripts have and this one has not with the reason; kept out of the help."""
+        for flag, reason in reasons.items():
+            self.add_argument(
+                flag, nargs="*", action=_Refused, dest=argparse.SUPPRESS, const=reason, help=argparse.SUPPRESS
+            )
+
     def defaults(self) -> Dict[str, Any]:
         return vars(self.parse_args([]))
 
@@ -70,6 +77,17 @@ class OptionParser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             raise UsageError(f"{where}: {error.message}") from None
         return result
+
+
+class _Refused(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: Optional[str] = None,
+    ) -> None:
+        raise UsageError(f"{option_string}: {self.const}")
 
 
 class Switch(argparse.Action):

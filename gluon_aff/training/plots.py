@@ -8,7 +8,14 @@ from typing import Any, Dict, Sequence
 from ..files import PathLike, atomic_write
 from .schedule import Schedule
 
-_METRIC_NAMES = {"accuracy": "training accuracy", "rmse": "training RMSE (label, softmax)"}
+_METRIC_NAMES = {
+    "accuracy": "training accuracy",
+    "rmse": "training RMSE (label, softmax)",
+    "iou": "training IoU (mean of batches)",
+}
+#: What of a record is a validation figure, by its training metric; the first is maximised.
+_FIGURES = {"iou": {"val": "validation IoU", "niou": "validation nIoU"}}
+_ACCURACY = {"val": "validation accuracy"}
 
 
 def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) -> None:
@@ -18,8 +25,9 @@ def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) 
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in records]
-    left.plot(epochs, [record["val"] for record in records], label="validation accuracy")
     metric = records[-1]["train_metric"] if records else "accuracy"
+    for figure_name, label in _FIGURES.get(metric, _ACCURACY).items():
+        left.plot(epochs, [record[figure_name] for record in records], label=label)
     left.plot(epochs, [record["train"] for record in records], label=_METRIC_NAMES.get(metric, metric))
     right.plot(epochs, [record["loss"] for record in records], label="training loss", color="tab:red")
     for axes in (left, right):
