@@ -9,7 +9,7 @@ import mxnet as mx
 
 from . import published
 from .models import build_model, initializer_of
-from .models.common import ClassificationNet
+from .models.common import Network
 
 
 def create_model(
@@ -22,21 +22,22 @@ def create_model(
     ctx: Optional[mx.Context] = None,
     init: Optional[mx.init.Initializer] = None,
     **options: Any,
-) -> ClassificationNet:
-    """An initialised network, ``(N, 3, H, W) -> (N, classes)``, by its registered name.
+) -> Network:
+    """An initialised network by its registered name: ``(N, 3, H, W) -> (N, classes)``, FPNs ``-> (N, classes, H, W)``.
 
     Parameters
     ----------
     name : as in ``list_models()``: ``"cifar_aff_resnet32"``, ``"iaff_resnext50_32x4d"``, ``"aff_resnet50.paper"``.
-    classes : outputs (default 100 for CIFAR, 1000 for ImageNet; with ``pretrained`` as many as the weights have).
+    classes : outputs (default 100 for CIFAR, 1000 for ImageNet, 1 for FPNs; with ``pretrained`` as many as the weights
+        have).
     fusion : any strategy, by the field's or the authors' name; overrides the name's prefix.
     r : bottleneck ratio of the fusion (default: the host's, 4 or 16); 0 for no bottleneck.
     pretrained : weights to load into the network, see ``published.load``: a catalogue id, a ``.params`` file, or True
         for the only published file of this model. Their head is left out, with a warning that says so, when
         ``classes`` differs from theirs: the start of transfer learning. The network is float32 whatever they are.
     ctx : device or list of devices (default: CPU).
-    init : initialiser (default: Xavier on CIFAR, MSRAPrelu on ImageNet).
-    options : the network's own: ``blocks``, ``channel_times``, ``start_layer``, ``deep_stem``, ``last_gamma``, ...;
+    init : initialiser (default: Xavier on CIFAR, else MSRAPrelu).
+    options : the network's own: ``blocks``, ``channel_times``, ``start_layer``, ``deep_stem``, ``stem``, ...;
         a wrong one is answered with the list.
 
     Raises UsageError for an unknown name (with near matches), an unknown option or a bad value, for ``pretrained=True``

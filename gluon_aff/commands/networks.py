@@ -87,10 +87,12 @@ _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
     "fusion": {"help": "any strategy, by the field's or the authors' name"},
     "r": {"type": int, "help": "bottleneck ratio of the fusion; 0 for no bottleneck"},
     "classes": {"type": int, "help": "outputs"},
-    "blocks": {"type": int, "help": "CIFAR networks: blocks in each stage"},
-    "channel_times": {"type": int, "help": "CIFAR networks: widening of the channels 16, 16, 32, 64"},
+    "blocks": {"type": int, "help": "CIFAR networks and FPNs: blocks in each stage"},
+    "channel_times": {"type": int, "help": "CIFAR networks and FPNs: widening of the channels 16, 16, 32, 64"},
     "start_layer": {"type": int, "help": "first stage that uses the fusion"},
     "deep_stem": {"action": "store_const", "const": True, "help": "three 3x3 convolutions for the first one"},
+    "stem": {"choices": ("std", "tiny"), "help": "FPNs: stride of the stem, 4 or 1"},
+    "decoder": {"choices": ("reduce", "expand"), "help": "FPNs: the decoder narrows towards the output, or stays wide"},
 }
 
 

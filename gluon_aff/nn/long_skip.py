@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Type
+from typing import Any, Dict, Optional, Type
 
 import mxnet as mx
 from mxnet.gluon import nn
 
 from ..errors import UsageError
-from .checks import positive_integer
+from .checks import positive_integer, warn_of_batch_of_one
 from .fusions import canonical_fusion, create_fusion
 from .layers import NormKwargs, norm, resize_like
 
@@ -29,7 +29,7 @@ class LongSkip(nn.HybridBlock):
     as if its children were this block's own (``local_att.0.weight``), as in the authors' files. The 1x1 convolution
     of Y runs before the resizing, with which it commutes, on fewer positions.
 
-    Raises UsageError for an unknown fusion or decoder.
+    Raises UsageError for an unknown fusion or decoder, and when called with maps of other channels.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class LongSkip(nn.HybridBlock):
         if decoder not in ("reduce", "expand"):
             raise UsageError(f"decoder is {decoder!r}: choose 'reduce' (as the authors) or 'expand' (as Fig. 3c)")
         high, low = positive_integer("high_channels", high_channels), positive_integer("low_channels", low_channels)
+        self._channels = {"high": high, "low": low}
         self.out_channels = low if decoder == "reduce" else high
         self._concatenates = canonical_fusion(fusion) == "concat"
         norms = (norm_layer, norm_kwargs)
@@ -62,6 +63,14 @@ class LongSkip(nn.HybridBlock):
                     fusion, self.out_channels, r, norm_layer=norm_layer, norm_kwargs=norm_kwargs
                 )
             self.post = _conv_norm_relu(self.out_channels, fused, 3, "post_", *norms)
+
+    def forward(self, high: Any, low: Any) -> Any:
+        if isinstance(high, mx.nd.NDArray) and isinstance(low, mx.nd.NDArray):
+            for (name, channels), x in zip(self._channels.items(), (high, low)):
+                if x.ndim != 4 or x.shape[1] != channels:
+                    raise UsageError(f"{name} is {x.shape}: this LongSkip takes it as (N, {channels}, H, W)")
+            warn_of_batch_of_one(self, high)
+        return super().forward(high, low)
 
     def hybrid_forward(self, F, high, low):
         if self.feature_low is not None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type
 
 from ..errors import UsageError
-from ..models import CIFARInception, CIFARResNet, CIFARResNeXt, ResNet, ResNeXt
-from ..models.common import ClassificationNet
+from ..models import FPN, CIFARInception, CIFARResNet, CIFARResNeXt, ResNet, ResNeXt
+from ..models.common import Network
 
 Shapes = Mapping[str, Tuple[int, ...]]
 Block = Dict[str, Tuple[int, ...]]
 Stages = List[List[Block]]
+Attention = Tuple[int, Block]  # a fusion's channels, and its arrays by their name inside it
 
 _BLOCK = re.compile(r"(?:features\.|layer)(\d+)\.(\d+)\.(.+)")
 _STEM = re.compile(r"(?:features|conv1)\.\d+\.weight")
@@ -25,29 +26,20 @@ _STEM = re.compile(r"(?:features|conv1)\.\d+\.weight")
 class Host:
     """A network without its fusion and depth, and the arrays that give it away.
 
-    ``mark`` is in the first block of a network of so many ``stages``; ``output`` is the head. ``attentions`` maps the
-    prefix of a fusion inside a block to the array whose first axis is the fusion's channels.
+    ``mark`` is in the first block of a network of so many ``stages``; ``output`` is the head. ``attentions`` finds the
+    fusions with arrays, stage by stage; ``plain`` is the fusion of a network that has none.
     """
 
     name: str
-    network: Type[ClassificationNet]
+    network: Type[Network]
     stages: int
     mark: str
     output: str
-    attentions: Dict[str, str]
+    attentions: Callable[[Shapes, Stages], List[List[Attention]]]
     options: Callable[[Shapes, Stages], Dict[str, Any]]
     tagged: bool = True  # whether it comes in two generations
     has_start_layer: bool = True
-
-    def attentions_of(self, stage: Sequence[Block]) -> List[Tuple[int, Block]]:
-        """(channels, arrays by their name inside it) of every fusion with parameters in a stage's blocks."""
-        found = []
-        for block in stage:
-            for prefix, channels_of in self.attentions.items():
-                arrays = {name[len(prefix) :]: shape for name, shape in block.items() if name.startswith(prefix)}
-                if arrays:
-                    found.append((block[channels_of][0], arrays))
-        return found
+    plain: Callable[[Shapes], str] = lambda shapes: "add"
 
 
 def stages_of(shapes: Shapes) -> Stages:
@@ -80,7 +72,7 @@ def host_called(name: str) -> Host:
 
 
 def head_of(shapes: Shapes) -> Optional[str]:
-    """Prefix of the arrays of the last, dense layer: "output" or "fc"; None when there is neither."""
+    """Prefix of the arrays of the last layer: "output", "fc", "head.block.4"; None when there is none of them."""
     heads = sorted({host.output for host in HOSTS})
     return next((head for head in heads if f"{head}.weight" in shapes), None)
 
@@ -153,22 +145,80 @@ def _cifar_inception(shapes: Shapes, stages: Stages) -> Dict[str, Any]:
     return options
 
 
-_INCEPTION_ATTENTIONS = {f"conv{n}.attention.": f"conv{n}.feature_spatial_3.0.weight" for n in (1, 2)}
+def _fpn(shapes: Shapes, stages: Stages) -> Dict[str, Any]:
+    return {
+        "channel_times": _channel_times(stages[0][0]["body.3.weight"][0]),
+        "stem": "std" if "stem.4.weight" in shapes else "tiny",
+        "decoder": "expand" if "fuse23.feature_low.0.weight" in shapes else "reduce",
+    }
+
+
+def _in_blocks(places: Mapping[str, str]) -> Callable[[Shapes, Stages], List[List[Attention]]]:
+    """Finds fusions in blocks by ``places``: prefix inside a block -> the array whose first axis is its channels."""
+
+    def in_block(block: Block) -> List[Attention]:
+        found = []
+        for prefix, channels_of in places.items():
+            arrays = {name[len(prefix) :]: shape for name, shape in block.items() if name.startswith(prefix)}
+            if arrays:
+                found.append((block[channels_of][0], arrays))
+        return found
+
+    return lambda shapes, stages: [[found for block in stage for found in in_block(block)] for stage in stages]
+
+
+def _in_long_skips(shapes: Shapes, stages: Stages) -> List[List[Attention]]:
+    """The fusions of an FPN's decoder, whose arrays sit among those of the convolutions around them."""
+    found = []
+    for skip in ("fuse23.", "fuse12."):
+        around = tuple(skip + child for child in ("feature_high.", "feature_low.", "post."))
+        arrays = {
+            name[len(skip) :]: shape
+            for name, shape in shapes.items()
+            if name.startswith(skip) and not name.startswith(around)
+        }
+        if arrays:
+            found.append((shapes[f"{skip}post.0.weight"][0], arrays))
+    return [found]
+
+
+def _plain_long_skip(shapes: Shapes) -> str:
+    """Concatenation has no arrays there either, but doubles the input of what follows."""
+    channels, fused = shapes["fuse23.post.0.weight"][:2]
+    return "concat" if fused == 2 * channels else "add"
+
+
+_IN_RESNET = _in_blocks({"attention.": "resfwd.5.weight"})
+_IN_RESNEXT = _in_blocks({"attention.": "body.6.weight"})
+_IN_BOTTLENECK = _in_blocks({"attention.": "conv3.weight"})
+_IN_INCEPTION = _in_blocks({f"conv{n}.attention.": f"conv{n}.feature_spatial_3.0.weight" for n in (1, 2)})
 
 HOSTS = (
-    Host("cifar_resnet", CIFARResNet, 3, "resfwd.2.weight", "output", {"attention.": "resfwd.5.weight"}, _cifar_resnet),
-    Host("cifar_resnext", CIFARResNeXt, 3, "body.0.weight", "output", {"attention.": "body.6.weight"}, _cifar_resnext),
-    Host("resnext", ResNeXt, 4, "body.0.weight", "output", {"attention.": "body.6.weight"}, _resnext),
-    Host("resnet", ResNet, 4, "conv3.weight", "fc", {"attention.": "conv3.weight"}, _resnet),
+    Host("cifar_resnet", CIFARResNet, 3, "resfwd.2.weight", "output", _IN_RESNET, _cifar_resnet),
+    Host("cifar_resnext", CIFARResNeXt, 3, "body.0.weight", "output", _IN_RESNEXT, _cifar_resnext),
+    Host("resnext", ResNeXt, 4, "body.0.weight", "output", _IN_RESNEXT, _resnext),
+    Host("resnet", ResNet, 4, "conv3.weight", "fc", _IN_BOTTLENECK, _resnet),
     Host(
         "cifar_inception",
         CIFARInception,
         3,
         "conv1.feature_spatial_3.0.weight",
         "output",
-        _INCEPTION_ATTENTIONS,
+        _IN_INCEPTION,
         _cifar_inception,
         tagged=False,
         has_start_layer=False,
+    ),
+    Host(
+        "fpn",
+        FPN,
+        3,
+        "body.0.weight",
+        "head.block.4",
+        _in_long_skips,
+        _fpn,
+        tagged=False,
+        has_start_layer=False,
+        plain=_plain_long_skip,
     ),
 )

@@ -11,7 +11,7 @@ import mxnet as mx
 from ..errors import UsageError
 from ..models import list_models, model_entry
 from ..nn import create_fusion, list_fusions
-from .hosts import Block, Host, Shapes, host_called, host_of, stages_of, tag_of
+from .hosts import Attention, Block, Host, Shapes, host_called, host_of, stages_of, tag_of
 
 #: What changes the arithmetic or the start of training but no array, and so cannot be read off a file.
 INVISIBLE = ("dilated", "last_gamma", "final_drop", "use_global_stats")
@@ -74,8 +74,8 @@ def read_structure(shapes: Shapes) -> Structure:
     stages = stages_of(shapes)
     host = host_of(shapes, stages)
     try:
-        attentions = [host.attentions_of(stage) for stage in stages]
-        readings = _readings([attention for found in attentions for attention in found])
+        attentions = host.attentions(shapes, stages)
+        readings = _readings([attention for found in attentions for attention in found], host.plain(shapes))
         start = next((number for number, found in enumerate(attentions, 1) if found), None)
         return Structure(
             host=host.name,
@@ -94,13 +94,13 @@ def read_structure(shapes: Shapes) -> Structure:
         raise UsageError(f"the names look like a {host.name}'s, but its arrays are wrong or missing: {error}") from None
 
 
-def _readings(attentions: Sequence[Tuple[int, Block]]) -> List[Reading]:
-    """The fusions whose arrays are those of the attentions, likeliest first; addition when there are none.
+def _readings(attentions: Sequence[Attention], plain: str) -> List[Reading]:
+    """The fusions whose arrays are those of the attentions, likeliest first; ``plain`` when there are none.
 
     Most attentions decide, so that a single array that is missing or too many can be named later.
     """
     if not attentions:
-        return [Reading("add", None)]
+        return [Reading(plain, None)]
     usual = Counter(frozenset(arrays) for _, arrays in attentions).most_common(1)[0][0]
     attentions = [(channels, arrays) for channels, arrays in attentions if arrays.keys() == usual]
     ratio = _ratio(attentions) or _ratio(attentions[:1])
@@ -124,7 +124,7 @@ def _fusion_shapes(name: str, channels: int, r: Optional[int]) -> Block:
     return {key: parameter.shape for key, parameter in fusion._collect_params_with_prefix().items()}
 
 
-def _ratio(attentions: Sequence[Tuple[int, Block]]) -> Optional[int]:
+def _ratio(attentions: Sequence[Attention]) -> Optional[int]:
     """r such that max(channels // r, 1) is what each attention's first convolution gives; None for no bottleneck."""
     least, most = 1, max(channels for channels, _ in attentions)
     for channels, arrays in attentions:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import GluonAFFError, UsageError
 from ..models import ModelEntry, build_model, model_entry
-from ..models.common import ClassificationNet
+from ..models.common import Network
 from ..nn import canonical_fusion
 from .catalogue import catalogue, record
 from .container import FLOATS, Container, read_container
@@ -38,8 +38,8 @@ def path_of(id_or_file: IdOrFile) -> Path:
 
 
 def load(
-    id_or_file: IdOrFile, net: Optional[ClassificationNet] = None, ctx: Devices = None, *, replace_head: bool = False
-) -> ClassificationNet:
+    id_or_file: IdOrFile, net: Optional[Network] = None, ctx: Devices = None, *, replace_head: bool = False
+) -> Network:
     """A network holding the weights of a catalogue id or of a ``.params`` file.
 
     Parameters
@@ -119,7 +119,7 @@ def _warn_if_changed(identity: str, path: Path) -> None:
         warnings.warn(f"{error}; loading it all the same", stacklevel=3)
 
 
-def _network_for(id_or_file: str, container: Container) -> ClassificationNet:
+def _network_for(id_or_file: str, container: Container) -> Network:
     """The network, not initialised, of a catalogue id or of whatever the file is."""
     if id_or_file in catalogue():
         model = record(id_or_file)["model"]
@@ -187,7 +187,7 @@ def _advice(found: Shapes, expected: Shapes, any_head: bool) -> str:
     return f". What to change: {'; '.join(said)}. {fitting}" if said else f". {fitting}"
 
 
-def _fill(net: ClassificationNet, values: Dict[str, np.ndarray], ctx: Devices) -> None:
+def _fill(net: Network, values: Dict[str, np.ndarray], ctx: Devices) -> None:
     devices = [ctx] if isinstance(ctx, mx.Context) else list(ctx) if ctx else None
     for name, parameter in net._collect_params_with_prefix().items():
         if parameter._data is None:

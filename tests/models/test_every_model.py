@@ -6,20 +6,28 @@ import pytest
 
 import gluon_aff
 from gluon_aff.models import model_entry
+from gluon_aff.models.common import SegmentationNet
 
 CLASSES = 10
 
 
 def small(name):
-    """The network at its own depth but narrow (CIFAR), or with one block per stage (ImageNet); and images for it."""
-    if model_entry(name).input_size == 32:
-        return gluon_aff.create_model(name, classes=CLASSES, channel_times=1), images(16)
-    return gluon_aff.create_model(name, classes=CLASSES, layers=(1, 1, 1, 1)), images(64)
+    """The network at its own depth but narrow, or with one block per stage (ImageNet); and images for it."""
+    entry = model_entry(name)
+    if entry.input_size == 224:
+        return gluon_aff.create_model(name, classes=CLASSES, layers=(1, 1, 1, 1)), images(64)
+    return gluon_aff.create_model(name, classes=CLASSES, channel_times=1), images(16 if entry.input_size == 32 else 32)
 
 
 def full(name):
     """The network as it is registered, at a size that leaves the last stage a map."""
     return gluon_aff.create_model(name), images(32 if model_entry(name).input_size == 32 else 128)
+
+
+def output_shape(name, classes, x):
+    """One logit for each class, at each pixel for a segmentation network."""
+    segments = issubclass(model_entry(name).network, SegmentationNet)
+    return (len(x), classes, *x.shape[2:]) if segments else (len(x), classes)
 
 
 def images(size):
@@ -35,19 +43,23 @@ def check_gradients(net, x):
     assert np.isfinite(out.asnumpy()).all()
     for name, parameter in net._collect_params_with_prefix().items():
         if parameter.grad_req == "null":
-            assert "running" in name or name.startswith("features.0."), name  # the norm of the input has no weights
+            assert "running" in name or name.startswith(("features.0.", "stem.0.")), (
+                name
+            )  # the norm of the input has no weights
             continue
         gradient = parameter.grad().asnumpy()
         assert np.isfinite(gradient).all(), name
-        if not name.endswith(".bias") or name.startswith(("output", "fc")):  # a norm takes other biases out again
+        if not name.endswith(".bias") or name.startswith(
+            ("output", "fc", "head")
+        ):  # a norm takes other biases out again
             assert np.abs(gradient).max() > 0, name
 
 
 def check_name(name, make, tmp_path):
     net, x = make(name)
     imperative = net(x).asnumpy()
-    classes = CLASSES if make is small else 100 if x.shape[2] == 32 else 1000
-    assert imperative.shape == (3, classes)
+    classes = CLASSES if make is small else {32: 100, 224: 1000, 480: 1}[model_entry(name).input_size]
+    assert imperative.shape == output_shape(name, classes, x)
     assert np.isfinite(imperative).all()
 
     net.hybridize()
@@ -95,6 +107,7 @@ def test_the_list_is_complete():
     ]
     plain = ["cifar_inception"]
     plain += [f"cifar_{fusion}inception{depth}" for depth in (8, 14, 20, 26) for fusion in ("", "aff_", "iaff_")]
+    plain += [f"{fusion}fpn_resnet{depth}" for depth in (8, 14, 20, 26) for fusion in ("", "aff_", "iaff_")]
     assert gluon_aff.list_models() == sorted([*tagged, *(f"{name}.paper" for name in tagged), *plain])
 
 
@@ -102,15 +115,16 @@ HOSTS = {
     "cifar_resnet": {"blocks": 1, "channel_times": 1},
     "cifar_resnext": {"blocks": 1, "channel_times": 1},
     "cifar_inception": {"blocks": 1},
+    "fpn_resnet20": {"blocks": 1},
     "resnet50": {"layers": (1, 1, 1, 1)},
     "resnext50_32x4d": {"layers": (1, 1, 1, 1)},
 }
-CIFAR_HOSTS = [host for host in HOSTS if host.startswith("cifar")]
+SMALL_HOSTS = [host for host in HOSTS if model_entry(host).input_size != 224]
 
 
 @pytest.mark.parametrize("fusion", gluon_aff.list_fusions())
-@pytest.mark.parametrize("host", CIFAR_HOSTS)
-def test_any_fusion_in_the_cifar_hosts(host, fusion):
+@pytest.mark.parametrize("host", SMALL_HOSTS)
+def test_any_fusion_in_the_small_hosts(host, fusion):
     net = gluon_aff.create_model(host, fusion=fusion, classes=CLASSES, **HOSTS[host])
     x = images(16)
     with mx.autograd.record():
@@ -128,7 +142,8 @@ def test_any_fusion_in_the_cifar_hosts(host, fusion):
 @pytest.mark.parametrize("host", HOSTS)
 def test_rectangular_images(host):
     net = gluon_aff.create_model(host, fusion="aff", classes=CLASSES, **HOSTS[host])
-    assert net(mx.nd.ones((1, 3, 33, 47))).shape == (1, CLASSES)
+    x = mx.nd.ones((1, 3, 33, 47))
+    assert net(x).shape == output_shape(host, CLASSES, x)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -142,7 +157,7 @@ def test_float64(host):
     np.testing.assert_allclose(double.asnumpy(), single, rtol=0, atol=1e-4 * np.abs(single).max())
 
 
-@pytest.mark.parametrize("host", CIFAR_HOSTS)
+@pytest.mark.parametrize("host", SMALL_HOSTS)
 def test_parameters_round_trip(host, tmp_path):
     first, second = (gluon_aff.create_model(host, fusion="aff", classes=CLASSES, **HOSTS[host]) for _ in range(2))
     first.save_parameters(str(tmp_path / "net.params"))

@@ -86,6 +86,31 @@ def test_cifar_inception(fusion, r, mid_width):
     assert [counts(net)[2] for net in built] == INCEPTION[fusion, r, mid_width]
 
 
+# AFF-FPN, one map of logits, without running statistics, b = 1..4: with the std stem, with the tiny one.
+FPN = {
+    ("add", 4): ([93899, 191115, 288331, 385547], [92355, 189571, 286787, 384003]),
+    ("concat", 4): ([105419, 202635, 299851, 397067], [103875, 201091, 298307, 395523]),
+    ("sk", 4): ([95183, 192399, 289615, 386831], [93639, 190855, 288071, 385287]),
+    ("gau", 4): ([95323, 192539, 289755, 386971], [93779, 190995, 288211, 385427]),
+    **{
+        (fusion, 4): ([95539, 192755, 289971, 387187], [93995, 191211, 288427, 385643])
+        for fusion in ("aff", "aff_global_global", "aff_local_local")
+    },
+    **{
+        (fusion, 2): ([96891, 194107, 291323, 388539], [95347, 192563, 289779, 386995])
+        for fusion in ("aff", "ms_gau", "ms_se", "ms_sa")
+    },
+    ("iaff", 4): ([97179, 194395, 291611, 388827], [95635, 192851, 290067, 387283]),
+}
+
+
+@pytest.mark.parametrize("fusion, r", FPN)
+def test_fpn(fusion, r):
+    for stem, expected in zip(("std", "tiny"), FPN[fusion, r]):
+        built = [build_model("fpn_resnet20", fusion=fusion, r=r, blocks=b, stem=stem) for b in (1, 2, 3, 4)]
+        assert [counts(net)[2] for net in built] == expected
+
+
 def test_a_head_of_100_classes_adds_5200_to_one_of_20():
     more, fewer = (build_model("cifar_inception", blocks=1, classes=classes) for classes in (100, 20))
     assert counts(more)[2] - counts(fewer)[2] == 5200
@@ -173,14 +198,31 @@ class Arithmetic:
             before = width
         return total + self.norm(64) + 64 * classes + classes
 
+    def fpn(self, b, classes=1):
+        def conv(kernel, channels, before, bias=0):
+            return channels * (kernel**2 * before + bias) + self.norm(channels)
+
+        total, before = self.input_norm() + conv(3, 8, 3) + conv(3, 8, 8) + conv(3, 16, 8), 16
+        for width in (16, 32, 64):
+            total += (conv(1, width, before) if width != before else 0) + conv(3, width, before)
+            total += (2 * b - 1) * conv(3, width, width)
+            before = width
+        for high, low in ((64, 32), (32, 16)):
+            total += conv(1, low, high, 1) + self.attention(low, 4) + conv(3, low, low, 1)
+        return total + conv(3, 4, 16) + 4 * classes + classes
+
 
 LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-NAME = re.compile(r"(?P<cifar>cifar_)?(?P<fusion>i?aff_)?(?P<host>[a-z]+)(?P<depth>\d*)(_32x4d)?(?P<paper>\.paper)?")
+NAME = re.compile(
+    r"(?P<cifar>cifar_)?(?P<fusion>i?aff_)?(?P<fpn>fpn_)?(?P<host>[a-z]+)(?P<depth>\d*)(_32x4d)?(?P<paper>\.paper)?"
+)
 
 
 def by_arithmetic(name, norm):
     match = NAME.fullmatch(name)
     arithmetic = Arithmetic(norm, (match["fusion"] or "add").strip("_"))
+    if match["fpn"]:
+        return arithmetic.fpn((int(match["depth"]) - 2) // 6)
     if not match["cifar"]:
         return getattr(arithmetic, match["host"])(LAYERS[int(match["depth"])], not match["paper"])
     layers_per_block = 9 if match["host"] == "resnext" else 6

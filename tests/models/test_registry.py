@@ -7,6 +7,7 @@ import pytest
 
 from gluon_aff.errors import UsageError
 from gluon_aff.models import (
+    FPN,
     CIFARInception,
     CIFARResNet,
     CIFARResNeXt,
@@ -80,6 +81,7 @@ def test_patterns():
         ("cifar_aff_resnet20", CIFARResNet, {"fusion": "aff", "blocks": 3}),
         ("cifar_iaff_resnext38_32x4d", CIFARResNeXt, {"fusion": "iaff", "blocks": 4}),
         ("cifar_aff_inception26", CIFARInception, {"fusion": "aff", "blocks": 4}),
+        ("iaff_fpn_resnet14", FPN, {"fusion": "iaff", "blocks": 2}),
         ("iaff_resnet101", ResNet, {"fusion": "iaff", "layers": (3, 4, 23, 3)}),
         ("resnet152", ResNet, {"fusion": "add", "layers": (3, 8, 36, 3)}),
         ("aff_resnext50_32x4d", ResNeXt, {"fusion": "aff", "layers": (3, 4, 6, 3)}),
@@ -101,7 +103,9 @@ def test_the_prefix_is_only_a_default(name):
         assert any("local_att2" in array for array in arrays) == (fusion != "ms_sa")
 
 
-@pytest.mark.parametrize("name", ["cifar_resnet", "cifar_resnext", "cifar_inception", "resnet50", "resnext50_32x4d"])
+@pytest.mark.parametrize(
+    "name", ["cifar_resnet", "cifar_resnext", "cifar_inception", "resnet50", "resnext50_32x4d", "fpn_resnet8"]
+)
 def test_unknown_option_lists_the_accepted(name):
     with pytest.raises(UsageError, match=f"{name} has no option depth, width: it takes ") as error:
         build_model(name, depth=3, width=2)
@@ -160,6 +164,9 @@ def test_each_host_s_own_options(name):
         ("resnet50", "final_drop", 1, "final_drop is 1: expected a rate"),
         ("cifar_inception", "mid_width", "x", "mid_width is 'x': choose 'input' .* or 'output'"),
         ("cifar_inception", "kernel5", "x", r"kernel5 is 'x': choose 'dilated' \(.*\) or 'true'"),
+        ("fpn_resnet8", "stem", "x", r"stem is 'x': choose 'std' \(stride 4\) or 'tiny' \(stride 1\)"),
+        ("fpn_resnet8", "decoder", "x", r"decoder is 'x': choose 'reduce' \(.*\) or 'expand'"),
+        ("fpn_resnet8", "layers", (1, 2, 3, 4), r"layers is \(1, 2, 3, 4\): expected 3 numbers"),
         ("cifar_resnet", "fusion", "afff", "unknown fusion 'afff': did you mean aff"),
     ],
 )
@@ -181,6 +188,7 @@ def test_none_keeps_the_default_and_r_zero_means_no_bottleneck():
 def test_initialisation_of_the_recipes():
     assert isinstance(initializer_of("cifar_aff_resnet32"), mx.init.Xavier)
     assert isinstance(initializer_of("aff_resnet50.paper"), mx.init.MSRAPrelu)
+    assert isinstance(initializer_of("aff_fpn_resnet20"), mx.init.MSRAPrelu)
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 32, 32), (3, 32, 32), (2, 32, 32, 3)], ids=str)

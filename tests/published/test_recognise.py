@@ -90,7 +90,7 @@ def test_all_registered_networks(name):
 
 @pytest.mark.parametrize("fusion", list_fusions())
 @pytest.mark.parametrize("r", [0, 16])
-@pytest.mark.parametrize("host", ["cifar_resnet8", "cifar_inception8"])
+@pytest.mark.parametrize("host", ["cifar_resnet8", "cifar_inception8", "fpn_resnet8"])
 def test_every_fusion(fusion, r, host):
     net = build_model(host, fusion=fusion, r=r)
     found = published.recognise(table_of(net))
@@ -127,6 +127,9 @@ def test_fusions_that_names_cannot_tell_apart_are_all_named():
         ("resnext50_32x4d", {"deep_stem": False, "cardinality": 16, "bottleneck_width": 3, "layers": [1, 1, 1, 1]}),
         ("cifar_inception", {"fusion": "iaff", "r": 2, "blocks": 1, "kernel5": "true", "mid_width": "output"}),
         ("cifar_inception", {"fusion": "XplusAYforY", "blocks": 2, "channel_times": 2, "classes": 20}),
+        ("fpn_resnet20", {"stem": "tiny", "fusion": "Concat", "decoder": "expand", "blocks": 2, "classes": 3}),
+        ("fpn_resnet8", {"fusion": "iaff", "r": 2, "channel_times": 4, "layers": [1, 2, 1]}),
+        ("fpn_resnet8", {"fusion": "aff_local_local", "decoder": "expand", "r": 0}),
     ],
 )
 def test_options_are_read_off(name, options):
