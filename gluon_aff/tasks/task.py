@@ -18,6 +18,7 @@ from ..training import Diverged, Job, Run, State, Stop, fit, has_run, restore
 from ..training.config import COMMANDS, FREE, PLACES, check_same, identity, read_recipe, read_yaml, write_config
 from ..training.history import environment, epoch_line
 from ..training.parser import OptionParser
+from ..training.tensorboard import EventLog, check_installed
 
 Options = Dict[str, Any]
 Record = Dict[str, Any]
@@ -101,16 +102,28 @@ class Task:
         self.fit_recipe(values, given)
         return {**values, "recipe": name}
 
-    def train(self, options: Namespace, job: Job, facts: Dict[str, Any], introduction: Iterable[str]) -> Outcome:
+    def train(
+        self,
+        options: Namespace,
+        job: Job,
+        facts: Dict[str, Any],
+        introduction: Iterable[str],
+        watch: Callable[[Run], None] = lambda run: None,
+    ) -> Outcome:
         """Begin a run in ``options.save_dir`` or go on with it, to its end or until a signal stops it.
 
         facts: what the run depends on besides its options (data, devices, parameters); kept in its header, and the
-        same at every resume. introduction: lines for the log. Raises Diverged when the loss is no longer finite.
+        same at every resume. introduction: lines for the log. watch: is given the run before it trains.
+
+        Raises UsageError for what cannot be, Diverged when the loss is no longer finite.
         """
+        if options.tensorboard:
+            check_installed()
         run = Run(
             options.save_dir,
             {"task": self.name, "options": identity(vars(options)), **facts},
             log_dir=options.logging_dir,
+            log_file=options.logging_file,
             plot_dir=options.save_plot_dir,
             save_period=options.save_period,
             line=self.line,
@@ -120,6 +133,9 @@ class Task:
             state = self._begin(run, job, options, facts)
             for line in introduction:
                 run.log(line)
+            if options.tensorboard:
+                run.history.listeners.append(EventLog(run.directory / "tensorboard", run.history.epochs()).add)
+            watch(run)
             try:
                 fit(job, state, run, stop)
             except Diverged as error:
@@ -199,5 +215,5 @@ def _of_run(parser: OptionParser, options: Options, asked: Options) -> Options:
     saved = parser.checked(read_yaml(path), str(path))
     free_length = saved["lr_mode"] in ("step", "constant") and not (saved.get("mixup") and saved["mixup_off_epoch"])
     check_same(saved, {k: v for k, v in asked.items() if k not in (*COMMANDS, *FREE)}, str(path.parent), free_length)
-    mine = {name: options[name] for name in (*COMMANDS, "save_dir")}
+    mine = {name: options[name] for name in (*COMMANDS, "save_dir") if name in options}
     return {**parser.defaults(), **saved, **asked, **mine}
