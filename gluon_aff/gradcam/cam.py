@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Any, Iterator, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -74,7 +75,7 @@ def explain(
     layer = default_layer(net) if layer is None else layer
     block = find_layer(net, layer)
     x = as_input(net, x)
-    with watched(net, {layer: block}, _as_variable) as seen, mx.autograd.record(train_mode=False):
+    with watched(net, {layer: block}, _record_from) as seen, _at_inference():
         outputs = net(x)
         outputs = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
         values = checked(outputs, "the network's output")
@@ -90,9 +91,22 @@ def explain(
     return Explanation(_scaled(resized_maps(heat, x.shape[2:])), classes, values)
 
 
-def _as_variable(output: Any) -> None:
+@contextmanager
+def _at_inference() -> Iterator[None]:
+    """Not training, and not recording before the layer, which saves most of the memory."""
+    recording, training = mx.autograd.set_recording(False), mx.autograd.set_training(False)
+    try:
+        yield
+    finally:
+        mx.autograd.set_recording(recording)
+        mx.autograd.set_training(training)
+
+
+def _record_from(output: Any) -> None:
+    """What the network does with the layer's output is recorded, as a function of it."""
     if isinstance(output, mx.nd.NDArray):
         output.attach_grad()
+        mx.autograd.set_recording(True)
 
 
 def _checked_maps(output: Any, layer: str) -> mx.nd.NDArray:

@@ -83,6 +83,10 @@ def test_hybrid_and_imperative_are_equal(method):
         assert np.array_equal(grad_cam(net, x, method=method), expected)  # before it is compiled
         net(mx.nd.array(x))
         assert np.array_equal(grad_cam(net, x, method=method), expected)
+    with mx.autograd.record():
+        assert np.array_equal(grad_cam(net, x, method=method), expected)
+        assert mx.autograd.is_recording() and mx.autograd.is_training()
+    assert not mx.autograd.is_recording() and not mx.autograd.is_training()
 
 
 def test_plus_plus_is_its_formula():
