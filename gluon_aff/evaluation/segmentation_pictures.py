@@ -1,0 +1,103 @@
+"""Predicted masks as files and as pictures that one can look at."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Iterable, List, Optional, Set, Tuple
+
+import numpy as np
+from PIL import Image
+
+from ..files import PathLike, atomic_write
+from .segmentation_sheet import ROWS, Row, draw_sheet
+
+Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
+
+_OUTLINE = np.array([255, 40, 200], dtype=np.float32)  # rare in photographs of any kind
+_TINT = 0.25
+
+
+def write_predictions(directory: PathLike, items: Iterable[Item]) -> List[Path]:
+    """masks/NAME.png, overlays/NAME.png and contact sheets sheet-01.png, ...; returns the sheets' paths.
+
+    An item is (name, image uint8 (H, W, 3), truth (H, W) with > 0 the foreground, or None, probability (H, W)). A
+    pixel is predicted foreground where its probability is greater than 0.5; masks hold 0 and 255. Items are taken one
+    by one, a sheet's worth is kept. IoU on a sheet is at the image's own size.
+
+    Names become file names by `FileNames`. Raises ValueError for shapes that do not belong together.
+    """
+    directory, names, sheets = Path(directory), FileNames(), []
+    rows: List[Row] = []
+    for name, image, truth, probability in items:
+        _check(name, image, truth, probability)
+        found = probability > 0.5
+        stem = names(name)
+        _write_png(directory / "masks" / f"{stem}.png", np.where(found, 255, 0).astype(np.uint8))
+        _write_png(directory / "overlays" / f"{stem}.png", overlay(image, found))
+        rows.append(Row(name, image, None if truth is None else truth > 0, found))
+        if len(rows) == ROWS:
+            sheets.append(_write_sheet(directory, len(sheets) + 1, rows))
+            rows = []
+    if rows:
+        sheets.append(_write_sheet(directory, len(sheets) + 1, rows))
+    return sheets
+
+
+class FileNames:
+    """Turns image names into file names without a suffix that are safe on any system and unlike each other.
+
+    Every run of characters that are not letters, digits, dot, dash or underscore becomes one underscore, dots in
+    front as well. A name that was given before, whatever its case, gets -2, -3, ... at its end.
+    """
+
+    def __init__(self) -> None:
+        self._used: Set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        stem = re.sub(r"[^\w.-]+|^\.+", "_", name)
+        while len(stem.encode()) > 200:  # file systems take 255 bytes, and a temporary name is longer
+            stem = stem[:-1]
+        chosen, number = stem or "_", 1
+        while chosen.lower() in self._used:
+            number += 1
+            chosen = f"{stem}-{number}"
+        self._used.add(chosen.lower())
+        return chosen
+
+
+def overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """The image, uint8 (H, W, 3), with the prediction, bool (H, W), tinted and outlined.
+
+    The outline lies around the prediction, not on it: what was found can be seen however small it is.
+    """
+    from scipy import ndimage
+
+    painted = image.astype(np.float32)
+    painted[found] += _TINT * (_OUTLINE - painted[found])
+    width = max(1, round(min(found.shape) / 320))
+    grown = ndimage.binary_dilation(found, np.ones((3, 3), dtype=bool), iterations=width)
+    painted[grown & ~found] = _OUTLINE
+    return painted.round().astype(np.uint8)
+
+
+def _check(name: str, image: np.ndarray, truth: Optional[np.ndarray], probability: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"{name}: image {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+    for kind, array in (("truth", truth), ("probability", probability)):
+        if array is not None and array.shape != image.shape[:2]:
+            raise ValueError(f"{name}: {kind} {array.shape}, expected the image's {image.shape[:2]}")
+
+
+def _write_sheet(directory: Path, number: int, rows: List[Row]) -> Path:
+    path = directory / f"sheet-{number:02d}.png"
+    draw_sheet(rows, path)
+    return path
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    with atomic_write(path, "wb") as handle:
+        handle.write(buffer.getvalue())

@@ -1,0 +1,175 @@
+"""Masks, overlays and contact sheets, by their pixels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_aff.errors import GluonAFFError
+from gluon_aff.evaluation.segmentation_pictures import FileNames, overlay, write_predictions
+
+WHITE, MISS, FALSE = (255, 255, 255), (0xF0, 0xA0, 0x00), (0x3D, 0x8B, 0xFF)
+SHAPE = (160, 240)
+
+
+def item(name="a", truth=((50, 53), (60, 63)), found=((50, 53), (60, 63)), shape=SHAPE):
+    """A grey image; truth and prediction are a rectangle each, (rows, columns), or none."""
+    masks = []
+    for box in (truth, found):
+        mask = np.zeros(shape)
+        if box:
+            mask[slice(*box[0]), slice(*box[1])] = 1
+        masks.append(mask)
+    return name, np.full((*shape, 3), 90, np.uint8), masks[0], 0.1 + 0.8 * masks[1]
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def count(pixels, colour):
+    return int((pixels == colour).all(axis=2).sum())
+
+
+def column(pixels, number, of=4):
+    """A column of a sheet below its legend and names."""
+    width = pixels.shape[1] / of
+    return pixels[100:, int(number * width) + 12 : int((number + 1) * width) - 12]
+
+
+def test_masks_are_the_prediction_at_the_images_size(tmp_path):
+    write_predictions(tmp_path, [item(found=((10, 30), (5, 9)))])
+    with Image.open(tmp_path / "masks" / "a.png") as image:
+        assert image.mode == "L"
+        mask = np.asarray(image)
+    assert mask.shape == SHAPE
+    assert set(np.unique(mask)) == {0, 255}
+    assert (mask[10:30, 5:9] == 255).all()
+    assert (mask == 255).sum() == 80
+
+
+def test_a_probability_of_one_half_is_background(tmp_path):
+    name, image, _, _ = item()
+    probability = np.full(SHAPE, 0.5)
+    probability[0, 0] = 0.5000001
+    write_predictions(tmp_path, [(name, image, None, probability)])
+    assert count(read(tmp_path / "masks" / "a.png"), WHITE) == 1
+
+
+def test_overlays_change_nothing_but_the_prediction_and_its_outline():
+    image = np.random.RandomState(0).randint(0, 256, (*SHAPE, 3)).astype(np.uint8)
+    found = np.zeros(SHAPE, bool)
+    found[20:30, 40:60] = True
+    painted = overlay(image, found)
+    changed = (painted != image).any(axis=2)
+    assert not changed[:19].any()
+    assert not changed[:, 61:].any()
+    assert {tuple(pixel) for pixel in painted[19, 39:61]} == {(255, 40, 200)}
+    inside = painted[found].astype(int)
+    assert (abs(inside - image[found]) < 65).all()  # the image shows through
+    assert (inside != image[found]).any()
+
+
+def test_overlay_of_no_prediction_is_the_image():
+    image = np.random.RandomState(0).randint(0, 256, (*SHAPE, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(overlay(image, np.zeros(SHAPE, bool)), image)
+
+
+def test_sheets_hold_eight_rows(tmp_path):
+    sheets = write_predictions(tmp_path, (item(str(number)) for number in range(9)))
+    assert [path.name for path in sheets] == ["sheet-01.png", "sheet-02.png"]
+    heights = [len(read(path)) for path in sheets]
+    assert heights[0] > 6 * heights[1] - 400
+    assert len(list((tmp_path / "masks").iterdir())) == len(list((tmp_path / "overlays").iterdir())) == 9
+
+
+def test_items_are_taken_one_by_one(tmp_path):
+    def items():
+        yield item("first")
+        assert (tmp_path / "overlays" / "first.png").exists()
+        yield item("second")
+
+    write_predictions(tmp_path, items())
+
+
+def test_difference_tells_hits_misses_and_false_alarms(tmp_path):
+    boxes = {"truth": ((40, 100), (40, 100)), "found": ((40, 100), (70, 130))}
+    (sheet,) = write_predictions(tmp_path, [item(**boxes)])
+    difference = column(read(sheet), 3)
+    hit, miss, false = (count(difference, colour) for colour in (WHITE, MISS, FALSE))
+    assert miss == pytest.approx(false, rel=0.1)
+    assert miss > 3000
+    places = [np.argwhere((difference == colour).all(axis=2))[:, 1].mean() for colour in (MISS, FALSE)]
+    assert places[0] < places[1]
+    assert hit > 0
+    for number in (1, 2):
+        assert count(column(read(sheet), number), MISS) == count(column(read(sheet), number), FALSE) == 0
+
+
+@pytest.mark.parametrize("shape", [(160, 240), (640, 480)])
+def test_a_target_of_three_pixels_is_magnified(tmp_path, shape):
+    (sheet,) = write_predictions(tmp_path, [item(shape=shape, found=None)])
+    difference = column(read(sheet), 3)
+    assert count(difference, MISS) > 15**2
+    (sheet,) = write_predictions(tmp_path, [item(shape=shape, truth=((0, 100), (0, 100)), found=None)])
+    whole = 100 * 100 * (2.7 * 120 / shape[1]) ** 2
+    assert count(column(read(sheet), 3), MISS) == pytest.approx(whole, rel=0.3)  # needs no magnifying
+
+
+def test_columns_need_a_truth(tmp_path):
+    name, image, truth, probability = item()
+    with_truth = read(write_predictions(tmp_path, [(name, image, truth, probability)])[0])
+    (sheet,) = write_predictions(tmp_path, [(name, image, None, probability)])
+    without = read(sheet)
+    assert without.shape[1] == pytest.approx(with_truth.shape[1] / 2, rel=0.02)
+    assert count(without, MISS) == 0
+    mixed = read(write_predictions(tmp_path, [item(), (name, image, None, probability)])[0])
+    assert mixed.shape[1] == with_truth.shape[1]
+
+
+@pytest.mark.parametrize("case", ["empty", "full", "noise", "one pixel", "line"])
+def test_odd_masks_and_sizes_are_drawn(tmp_path, case):
+    shape = {"one pixel": (1, 1), "line": (3, 700)}.get(case, SHAPE)
+    name, image, truth, probability = item(shape=shape, truth=None, found=None)
+    if case == "full":
+        probability[:] = truth[:] = 1
+    if case == "noise":
+        probability = np.random.RandomState(0).rand(*shape)
+        truth[::9, ::9] = 1
+    if case in ("one pixel", "line"):
+        truth[0, 0] = 1
+    (sheet,) = write_predictions(tmp_path, [("$a_b$ %s & \\" + case, image, truth, probability)])
+    assert read(sheet).std() > 10
+
+
+def test_names_are_safe_and_unlike_each_other():
+    names = FileNames()
+    assert names("Misc_1") == "Misc_1"
+    assert names("misc_1") == "misc_1-2"
+    assert names("train/a b:c*.png") == "train_a_b_c_.png"
+    assert names("../../etc/passwd") == "__.._etc_passwd"
+    assert names("Straße") == "Straße"
+    assert names("") == "_"
+    long = [names("ü" * 300), names("ü" * 300)]
+    assert all(len(name.encode()) <= 210 for name in long)
+    assert len(set(long)) == 2
+
+
+def test_a_name_does_not_leave_the_directory(tmp_path):
+    write_predictions(tmp_path / "out", [item("../../up"), item("/abs"), item("..")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
+
+
+def test_shapes_that_do_not_belong_together_are_refused(tmp_path):
+    name, image, truth, probability = item()
+    with pytest.raises(ValueError, match="a: probability .160, 239., expected"):
+        write_predictions(tmp_path, [(name, image, truth, probability[:, 1:])])
+    with pytest.raises(ValueError, match="a: image float64"):
+        write_predictions(tmp_path, [(name, image / 255, truth, probability)])
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GluonAFFError, match="cannot write"):
+        write_predictions(tmp_path / "file", [item()])
