@@ -1,4 +1,4 @@
-"""``gluon-aff ablation``: the CIFAR halves of the paper's Tables 3 and 4, at any size."""
+"""``gluon-aff ablation``: the paper's Tables 3 and 4 without their ImageNet column, at any size."""
 
 from __future__ import annotations
 
@@ -56,17 +56,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "ablation",
         help="train a grid of fusion strategies and report it beside the paper's Tables 3 and 4",
-        usage="gluon-aff ablation --host HOST --epochs N [...] [-- train_cifar.py options for all cells]",
+        usage="gluon-aff ablation --host HOST --epochs N [...] [-- options of the training script for all cells]",
         description="Cells that are finished are skipped, those that were stopped go on. The recipe is the paper's, "
-        "with its decay epochs scaled to --epochs; train_cifar.py's options after -- win over it.",
+        "with its decay epochs scaled to --epochs; options after -- win over it: those of train_cifar.py, with "
+        "--host fpn of train_seg.py.",
     )
-    command.add_argument("--host", choices=("resnet", "inception"), default="resnet")
+    command.add_argument("--host", choices=("resnet", "inception", "fpn"), default="resnet")
     command.add_argument("--strategies", type=_list_of(str), default=_list_of(str)(STRATEGIES), help=STRATEGIES)
     command.add_argument("--blocks", type=_list_of(int), default=[1], help="list of b (default: 1)")
     command.add_argument("--epochs", type=_epochs, required=True)
     command.add_argument("--seeds", type=_list_of(int), default=[0], help="list of seeds (default: 0)")
-    command.add_argument("--dataset", help="as in train_cifar.py (default: cifar100)")
-    command.add_argument("--data", metavar="PLACE", help="train_cifar.py's --data-dir")
+    command.add_argument("--dataset", help="as in train_cifar.py (default: cifar100) or train_seg.py (coco)")
+    command.add_argument("--data", metavar="PLACE", help="the script's --data-dir")
     command.add_argument(
         "--budget",
         choices=("table3", "table4"),

@@ -1,6 +1,7 @@
-"""The ablation grid of the paper's Tables 3 and 4 on CIFAR hosts: every strategy under one recipe, cell by cell.
+"""The ablation grid of the paper's Tables 3 and 4: every strategy under one recipe, cell by cell.
 
-A cell is a normal run of ``tasks.cifar``, in a directory of its own: it is skipped when finished, and resumed when not.
+A cell is a normal run of ``tasks.cifar`` or ``tasks.seg``, in a directory of its own: it is skipped when finished, and
+resumed when not.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from ..errors import UsageError
 from ..nn import canonical_fusion
 from ..training.config import check_same, identity, read_yaml
 from ..training.history import History
-from .cifar import parse_options, train
+from . import cifar, seg
 
 #: Bottleneck ratio of each strategy where it is not 4. Table 4 compares at equal parameter budgets; Table 3 at r = 4.
 BUDGETS: Dict[str, Dict[str, int]] = {
     "table3": {},
     "table4": dict.fromkeys(("ms_gau", "ms_se", "ms_sa", "aff", "aff_global_global", "aff_local_local"), 2),
 }
-#: The paper's 400 epochs: decay at 300 and 350, mixup off for the last 20.
+#: The module that trains each host.
+HOSTS = {"resnet": cifar, "inception": cifar, "fpn": seg}
+#: The paper's 400 epochs on CIFAR: decay at 300 and 350, mixup off for the last 20.
 _PAPER_EPOCHS, _PAPER_DECAYS, _PAPER_MIXUP_OFF = 400, (300, 350), 20
 
 
@@ -63,26 +66,28 @@ def make_cells(
 ) -> List[Cell]:
     """The grid's cells in the order they run: seed by seed, so that a stopped grid is whole for its first seeds.
 
-    ``more`` are options of train_cifar.py for all cells; they win over the paper's recipe, whose decay epochs and
-    last epochs without mixup are scaled to ``epochs``. Raises UsageError for what cannot be, before anything runs.
+    ``more`` are options of the host's training script for all cells; they win over the paper's recipe, whose decay
+    epochs and last epochs without mixup are scaled to ``epochs``. Raises UsageError for what cannot be, before anything
+    runs.
     """
     names = [canonical_fusion(strategy) for strategy in strategies]
     for what, values in (("strategies", names), ("blocks", blocks), ("seeds", seeds)):
         if not values or len(set(values)) != len(values):
             raise UsageError(f"--{what} {','.join(map(str, values))}: expected at least one, and none twice")
-    scale = epochs / _PAPER_EPOCHS
-    decays = ",".join(str(max(1, round(epoch * scale))) for epoch in _PAPER_DECAYS)
+    recipe = ["--recipe", "paper", "--channel-times", "1"]
+    if HOSTS[host] is cifar:
+        scale = epochs / _PAPER_EPOCHS
+        recipe += ["--lr-decay-epoch", ",".join(str(max(1, round(epoch * scale))) for epoch in _PAPER_DECAYS)]
+        recipe += ["--mixup-off-epoch", str(max(1, round(_PAPER_MIXUP_OFF * scale)))]
     cells = []
     for seed in seeds:
         for count in blocks:
             for strategy in names:
                 r = BUDGETS[budget].get(strategy, 4)
                 place = directory / "cells" / f"{host}-{strategy}-r{r}-b{count}-s{seed}"
-                argv = ["--recipe", "paper", "--channel-times", "1"]
-                argv += ["--lr-decay-epoch", decays, "--mixup-off-epoch", str(max(1, round(_PAPER_MIXUP_OFF * scale)))]
-                argv += [*more, "--model", host, "--fusion", strategy, "--r", str(r), "--blocks", str(count)]
+                argv = [*recipe, *more, "--model", host, "--fusion", strategy, "--r", str(r), "--blocks", str(count)]
                 argv += ["--seed", str(seed), "--num-epochs", str(epochs), "--save-dir", str(place)]
-                cells.append(Cell(host, strategy, r, count, seed, place, parse_options(argv)))
+                cells.append(Cell(host, strategy, r, count, seed, place, HOSTS[host].parse_options(argv)))
     return cells
 
 
@@ -99,7 +104,7 @@ def run_cells(cells: Sequence[Cell]) -> int:
             continue
         print(f"cell {number} of {len(cells)}, {cell.name}", flush=True)
         cell.options.resume = cell.begun()
-        outcome = train(cell.options)
+        outcome = HOSTS[cell.host].train(cell.options)
         if not outcome.finished:
             return outcome.exit_code
     return 0
@@ -112,9 +117,10 @@ def _check(cell: Cell) -> None:
 
 
 def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:
-    """One record for each finished cell: what ran, its accuracies with image counts, parameters, images/s, commits.
+    """One record for each finished cell: what ran, its figures with image counts, parameters, images/s, commits.
 
-    A run that was resumed may have several commits.
+    "final" and "best" are accuracies, of an FPN foreground IoU with "final_niou" and "best_niou" beside them. A run
+    that was resumed may have several commits.
     """
     for cell in cells:
         if not cell.finished():
@@ -132,6 +138,7 @@ def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:
             "final": epochs[-1]["val"],
             "best": best["val"],
             "best_epoch": best["epoch"],
+            **({"final_niou": epochs[-1]["niou"], "best_niou": best["niou"]} if "niou" in best else {}),
             "test_images": epochs[-1]["val_images"],
             "images_per_second": speeds[len(speeds) // 2],
             "threads": header["threads"],

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..files import atomic_write
 from ..published import params_directory
-from .cifar import parse_options
+from .ablation import HOSTS
 
 Record = Dict[str, Any]
 
@@ -18,7 +18,10 @@ _WITHOUT_R = ("add", "concat", "gau")
 
 
 def paper_accuracy(host: str, blocks: int, strategy: str) -> Optional[float]:
-    """The paper's accuracy on CIFAR-100's 20 superclasses (Tables 3 and 4), or None where it gives none."""
+    """The paper's figure in Tables 3 and 4, or None where it gives none.
+
+    Accuracy on CIFAR-100's 20 superclasses; for "fpn" most likely foreground IoU on StopSign.
+    """
     tables = json.loads((params_directory() / "paper_tables.json").read_text(encoding="utf-8"))
     for table in ("table4_integration", "table3_aggregation_scale"):
         columns, rows = tables[table]["columns"], tables[table]["rows"]
@@ -50,6 +53,7 @@ def summarize(results: Sequence[Record], command: str) -> Record:
                 "final_mean": statistics.mean(final),
                 "final_spread": statistics.stdev(final) if len(final) > 1 else None,
                 "best_mean": statistics.mean(run["best"] for run in runs),
+                **_niou(runs),
                 "test_images": runs[0]["test_images"],
                 "images_per_second": statistics.median(run["images_per_second"] for run in runs),
                 "paper": paper_accuracy(host, blocks, strategy),
@@ -66,6 +70,12 @@ def summarize(results: Sequence[Record], command: str) -> Record:
         "rank_correlation": {str(b): rank_correlation([r for r in rows if r["blocks"] == b]) for b in _blocks(rows)},
         "differences": differences(results[0]),
     }
+
+
+def _niou(runs: Sequence[Record]) -> Record:
+    if "final_niou" not in runs[0]:
+        return {}
+    return {f"{which}_niou_mean": statistics.mean(run[f"{which}_niou"] for run in runs) for which in ("final", "best")}
 
 
 def _blocks(rows: Sequence[Record]) -> List[int]:
@@ -86,14 +96,17 @@ def differences(result: Record) -> List[str]:
     """What in the run is not as in the paper's setting, one phrase each."""
     blocks = str(result["blocks"])
     argv = ["--recipe", "paper", "--model", result["host"], "--channel-times", "1", "--blocks", blocks]
-    paper = vars(parse_options(argv))
+    paper = vars(HOSTS[result["host"]].parse_options(argv))
     mine = result["options"]
     data = result["data"]
-    found = [
-        f"data: {data['name']}, {data['train']} training and {data['test']} test images, {data['classes']} outputs "
-        "(paper: CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs)"
-    ]
+    images = f"data: {data['name']}, {data['train']} training and {data['test']} test images"
+    if result["host"] == "fpn":
+        found = [f"{images} (paper: StopSign, a part of COCO)"]
+    else:
+        theirs = "(paper: CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs)"
+        found = [f"{images}, {data['classes']} outputs {theirs}"]
     skipped = ("dataset", "labels", "classes", "train_images", "test_images", "fusion", "r", "seed", "save_dir")
+    skipped += ("recipe", "train_split", "val_split")
     for name, value in mine.items():
         if name in paper and name not in skipped and paper[name] != value:
             found.append(f"{name.replace('_', '-')}: {value} (paper: {paper[name]})")
@@ -102,26 +115,33 @@ def differences(result: Record) -> List[str]:
 
 def markdown(report: Record) -> str:
     """The report as Markdown."""
+    segmentation = report["host"] == "fpn"
+    figure = "IoU" if segmentation else "accuracy"
+    what = "Foreground IoU" if segmentation else "Accuracy"
+    where = "most likely IoU on StopSign" if segmentation else "on CIFAR-100's 20 superclasses"
+    header = ["strategy", "r", "b", "parameters", "seeds", f"final {figure}", "best epoch"]
+    header += ["final nIoU", "nIoU of the best"] if segmentation else []
+    header += ["test images", "images/s", "paper"]
     lines = [
         f"# Ablation on {report['host']}",
         "",
         f"Command: `{report['command']}`  ",
         f"Commit: {', '.join(report['commits'])}; OMP_NUM_THREADS={', '.join(report['threads'])}",
         "",
-        "Accuracy after the last epoch, mean over seeds ± sample standard deviation; the best epoch's mean beside it "
-        "is chosen on the same test images. The paper's accuracies are on CIFAR-100's 20 superclasses.",
+        f"{what} after the last epoch, mean over seeds ± sample standard deviation; the best epoch's mean beside it "
+        f"is chosen on the same test images. The paper's figures are {where}.",
         "",
-        "| strategy | r | b | parameters | seeds | final accuracy | best epoch | test images | images/s | paper |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
     ]
     for row in report["rows"]:
         spread = "" if row["final_spread"] is None else f" ± {row['final_spread']:.4f}"
-        paper = "" if row["paper"] is None else f"{row['paper']:.3f}"
-        lines.append(
-            f"| {row['strategy']} | {row['r'] or '-'} | {row['blocks']} | {row['parameters']:,} | {len(row['seeds'])} "
-            f"| {row['final_mean']:.4f}{spread} | {row['best_mean']:.4f} | {row['test_images']} "
-            f"| {row['images_per_second']:.0f} | {paper} |"
-        )
+        cells = [row["strategy"], row["r"] or "-", row["blocks"], f"{row['parameters']:,}", len(row["seeds"])]
+        cells += [f"{row['final_mean']:.4f}{spread}", f"{row['best_mean']:.4f}"]
+        cells += [f"{row['final_niou_mean']:.4f}", f"{row['best_niou_mean']:.4f}"] if segmentation else []
+        cells += [row["test_images"], f"{row['images_per_second']:.0f}"]
+        cells += ["" if row["paper"] is None else f"{row['paper']:.3f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     lines.append("")
     for blocks, rho in report["rank_correlation"].items():
         rows = [row for row in report["rows"] if str(row["blocks"]) == blocks]
@@ -150,7 +170,7 @@ def plot(report: Record, path: Path) -> None:
             label=strategy,
         )
     axes.set_xlabel("parameters (thousands)")
-    axes.set_ylabel("test accuracy (%), last epoch")
+    axes.set_ylabel(f"test {'IoU' if report['host'] == 'fpn' else 'accuracy'} (%), last epoch")
     axes.set_title(f"{report['host']}, {report['data']['name']}, b = {', '.join(map(str, _blocks(report['rows'])))}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", ncols=2)
