@@ -17,8 +17,9 @@ FLOORS = [
     {"errors", "files", "console", "threads", "devices", "download", "_cuda", "_packages", "_stand_ins"},
     {"nn", "data", "training"},
     {"models"},
-    {"published", "deploy", "gradcam", "zoo", "summary", "figures"},
+    {"published", "deploy", "gradcam", "zoo", "summary", "figures", "segmentation"},
     {"evaluation", "comparison", "tasks"},
+    {"seeing"},
 ]
 ROOMS = {"nn", "data", "training"}  # on one floor, and know nothing of each other
 

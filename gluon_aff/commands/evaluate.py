@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..files import atomic_write
 
 _DATASETS = ("cifar10", "cifar100", "digits", "folder", "imagenet")
-_MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
+MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
     "fusion": {"help": "any strategy, by the field's or the authors' name"},
     "blocks": {"type": int, "help": "CIFAR networks: blocks in each stage"},
     "channel_times": {"type": int, "help": "CIFAR networks: widening of the channels"},
@@ -30,7 +30,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..training.history import environment
 
     contexts = devices.pick(args.gpus)
-    subject = open_subject(args.weights, args.model, {name: getattr(args, name) for name in _MODEL_OPTIONS}, contexts)
+    subject = open_subject(args.weights, args.model, {name: getattr(args, name) for name in MODEL_OPTIONS}, contexts)
     known = {**subject.data}
     if args.dataset and args.dataset != known.get("dataset"):
         known = {}  # what is known of the weights' own data says nothing of another set
@@ -63,7 +63,7 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(least: int) -> Any:
+def whole(least: int) -> Any:
     def read(text: str) -> int:
         if not text.isdigit() or int(text) < least:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
@@ -87,7 +87,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     group = command.add_argument_group("network", "of a file; without --model the file is recognised")
     group.add_argument("--model", help="a name of `gluon-aff models`")
-    for name, settings in _MODEL_OPTIONS.items():
+    for name, settings in MODEL_OPTIONS.items():
         group.add_argument(f"--{name.replace('_', '-')}", **settings)
 
     group = command.add_argument_group("data")
@@ -95,7 +95,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--data", metavar="PATH", help="folder, archive, zip or .rec file that holds the images")
     group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
     group.add_argument(
-        "--input-size", type=_whole(1), metavar="N", help="ImageNet's crop (default 224); other images become this size"
+        "--input-size", type=whole(1), metavar="N", help="ImageNet's crop (default 224); other images become this size"
     )
     group.add_argument(
         "--normalisation",
@@ -115,15 +115,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="exact: every image once (default); upstream: the authors' wrapping record iterator, padding counted",
     )
     group.add_argument(
-        "--passes", type=_whole(1), default=3, metavar="N", help="upstream: passes to report (%(default)s)"
+        "--passes", type=whole(1), default=3, metavar="N", help="upstream: passes to report (%(default)s)"
     )
     group.add_argument(
-        "--batch-size", type=_whole(1), metavar="N", help="over all devices (default: 128; upstream: 512)"
+        "--batch-size", type=whole(1), metavar="N", help="over all devices (default: 128; upstream: 512)"
     )
     group.add_argument(
         "-j",
         "--workers",
-        type=_whole(0),
+        type=whole(0),
         default=min(4, os.cpu_count() or 1),
         metavar="N",
         help="threads that make batches; no figure depends on it (default here: %(default)s)",

@@ -108,7 +108,7 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> Subject:
 
 def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
     """A run's best checkpoint (the newest, before there is a best), or the checkpoint that ``path`` is."""
-    place = path if (path / "state.json").is_file() else _checkpoint_of(path)
+    place = path if (path / "state.json").is_file() else checkpoint_of(path)
     checkpoint = read_checkpoint(place)
     state = checkpoint.state
     saved = state.get("options", {})
@@ -130,7 +130,8 @@ def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
     return Subject(str(path), file, model_name(options), _ready(net), data, claim)
 
 
-def _checkpoint_of(run: Path) -> Path:
+def checkpoint_of(run: Path) -> Path:
+    """A run's best checkpoint, or its newest before there is a best. Raises GluonAFFError when it has none."""
     if (run / "best").is_dir():
         return run / "best"
     found = sorted((run / "checkpoints").glob("epoch-*-batch-??????")) if (run / "checkpoints").is_dir() else []
