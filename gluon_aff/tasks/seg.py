@@ -15,7 +15,7 @@ from .. import devices, published
 from ..console import progress
 from ..data import EvalPairs, PairLoader, PairSet, TrainPairs, load_pair_set
 from ..errors import UsageError
-from ..evaluation.segmentation_score import SegmentationScore
+from ..segmentation.score import SegmentationScore
 from ..summary import count_parameters
 from ..training import Job, Stop
 from ..training.amp import start_mixed_precision

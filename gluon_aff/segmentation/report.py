@@ -12,8 +12,8 @@ import numpy as np
 
 from ..files import PathLike, atomic_write
 from ..summary import table
-from .segmentation_plots import extent, plot_curves, plot_sizes
-from .segmentation_score import ImageScore, SegmentationScore
+from .plots import extent, plot_curves, plot_sizes
+from .score import ImageScore, SegmentationScore
 
 _WORST = 10  # images that are named in the Markdown
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..files import PathLike, atomic_write
-from .segmentation_sheet import ROWS, Row, draw_sheet
+from .sheet import ROWS, Row, draw_sheet
 
 Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
 

@@ -8,8 +8,8 @@ from typing import Any, Sequence
 import numpy as np
 
 from ..files import PathLike, atomic_write
-from .segmentation_curves import PixelCurves
-from .segmentation_sizes import SizeGroup
+from .curves import PixelCurves
+from .sizes import SizeGroup
 
 
 def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.evaluation.segmentation_report import lines, write_segmentation_report
-from gluon_aff.evaluation.segmentation_score import SegmentationScore
+from gluon_aff.segmentation.report import lines, write_segmentation_report
+from gluon_aff.segmentation.score import SegmentationScore
 
 
 def scored(images=12, truth_value=1.0):

@@ -8,7 +8,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..files import PathLike
-from .segmentation_plots import save_figure
+from .plots import save_figure
 
 ROWS = 8
 
