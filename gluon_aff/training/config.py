@@ -18,9 +18,14 @@ COMMANDS = (
     *("download", "eval", "predict", "images"),
 )
 #: Where a run writes; not taken over from another run's configuration.
-PLACES = ("save_dir", "logging_dir", "save_plot_dir")
+PLACES = ("save_dir", "logging_dir", "logging_file", "save_plot_dir")
 #: Options that may differ when a run is resumed: no figure depends on them.
-FREE = (*PLACES, "data_dir", "num_data_workers", "save_period", "resume_from", "gpus", "test_batch_size")
+FREE = (
+    *PLACES,
+    *("data_dir", "val_dir", "ground_truth", "rec_train", "rec_train_idx", "rec_val", "rec_val_idx"),
+    *("num_data_workers", "max_bad", "save_period", "log_interval", "tensorboard"),
+    *("resume_from", "use_pretrained", "gpus", "test_batch_size"),
+)
 
 
 def list_recipes(task: str) -> List[str]:

@@ -115,6 +115,10 @@ def run_options(parser: OptionParser) -> None:
         "--save-period", type=number(int), default=0, metavar="N", help="keep every Nth epoch's checkpoint"
     )
     group.add_argument("--logging-dir", metavar="DIR", help="for train.log (default: the run's directory)")
+    group.add_argument("--logging-file", metavar="FILE", help="the log under another name than train.log")
+    group.add_argument(
+        "--tensorboard", action=Switch, off=("--no-tensorboard",), help="event files in the run's directory as well"
+    )
     group.add_argument("--save-plot-dir", metavar="DIR", help="for the plots (default: the run's directory)")
     group.add_argument(
         "--resume", nargs="?", const=True, metavar="RUN", help="go on with the run in RUN, or in --save-dir"

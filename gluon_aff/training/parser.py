@@ -32,6 +32,11 @@ class OptionParser(argparse.ArgumentParser):
             self._option_string_actions[other] = action
             action.option_strings.append(other)
 
+    def revise(self, flag: str, **settings: Any) -> None:
+        """Give an option of a shared group another default, help or the like, as a script needs it."""
+        for name, value in settings.items():
+            setattr(self._option_string_actions[flag], name, value)
+
     def refuse(self, reasons: Dict[str, str]) -> None:
         """Answer flags that others' scripts have and this one has not with the reason; kept out of the help."""
         for flag, reason in reasons.items():
@@ -55,7 +60,8 @@ class OptionParser(argparse.ArgumentParser):
         """
         if not isinstance(values, dict):
             raise UsageError(f"{source} is not a list of 'option: value' lines")
-        actions = {action.dest: action for action in self._actions if action.dest != "help"}
+        # the first of several flags for one option has its type and choices
+        actions = {action.dest: action for action in reversed(self._actions) if action.dest != "help"}
         unknown = [name for name in values if name not in actions]
         if unknown:
             close = get_close_matches(str(unknown[0]), actions)

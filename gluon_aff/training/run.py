@@ -23,6 +23,7 @@ class Run:
     Args:
         details: what every checkpoint says of its run besides its progress (options, data), as JSON.
         log_dir, plot_dir: other places for train.log and curves.png.
+        log_file: another name of train.log, in log_dir if that is given, else as it is.
         line: from an epoch's record to the line logged for it.
         best_name: see Checkpoints.
 
@@ -36,6 +37,7 @@ class Run:
         details: Dict[str, Any],
         *,
         log_dir: Optional[PathLike] = None,
+        log_file: Optional[PathLike] = None,
         plot_dir: Optional[PathLike] = None,
         save_period: int = 0,
         line: Callable[[Dict[str, Any]], str] = epoch_line,
@@ -44,7 +46,7 @@ class Run:
         self.directory = Path(directory)
         self.details = details
         self.line = line
-        self.log_path = Path(log_dir or directory) / "train.log"
+        self.log_path = Path(log_dir or ("" if log_file else directory)) / (log_file or "train.log")
         self.plot_path = Path(plot_dir or directory) / "curves.png"
         self.config_path = self.directory / "config.yaml"
         self.history = History(self.directory / "history.jsonl")
