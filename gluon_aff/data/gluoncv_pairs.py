@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any, Callable, Optional
 
 from ..errors import GluonAFFError, UsageError
@@ -49,7 +50,8 @@ def _dataset_class() -> type:
             base_size: int,
             crop_size: int,
         ) -> None:
-            super().__init__(pairs.source, mode, mode, transform, base_size, crop_size)
+            super().__init__(os.curdir, mode, mode, transform, base_size, crop_size)  # it insists on a folder
+            self.root = pairs.source
             self.pairs = pairs
 
         @property
