@@ -1,6 +1,7 @@
 """Data sets, augmentation and batches: NumPy arrays in, NumPy arrays out. Knows nothing of networks or training."""
 
 from .autoaugment import AutoAugment, autoaugment_policy
+from .bare_images import load_images
 from .gluoncv_pairs import gluoncv_dataset
 from .image_set import ImageSet, check_labels
 from .imagenet import ImageNetLoader
@@ -36,6 +37,7 @@ __all__ = [
     "check_labels",
     "gluoncv_dataset",
     "load_image_set",
+    "load_images",
     "load_pair_set",
     "open_imagenet",
 ]

@@ -10,10 +10,11 @@ from typing import Any, Dict, List, Optional
 import mxnet as mx
 
 from .. import published
-from ..errors import GluonAFFError, UsageError
+from ..errors import UsageError
 from ..models import initializer_of, model_entry
 from ..tasks.cifar import build_network
 from ..tasks.cifar_options import build_parser, model_name
+from ..tasks.finished import checkpoint_of, weights_of
 from ..training.checkpoint import read_checkpoint
 from ..training.config import read_yaml
 from ..zoo import create_model
@@ -108,7 +109,7 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> Subject:
 
 def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
     """A run's best checkpoint (the newest, before there is a best), or the checkpoint that ``path`` is."""
-    place = path if (path / "state.json").is_file() else checkpoint_of(path)
+    place = checkpoint_of(path)
     checkpoint = read_checkpoint(place)
     state = checkpoint.state
     saved = state.get("options", {})
@@ -118,7 +119,7 @@ def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
     free = read_yaml(config) if config.is_file() else {}
     options = Namespace(**{**build_parser().defaults(), **saved, "resume_from": None})
     net = build_network(options, state["data"]["classes"], devices)
-    file = place / ("ema.params" if "ema" in checkpoint.arrays else "model.params")
+    file = weights_of(place)
     published.load(file, net)
     data = {"dataset": options.dataset, "data": free.get("data_dir"), "size": options.resize, "seed": options.seed}
     data["images"] = options.test_images
@@ -128,13 +129,3 @@ def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
     if best and best["checkpoint"] == place.resolve().name:
         claim = Claim("logged", "accuracy", best["val"], best["val_images"], options.dataset, data.get("labels"))
     return Subject(str(path), file, model_name(options), _ready(net), data, claim)
-
-
-def checkpoint_of(run: Path) -> Path:
-    """A run's best checkpoint, or its newest before there is a best. Raises GluonAFFError when it has none."""
-    if (run / "best").is_dir():
-        return run / "best"
-    found = sorted((run / "checkpoints").glob("epoch-*-batch-??????")) if (run / "checkpoints").is_dir() else []
-    if not found:
-        raise GluonAFFError(f"{run} is neither a run with a checkpoint nor a checkpoint of train_cifar.py")
-    return found[-1]

@@ -67,8 +67,11 @@ class Task:
         With --resume the run's own config.yaml takes the place of the defaults, and what is given must agree with it.
         Raises UsageError.
         """
+        return self.completed(self.parser().given(argv))
+
+    def completed(self, given: Options) -> Namespace:
+        """The same for the options in ``given``."""
         parser = self.parser()
-        given = parser.given(argv)
         asked = self._asked(parser, given)
         options = {**parser.defaults(), **asked}
         own = None if "recipe" in asked or "config" in asked else self.own_recipe(options)

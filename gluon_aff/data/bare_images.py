@@ -1,0 +1,40 @@
+"""Images without masks, to predict on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+
+from ..errors import GluonAFFError, UsageError
+from .file_tree import FileTree, joined, open_file_tree
+from .pair_decoding import decode_image
+from .pair_folder import SUFFIXES
+from .pairs import Pair, PairSet
+
+
+def load_images(path: Path) -> PairSet:
+    """An image file, or all in a folder or zip and below it; the masks are empty.
+
+    Raises UsageError for a place that is not there, GluonAFFError for one without images.
+    """
+    if not path.exists():
+        raise UsageError(f"no images at {path}: there is no such file or folder")
+    single = path.is_file() and path.suffix.lower() != ".zip"
+    tree = open_file_tree(path.parent if single else path)
+    names = [path.name] if single else list(_below(tree, ""))
+    if not names:
+        raise GluonAFFError(f"{path} holds no images: expected files that end in {', '.join(SUFFIXES)}")
+
+    def read(name: str) -> Pair:
+        image = decode_image(tree.read(name), tree.where(name))
+        return image, np.zeros(image.shape[:2], dtype=np.uint8)
+
+    return PairSet("images", str(path), names, read, f"{len(names)} images")
+
+
+def _below(tree: FileTree, folder: str) -> Iterator[str]:
+    yield from (joined(folder, name) for name in tree.files(folder) if name.lower().endswith(SUFFIXES))
+    for name in tree.folders(folder):
+        yield from _below(tree, joined(folder, name))

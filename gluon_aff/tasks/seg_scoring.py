@@ -1,0 +1,138 @@
+"""``train_seg.py --eval`` and ``--predict``: a trained network's figures and pictures."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import mxnet as mx
+import numpy as np
+
+from .. import __version__, devices, published
+from ..data import PairSet, load_images
+from ..errors import UsageError
+from ..models import FPN
+from ..segmentation.pictures import Item, write_predictions
+from ..segmentation.report import lines, write_segmentation_report
+from ..segmentation.score import SegmentationScore
+from ..segmentation.sizes import COCO_LIMITS
+from ..training.checkpoint import read_checkpoint
+from ..training.history import environment
+from . import seg
+from .finished import checkpoint_of, weights_of
+
+_NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder")
+#: Areas in pixels at which medium and large objects begin, where COCO's would call every object small.
+_SIZE_LIMITS = {"sirst": (16, 64)}
+
+
+def parse_options(argv: Optional[Sequence[str]] = None) -> Namespace:
+    """As seg.parse_options; with --eval or --predict, ``weights`` is the run or file to be scored.
+
+    A run brings its own options, of which those of the data may be given anew. Raises UsageError.
+    """
+    given = seg.TASK.parser().given(argv)
+    if not (given.get("eval") or given.get("predict")):
+        if given.get("images"):
+            raise UsageError("--images are there to be predicted: give --predict DIR, too")
+        return seg.TASK.completed(given)
+    place = given.pop("resume", None)
+    if place is True:
+        place = given.get("save_dir") or str(seg.TASK.completed(given).save_dir)
+    place = place or given.pop("resume_from", None)
+    if place is None:
+        raise UsageError("--eval and --predict need a trained network: give --resume RUN, or --resume-from FILE")
+    path = Path(place).expanduser()
+    if path.is_dir():
+        checkpoint = checkpoint_of(path)
+        _check_run(checkpoint, given)
+        given.setdefault("config", str(checkpoint.resolve().parents[1] / "config.yaml"))
+    options = seg.TASK.completed(given)
+    options.weights, options.given = path, [name for name in _NETWORK if name in given]
+    return options
+
+
+def score_and_predict(options: Namespace) -> int:
+    """Score ``options.weights`` and write what is asked for; 0.
+
+    The report goes to --predict's directory, else into eval-<data set>-<split> in the run or beside the file.
+    """
+    contexts = devices.pick(options.gpus)
+    net, file = _network(options, contexts)
+    out = Path(options.predict or file.parent / f"eval-{options.dataset}-{options.val_split}")
+    if options.images:
+        pairs = load_images(Path(options.images).expanduser())
+        sheets = write_predictions(out, _items(net, pairs, options, contexts, None))
+        print(f"{len(pairs)} images of {options.images}; masks/, overlays/ and {_named(sheets)}")
+        return 0
+    pairs = seg.load_split(options, options.val_split, options.test_images)
+    found = SegmentationScore(_SIZE_LIMITS.get(options.dataset, COCO_LIMITS))
+    items = _items(net, pairs, options, contexts, found)
+    sheets = write_predictions(out, items) if options.predict else [None for _ in items]
+    about = environment(__version__)
+    facts = {
+        "weights": str(file),
+        "data": f"{pairs.note}; from {pairs.source}",
+        "size": f"{options.base_size}x{options.base_size}",
+        "command": " ".join(about.pop("command")),
+        **about,
+    }
+    paths = write_segmentation_report(out, found, facts)
+    print("\n".join([f"weights        {file}", f"data           {facts['data']}", *lines(found)]))
+    print(f"report: {', '.join(path.name for path in paths)} in {out}")
+    if options.predict:
+        print(f"pictures: masks/, overlays/ and {_named(sheets)}")
+    return 0
+
+
+def _network(options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.HybridBlock, Path]:
+    """The network that ``options.weights`` are of, and their file."""
+    path = options.weights
+    file = weights_of(checkpoint_of(path)) if path.is_dir() else published.path_of(path)
+    if path.is_dir() or options.given:
+        net = seg.build_network(options, contexts)
+        published.load(file, net)
+    else:
+        net = published.load(file, ctx=contexts)
+        if not isinstance(net, FPN):
+            raise UsageError(f"{file} holds the weights of a {type(net).__name__}, which segments nothing")
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net, file
+
+
+def _check_run(checkpoint: Path, given: Dict[str, Any]) -> None:
+    """Raise UsageError for a checkpoint of another script, or of another network than is asked for."""
+    state = read_checkpoint(checkpoint).state
+    if state.get("task") != "seg":
+        raise UsageError(f"{checkpoint} is no checkpoint of train_seg.py")
+    saved = state["options"]
+    for name in _NETWORK:
+        if given.get(name, saved[name]) != saved[name]:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"the run's network has {flag} {saved[name]}, not {given[name]}: leave it out")
+
+
+def _items(
+    net: mx.gluon.HybridBlock,
+    pairs: PairSet,
+    options: Namespace,
+    contexts: List[mx.Context],
+    score: Optional[SegmentationScore],
+) -> Iterator[Item]:
+    """Name, image, mask and probability of every image, at its own size; on the way they are added to the score."""
+    import cv2
+
+    for logits, masks, chosen in seg.predictions(net, pairs, options, contexts):
+        originals = [pairs.pair(index) for index in chosen]
+        names = [pairs.names[index] for index in chosen]
+        if score is not None:
+            score.add(logits, masks, names, [mask.shape for _, mask in originals])
+        for name, (image, mask), logit in zip(names, originals, logits):
+            height, width = mask.shape
+            resized = cv2.resize(logit[0], (width, height), interpolation=cv2.INTER_LINEAR)
+            yield name, image, None if score is None else mask, 1 / (1 + np.exp(-resized))
+
+
+def _named(paths: List[Path]) -> str:
+    return ", ".join(str(path) for path in paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
