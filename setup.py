@@ -44,6 +44,7 @@ EXTRAS = {
     "cpu": ["mxnet==1.9.1"],
     "cu112": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
     "coco": COCO,
+    "tensorboard": ["tensorboardX>=2.6,<3"],
     "test": [*COCO, "pytest>=7,<10", "ruff==0.17.6"],  # ruff to the dot: another release formats differently
 }
 
