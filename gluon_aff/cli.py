@@ -7,9 +7,9 @@ import sys
 from typing import Optional, Sequence
 
 from . import __version__, console
-from .commands import ablation, compare, diagnosis, evaluate, gradcam, networks, published, results
+from .commands import ablation, attention, compare, diagnosis, evaluate, gradcam, networks, published, records, results
 
-SUBJECTS = (networks, ablation, published, evaluate, compare, gradcam, results, diagnosis)
+SUBJECTS = (networks, ablation, published, evaluate, compare, gradcam, attention, records, results, diagnosis)
 
 
 def build_parser() -> argparse.ArgumentParser:

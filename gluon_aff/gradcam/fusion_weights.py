@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import Block
 
 from ..errors import UsageError
-from ..nn import MSCAM, SK, Fusion
+from ..models.cifar_inception import FusedConv
+from ..nn import MSCAM, SK, Fusion, LongSkip
 from ..nn.fusions import GAU, MSGAU, MSSA, Highway
-from .layers import as_input, checked, named_blocks, watched
+from .layers import as_input, checked, find_layer, named_blocks, watched
 
 _BRANCHES = ("local_att", "global_att")
+_INPUTS = {LongSkip: ("high-level map", "low-level map"), FusedConv: ("5x5 branch", "3x3 branch")}
 _ON_RESIDUAL = (GAU, Highway, MSGAU, MSSA)
 
 
@@ -27,8 +29,9 @@ class FusionWeights:
     weight : (N, C, H, W); (N, C, 1, 1) where the fusion has global context alone.
     local, context : the parts before the sigmoid, L (N, C, H, W) and g (N, C, 1, 1); None for one it does not have.
         (Global + Global and Local + Local have two of one kind.)
-    on : which of the two inputs it multiplies, "x" (the learned branch, the high-level map) or "residual" (the
-        shortcut, the low-level map).
+    inputs : what x and residual are: learned branch and shortcut; in an FPN high-level and low-level map, in the
+        Inception host 5x5 and 3x3 branch.
+    on : which of them the weight multiplies, "x" or "residual".
     selects : whether the other input has the weight 1 - M, so that M tells which of them the network chooses.
     """
 
@@ -38,8 +41,18 @@ class FusionWeights:
     weight: np.ndarray
     local: Optional[np.ndarray]
     context: Optional[np.ndarray]
+    inputs: Tuple[str, str]
     on: str
     selects: bool
+
+    @property
+    def weighed(self) -> str:
+        """The name of the input that has the weight M."""
+        return self.inputs[0 if self.on == "x" else 1]
+
+    @property
+    def other(self) -> str:
+        return self.inputs[1 if self.on == "x" else 0]
 
 
 def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[FusionWeights]:
@@ -65,7 +78,7 @@ def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[Fusi
         net(x)
     outputs = {name: checked(output, name) for name, output in seen.items()}
     run = list(dict.fromkeys(name.rpartition(".")[0] for name in outputs))  # in the order they ran
-    return [stage for path in run for stage in _stages(path, blocks[path], outputs)]
+    return [stage for path in run for stage in _stages(net, path, blocks[path], outputs)]
 
 
 def _before_sigmoid(branch: Block) -> Block:
@@ -74,7 +87,7 @@ def _before_sigmoid(branch: Block) -> Block:
     return before if getattr(last, "_act_type", None) == "sigmoid" else branch
 
 
-def _stages(path: str, block: Block, outputs: Dict[str, np.ndarray]) -> Iterator[FusionWeights]:
+def _stages(net: Block, path: str, block: Block, outputs: Dict[str, np.ndarray]) -> Iterator[FusionWeights]:
     pools = dict(zip(_BRANCHES, getattr(block, "scales", (False, True))))
     for stage, ending in enumerate(("", "2"), 1):
         found = {name: outputs[f"{path}.{name}{ending}"] for name in _BRANCHES if f"{path}.{name}{ending}" in outputs}
@@ -89,9 +102,16 @@ def _stages(path: str, block: Block, outputs: Dict[str, np.ndarray]) -> Iterator
             weight=_sigmoid(sum(found.values())),
             local=_sum(part for name, part in found.items() if not pools[name]),
             context=_sum(part for name, part in found.items() if pools[name]),
+            inputs=_inputs(net, path),
             on=_on(block),
             selects=hasattr(block, "_weight_on_x") or isinstance(block, Highway),
         )
+
+
+def _inputs(net: Block, path: str) -> Tuple[str, str]:
+    above = path.rpartition(".")[0]
+    parent = find_layer(net, above) if above else net
+    return next((names for kind, names in _INPUTS.items() if isinstance(parent, kind)), ("learned branch", "shortcut"))
 
 
 def _on(block: Any) -> str:

@@ -10,8 +10,8 @@ from typing import List, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from ..segmentation.pictures import FileNames
 from ..files import PathLike, atomic_write
+from ..segmentation.pictures import FileNames
 from .seen import Seen
 
 COLUMNS = 10  # of a sheet; more images make more sheets

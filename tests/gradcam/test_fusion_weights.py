@@ -137,6 +137,12 @@ def test_long_skips_have_weights_too():
     net = gluon_aff.create_model("aff_fpn_resnet8", stem="tiny")
     found = fusion_weights(net, batch(3, 16))
     assert [w.path for w in found] == ["fuse23.fusion", "fuse12.fusion"]
+    assert {(w.weighed, w.other) for w in found} == {("high-level map", "low-level map")}
+
+
+def test_the_inception_host_keeps_the_papers_order():
+    found = fusion_weights(gluon_aff.create_model("cifar_aff_inception8"), batch(3, 16))
+    assert {(w.weighed, w.other) for w in found} == {("3x3 branch", "5x5 branch")}
 
 
 def test_nothing_to_show():

@@ -1,0 +1,61 @@
+"""``gluon-aff attention``: where a network's fusions choose the shortcut, and where the learned branch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .evaluate import MODEL_OPTIONS, whole
+from .gradcam import add_network_options, data_of
+
+
+def attention(args: argparse.Namespace) -> int:
+    from .. import devices
+    from ..gradcam import fusion_weights
+    from ..seeing import find_pictures, open_viewed
+    from ..seeing.attention import draw, lines, write_arrays
+    from ..segmentation.pictures import FileNames
+
+    contexts = devices.pick(args.gpus)[:1]
+    pictures = find_pictures(args.images, args.count)
+    options = {option: getattr(args, option) for option in MODEL_OPTIONS}
+    viewed = open_viewed(args.weights, contexts, args.model, options, data_of(args))
+    names, out = FileNames(), Path(args.out)
+    for picture in pictures.chosen:
+        pixels = viewed.pixels(picture.content(), picture.where)
+        weights = fusion_weights(viewed.net, viewed.transform(pixels[None]))
+        stem = names(f"{picture.folder}-{picture.name}")
+        write_arrays(weights, out / f"{stem}.npz")
+        draw(weights, pixels, f"{viewed.name}: {picture.folder}/{picture.name}", out / f"{stem}.png")
+        print("\n".join([f"{picture.where}: {out / stem}.png and .npz", "", *lines(weights), ""]))
+    return 0
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Make it known to the command line."""
+    command = commands.add_parser(
+        "attention",
+        help="the fusion weights M: where the network chooses the shortcut, where the learned branch",
+        description="For each picture a table, a contact sheet (rows: fusions, shallow to deep; M, its local and its "
+        "global part, means over channels) and the arrays as .npz.",
+    )
+    add_network_options(command)
+    group = command.add_argument_group("pictures")
+    group.add_argument(
+        "--image",
+        "--images",
+        dest="images",
+        nargs="+",
+        required=True,
+        metavar="PLACE",
+        help="files, folders, zips, or what is in a zip (set.zip/test/cat)",
+    )
+    group.add_argument(
+        "--count",
+        type=whole(1),
+        default=4,
+        metavar="N",
+        help="at most so many, evenly out of all there are (default: %(default)s)",
+    )
+    group.add_argument("--out", required=True, metavar="DIR", help="where files go")
+    command.set_defaults(run=attention)
