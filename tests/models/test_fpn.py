@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gluon_aff
-from gluon_aff import published
+from gluon_aff import cli, published
 from gluon_aff.errors import UsageError
 from gluon_aff.models import build_model
 from gluon_aff.nn import LongSkip, create_fusion
@@ -238,3 +238,13 @@ def test_a_file_of_another_stem_says_what_to_change(tmp_path):
     made(stem="tiny").save_parameters(str(tmp_path / "x.params"))
     with pytest.raises(UsageError, match="it has stem='tiny', the network 'std'"):
         published.load(tmp_path / "x.params", made())
+
+
+def test_summary_on_the_command_line(capsys):
+    options = ["--stem", "tiny", "--decoder", "expand", "--input-size", "32"]
+    assert cli.main(["summary", "aff_fpn_resnet8", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    layers = {line.split()[0]: line.split()[1:4] for line in lines[2:-3]}
+    assert set(layers) == places(build_model("aff_fpn_resnet8", stem="tiny", decoder="expand"))
+    assert layers["fuse12.feature_low.0"] == ["Convolution", "64x32x32", f"{16 * 64 + 64:,}"]
+    assert layers["head.block.4"] == ["Convolution", "1x32x32", "17"]
