@@ -2,6 +2,7 @@
 
 from .loop import Job, fit, restore, save
 from .metrics import Diverged, accuracy, hits, soft_rmse
+from .ranks import Alone, Workers, group
 from .run import Run, has_run
 from .schedule import Schedule
 from .state import State
@@ -10,6 +11,7 @@ from .targets import Targets
 from .updater import Updater
 
 __all__ = [
+    "Alone",
     "Diverged",
     "Job",
     "Run",
@@ -18,8 +20,10 @@ __all__ = [
     "Stop",
     "Targets",
     "Updater",
+    "Workers",
     "accuracy",
     "fit",
+    "group",
     "has_run",
     "hits",
     "restore",

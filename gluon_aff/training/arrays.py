@@ -8,6 +8,8 @@ from typing import Dict, Iterator, List, Optional
 import mxnet as mx
 
 from ..errors import UsageError
+from .ema import EMA
+from .ranks import Alone
 
 Arrays = Dict[str, mx.nd.NDArray]
 
@@ -29,6 +31,25 @@ def device_statistics(net: mx.gluon.Block) -> Arrays:
         if parameter.grad_req == "null" and len(parameter.list_data()) > 1
         for device, data in enumerate(parameter.list_data())
     }
+
+
+def rank_statistics(net: mx.gluon.Block, ema: Optional[EMA]) -> Arrays:
+    """What ranks that train together do not have alike: running statistics of every device, and their averages."""
+    statistics = {}
+    for name, parameter in net._collect_params_with_prefix().items():
+        if parameter.grad_req == "null":
+            statistics.update({f"{device}:{name}": data for device, data in enumerate(parameter.list_data())})
+            if ema:
+                statistics[f"ema:{name}"] = ema.arrays[name]
+    return statistics
+
+
+def average_statistics(group: Alone, statistics: Arrays) -> None:
+    """Replace what `rank_statistics` gave by the mean over the ranks; what is equal on all stays so to the bit."""
+    if group.size > 1:
+        first, *others = group.gather_arrays(statistics)
+        for name, array in statistics.items():
+            array[:] = first[name] + sum(other[name] - first[name] for other in others) / group.size
 
 
 def restore_network(net: mx.gluon.Block, arrays: Arrays, statistics: Arrays) -> None:

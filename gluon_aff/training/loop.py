@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional
 
 import mxnet as mx
 from mxnet import autograd
 
 from ..console import progress
+from ..errors import GluonAFFError, UsageError
 from .arrays import (
+    average_statistics,
     device_statistics,
     evaluating,
     first_not_finite,
     needs_input_gradient,
     network_arrays,
+    rank_statistics,
     restore_network,
+    set_arrays,
 )
-from .checkpoint import checkpoint_name
+from .checkpoint import Checkpoint, checkpoint_name
 from .metrics import Diverged, Measured, Tally, split_batch
+from .ranks import Alone
 from .run import Run
 from .schedule import Schedule
 from .state import State
@@ -37,7 +42,8 @@ class Job:
 
     loader: ``len()`` batches per epoch, ``batches(epoch, start)`` yields NumPy (x, y). loss: (output, target) -> one
     value per image. metric: (output, target) -> (array, count), called ``metric_name`` in the history. evaluate:
-    ``(net, stop)`` -> a dictionary whose "val" is to be maximised, or None when stopped on the way.
+    ``(net, stop)`` -> a dictionary whose "val" is to be maximised, or None when stopped on the way; with several ranks
+    the same on all. group: the ranks that train together, each with its part of every batch in its loader.
     """
 
     net: mx.gluon.Block
@@ -53,22 +59,26 @@ class Job:
     epochs: int
     accumulate: int = 1
     seed: int = 0
+    group: Alone = field(default_factory=Alone)
 
 
-def fit(job: Job, state: State, run: Run, stop: Stop) -> None:
+def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
     """Train from ``state`` to the end of epoch ``job.epochs``, or until ``stop`` is requested, and keep it in ``run``.
 
     A batch's way: loader, devices, targets, network, loss, metric, update. All that is random depends on (seed, epoch,
-    batch) alone, so a run that goes on from a checkpoint does so as if it had never stopped.
+    batch, rank) alone, so a run that goes on from a checkpoint does so as if it had never stopped. With several ranks
+    all are in here, the first one's ``run`` is written, the others' are None, and they stop after the same update.
 
-    Raises Diverged, naming update and learning rate, when the loss or the network is not finite.
+    Raises Diverged, naming update and learning rate, when the loss or the network is not finite, and GluonAFFError
+    when the ranks do not hold the same network.
     """
     total, input_gradient = len(job.loader), needs_input_gradient(job.net)
-    while state.epoch < job.epochs and not stop.requested:
-        tally, began, images = Tally(state), time.perf_counter(), 0
+    _start_together(job, total)
+    while state.epoch < job.epochs and not job.group.agree(stop):
+        tally, began, images, stopped = Tally(state), time.perf_counter(), 0, False
         batches = progress(job.loader.batches(state.epoch, state.batch), total - state.batch, f"epoch {state.epoch}")
         for batch, (x, y) in enumerate(batches, start=state.batch):
-            mx.random.seed(step_seed(job.seed, state.epoch, batch))
+            mx.random.seed(step_seed(job.seed, state.epoch, batch, job.group.rank))
             lr = job.schedule(state.update + 1)
             pairs = job.targets(*split_batch(x, y, job.devices), state.epoch, batch)
             for data, _ in pairs if input_gradient else ():
@@ -82,14 +92,18 @@ def fit(job: Job, state: State, run: Run, stop: Stop) -> None:
             tally.add(_place(state, batch, lr), losses, measured)
             images += len(x)
             if (batch + 1) % job.accumulate == 0 or batch + 1 == total:
-                job.updater.step(lr, images)
+                images, *flags = job.updater.sum_gradients(job.group, [images, *stop.flags()])
+                job.updater.step(lr, int(images))
                 state.update, state.batch, images = state.update + 1, batch + 1, 0
-                if stop.requested:
+                stopped = stop.join(flags)
+                if stopped:
                     break
         tally.finish()
         state.seconds += time.perf_counter() - began
         score = None
-        if not stop.requested:
+        if not stopped:
+            average_statistics(job.group, rank_statistics(job.net, job.updater.ema))
+            job.group.check_equal(network_arrays(job.net), f"after epoch {state.epoch}")
             with evaluating(job.net, job.updater.ema.arrays if job.updater.ema else None):
                 score = job.evaluate(job.net, stop)
         if score is not None:
@@ -97,61 +111,119 @@ def fit(job: Job, state: State, run: Run, stop: Stop) -> None:
         save(job, state, run)  # without a score: in the middle of an epoch, or before its validation
 
 
-def step_seed(seed: int, epoch: int, batch: int) -> int:
-    """The seed of MXNet's generators (dropout) for one batch."""
-    return zlib.crc32(f"{seed}/{epoch}/{batch}".encode()) & 0x7FFFFFFF
+def step_seed(seed: int, epoch: int, batch: int, rank: int = 0) -> int:
+    """The seed of MXNet's generators (dropout) for one rank's part of one batch."""
+    place = f"{seed}/{epoch}/{batch}" + (f"/{rank}" if rank else "")
+    return zlib.crc32(place.encode()) & 0x7FFFFFFF
+
+
+def _start_together(job: Job, batches: int) -> None:
+    """Look whether sums over the ranks can be trusted, and give all of them the first one's network."""
+    job.group.self_check()
+    counts = [int(row[0]) for row in job.group.gather([batches])]
+    if len(set(counts)) > 1:
+        raise GluonAFFError(f"the ranks have {counts} batches per epoch: give all of them the same data and options")
+    parameters = job.net._collect_params_with_prefix()
+    trained = [parameters[name] for name in sorted(parameters) if parameters[name].grad_req != "null"]
+    for device in range(len(job.devices)):
+        job.group.broadcast([parameter.list_data()[device] for parameter in trained])
 
 
 def _place(state: State, batch: int, lr: float) -> str:
     return f"update {state.update + 1} (epoch {state.epoch}, batch {batch}), learning rate {lr:g}"
 
 
-def _finish_epoch(job: Job, state: State, run: Run, score: Dict[str, Any]) -> None:
+def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Dict[str, Any]) -> None:
     """Write the epoch's record and log line, note the best, and move the state to the next epoch."""
+    total = state.with_sums(job.group.sum_numbers(state.sums()))
     record = {
         "epoch": state.epoch,
-        "train": state.metric,
+        "train": total.metric,
         "train_metric": job.metric_name,
-        "loss": state.loss,
+        "loss": total.loss,
         "lr": job.schedule(state.update),
         "updates": state.update,
-        "images": state.images,
+        "images": total.images,
         **score,
         "time": state.seconds,
     }
-    run.history.append(record)
-    run.log(run.line(record))
-    run.plot(every=_PLOT_SECONDS)
+    if run:
+        run.history.append(record)
+        run.log(run.line(record))
+        run.plot(every=_PLOT_SECONDS)
     state.next_epoch()
     if state.best is None or score["val"] > state.best["val"]:
         state.best = {**score, "epoch": record["epoch"], "checkpoint": checkpoint_name(state.epoch, 0)}
 
 
-def save(job: Job, state: State, run: Run) -> None:
+def save(job: Job, state: State, run: Optional[Run]) -> None:
     """Write a checkpoint. Raises Diverged instead when the network is not finite: such a one is never saved."""
     bad = first_not_finite(job.net)
     if bad:
         raise Diverged(f"{bad} is not finite after {_place(state, state.batch, job.schedule(state.update))}")
+    states = job.group.gather_object(state.to_json())
+    statistics = job.group.gather_arrays(rank_statistics(job.net, job.updater.ema)) if job.group.size > 1 else []
+    if not run:
+        return
     arrays = {
         "model": network_arrays(job.net),
         "statistics": device_statistics(job.net),
         "trainer": job.updater.arrays(),
         "ema": job.updater.ema.arrays if job.updater.ema else {},
+        "ranks": {f"{rank}/{name}": array for rank, row in enumerate(statistics) for name, array in row.items()},
     }
     document = {**run.details, "progress": state.to_json(), "best": state.best, "trainer": job.updater.numbers()}
+    if job.group.size > 1:
+        document["ranks"] = states
     run.checkpoints.save(state.epoch, state.batch, arrays, document)
 
 
-def restore(job: Job, run: Run) -> State:
-    """Put the newest good checkpoint into the network and the optimizer; a fresh State when there is none."""
-    checkpoint = run.checkpoints.load(run.log)
-    if checkpoint is None:
-        return State()
+def restore(job: Job, run: Optional[Run]) -> State:
+    """Put the newest good checkpoint into the network and the optimizer; a fresh State when there is none.
+
+    The first rank reads it and tells the others.
+    """
+    checkpoint = run.checkpoints.load(run.log) if run else None
+    if run and checkpoint:
+        _take_up(job, checkpoint)
+        run.checkpoints.link_best(checkpoint.state["best"])
+    if job.group.size == 1:
+        return State(**checkpoint.state["progress"]) if checkpoint else State()
+    return _share(job, checkpoint)
+
+
+def _take_up(job: Job, checkpoint: Checkpoint) -> None:
     groups = checkpoint.arrays
     restore_network(job.net, groups["model"], groups.get("statistics", {}))
     job.updater.load(groups.get("trainer", {}), checkpoint.state["trainer"])
     if job.updater.ema:
         job.updater.ema.load(groups["ema"])
-    state = State(**checkpoint.state["progress"])
-    run.checkpoints.link_best(state.best)
-    return state
+
+
+def _share(job: Job, checkpoint: Optional[Checkpoint]) -> State:
+    """Bring every rank to where the checkpoint was written: what all had alike, and what each had of its own."""
+    states = job.group.broadcast_object(checkpoint and checkpoint.state.get("ranks", []))
+    if states is None:
+        return State()
+    if len(states) != job.group.size:
+        raise UsageError(
+            f"the checkpoint was written by {len(states) or 1} worker(s), here are {job.group.size}: resume with as "
+            "many, or start a new run from its weights with --resume-from"
+        )
+    numbers = job.group.broadcast_object(checkpoint and checkpoint.state["trainer"])
+    optimizer, parameters = job.updater.arrays(), network_arrays(job.net)
+    average = job.updater.ema.arrays if job.updater.ema else {}
+    for arrays in (parameters, optimizer, average):
+        job.group.broadcast([arrays[name] for name in sorted(arrays)])
+    if job.group.rank:
+        set_arrays(job.net, parameters, "rank 0")
+        job.updater.load({name: array.copy() for name, array in optimizer.items()}, numbers)
+    own = rank_statistics(job.net, job.updater.ema)
+    for rank in range(job.group.size):
+        given = {name: array.copy() for name, array in own.items()}
+        for name in given if checkpoint else ():
+            checkpoint.arrays["ranks"][f"{rank}/{name}"].copyto(given[name])
+        job.group.broadcast([given[name] for name in sorted(given)])
+        for name in given if rank == job.group.rank else ():
+            given[name].copyto(own[name])
+    return State(**states[job.group.rank])

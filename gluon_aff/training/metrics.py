@@ -11,6 +11,7 @@ import numpy as np
 
 from ..console import progress
 from ..errors import GluonAFFError
+from .ranks import Alone
 from .state import State
 from .stop import Stop
 
@@ -77,13 +78,19 @@ def split_batch(
 
 
 def accuracy(
-    net: mx.gluon.Block, loader: Iterable, images: int, devices: List[mx.Context], stop: Optional[Stop] = None
+    net: mx.gluon.Block,
+    loader: Iterable,
+    images: int,
+    devices: List[mx.Context],
+    stop: Optional[Stop] = None,
+    group: Optional[Alone] = None,
 ) -> Optional[Dict[str, Any]]:
     """Top-1 and top-5 accuracy over a loader's batches, each image once, as ``val``, ``val_top5``, ``val_images``.
 
-    ``images`` is how many there should be. Returns None when ``stop`` is requested on the way. Raises GluonAFFError
-    when another number passed than there should.
+    ``images`` is how many there should be, in the loaders of all ranks of ``group`` together. Returns None when
+    ``stop`` is requested on the way, on any rank. Raises GluonAFFError when another number passed than there should.
     """
+    group, stop = group or Alone(), stop or Stop()
     seen, pending, totals = 0, deque(), np.zeros(2)
     for x, y in progress(loader.batches(0), len(loader), "validation"):
         seen += len(x)
@@ -91,9 +98,13 @@ def accuracy(
             pending.append(_top1_top5(net(data), label))
         while len(pending) > Tally.LAG * len(devices):
             totals += pending.popleft().asnumpy()
-        if stop is not None and stop.requested:
-            return None
+        if stop.requested:
+            break
+    if group.agree(stop):
+        return None
     totals += sum(counts.asnumpy() for counts in pending)
+    seen, *totals = group.sum_numbers([seen, *totals])
+    seen = int(seen)
     if seen != images:
         raise GluonAFFError(f"validation saw {seen} images of {images}: the loader lost or repeated some")
     return {"val": totals[0] / seen, "val_top5": totals[1] / seen, "val_images": seen}

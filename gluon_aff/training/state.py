@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Dict, Optional
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Dict, List, Optional, Sequence
 
 
 @dataclass
@@ -34,6 +34,17 @@ class State:
     def metric(self) -> float:
         """Training metric of the epoch under way."""
         return self.metric_sum / max(self.metric_count, 1)
+
+    def sums(self) -> List[float]:
+        """The epoch's sums, as far as this process has added them up."""
+        return [self.images, self.loss_sum, self.metric_sum, self.metric_count]
+
+    def with_sums(self, sums: Sequence[float]) -> State:
+        """A copy with these in the place of its own."""
+        images, loss_sum, metric_sum, metric_count = sums
+        return replace(
+            self, images=int(images), loss_sum=loss_sum, metric_sum=metric_sum, metric_count=int(metric_count)
+        )
 
     def next_epoch(self) -> None:
         self.epoch += 1

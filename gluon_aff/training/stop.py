@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from types import FrameType, TracebackType
-from typing import Optional, Type
+from typing import List, Optional, Sequence, Type
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Stop:
     """While entered, the first SIGINT or SIGTERM only sets ``requested``; the second ends the process at once.
 
-    The loop looks at ``requested`` after every batch, saves and returns. ``exit_code`` is then 130 or 143, as shells
+    The loop looks at it after every update, saves and returns. ``exit_code`` is then 130 or 143, as shells
     expect. Outside the main thread, where Python allows no handlers, nothing is installed.
     """
 
@@ -30,6 +30,19 @@ class Stop:
 
     def request(self, number: int = signal.SIGTERM) -> None:
         self.requested = int(number)
+
+    def flags(self) -> List[int]:
+        """For each of SIGNALS 1 where it was requested, else 0: what processes that stop together add up."""
+        return [int(self.requested == number) for number in SIGNALS]
+
+    def join(self, flags: Sequence[float]) -> bool:
+        """Take over what others were asked, as the sum of their `flags`; return whether anybody was asked to stop.
+
+        It goes by ``flags`` alone, not by a signal that has come in the meantime: the others do not know of that one.
+        """
+        asked = next((number for number, flag in zip(SIGNALS, flags) if flag), None)
+        self.requested = self.requested or asked
+        return asked is not None
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():

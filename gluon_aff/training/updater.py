@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, ContextManager, Dict, Iterator, List, Optional, Tuple
+from typing import Any, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 from mxnet.contrib import amp
 
 from ..errors import GluonAFFError, UsageError
 from .ema import EMA
+from .ranks import Alone
 
 WITH_MOMENTUM = ("nag", "sgd")
 OPTIMIZERS = (*WITH_MOMENTUM, "adam", "adagrad")
@@ -68,10 +69,19 @@ class Updater:
         """What to run backward from: the losses, under AMP times its loss scale."""
         return amp.scale_loss(losses, self.trainer) if self.mixed else nullcontext(losses)
 
-    def step(self, lr: float, images: int) -> None:
-        """Update every parameter with the gradient of the mean loss over ``images`` images."""
-        self.trainer.set_learning_rate(lr)
+    def sum_gradients(self, group: Alone, numbers: Sequence[float] = ()) -> List[float]:
+        """Add up the gradients over devices and ranks, to be called before `step`; return the sums of ``numbers``."""
         self.trainer.allreduce_grads()
+        sums = group.sum([parameter.list_grad()[0] for parameter in self._trained], numbers)
+        for parameter in self._trained if group.size > 1 else ():
+            first, *others = parameter.list_grad()
+            for gradient in others:
+                first.copyto(gradient)
+        return sums
+
+    def step(self, lr: float, images: int) -> None:
+        """Update every parameter with the summed gradients, as that of the mean loss over ``images`` images."""
+        self.trainer.set_learning_rate(lr)
         if self.clip:
             limit = self.clip * images / self.trainer._scale  # gradients still are sums, times AMP's loss scale
             for device in range(len(self._trained[0].list_ctx())):
