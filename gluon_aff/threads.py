@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Iterator, Optional, Set
 
 VARIABLE = "OMP_NUM_THREADS"
+WORKERS_HERE = "GLUON_AFF_WORKERS_HERE"  # by `gluon-aff launch`: processes that share this machine's cores
+
+chosen_here = False  # whether the variable's value is ours and not the user's
 
 
 def use_physical_cores() -> None:
-    """Set OMP_NUM_THREADS to `usable_cores` unless the user has set it.
+    """Set OMP_NUM_THREADS to `usable_cores`, divided by the workers of a run on this machine, unless the user has.
 
     Only of use before MXNet is imported: its OpenMP library reads the variable once. Unset, MXNet takes one thread.
     """
+    global chosen_here
     if not os.environ.get(VARIABLE):
-        os.environ[VARIABLE] = str(usable_cores())
+        workers = os.environ.get(WORKERS_HERE, "1")
+        os.environ[VARIABLE] = str(max(1, usable_cores() // int(workers)))
+        chosen_here = True
 
 
 def usable_cores() -> int:

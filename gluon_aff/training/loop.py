@@ -163,8 +163,12 @@ def save(job: Job, state: State, run: Optional[Run]) -> None:
         raise Diverged(f"{bad} is not finite after {_place(state, state.batch, job.schedule(state.update))}")
     states = job.group.gather_object(state.to_json())
     statistics = job.group.gather_arrays(rank_statistics(job.net, job.updater.ema)) if job.group.size > 1 else []
-    if not run:
-        return
+    if run:
+        _write(job, state, run, states, statistics)
+    job.group.barrier()  # nobody goes on, or ends, before it is written
+
+
+def _write(job: Job, state: State, run: Run, states: List[Any], statistics: List[Dict[str, mx.nd.NDArray]]) -> None:
     arrays = {
         "model": network_arrays(job.net),
         "statistics": device_statistics(job.net),

@@ -56,6 +56,10 @@ class Alone:
     def self_check(self) -> None:
         """Raise GluonAFFError unless known sums come out right, several times."""
 
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        self.gather([0])
+
     def sum_numbers(self, numbers: Sequence[float]) -> List[float]:
         """Sums over the ranks, added in their order: the same to the bit on all, and every time."""
         return [math.fsum(column) for column in zip(*self.gather(numbers))]

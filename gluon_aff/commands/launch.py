@@ -1,0 +1,53 @@
+"""``gluon-aff launch``: a training script on several workers, here or on several machines."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import UsageError
+
+
+def launch(args: argparse.Namespace) -> int:
+    from ..launching import launch, make_plan, read_hosts
+    from ..launching.watch import to_stderr
+
+    command = args.command_line[1:] if args.command_line[:1] == ["--"] else args.command_line
+    if not command:
+        raise UsageError("nothing to launch: gluon-aff launch -n 2 -- python train_imagenet.py ...")
+    hosts = read_hosts(args.hosts) if args.hosts else None
+    plan = make_plan(command, args.workers, args.servers, hosts, args.address, args.timeout, args.env)
+    to_stderr(f"{args.workers} workers, {args.servers} servers; logs in {args.log_dir}")
+    return launch(plan, Path(args.log_dir), to_stderr)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Make it known to the command line."""
+    command = commands.add_parser(
+        "launch",
+        help="run a training script on several workers, here or over ssh",
+        usage="gluon-aff launch -n WORKERS [-s SERVERS] [-H HOSTFILE --address ADDRESS] [...] -- COMMAND...",
+        description="Starts MXNet's scheduler, servers and the workers, which train one network together, and ends all "
+        "of them when one fails. Rank 0's output is shown, everybody's is in --log-dir. See docs/several-machines.md.",
+    )
+    command.add_argument("-n", "--workers", type=_count, required=True, help="processes that train, one rank each")
+    command.add_argument("-s", "--servers", type=_count, default=1, help="processes that add up (default: 1)")
+    command.add_argument("-H", "--hosts", metavar="FILE", help="lines [user@]host[:slots] (default: this machine)")
+    command.add_argument("--address", help="of this machine, as the hosts reach it; needed with other machines")
+    command.add_argument("--log-dir", metavar="DIR", default="launch-logs", help="one file a process (%(default)s)")
+    command.add_argument(
+        "--timeout",
+        type=_count,
+        default=600,
+        metavar="SECONDS",
+        help="a rank that waits longer than this for the others gives up (default: %(default)s)",
+    )
+    command.add_argument("--env", action="append", default=[], metavar="NAME", help="a variable to carry over ssh")
+    command.add_argument("command_line", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    command.set_defaults(run=launch)

@@ -1,0 +1,89 @@
+"""A member's process: its keeper, its log, and what is sent to it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from .plan import Member
+
+KEEPER = Path(__file__).with_name("keeper.py")
+# ssh notices within half a minute that the other machine is gone, and never asks for a password
+SSH = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]
+ORDERS = {signal.SIGINT: b"i", signal.SIGTERM: b"t", signal.SIGKILL: b"k"}
+
+
+class Process:
+    """A running member. Its output goes to ``log`` and, when ``shown``, to the terminal, too."""
+
+    def __init__(self, member: Member, log: Path, shown: bool) -> None:
+        self.member = member
+        self.log = log
+        self._shown = shown
+        keeper = [sys.executable, "-I", str(KEEPER), *member.command]
+        here = member.host.is_here
+        self._process = subprocess.Popen(
+            keeper if here else [*SSH, member.host.login, remote_command(keeper, member.environment)],
+            env=member.environment if here else None,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on
+        )
+        self._reader = threading.Thread(target=self._copy_output, daemon=True)
+        self._reader.start()
+
+    @property
+    def code(self) -> Optional[int]:
+        """The exit code, 128 + n for signal n; None while it runs."""
+        code = self._process.poll()
+        return code if code is None or code >= 0 else 128 - code
+
+    def send(self, number: int) -> None:
+        with suppress(BrokenPipeError, ValueError):
+            self._process.stdin.write(ORDERS[number])
+            self._process.stdin.flush()
+
+    def end(self) -> None:
+        """The last resort, when an order to its keeper has not helped."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def finish(self) -> None:
+        """Wait for the rest of its output."""
+        self._reader.join(timeout=2.0)
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def describe(self) -> str:
+        """What became of it, for whoever has to find out why."""
+        code = self.code
+        try:
+            how = f"ended by {signal.Signals(code - 128).name}" if code > 128 else f"exit code {code}"
+        except ValueError:
+            how = f"exit code {code}"
+        return f"{self.member.name} on {self.member.host.name}: {how}; its log: {self.log}"
+
+    def _copy_output(self) -> None:
+        with open(self.log, "wb", buffering=0) as log:
+            while True:
+                piece = os.read(self._process.stdout.fileno(), 65536)
+                if not piece:
+                    return
+                log.write(piece)
+                if self._shown:
+                    os.write(sys.__stdout__.fileno(), piece)
+
+
+def remote_command(command: List[str], environment: Dict[str, str]) -> str:
+    """A line for the shell at the other end: the same working directory, and an environment that is written out."""
+    settings = [f"{name}={value}" for name, value in sorted(environment.items())]
+    return f"cd {shlex.quote(os.getcwd())} && exec env {' '.join(map(shlex.quote, [*settings, *command]))}"
