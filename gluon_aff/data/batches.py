@@ -74,6 +74,12 @@ class Batches:
         """Batches per epoch."""
         return len(self._bounds) - 1
 
+    def size_of(self, index: int) -> int:
+        """Images in this part of batch ``index``."""
+        rank, ranks = self.shard
+        whole = self._bounds[index + 1] - self._bounds[index]
+        return whole * (rank + 1) // ranks - whole * rank // ranks
+
     @property
     def images_per_epoch(self) -> int:
         """In all parts together."""

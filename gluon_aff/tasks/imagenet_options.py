@@ -35,19 +35,19 @@ def build_parser() -> OptionParser:
     groups.run_options(parser)
     parser.alias("--save-period", "--save-frequency")
     parser.alias("--resume-from", "--resume-params")
+    parser.add_argument("--num-gpus", dest="gpus", type=_first_gpus, metavar="N", help="--gpus 0,1,...,N-1; 0: the CPU")
     parser.add_argument(
-        "--num-gpus", dest="gpus", type=_first_gpus, metavar="N", help="--gpus 0,1,...,N-1; 0: the CPU"
-    )
-    parser.add_argument(
-        "--log-interval", type=number(int), default=50, metavar="N", help="a line every N batches, 0: none (%(default)s)"
+        "--log-interval",
+        type=number(int),
+        default=50,
+        metavar="N",
+        help="a line every N batches, 0: none (%(default)s)",
     )
     parser.refuse(_REFUSED)
     parser.revise("--dtype", default=None, help="default: float16 on a GPU, float32 on the CPU; by MXNet's AMP")
     parser.revise("--lr-decay-epoch", default=[40, 60], help="or at these (40,60)")
     parser.revise("--warmup-epochs", default=5, help="linear warm-up (default: %(default)s)")
-    parser.set_defaults(
-        init="kaiming", num_epochs=240, lr=0.075, lr_mode="cosine", mixup_alpha=0.2, mixup_off_epoch=5
-    )
+    parser.set_defaults(init="kaiming", num_epochs=240, lr=0.075, lr_mode="cosine", mixup_alpha=0.2, mixup_off_epoch=5)
     return parser
 
 
@@ -165,7 +165,7 @@ def default_directory(options: Namespace) -> Path:
 
 
 def best_file_name(options: Namespace, best: Dict[str, Any]) -> str:
-    """The authors' name: ``0.2028-imagenet-ImageNet-ASKCFuse-resnet--50-s-3-235-best.params``, the top-1 error first."""
+    """The authors' name, top-1 error first: ``0.2028-imagenet-ImageNet-ASKCFuse-resnet--50-s-3-235-best.params``."""
     keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
     fusion = keys.get(options.fusion, options.fusion)
     return (

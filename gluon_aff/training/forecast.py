@@ -69,8 +69,7 @@ class WatchedLoader:
         every: batches from line to line, 0 for none.
         planned: from the first batch of a pass to the least and the most images that it may have. An epoch with another
             number ends the run with a GluonAFFError; a pass that is not finished is not judged.
-
-    ``log`` takes the lines; they go nowhere until a run sets it.
+        log: takes the lines.
     """
 
     def __init__(
@@ -84,13 +83,14 @@ class WatchedLoader:
         accumulate: int = 1,
         every: int = 50,
         planned: Callable[[int], Tuple[int, int]],
+        log: Callable[[str], None],
     ) -> None:
         self.loader = loader
         self.metric, self.metric_name = metric, metric_name
         self.schedule, self.accumulate = schedule, accumulate
         self.every = every
         self.planned = planned
-        self.log: Callable[[str], None] = lambda line: None
+        self.log = log
         self._forecast = Forecast(len(loader), epochs)
         self._measured: List[Measured] = []
         self._total, self._count = 0.0, 0

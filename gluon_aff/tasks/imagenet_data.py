@@ -1,0 +1,152 @@
+"""The images of an ImageNet run: where they lie, and as batches for training and validation."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Callable, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
+from ..data.imagenet import normalisation
+from ..data.imagenet_sources import EncodedImage, ImageNetSource
+from ..download import mxnet_home
+from ..errors import UsageError
+from ..evaluation.test_sets import imagenet_classes
+from .imagenet_options import applies_autoaugment
+
+_OFFICIAL_SIZE = 1281167
+
+
+class Notes:
+    """Lines for a run's log that come up before there is a run are kept until `begin`."""
+
+    def __init__(self) -> None:
+        self._kept: List[str] = []
+        self._log: Callable[[str], None] = self._kept.append
+
+    def __call__(self, line: str) -> None:
+        self._log(line)
+
+    def begin(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        for line in self._kept:
+            log(line)
+
+
+class _Subset(ImageNetSource):
+    """``count`` of a source's images, in its order, chosen by the seed."""
+
+    def __init__(self, source: ImageNetSource, count: int, seed: int) -> None:
+        if count > len(source):
+            raise UsageError(f"{source.path} has {len(source)} images, {count} were asked for")
+        self.path, self.classes = source.path, source.classes
+        self.notes, self.damage = source.notes, source.damage
+        self.whole = source
+        self._chosen = np.sort(np.random.RandomState(seed).permutation(len(source))[:count])
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def encoded(self, number: int) -> EncodedImage:
+        return self.whole.encoded(int(self._chosen[number]))
+
+
+def open_split(options: Namespace, split: str) -> ImageNetSource:
+    """The images of "train" or "val", or as many of them as asked for. Raises UsageError and GluonAFFError."""
+    wnids: Sequence[str] = [wnid for wnid, _ in imagenet_classes()]
+    truth = Path(options.ground_truth).expanduser() if options.ground_truth and split == "val" else None
+    source = open_imagenet(place_of(options, split), wnids, truth, split=split, strict=options.max_bad == 0)
+    count = options.train_images if split == "train" else options.test_images
+    return source if count is None else _Subset(source, count, options.seed)
+
+
+def same_images(train_set: ImageNetSource, val_set: ImageNetSource) -> bool:
+    """Whether both splits are of one set, which knows no train and val."""
+    first = [getattr(source, "whole", source).encoded(0).where for source in (train_set, val_set)]
+    return first[0] == first[1]
+
+
+def place_of(options: Namespace, split: str) -> Path:
+    """Where a split lies, by the options or where GluonCV keeps it. Raises UsageError for an option of no use."""
+    home = mxnet_home() / "datasets" / "imagenet"
+    if split == "val" and options.val_dir:
+        return Path(options.val_dir).expanduser()
+    records, index = getattr(options, f"rec_{split}"), getattr(options, f"rec_{split}_idx")
+    if not options.use_rec:
+        if records or index:
+            raise UsageError(f"--rec-{split} names a record file: add --use-rec, or leave it out")
+        return Path(options.data_dir or home).expanduser()
+    place = Path(records or home / "rec" / f"{split}.rec").expanduser()
+    if index and Path(index).expanduser() != place.with_suffix(".idx"):
+        raise UsageError(
+            f"--rec-{split}-idx {index}: the index of {place.name} is looked for beside it; move or link it to "
+            f"{place.with_suffix('.idx')}"
+        )
+    return place
+
+
+def training_images(options: Namespace) -> int:
+    """For a schedule alone: as asked for, as there are, or, without data, as in ImageNet."""
+    if options.train_images:
+        return options.train_images
+    return len(open_split(options, "train")) if place_of(options, "train").exists() else _OFFICIAL_SIZE
+
+
+def make_loaders(
+    options: Namespace,
+    train_set: ImageNetSource,
+    val_set: ImageNetSource,
+    devices: int,
+    notes: Notes,
+    shard: Tuple[int, int] = (0, 1),
+) -> Tuple[ImageNetTrainLoader, ImageNetLoader]:
+    """Batches of both splits. ``notes`` is told of images that cannot be read.
+
+    Raises UsageError, and GluonAFFError when more images are bad than ``--max-bad`` allows.
+    """
+    name = options.normalisation or ("records" if options.use_rec else "folder")
+    transform = ImageNetTransform(
+        options.input_size,
+        area=(options.min_area, 1.0),
+        mirror=options.mirror,
+        autoaugment=autoaugment_policy("imagenet") if applies_autoaugment(options) else None,
+        jitter=options.jitter,
+        lighting=options.lighting,
+    )
+    shared = {"workers": options.num_data_workers, "shard": shard, "max_bad": options.max_bad}
+    batch_size = options.batch_size * devices
+    train_loader = ImageNetTrainLoader(
+        train_set, batch_size, transform, normalisation(name), seed=options.seed, on_bad=_noted(notes), **shared
+    )
+    val_loader = ImageNetLoader(
+        val_set,
+        batch_size,
+        normalisation(name),
+        size=options.input_size,
+        crop_ratio=options.crop_ratio,
+        skip_bad=options.max_bad > 0,
+        on_bad=_noted(notes),
+        **shared,
+    )
+    return train_loader, val_loader
+
+
+def _noted(notes: Notes) -> Callable[[str], None]:
+    return lambda message: notes(f"left out: {message}")
+
+
+def classes_of(options: Namespace, train_set: ImageNetSource, val_set: ImageNetSource) -> int:
+    """Outputs of the network. Raises UsageError when the splits, or the head, do not fit together."""
+    known = len(train_set.classes)
+    if train_set.classes != val_set.classes:
+        ours, theirs = set(train_set.classes), set(val_set.classes)
+        other: Optional[str] = min(ours ^ theirs, default=None)
+        raise UsageError(
+            f"{train_set.path} has {known} classes, {val_set.path} has {len(theirs)}, and they are not the same"
+            + (f" (such as {other})" if other else "")
+        )
+    if options.classes is not None and options.classes < known:
+        raise UsageError(f"--classes {options.classes}: the images have {known} classes")
+    return options.classes or known
