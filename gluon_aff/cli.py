@@ -7,9 +7,21 @@ import sys
 from typing import Optional, Sequence
 
 from . import __version__, console
-from .commands import ablation, attention, compare, diagnosis, evaluate, gradcam, networks, published, records, results
+from .commands import (
+    ablation,
+    attention,
+    compare,
+    diagnosis,
+    evaluate,
+    gradcam,
+    networks,
+    plot,
+    published,
+    records,
+    results,
+)
 
-SUBJECTS = (networks, ablation, published, evaluate, compare, gradcam, attention, records, results, diagnosis)
+SUBJECTS = (networks, ablation, published, evaluate, compare, gradcam, attention, plot, records, results, diagnosis)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,198 @@
+"""The paper's Fig. 7: accuracy against parameters as networks get deeper, a line for each strategy, ours and theirs."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from ..errors import GluonAFFError, UsageError
+from ..figures import our_ablations, paper_tables
+from ..files import PathLike, atomic_write
+from ..models import build_model
+from ..nn import canonical_fusion
+from ..summary import count_parameters
+from ..tasks.ablation import BUDGETS
+from ..training.history import History
+
+HOSTS = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper", "fpn": "fpn_resnet20"}
+PAPER_DATA = {"fpn": "StopSign, IoU"}
+_PAPER_DATA = "CIFAR-100, 20 superclasses"
+_TABLES = ("table4_integration", "table3_aggregation_scale")  # the first that has a strategy counts
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network. accuracy: of the last epoch, mean over ``runs`` (for "fpn" IoU), in 0..1; spread: its sample
+    standard deviation, None for a single run. data: what it was trained and tested on."""
+
+    host: str
+    strategy: str
+    blocks: int
+    parameters: int
+    accuracy: float
+    spread: Optional[float]
+    runs: int
+    data: str
+
+
+def paper_points(host: str) -> List[Point]:
+    """The figures of Tables 3 and 4, with parameters counted on our networks under the table's bottleneck ratios."""
+    points = []
+    seen = set()
+    for name, budget in zip(_TABLES, ("table4", "table3")):
+        table = paper_tables()[name]
+        for strategy, values in table["rows"].items():
+            if strategy in seen:
+                continue
+            seen.add(strategy)
+            r = BUDGETS[budget].get(strategy, 4)
+            for blocks in range(1, 5):
+                column = f"{host}_b{blocks}"
+                value = values[table["columns"].index(column)] if column in table["columns"] else None
+                if value is not None:
+                    parameters = _parameters(host, strategy, r, blocks)
+                    data = PAPER_DATA.get(host, _PAPER_DATA)
+                    points.append(Point(host, strategy, blocks, parameters, value, None, 1, data))
+    return points
+
+
+def _parameters(host: str, strategy: str, r: int, blocks: int) -> int:
+    options = {} if host == "fpn" else {"classes": 100}
+    net = build_model(HOSTS[host], fusion=strategy, r=r, blocks=blocks, channel_times=1, **options)
+    return count_parameters(net)[0]
+
+
+def our_points(places: Sequence[str]) -> List[Point]:
+    """The networks of ablation reports (report.json or its directory) and of runs (directories), mean over seeds.
+
+    Without places: those of the reports that the package keeps. Raises UsageError for what is neither, GluonAFFError
+    for what cannot be read or has no finished epoch.
+    """
+    if not places:
+        return [point for report in our_ablations().values() for point in _of_report(report)]
+    points: List[Point] = []
+    runs: Dict[Tuple, List[float]] = {}
+    for place in places:
+        path = Path(place).expanduser()
+        path = path / "report.json" if (path / "report.json").is_file() else path
+        if (path / "history.jsonl").is_file():
+            key, accuracy = _of_run(path)
+            runs.setdefault(key, []).append(accuracy)
+        elif path.is_file():
+            points += _of_report(_read(path))
+        else:
+            raise UsageError(f"{place} is neither a report of `gluon-aff ablation` nor a run: give their directories")
+    for (host, strategy, blocks, parameters, data), values in runs.items():
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        mean = statistics.mean(values)
+        points.append(Point(host, strategy, blocks, parameters, mean, spread, len(values), data))
+    return points
+
+
+def _read(path: Path) -> Dict[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["host"], report["rows"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise GluonAFFError(f"{path} is no report of `gluon-aff ablation` ({error!r})") from error
+    return report
+
+
+def _of_report(report: Dict[str, Any]) -> Iterator[Point]:
+    for row in report["rows"]:
+        yield Point(
+            report["host"],
+            row["strategy"],
+            row["blocks"],
+            row["parameters"],
+            row["final_mean"],
+            row["final_spread"],
+            len(row["seeds"]),
+            _data(report["data"]),
+        )
+
+
+def _of_run(path: Path) -> Tuple[Tuple, float]:
+    history = History(path / "history.jsonl")
+    header, epochs = history.header(), history.epochs()
+    if not epochs:
+        raise GluonAFFError(f"{path} has no finished epoch yet: leave it out, or wait for one")
+    options = header.get("options", {})
+    if options.get("model") not in HOSTS:
+        raise UsageError(f"{path} trained {options.get('model')!r}: the figure has {', '.join(HOSTS)}")
+    key = (
+        options["model"],
+        canonical_fusion(options["fusion"]),
+        options["blocks"],
+        header["parameters"],
+        _data(header["data"]),
+    )
+    return key, epochs[-1]["val"]
+
+
+def _data(data: Dict[str, Any]) -> str:
+    classes = f", {data['classes']} classes" if "classes" in data else ""
+    return f"{data['name']}{classes}, {data['train']} images"
+
+
+def draw_depth(ours: Sequence[Point], theirs: Sequence[Point], path: PathLike) -> None:
+    """A panel for each host: ours as lines with their spread, the paper's dashed, a colour for each strategy; PNG.
+
+    Raises UsageError when there is nothing to draw.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    hosts = [host for host in HOSTS if any(point.host == host for point in (*ours, *theirs))]
+    if not hosts:
+        raise UsageError("there are no figures to draw: name reports or runs, or a host of the paper with --host")
+    strategies = sorted({point.strategy for point in (*ours, *theirs)})
+    colours = {name: colormaps["tab20" if len(strategies) > 10 else "tab10"](i) for i, name in enumerate(strategies)}
+    figure = Figure(figsize=(6.2 * len(hosts) + 1.5, 4.6), layout="constrained")
+    for axes, host in zip(figure.subplots(1, len(hosts), squeeze=False)[0], hosts):
+        for points, style in ((theirs, {"ls": "--", "lw": 1, "alpha": 0.7}), (ours, {"ls": "-", "lw": 1.8})):
+            for name in strategies:
+                line = sorted(
+                    (p for p in points if (p.host, p.strategy) == (host, name)), key=lambda point: point.parameters
+                )
+                if line:
+                    axes.errorbar(
+                        [point.parameters / 1e3 for point in line],
+                        [100 * point.accuracy for point in line],
+                        yerr=[100 * (point.spread or 0) for point in line],
+                        color=colours[name],
+                        marker="." if points is theirs else "o",
+                        ms=6,
+                        capsize=3 if points is ours else 0,
+                        **style,
+                    )
+        axes.set_title(_title(host, ours, theirs), fontsize=9)
+        axes.set_xlabel("parameters (thousands)")
+        axes.set_ylabel(f"{'IoU' if host == 'fpn' else 'accuracy'} (%)")
+        axes.grid(alpha=0.3)
+    _legend(figure, colours, bool(ours), bool(theirs))
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    with atomic_write(path, "wb") as handle:
+        handle.write(buffer.getvalue())
+
+
+def _title(host: str, ours: Sequence[Point], theirs: Sequence[Point]) -> str:
+    told = [host]
+    for whose, points in (("ours", ours), ("paper", theirs)):
+        data = sorted({point.data for point in points if point.host == host})
+        told += [f"{whose}: {'; '.join(data)}"] if data else []
+    return "\n".join(told)
+
+
+def _legend(figure: Any, colours: Dict[str, Any], ours: bool, theirs: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in colours.items()]
+    lines += [Line2D([], [], color="black", ls="-", marker="o", label="ours, last epoch")] if ours else []
+    lines += [Line2D([], [], color="black", ls="--", marker=".", label="paper")] if theirs else []
+    figure.legend(handles=lines, loc="outside right upper", fontsize="small")
