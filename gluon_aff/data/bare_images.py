@@ -15,7 +15,7 @@ from .pairs import Pair, PairSet
 
 
 def load_images(path: Path) -> PairSet:
-    """An image file, or all in a folder or zip and below it; the masks are empty.
+    """An image file, or all in a folder or zip and below it, called by their paths; the masks are empty.
 
     Raises UsageError for a place that is not there, GluonAFFError for one without images.
     """
@@ -23,15 +23,18 @@ def load_images(path: Path) -> PairSet:
         raise UsageError(f"no images at {path}: there is no such file or folder")
     single = path.is_file() and path.suffix.lower() != ".zip"
     tree = open_file_tree(path.parent if single else path)
-    names = [path.name] if single else list(_below(tree, ""))
-    if not names:
+    files = [path.name] if single else list(_below(tree, ""))
+    if not files:
         raise GluonAFFError(f"{path} holds no images: expected files that end in {', '.join(SUFFIXES)}")
 
+    stems = [file.rsplit(".", 1)[0] for file in files]
+    names = {file if stems.count(stem) > 1 else stem: file for file, stem in zip(files, stems)}
+
     def read(name: str) -> Pair:
-        image = decode_image(tree.read(name), tree.where(name))
+        image = decode_image(tree.read(names[name]), tree.where(names[name]))
         return image, np.zeros(image.shape[:2], dtype=np.uint8)
 
-    return PairSet("images", str(path), names, read, f"{len(names)} images")
+    return PairSet("images", str(path), list(names), read, f"{len(names)} images")
 
 
 def _below(tree: FileTree, folder: str) -> Iterator[str]:

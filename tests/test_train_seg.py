@@ -1,0 +1,221 @@
+"""train_seg.py from the command line to the files it leaves, on a few drawn stop signs."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_aff import console
+from gluon_aff.tasks import seg
+from gluon_aff.training.checkpoint import Checkpoints, read_checkpoint
+from gluon_aff.training.history import History
+
+SCRIPT = Path(__file__).resolve().parents[1] / "train_seg.py"
+TINY = ["--dataset", "shapes", "--no-cuda", "--batch-size", "4", "--train-images", "8", "--test-images", "4"]
+TINY += ["--base-size", "32", "--crop-size", "32"]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("train_seg", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def train(script, tmp_path, monkeypatch, capsys):
+    """Run the script in this process, in an empty directory: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv):
+        code = console.run(script.main, [str(word) for word in argv])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished_run(script, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    assert console.run(script.main, [*TINY, "--epochs", "2", "--save-dir", str(directory)]) == 0
+    return directory
+
+
+@pytest.fixture
+def finished(finished_run, tmp_path):
+    """Put a copy of a finished run of two epochs under a name in the test's directory."""
+    return lambda name: shutil.copytree(finished_run, tmp_path / name, symlinks=True)
+
+
+def weights(run):
+    newest = read_checkpoint(Checkpoints(Path(run, "checkpoints"), Path(run, "best")).newest())
+    return {f"{g} {name}": a.asnumpy() for g, members in newest.arrays.items() for name, a in members.items()}
+
+
+def epochs(run):
+    return [{k: v for k, v in r.items() if k != "time"} for r in History(Path(run, "history.jsonl")).epochs()]
+
+
+def assert_equal(first, second):
+    assert epochs(first) == epochs(second)
+    mine, theirs = weights(first), weights(second)
+    assert mine.keys() == theirs.keys()
+    for key in mine:
+        np.testing.assert_array_equal(mine[key], theirs[key], err_msg=key)
+
+
+def test_a_run_and_what_it_leaves(finished_run):
+    record = epochs(finished_run)[-1]
+    assert record["val_images"] == 4 and record["images"] == 8 and record["train_metric"] == "iou"
+    assert 0 <= record["val"] <= 1 and {"niou", "pixel_accuracy", "miou"} <= record.keys()
+    log = (finished_run / "train.log").read_text()
+    assert "model: aff_fpn_resnet8, std stem, reduce decoder, fusion aff, width x1; 95,533 parameters" in log
+    assert f"validation pixAcc: {record['pixel_accuracy']:.3f}, mIoU: {record['miou']:.3f}" in log
+    assert f"best IoU {max(r['val'] for r in epochs(finished_run)):.4f}, nIoU" in log
+    assert (finished_run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert {"config.yaml", "history.jsonl", "best", "checkpoints"} <= set(os.listdir(finished_run))
+
+
+def test_poly_is_really_applied_to_adagrad(train):
+    options = seg.parse_options([*TINY, "--epochs", "4", "--lr", "0.04", "--optimizer", "adagrad"])
+    schedule = seg.schedule_of(options)
+    rates = [schedule(update) for update in range(1, 9)]
+    assert options.lr_mode == "poly" and rates == sorted(rates, reverse=True)
+    np.testing.assert_allclose(rates[3], 0.04 * (1 - 4 / 7) ** 0.9, rtol=1e-5)  # GluonCV divides by N - 1
+    assert train(*TINY, "--epochs", "2", "--lr", "0.04", "--save-dir", "run")[0] == 0
+    state = read_checkpoint(Checkpoints(Path("run/checkpoints"), Path("run/best")).newest()).state
+    assert state["trainer"]["optimizer"] == "adagrad"
+    assert [record["lr"] for record in epochs("run")] == pytest.approx([0.04 * (1 - 2 / 3) ** 0.9, 0.0])
+
+
+def test_the_paper_is_the_default():
+    options = seg.parse_options([])
+    assert (options.dataset, options.category, options.num_epochs, options.batch_size) == ("coco", "stop sign", 300, 32)
+    assert (options.optimizer, options.lr, options.lr_mode, options.poly_power) == ("adagrad", 0.01, "poly", 0.9)
+    assert (options.init, options.loss, options.blocks, options.stem) == ("kaiming", "softiou", 3, "std")
+    assert (options.base_size, options.crop_size) == (512, 480)
+
+
+def test_the_siblings_flags():
+    argv = (
+        "--dataset StopSign --fuse-mode ASKCFuse --tiny --workers 2 --epochs 7 --weight-decay 1e-3 --syncbn --no-cuda"
+    )
+    options = seg.parse_options([*argv.split(), "--train-split", "trainval", "--checkname", "here"])
+    assert (options.dataset, options.fusion, options.stem, options.num_data_workers) == ("coco", "aff", "tiny", 2)
+    assert (options.num_epochs, options.wd, options.sync_bn, options.gpus) == (7, 1e-3, True, "")
+    assert (options.train_split, options.val_split, options.save_dir) == ("trainval", "val", "here")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--aux"], "--aux: the network has no auxiliary head"),
+        (["--start_epoch", "3"], "--start_epoch: a run goes on from its own checkpoint, see --resume"),
+        (["--crop-size", "40"], "--crop-size 40: the std stem needs a multiple of 16, as 32 is"),
+        (["--loss", "focal"], "invalid choice: 'focal'"),
+        (["--dataset", "voc"], "invalid choice: 'voc'"),
+        (["--eval"], "--eval and --predict need a trained network"),
+        (["--images", "x.png"], "--images are there to be predicted: give --predict DIR, too"),
+        (["--sync-bn"], "--sync-bn joins the batches of several devices"),
+        (["--eval", "--resume", "nowhere"], "nowhere"),
+        (["--val-split", "test"], "shapes has no split 'test': choose one of train, val"),
+    ],
+)
+def test_wrong_usage_is_one_line(train, argv, message):
+    code, _, err = train(*TINY, *argv)
+    assert code == 2 and message in err and "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.startswith("error")]) == 1
+
+
+@pytest.mark.parametrize("loss", ["bce", "dice", "softiou_per_image"])
+def test_losses(train, loss):
+    assert train(*TINY, "--epochs", "1", "--loss", loss, "--save-dir", "run")[0] == 0
+    assert np.isfinite(epochs("run")[0]["loss"])
+
+
+def test_workers_change_nothing(train):
+    for workers in (0, 2):
+        assert train(*TINY, "--epochs", "1", "--workers", workers, "--save-dir", f"run{workers}")[0] == 0
+    assert_equal("run0", "run2")
+
+
+def test_eval_scores_as_training_did(train, finished):
+    run = finished("run")
+    best = max(epochs(run), key=lambda record: record["val"])
+    code, out, _ = train("--no-cuda", "--eval", "--resume", run)
+    assert code == 0 and f"IoU            {best['val']:.4f}" in out
+    report = json.loads((run / "best/eval-shapes-val/report.json").read_text())
+    assert report["iou"] == best["val"] and report["niou"] == best["niou"] and report["images"] == 4
+    assert report["facts"]["weights"].endswith("best/model.params")
+
+
+def test_predictions_of_a_run_of_a_file_and_of_own_images(train, finished, tmp_path):
+    run = finished("run")
+    assert train("--no-cuda", "--resume", run, "--predict", "of-run")[0] == 0
+    shutil.copy(run / "best/model.params", "w.params")
+    assert train(*TINY, "--resume-from", "w.params", "--predict", "of-file")[0] == 0
+    names = sorted(os.listdir("of-run/masks"))
+    assert len(names) == 4 and sorted(os.listdir("of-file/masks")) == names
+    for name in names:
+        mask = np.asarray(Image.open(f"of-run/masks/{name}"))
+        assert mask.shape == (96, 96) and set(np.unique(mask)) <= {0, 255}
+        np.testing.assert_array_equal(mask, np.asarray(Image.open(f"of-file/masks/{name}")))
+    assert Path("of-run/sheet-01.png").is_file() and Path("of-run/report.md").is_file()
+    Image.new("L", (50, 30)).save("mine.png")
+    assert train(*TINY, "--resume-from", "w.params", "--predict", "own", "--images", "mine.png")[0] == 0
+    assert np.asarray(
+        Image.open("own/masks/mine.png.png" if Path("own/masks/mine.png.png").exists() else "own/masks/mine.png")
+    ).shape == (30, 50)
+    assert not Path("own/report.json").exists()
+
+
+def test_eval_of_what_is_no_segmentation(train, finished):
+    run = finished("run")
+    assert "the run's network has --fusion aff, not add" in train("--eval", "--resume", run, "--fusion", "add")[2]
+    state = json.loads((run / "best/state.json").read_text())
+    (run / "best/state.json").write_text(json.dumps({**state, "task": "cifar"}))
+    assert "is no checkpoint of train_seg.py" in train("--eval", "--resume", run)[2]
+    net = seg.create_model("cifar_resnet8", channel_times=1, classes=10)
+    net(mx.nd.zeros((2, 3, 32, 32)))
+    net.save_parameters("cifar.params")
+    code, _, err = train(*TINY, "--eval", "--resume-from", "cifar.params")
+    assert code == 2 and "a CIFARResNet, which segments nothing" in err
+
+
+def test_summary_and_dry_run(train):
+    code, out, _ = train("--summary", "--crop-size", "64", "--fusion", "iaff", "--tiny")
+    assert code == 0 and "290,0" in out  # b = 3, tiny: 290,067 with the input norm's frozen pair
+    code, out, _ = train(*TINY, "--epochs", "3", "--dry-run", "--save-dir", "plan")
+    assert code == 0 and out.splitlines()[-2].startswith("    2  ") and Path("plan/schedule.png").is_file()
+
+
+def start(cwd):
+    command = [sys.executable, str(SCRIPT), *TINY, "--epochs", "6", "--train-images", "64", "--save-dir", "run"]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_stopped_run_goes_on_to_the_bit(train, tmp_path, number, code):
+    process = start(tmp_path)
+    deadline = time.monotonic() + 120
+    while not (Path("run/history.jsonl").exists() and epochs("run")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    more = ["--epochs", "6", "--train-images", "64"]
+    assert train(*TINY, *more, "--save-dir", "run", "--resume")[0] == 0
+    assert train(*TINY, *more, "--save-dir", "straight")[0] == 0
+    assert_equal("run", "straight")
