@@ -31,6 +31,11 @@ def readme_figures() -> Record:
     return _read("readme_figures.json")
 
 
+def sirst_figures() -> Record:
+    """IoU and nIoU on SIRST from "Asymmetric Contextual Modulation", with their setting and source."""
+    return _read("sirst.json")
+
+
 def our_results() -> List[Record]:
     """Records of results.json: what, value, metric, images, command, commit, date. Empty before there are any."""
     return _read("results.json") if (params_directory() / "results.json").is_file() else []

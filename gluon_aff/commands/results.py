@@ -20,6 +20,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--table",
         action="append",
         metavar="NAME",
-        help="one of table3, table4, table5, readme, logs-cifar, logs-imagenet, ours (default: all)",
+        help="one of table3, table4, table5, readme, sirst, logs-cifar, logs-imagenet, ours (default: all)",
     )
     command.set_defaults(run=results)

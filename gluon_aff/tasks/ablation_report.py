@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from ..figures import paper_tables, sirst_figures
 from ..files import atomic_write
-from ..published import params_directory
 from .ablation import HOSTS
 
 Record = Dict[str, Any]
@@ -22,7 +22,7 @@ def paper_accuracy(host: str, blocks: int, strategy: str) -> Optional[float]:
 
     Accuracy on CIFAR-100's 20 superclasses; for "fpn" most likely foreground IoU on StopSign.
     """
-    tables = json.loads((params_directory() / "paper_tables.json").read_text(encoding="utf-8"))
+    tables = paper_tables()
     for table in ("table4_integration", "table3_aggregation_scale"):
         columns, rows = tables[table]["columns"], tables[table]["rows"]
         column = f"{host}_b{blocks}"
@@ -150,7 +150,16 @@ def markdown(report: Record) -> str:
         lines += [f"b = {blocks}: {ours}  ", f"paper: {' > '.join(row['strategy'] for row in known)}  "]
         lines += ["rank correlation (Spearman): " + ("not defined" if rho is None else f"{rho:.2f}"), ""]
     lines += ["What differs from the paper's setting:", "", *(f"- {phrase}" for phrase in report["differences"]), ""]
+    if report["data"]["name"] == "sirst":
+        lines += _published_on_sirst()
     return "\n".join(lines)
+
+
+def _published_on_sirst() -> List[str]:
+    data = sirst_figures()
+    rows = [f"| {row['network']} | {row['iou']:.3f} | {row['niou']:.3f} |" for row in data["rows"]]
+    lines = ["Published on SIRST, at another size and length:", "", "| network | IoU | nIoU |", "|---|---|---|", *rows]
+    return [*lines, "", f"{data['note']} {data['source']}.", ""]
 
 
 def plot(report: Record, path: Path) -> None:
