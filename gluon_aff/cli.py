@@ -14,6 +14,7 @@ from .commands import (
     diagnosis,
     evaluate,
     gradcam,
+    launch,
     networks,
     plot,
     published,
@@ -21,7 +22,20 @@ from .commands import (
     results,
 )
 
-SUBJECTS = (networks, ablation, published, evaluate, compare, gradcam, attention, plot, records, results, diagnosis)
+SUBJECTS = (
+    networks,
+    ablation,
+    launch,
+    published,
+    evaluate,
+    compare,
+    gradcam,
+    attention,
+    plot,
+    records,
+    results,
+    diagnosis,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

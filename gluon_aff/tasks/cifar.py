@@ -24,7 +24,7 @@ from ..data import (
 from ..errors import UsageError
 from ..models import model_entry
 from ..summary import count_parameters
-from ..training import Job, Targets, accuracy, hits, soft_rmse
+from ..training import Alone, Job, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.schedule import Schedule, from_options, warmup_epochs
 from ..zoo import create_model
@@ -62,18 +62,19 @@ def train(options: Namespace) -> Outcome:
 
     Raises UsageError and GluonAFFError for what cannot be, Diverged when the loss is no longer finite.
     """
-    check_free(options)
     contexts = devices.pick(options.gpus)
+    ranks = group(contexts)
+    check_free(options, ranks)
     mixed = start_mixed_precision(options.dtype, contexts)
     train_set, test_set = load_data(options)
     classes = head_size(options, train_set)
     check_labels(train_set, classes)
     check_labels(test_set, classes)
     net = build_network(options, classes, contexts)
-    job = build_job(options, net, contexts, train_set, test_set, classes, mixed)
+    job = build_job(options, net, contexts, train_set, test_set, classes, mixed, ranks)
     facts = {
         "data": {"name": train_set.name, "train": len(train_set), "test": len(test_set), "classes": classes},
-        "devices": [str(context) for context in contexts],
+        "devices": [str(context) for context in contexts] * ranks.size,
         "parameters": count_parameters(net)[0],
     }
     return TASK.train(options, job, facts, _introduction(options, train_set, test_set, job, facts))
@@ -141,14 +142,18 @@ def build_job(
     test_set: ImageSet,
     classes: int,
     mixed: bool,
+    ranks: Alone,
 ) -> Job:
     """The parts of a training run, made from the options."""
     batch_size = options.batch_size * len(contexts)
     policy = autoaugment_policy("cifar10") if options.auto_aug else None
-    batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers)
-    if len(train_set) < len(contexts):
-        raise UsageError(f"{len(train_set)} training images for {len(contexts)} devices: use fewer devices")
-    drop_last = len(train_set) >= batch_size  # fewer images than a batch are one smaller batch
+    shard = (ranks.rank, ranks.size)
+    batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers, shard=shard)
+    if len(train_set) < len(contexts) * ranks.size:
+        raise UsageError(
+            f"{len(train_set)} training images for {len(contexts) * ranks.size} devices: use fewer devices"
+        )
+    drop_last = len(train_set) >= batch_size * ranks.size  # fewer images than a batch are one smaller batch
     augment = TrainTransform(pad=options.pad, mirror=options.mirror, autoaugment=policy)
     loader = batches(train_set, batch_size, augment, shuffle=True, drop_last=drop_last)
     test_loader = batches(test_set, batch_size, EvalTransform(), shuffle=False, drop_last=False)
@@ -170,10 +175,11 @@ def build_job(
         metric_name="rmse" if options.mixup else "accuracy",
         updater=make_updater(net, options, mixed),
         schedule=from_options(options, updates_per_epoch(len(loader), options)),
-        evaluate=lambda net, stop: accuracy(net, test_loader, len(test_set), contexts, stop),
+        evaluate=lambda net, stop: accuracy(net, test_loader, len(test_set), contexts, stop, ranks),
         epochs=options.num_epochs,
         accumulate=options.accumulate,
         seed=options.seed,
+        group=ranks,
     )
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from .. import __version__
 from ..errors import UsageError
-from ..training import Diverged, Job, Run, State, Stop, fit, has_run, restore
+from ..training import Alone, Diverged, Job, Run, State, Stop, fit, has_run, restore
 from ..training.config import COMMANDS, FREE, PLACES, check_same, identity, read_recipe, read_yaml, write_config
 from ..training.history import environment, epoch_line
 from ..training.parser import OptionParser
@@ -116,10 +116,13 @@ class Task:
         """Begin a run in ``options.save_dir`` or go on with it, to its end or until a signal stops it.
 
         facts: what the run depends on besides its options (data, devices, parameters); kept in its header, and the
-        same at every resume. introduction: lines for the log. watch: is given the run before it trains.
+        same at every resume. introduction: lines for the log. watch: is given the run before it trains. Of several
+        ranks (``job.group``) only the first has a run; the others train along and keep nothing.
 
         Raises UsageError for what cannot be, Diverged when the loss is no longer finite.
         """
+        if job.group.rank > 0:
+            return _train_along(options, job)
         if options.tensorboard:
             check_installed()
         run = Run(
@@ -177,7 +180,7 @@ class Task:
         if state.best:
             run.log(
                 f"best {self.figure(state.best)} after epoch {state.best['epoch']}; "
-                f"after the last, {epochs[-1]['epoch']}: {epochs[-1]['val']:.4f}"
+                f"after the last, {epochs[-1]['epoch']}: {self.figure(epochs[-1])}"
             )
         if not finished:
             run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} goes on from there")
@@ -188,8 +191,18 @@ class Task:
         return Outcome(run.directory, finished, code, state.best, epochs[-1] if epochs else None)
 
 
-def check_free(options: Namespace) -> None:
-    """Raise UsageError when a run is there that is neither to be resumed nor to be removed."""
+def _train_along(options: Namespace, job: Job) -> Outcome:
+    with Stop() as stop:
+        state = restore(job, None) if options.resume else State()
+        fit(job, state, None, stop)
+        finished = state.epoch >= job.epochs
+        return Outcome(Path(options.save_dir), finished, 0 if finished else stop.exit_code, state.best, None)
+
+
+def check_free(options: Namespace, ranks: Optional[Alone] = None) -> None:
+    """Raise UsageError, on the first rank, when a run is there that is neither to be resumed nor to be removed."""
+    if ranks and ranks.rank > 0:  # the first may have begun already
+        return
     if has_run(options.save_dir) and not (options.resume or options.overwrite):
         raise UsageError(f"{options.save_dir} holds a run already: --resume goes on with it, --overwrite removes it")
 
