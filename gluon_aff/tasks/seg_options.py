@@ -39,8 +39,7 @@ def build_parser() -> OptionParser:
     )
     data = groups.data_options(parser, SEGMENTATION_DATASETS, "coco")
     parser.alias("--num-data-workers", "--workers")
-    dataset = next(action for action in parser._actions if action.dest == "dataset")
-    dataset.type = _dataset
+    parser.revise("--dataset", type=_dataset)
     data.add_argument("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
     data.add_argument("--download", action="store_true", help="coco: fetch the images that hold the category")
     data.add_argument(
@@ -64,23 +63,24 @@ def build_parser() -> OptionParser:
     model.add_argument(
         "--decoder", choices=("reduce", "expand"), default="reduce", help="see docs/segmentation.md (%(default)s)"
     )
-    groups.optimisation_options(parser)
+    optimisation = groups.optimisation_options(parser)
     parser.alias("--num-epochs", "--epochs")
     parser.alias("--wd", "--weight-decay")
-    parser.add_argument("--loss", choices=sorted(LOSSES), default="softiou", help="(default: %(default)s)")
-    groups.run_options(parser)
-    parser.add_argument("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
-    parser.add_argument(
-        "--test-batch-size", type=number(int, 1), default=16, metavar="N", help="(default: %(default)s)"
+    optimisation.add_argument("--loss", choices=sorted(LOSSES), default="softiou", help="(default: %(default)s)")
+    run = groups.run_options(parser)
+    run.add_argument("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
+    run.add_argument("--checkname", dest="save_dir", metavar="RUN", help="--save-dir")
+    scoring = parser.add_argument_group("scoring")
+    scoring.add_argument(
+        "--test-batch-size", type=number(int, 1), default=16, metavar="N", help="of validation (default: %(default)s)"
     )
-    parser.add_argument("--checkname", dest="save_dir", help="--save-dir")
-    parser.add_argument(
+    scoring.add_argument(
         "--eval", action="store_true", help="score the run or weights of --resume on --val-split, and leave"
     )
-    parser.add_argument(
+    scoring.add_argument(
         "--predict", metavar="DIR", help="as --eval, and write masks, overlays and contact sheets there"
     )
-    parser.add_argument("--images", metavar="PLACE", help="with --predict: images of your own, a file, folder or zip")
+    scoring.add_argument("--images", metavar="PLACE", help="with --predict: images of your own, a file, folder or zip")
     parser.refuse(_REFUSED)
     parser.set_defaults(
         optimizer="adagrad", lr=0.01, lr_mode="poly", poly_power=0.9, num_epochs=300, batch_size=32, init="kaiming"
@@ -111,5 +111,5 @@ def default_directory(options: Namespace) -> Path:
 
 
 def _dataset(text: str) -> str:
-    """Keeps argparse's own message for what is unknown."""
+    """The paper's name of its data set is accepted, too."""
     return "coco" if text.lower() == "stopsign" else text

@@ -50,7 +50,7 @@ def model_options(
     return group
 
 
-def optimisation_options(parser: OptionParser) -> None:
+def optimisation_options(parser: OptionParser) -> ArgumentGroup:
     group = parser.add_argument_group("optimisation")
     group.add_argument("--batch-size", type=number(int, 1), default=128, help="per device (default: %(default)s)")
     group.add_argument("--num-epochs", type=number(int, 1), default=640, help="(default: %(default)s)")
@@ -85,6 +85,7 @@ def optimisation_options(parser: OptionParser) -> None:
         "--ema", type=number(float, 0, 1, above=True), metavar="DECAY", help="average the weights, as 0.999"
     )
     group.add_argument("--dtype", choices=DTYPES, default="float32", help="float16, bfloat16: by MXNet's AMP")
+    return group
 
 
 def mixing_options(parser: OptionParser) -> None:
@@ -100,7 +101,7 @@ def mixing_options(parser: OptionParser) -> None:
     )
 
 
-def run_options(parser: OptionParser) -> None:
+def run_options(parser: OptionParser) -> ArgumentGroup:
     group = parser.add_argument_group("run")
     group.add_argument("--recipe", metavar="NAME", help="fill in a recipe's options; others given here win")
     group.add_argument("--config", metavar="FILE", help="fill in the options of a run's config.yaml")
@@ -129,3 +130,4 @@ def run_options(parser: OptionParser) -> None:
     group.add_argument(
         "--overwrite", action="store_true", help="remove the run that is in the directory, and begin anew"
     )
+    return group
