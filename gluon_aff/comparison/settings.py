@@ -69,23 +69,17 @@ def differing(rows: List[Row]) -> List[Row]:
 
 
 def settings_of_header(header: Dict[str, Any]) -> Settings:
-    """From the header of a run's history: train_cifar.py's options and what became of them."""
+    """From the header of a run's history: a classification script's options and what became of them."""
     options = header.get("options", {})
     if not options:
         return {}
     devices = len(header.get("devices", [])) or 1
-    host = f"cifar_{options['model']}" + (".paper" if options.get("tag") == "paper" else "")
+    network = _imagenet_network if header.get("task") == "imagenet" else _cifar_network
     settings = {
         "data": options["dataset"],
-        "labels": options["labels"] if options["dataset"] == "cifar100" else None,
         "outputs": header.get("data", {}).get("classes"),
-        "host": _host(host),
-        "fusion": _fusion(options["fusion"]),
-        "r": _ratio(host, options["fusion"], options["r"]),
-        "blocks": options["blocks"],
-        "width": options["channel_times"],
+        **network(options),
         "first fused stage": options["start_layer"],
-        "deep stem": options["deep_stem"],
         "start weights": options.get("resume_from"),
         "devices": devices,
         "images per update": options["batch_size"] * devices * options["accumulate"],
@@ -98,6 +92,30 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
         **_schedule_of_options(options),
     }
     return {name: value for name, value in settings.items() if name != "outputs" or value is not None}
+
+
+def _cifar_network(options: Dict[str, Any]) -> Settings:
+    host = f"cifar_{options['model']}" + (".paper" if options.get("tag") == "paper" else "")
+    return {
+        "labels": options["labels"] if options["dataset"] == "cifar100" else None,
+        "host": _host(host),
+        "fusion": _fusion(options["fusion"]),
+        "r": _ratio(host, options["fusion"], options["r"]),
+        "blocks": options["blocks"],
+        "width": options["channel_times"],
+        "deep stem": options["deep_stem"],
+    }
+
+
+def _imagenet_network(options: Dict[str, Any]) -> Settings:
+    host = f"{options['model']}{options['num_layer']}" + ("_32x4d" if options["model"] == "resnext" else "")
+    host += ".paper" if options["tag"] == "paper" else ""
+    return {
+        "labels": None,
+        "host": _host(host),
+        "fusion": _fusion(options["fusion"]),
+        "r": _ratio(host, options["fusion"], options["r"]),
+    }
 
 
 def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] = None) -> Settings:
@@ -132,7 +150,8 @@ def _augmentation(flags: Dict[str, Any]) -> Settings:
     if "label_smoothing" in flags:
         settings["label smoothing"] = bool(flags["label_smoothing"])
     if "auto_aug" in flags:
-        settings["AutoAugment"] = bool(flags["auto_aug"])
+        unread = flags.get("auto_aug_input") == "folder" and flags.get("use_rec")
+        settings["AutoAugment"] = bool(flags["auto_aug"] and not unread)
     return settings
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import mxnet as mx
 
 from .. import published
 from ..errors import UsageError
 from ..models import initializer_of, model_entry
-from ..tasks.cifar import build_network
-from ..tasks.cifar_options import build_parser, model_name
+from ..tasks import cifar, cifar_options, imagenet, imagenet_options
 from ..tasks.finished import checkpoint_of, weights_of
+from ..tasks.imagenet_data import normalisation_of, place_of
 from ..training.checkpoint import read_checkpoint
 from ..training.config import read_yaml
 from ..zoo import create_model
@@ -47,7 +47,7 @@ class Subject:
 
 
 def open_subject(weights: str, model: Optional[str], options: Dict[str, Any], devices: List[mx.Context]) -> Subject:
-    """The network of a catalogue id, a .params file, or a run of train_cifar.py (its directory or a checkpoint's).
+    """The network of a catalogue id, a .params file, or a run of ours (its directory or a checkpoint's).
 
     model, options: the network of a file, as for create_model; without it the file is recognised. Ids and runs know
     their own. Raises UsageError and GluonAFFError.
@@ -110,22 +110,42 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> Subject:
 def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
     """A run's best checkpoint (the newest, before there is a best), or the checkpoint that ``path`` is."""
     place = checkpoint_of(path)
-    checkpoint = read_checkpoint(place)
-    state = checkpoint.state
+    state = read_checkpoint(place).state
     saved = state.get("options", {})
-    if "blocks" not in saved:
-        raise UsageError(f"{place} is no checkpoint of train_cifar.py: give its model.params and --model")
+    task = state.get("task", "cifar" if "blocks" in saved else None)
+    if task not in _OF_TASK:
+        raise UsageError(
+            f"{place} is no checkpoint of train_cifar.py or train_imagenet.py: give its model.params and --model"
+        )
+    module, describe = _OF_TASK[task]
     config = place.resolve().parents[1] / "config.yaml"
     free = read_yaml(config) if config.is_file() else {}
-    options = Namespace(**{**build_parser().defaults(), **saved, "resume_from": None})
-    net = build_network(options, state["data"]["classes"], devices)
+    fresh = {"resume_from": None, "use_pretrained": None}  # the weights are those of the checkpoint
+    options = Namespace(**{**module.TASK.parser().defaults(), **free, **saved, **fresh})
+    net = module.build_network(options, state["data"]["classes"], devices)
     file = weights_of(place)
     published.load(file, net)
-    data = {"dataset": options.dataset, "data": free.get("data_dir"), "size": options.resize, "seed": options.seed}
-    data["images"] = options.test_images
-    if options.dataset == "cifar100":
-        data["labels"] = options.labels
+    name, data = describe(options)
     best, claim = state.get("best"), None
     if best and best["checkpoint"] == place.resolve().name:
         claim = Claim("logged", "accuracy", best["val"], best["val_images"], options.dataset, data.get("labels"))
-    return Subject(str(path), file, model_name(options), _ready(net), data, claim)
+    return Subject(str(path), file, name, _ready(net), data, claim)
+
+
+def _of_cifar(options: Namespace) -> Tuple[str, Dict[str, Any]]:
+    """The network's name, and what is known of the images it is for."""
+    data = {"dataset": options.dataset, "data": options.data_dir, "size": options.resize, "seed": options.seed}
+    data["images"] = options.test_images
+    if options.dataset == "cifar100":
+        data["labels"] = options.labels
+    return cifar_options.model_name(options), data
+
+
+def _of_imagenet(options: Namespace) -> Tuple[str, Dict[str, Any]]:
+    data = {"dataset": options.dataset, "data": str(place_of(options, "val")), "size": options.input_size}
+    data.update(crop_ratio=options.crop_ratio, normalisation=normalisation_of(options))
+    data["ground_truth"] = options.ground_truth
+    return imagenet_options.model_name(options), data
+
+
+_OF_TASK = {"cifar": (cifar, _of_cifar), "imagenet": (imagenet, _of_imagenet)}

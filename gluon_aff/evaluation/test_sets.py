@@ -26,14 +26,15 @@ OFFICIAL_SIZES = {"cifar10": 10000, "cifar100": 10000, "imagenet": 50000}
 class DataOptions:
     """Which test images, and how they are read. None means the usual for the data set.
 
-    size: ImageNet's crop, or what images of other sets are resized to. images, seed: the subset that a training run
-    validated on (``--test-images``).
+    size: ImageNet's crop (crop_ratio: its share of the resized short side), or what images of other sets are resized
+    to. images, seed: the subset that a training run validated on (``--test-images``).
     """
 
     dataset: str
     data: Optional[str] = None
     labels: str = "fine"
     size: Optional[int] = None
+    crop_ratio: Optional[float] = None
     normalisation: Optional[str] = None
     ground_truth: Optional[str] = None
     batch_size: int = 128
@@ -123,6 +124,7 @@ def _imagenet(options: DataOptions, protocol: str) -> TestSet:
             options.batch_size,
             normalisation(norm),
             size=size,
+            crop_ratio=options.crop_ratio,
             workers=options.workers,
             skip_bad=options.skip_bad,
         )

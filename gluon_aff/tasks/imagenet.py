@@ -16,7 +16,7 @@ from ..data import ImageNetLoader, ImageNetTrainLoader
 from ..errors import UsageError
 from ..models import model_entry
 from ..summary import count_parameters
-from ..training import Job, Stop, Targets, accuracy, hits, soft_rmse
+from ..training import Alone, Job, Stop, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.distillation import Distillation
 from ..training.forecast import WatchedLoader
@@ -54,22 +54,26 @@ def train(options: Namespace) -> Outcome:
 
     Raises UsageError and GluonAFFError for what cannot be, Diverged when the loss is no longer finite.
     """
-    check_free(options)
     contexts = devices.pick(options.gpus)
+    ranks = group(contexts)
+    check_free(options, ranks)
     typed = options.dtype is not None
     options = Namespace(**{**vars(options), "dtype": precision(options, contexts)})
     mixed = start_mixed_precision(options.dtype, contexts)
     train_set, val_set = open_split(options, "train"), open_split(options, "val")
     classes = classes_of(options, train_set, val_set)
     notes = Notes()
-    train_loader, val_loader = make_loaders(options, train_set, val_set, len(contexts), notes)
+    shard = (ranks.rank, ranks.size)
+    train_loader, val_loader = make_loaders(options, train_set, val_set, len(contexts), notes, shard)
     net = build_network(options, classes, contexts)
-    job = build_job(options, net, contexts, train_loader, val_loader, classes, mixed, notes)
+    job = build_job(options, net, contexts, train_loader, val_loader, classes, mixed, notes, ranks)
     facts = {
         "data": {"name": options.dataset, "train": len(train_set), "test": len(val_set), "classes": classes},
-        "devices": [str(context) for context in contexts],
+        "devices": [str(context) for context in contexts] * ranks.size,
         "parameters": count_parameters(net)[0],
     }
+    if ranks.rank > 0:
+        notes.begin(print)
     lines = list(_introduction(options, train_loader, val_loader, job, facts, typed))
     return TASK.train(options, job, facts, lines, watch=lambda run: notes.begin(run.log))
 
@@ -130,6 +134,7 @@ def build_job(
     classes: int,
     mixed: bool,
     notes: Notes,
+    ranks: Alone,
 ) -> Job:
     """The parts of a training run, made from the options; ``notes`` takes the lines between those of the epochs."""
     targets = Targets(
@@ -157,10 +162,11 @@ def build_job(
         every=options.log_interval,
         planned=partial(_planned, train_loader),
         log=notes,
+        ranks=ranks.size,
     )
 
     def evaluate(net: mx.gluon.HybridBlock, stop: Stop) -> Optional[Dict[str, Any]]:
-        score = accuracy(net, val_loader, val_loader.count, contexts, stop)
+        score = accuracy(net, val_loader, val_loader.count, contexts, stop, ranks, lambda: _left_out(val_loader))
         return score and {**score, "left_out": len(train_loader.bad) + len(val_loader.bad)}
 
     return Job(
@@ -177,7 +183,13 @@ def build_job(
         epochs=options.num_epochs,
         accumulate=options.accumulate,
         seed=options.seed,
+        group=ranks,
     )
+
+
+def _left_out(loader: ImageNetLoader) -> int:
+    """Images of this rank's part that could not be read; parts of the file that are lost are no images."""
+    return len(loader.bad) - len(loader.source.damage)
 
 
 def _against_labels(metric: Any, distillation: Distillation, output: mx.nd.NDArray, target: mx.nd.NDArray) -> Any:

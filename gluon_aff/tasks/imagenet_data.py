@@ -87,6 +87,11 @@ def place_of(options: Namespace, split: str) -> Path:
     return place
 
 
+def normalisation_of(options: Namespace) -> str:
+    """The name of the normalisation: ``--normalisation``, or as the authors had it for this kind of input."""
+    return options.normalisation or ("records" if options.use_rec else "folder")
+
+
 def training_images(options: Namespace) -> int:
     """For a schedule alone: as asked for, as there are, or, without data, as in ImageNet."""
     if options.train_images:
@@ -106,7 +111,7 @@ def make_loaders(
 
     Raises UsageError, and GluonAFFError when more images are bad than ``--max-bad`` allows.
     """
-    name = options.normalisation or ("records" if options.use_rec else "folder")
+    normalise = normalisation(normalisation_of(options))
     transform = ImageNetTransform(
         options.input_size,
         area=(options.min_area, 1.0),
@@ -118,12 +123,12 @@ def make_loaders(
     shared = {"workers": options.num_data_workers, "shard": shard, "max_bad": options.max_bad}
     batch_size = options.batch_size * devices
     train_loader = ImageNetTrainLoader(
-        train_set, batch_size, transform, normalisation(name), seed=options.seed, on_bad=_noted(notes), **shared
+        train_set, batch_size, transform, normalise, seed=options.seed, on_bad=_noted(notes), **shared
     )
     val_loader = ImageNetLoader(
         val_set,
         batch_size,
-        normalisation(name),
+        normalise,
         size=options.input_size,
         crop_ratio=options.crop_ratio,
         skip_bad=options.max_bad > 0,

@@ -70,6 +70,7 @@ class WatchedLoader:
         planned: from the first batch of a pass to the least and the most images that it may have. An epoch with another
             number ends the run with a GluonAFFError; a pass that is not finished is not judged.
         log: takes the lines.
+        ranks: processes that train together, each at this one's pace.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class WatchedLoader:
         every: int = 50,
         planned: Callable[[int], Tuple[int, int]],
         log: Callable[[str], None],
+        ranks: int = 1,
     ) -> None:
         self.loader = loader
         self.metric, self.metric_name = metric, metric_name
@@ -91,6 +93,7 @@ class WatchedLoader:
         self.every = every
         self.planned = planned
         self.log = log
+        self.ranks = ranks
         self._forecast = Forecast(len(loader), epochs)
         self._measured: List[Measured] = []
         self._total, self._count = 0.0, 0
@@ -113,12 +116,12 @@ class WatchedLoader:
         for done, (x, y) in enumerate(self.loader.batches(epoch, start), start=start + 1):
             yield x, y
             seen += len(x)
-            forecast = self._forecast.add(len(x), epoch, done)
+            forecast = self._forecast.add(len(x) * self.ranks, epoch, done)
             if forecast:
                 self.log(forecast)
             if self.every and done % self.every == 0:
                 value, now = self._metric_so_far(), time.perf_counter()
-                speed, began, since = (seen - since) / (now - began), now, seen
+                speed, began, since = self.ranks * (seen - since) / (now - began), now, seen
                 lr = self.schedule(epoch * -(-len(self) // self.accumulate) + (done - 1) // self.accumulate + 1)
                 self.log(
                     f"Epoch[{epoch}] Batch [{done - 1}]\tSpeed: {speed:f} samples/sec\t"

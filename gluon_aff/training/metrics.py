@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -84,11 +84,13 @@ def accuracy(
     devices: List[mx.Context],
     stop: Optional[Stop] = None,
     group: Optional[Alone] = None,
+    left_out: Callable[[], int] = lambda: 0,
 ) -> Optional[Dict[str, Any]]:
     """Top-1 and top-5 accuracy over a loader's batches, each image once, as ``val``, ``val_top5``, ``val_images``.
 
-    ``images`` is how many there should be, in the loaders of all ranks of ``group`` together. Returns None when
-    ``stop`` is requested on the way, on any rank. Raises GluonAFFError when another number passed than there should.
+    ``images`` is how many there should be, in the loaders of all ranks of ``group`` together, with those that this
+    rank's has left out by the end. Returns None when ``stop`` is requested on the way, on any rank. Raises
+    GluonAFFError when another number passed than there should.
     """
     group, stop = group or Alone(), stop or Stop()
     seen, pending, totals = 0, deque(), np.zeros(2)
@@ -103,9 +105,9 @@ def accuracy(
     if group.agree(stop):
         return None
     totals += sum(counts.asnumpy() for counts in pending)
-    seen, *totals = group.sum_numbers([seen, *totals])
+    seen, missing, *totals = group.sum_numbers([seen, left_out(), *totals])
     seen = int(seen)
-    if seen != images:
+    if seen + missing != images or not seen:
         raise GluonAFFError(f"validation saw {seen} images of {images}: the loader lost or repeated some")
     return {"val": totals[0] / seen, "val_top5": totals[1] / seen, "val_images": seen}
 
