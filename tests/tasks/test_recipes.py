@@ -2,10 +2,10 @@
 
 import pytest
 
-from gluon_aff.tasks import cifar, seg
+from gluon_aff.tasks import cifar, imagenet, seg
 from gluon_aff.training.config import RECIPES, list_recipes, read_recipe, read_yaml
 
-TASKS = {task.name: task for task in (cifar.TASK, seg.TASK)}
+TASKS = {task.name: task for task in (cifar.TASK, imagenet.TASK, seg.TASK)}
 
 
 def test_every_recipe_belongs_to_a_task():
