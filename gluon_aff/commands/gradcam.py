@@ -27,7 +27,8 @@ def gradcam(args: argparse.Namespace) -> int:
     sheets = write_all(seen, Path(args.out))
     for network, row in seen.items():
         judged = [one for one in row if one.wrong is not None]
-        right = f", {sum(not one.wrong for one in judged)} of {len(judged)} right" if judged else ""
+        what = "with their target found" if row[0].mask is not None else "right"
+        right = f", {sum(not one.wrong for one in judged)} of {len(judged)} {what}" if judged else ""
         print(f"{network}: {len(row)} pictures{right}")
     print(f"written: {', '.join(map(str, sheets))}, {args.out}/predictions.csv and a folder for each network")
     return 0

@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
+from ..errors import UsageError
 from ..files import PathLike, atomic_write
 from ..training.history import read_records
 from .curve import ERROR, Curve
@@ -21,8 +22,9 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = ()) ->
     from matplotlib.figure import Figure
 
     curves = [open_run(run) for run in runs]
-    losses = [_losses(run) for run in runs]
-    metric = curves[0].metric
+    epochs_of = [_epochs(run) for run in runs]
+    metric, figure_name = curves[0].metric, _one_figure(runs, epochs_of)
+    losses = [{record["epoch"]: record["loss"] for record in records} for records in epochs_of]
     scale = 100 if metric == ERROR else 1
     figure = Figure(figsize=(11 if any(losses) else 7, 4.5), layout="constrained")
     left, *right = figure.subplots(1, 2 if any(losses) else 1, squeeze=False)[0]
@@ -36,7 +38,7 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = ()) ->
         left.plot(best.epoch, scale * best.value, "o", ms=4, color=line.get_color())
         if loss:
             right[0].plot(list(loss), list(loss.values()), lw=1.2, color=line.get_color(), label=name)
-    left.set_ylabel(f"{metric} in %" if metric == ERROR else metric)
+    left.set_ylabel(figure_name or (f"{metric} in %" if metric == ERROR else metric))
     for axes in right:
         axes.set_ylabel("training loss")
     for axes in (left, *right):
@@ -50,12 +52,22 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = ()) ->
     return curves
 
 
-def _losses(run: str) -> Dict[int, Any]:
+def _epochs(run: str) -> List[Dict[str, Any]]:
+    """The records of a run of ours; none for logs and the authors' runs."""
     path = Path(run).expanduser()
     path = path / "history.jsonl" if path.is_dir() else path
     if path.suffix != ".jsonl" or not path.is_file():
-        return {}
-    return {record["epoch"]: record["loss"] for record in read_records(path) if record["record"] == "epoch"}
+        return []
+    return [record for record in read_records(path) if record["record"] == "epoch"]
+
+
+def _one_figure(runs: Sequence[str], epochs_of: Sequence[List[Dict[str, Any]]]) -> str:
+    """ "IoU" where all runs are segmentation's, "" where none is. Raises UsageError for some of each."""
+    segments = [bool(epochs) and epochs[0].get("train_metric") == "iou" for epochs in epochs_of]
+    if len(set(segments)) > 1:
+        one, other = runs[segments.index(True)], runs[segments.index(False)]
+        raise UsageError(f"{one} is measured by IoU, {other} is not: draw them apart")
+    return "IoU" if segments[0] else ""
 
 
 def _short(name: str) -> str:

@@ -16,7 +16,8 @@ from .seen import Seen
 
 COLUMNS = 10  # of a sheet; more images make more sheets
 _COLOURS = "turbo"
-_TILE, _TEXT, _NAME = 1.25, 0.3, 1.15  # inches: a picture; the line below it; the network's name
+_SMALL, _LARGE = 1.25, 2.0  # inches: a picture of up to 64 pixels, a larger one
+_TEXT, _NAME = 0.3, 1.15  # inches: the line below it; the network's name
 _DPI = 110
 
 
@@ -72,7 +73,8 @@ def draw_sheet(seen: Mapping[str, Sequence[Seen]], path: PathLike) -> None:
 
     first = next(iter(seen.values()))
     rows = len(seen) + 1
-    figure = Figure(figsize=(_NAME + _TILE * len(first), (_TILE + _TEXT) * rows), layout="constrained")
+    tile = _SMALL if max(first[0].pixels.shape) <= 64 else _LARGE
+    figure = Figure(figsize=(_NAME + tile * len(first), (tile + _TEXT) * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     grid = figure.subplots(rows, len(first), squeeze=False)
     for axes, each in zip(grid[0], first):
@@ -92,8 +94,7 @@ def draw_sheet(seen: Mapping[str, Sequence[Seen]], path: PathLike) -> None:
 
 
 def _draw(axes: object, pixels: np.ndarray, text: str, wrong: bool) -> None:
-    small = max(pixels.shape[:2]) < _TILE * _DPI
-    axes.imshow(pixels, interpolation="bicubic" if small else "antialiased")
+    axes.imshow(pixels, interpolation="bicubic" if max(pixels.shape) <= 64 else "antialiased")
     axes.set(xticks=[], yticks=[])
     for side in axes.spines.values():
         side.set_visible(False)
