@@ -17,7 +17,7 @@ from ..data import EvalPairs, PairLoader, PairSet, TrainPairs, load_pair_set
 from ..errors import UsageError
 from ..segmentation.score import SegmentationScore
 from ..summary import count_parameters
-from ..training import Job, Stop
+from ..training import Alone, Job, Stop, group
 from ..training.amp import start_mixed_precision
 from ..training.history import epoch_line
 from ..training.metrics import split_batch
@@ -59,16 +59,17 @@ def train(options: Namespace) -> Outcome:
 
     Raises UsageError and GluonAFFError for what cannot be, Diverged when the loss is no longer finite.
     """
-    check_free(options)
     contexts = devices.pick(options.gpus)
+    ranks = group(contexts)
+    check_free(options, ranks)
     mixed = start_mixed_precision(options.dtype, contexts)
     train_set = load_split(options, options.train_split, options.train_images)
     val_set = load_split(options, options.val_split, options.test_images)
     net = build_network(options, contexts)
-    job = build_job(options, net, contexts, train_set, val_set, mixed)
+    job = build_job(options, net, contexts, train_set, val_set, mixed, ranks)
     facts = {
         "data": {"name": train_set.name, "train": len(train_set), "test": len(val_set)},
-        "devices": [str(context) for context in contexts],
+        "devices": [str(context) for context in contexts] * ranks.size,
         "parameters": count_parameters(net)[0],
     }
     return TASK.train(options, job, facts, _introduction(options, train_set, val_set, job, facts))
@@ -116,6 +117,7 @@ def build_job(
     train_set: PairSet,
     val_set: PairSet,
     mixed: bool,
+    ranks: Alone,
 ) -> Job:
     """The parts of a training run, made from the options."""
     if options.crop_size % net.divisor:
@@ -124,21 +126,24 @@ def build_job(
             f"--crop-size {options.crop_size}: the {options.stem} stem needs a multiple of {net.divisor}, as {good} is"
         )
     batch_size = options.batch_size * len(contexts)
-    if len(train_set) < len(contexts):
-        raise UsageError(f"{len(train_set)} training images for {len(contexts)} devices: use fewer devices")
+    used = len(contexts) * ranks.size
+    if len(train_set) < used:
+        raise UsageError(f"{len(train_set)} training images for {used} devices: use fewer devices")
     loader = PairLoader(
         train_set,
         batch_size,
         TrainPairs(options.base_size, options.crop_size),
         shuffle=True,
-        last="drop" if len(train_set) >= batch_size else "keep",
+        last="drop" if len(train_set) >= batch_size * ranks.size else "keep",
         seed=options.seed,
         workers=options.num_data_workers,
+        shard=(ranks.rank, ranks.size),
     )
 
     def evaluate(net: mx.gluon.HybridBlock, stop: Stop) -> Optional[Dict[str, Any]]:
+        """Every rank scores the whole set: the figures are not sums over images."""
         found = score(net, val_set, options, contexts, stop)
-        if found is None:
+        if ranks.agree(stop) or found is None:
             return None
         figures = found.result()
         return {"val": figures.pop("iou"), "val_images": figures.pop("images"), **figures}
@@ -157,6 +162,7 @@ def build_job(
         epochs=options.num_epochs,
         accumulate=options.accumulate,
         seed=options.seed,
+        group=ranks,
     )
 
 
