@@ -26,7 +26,7 @@ from ..models import model_entry
 from ..summary import count_parameters
 from ..training import Alone, Job, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
-from ..training.schedule import Schedule, from_options, warmup_epochs
+from ..training.schedule import Schedule, from_options
 from ..zoo import create_model
 from . import cifar_options
 from .cifar_options import model_name
@@ -212,7 +212,3 @@ def _introduction(
     yield from introduce_training(options, job)
     if job.loader.last == "keep":
         yield f"note: fewer training images than a batch of {job.loader.batch_size}: every epoch is one smaller batch"
-    if warmup_epochs(options) >= options.num_epochs:
-        yield f"note: the run ends within its warm-up of {warmup_epochs(options)} epochs (--warmup-epochs)"
-    if options.mixup and options.mixup_off_epoch >= options.num_epochs:
-        yield f"note: mixup is off in the last {options.mixup_off_epoch} epochs (--mixup-off-epoch), so in all of them"

@@ -18,6 +18,7 @@ from ..training import Alone, Diverged, Job, Run, State, Stop, fit, has_run, res
 from ..training.config import COMMANDS, FREE, PLACES, check_same, identity, read_recipe, read_yaml, write_config
 from ..training.history import environment, epoch_line
 from ..training.parser import OptionParser
+from ..training.schedule import warmup_epochs
 from ..training.tensorboard import EventLog, check_installed
 
 Options = Dict[str, Any]
@@ -221,6 +222,10 @@ def introduce_training(options: Namespace, job: Job) -> Iterable[str]:
     )
     if options.resume_from and not options.resume:
         yield f"weights: from {options.resume_from}; optimizer, schedule and best start anew"
+    if warmup_epochs(options) >= options.num_epochs:
+        yield f"note: the run ends within its warm-up of {warmup_epochs(options)} epochs (--warmup-epochs)"
+    if getattr(options, "mixup", False) and options.mixup_off_epoch >= options.num_epochs:
+        yield f"note: mixup is off in the last {options.mixup_off_epoch} epochs (--mixup-off-epoch), so in all of them"
 
 
 def _of_run(parser: OptionParser, options: Options, asked: Options) -> Options:

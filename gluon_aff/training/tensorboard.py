@@ -39,9 +39,6 @@ class EventLog:
         self._writer.add_scalar("train/images_per_second", record["images"] / record["time"], record["epoch"])
         self._writer.flush()
 
-    def close(self) -> None:
-        self._writer.close()
-
 
 def check_installed() -> None:
     """Raise UsageError when there is nothing to write event files with."""
