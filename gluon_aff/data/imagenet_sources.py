@@ -5,18 +5,15 @@ Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabeti
 
 from __future__ import annotations
 
-import os
-import threading
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
+from .imagenet_stores import open_store
+from .imagenet_truth import read_ground_truth, stem
 from .record_file import RecordFile
 from .record_manifest import read_classes
 
-SUFFIXES = (".jpeg", ".jpg", ".png")
 SPLITS = {"train", "val", "test"}
 Parts = Tuple[str, ...]  # of a file or folder, from the set's own place on
 
@@ -72,22 +69,20 @@ class RecordSource(ImageNetSource):
 
 
 class TreeSource(ImageNetSource):
-    """Image files in a folder or zip. Of train and val folders, only what lies in ``split``."""
+    """Image files in a folder, zip or tar. Of train and val folders, only what lies in ``split``."""
 
     def __init__(
         self, path: Path, wnids: Sequence[str], ground_truth: Optional[Path] = None, split: str = "val"
     ) -> None:
         self.path = path
-        self._zip = None if path.is_dir() else _open_zip(path)
-        self._lock = threading.Lock()
-        names, empty = _listed_zip(self._zip) if self._zip else _listed_folder(path)
-        files = _of_split([tuple(name.split("/")) for name in sorted(names)], split)
+        self._store = open_store(path)
+        files = _of_split([tuple(name.split("/")) for name in sorted(self._store.names)], split)
         if not files:
             raise GluonAFFError(
                 f"{path} holds no .JPEG, .jpg or .png images: expected {split}/<wnid>/*.JPEG or a flat {split}/"
             )
         if ground_truth is None:
-            empty = _empty_classes([tuple(name.split("/")) for name in empty], files)
+            empty = _empty_classes([tuple(name.split("/")) for name in self._store.empty], files)
             self.notes = tuple(f"{path}/{'/'.join(folder)} holds no image" for folder in empty)
             self.classes, labels = _labels_of_folders(path, files, wnids, [folder[-1] for folder in empty])
         else:
@@ -98,19 +93,13 @@ class TreeSource(ImageNetSource):
     def __len__(self) -> int:
         return len(self._members)
 
+    def member(self, number: int) -> Tuple[str, int]:
+        """Name, relative to the path, and class number of an image."""
+        return self._members[number]
+
     def encoded(self, number: int) -> EncodedImage:
         name, label = self._members[number]
-        where = f"{self.path}/{name}"
-        try:
-            return EncodedImage(where, label, self._read(name))
-        except (OSError, zipfile.BadZipFile, zlib.error) as error:
-            raise GluonAFFError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}") from error
-
-    def _read(self, name: str) -> bytes:
-        if self._zip is None:
-            return (self.path / name).read_bytes()
-        with self._lock:  # on Python 3.8, threads reading one ZipFile now and then get wrong bytes
-            return self._zip.read(name)
+        return EncodedImage(f"{self.path}/{name}", label, self._store.read(name))
 
 
 def open_imagenet(
@@ -121,7 +110,7 @@ def open_imagenet(
     split: str = "val",
     strict: bool = True,
 ) -> ImageNetSource:
-    """The images at ``path``: a .rec file, a folder or a zip. ``wnids`` are the names of all classes, in order.
+    """The images at ``path``: a .rec file, a folder, a zip or a tar. ``wnids`` are the names of all classes, in order.
 
     Images in class folders need no list; a flat folder needs ``ground_truth`` (see `read_ground_truth`). Folders of
     which none is a known wnid are classes of their own, in alphabetical order. ``split``, "train" or "val", is the
@@ -139,39 +128,11 @@ def open_imagenet(
     return TreeSource(path, wnids, ground_truth, split)
 
 
-def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
-    """Image name without suffix -> class number, from lines ``name number`` (Caffe's val.txt) or ``name,wnid ...``.
-
-    The second is Kaggle's LOC_val_solution.csv. The development kit's plain list of numbers cannot be used: its
-    numbers are not in the order of the wnids. Raises UsageError naming the line.
-    """
-    numbers = {wnid: number for number, wnid in enumerate(wnids)}
-    labels: Dict[str, int] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    for line_number, line in enumerate(lines, 1):
-        words = line.replace(",", " ").split()
-        if not words or words[0] == "ImageId":
-            continue
-        label = numbers.get(words[1]) if len(words) > 1 else None
-        if label is None and len(words) > 1 and words[1].isdigit() and int(words[1]) < len(wnids):
-            label = int(words[1])
-        if label is None:
-            raise UsageError(
-                f"{path}, line {line_number}: {line[:60]!r} is not an image's name with its class, a number below "
-                f"{len(wnids)} or a wnid (the development kit's plain numbers are in another order and of no use here)"
-            )
-        labels[_stem(words[0])] = label
-    return labels
-
-
 def _labels_of_list(files: Sequence[Parts], listed: Dict[str, int], path: Path) -> List[int]:
-    missing = [file[-1] for file in files if _stem(file[-1]) not in listed]
+    missing = [file[-1] for file in files if stem(file[-1]) not in listed]
     if missing:
         raise UsageError(f"{path} has no label for {len(missing)} of {len(files)} images, such as {missing[0]}")
-    return [listed[_stem(file[-1])] for file in files]
+    return [listed[stem(file[-1])] for file in files]
 
 
 def _labels_of_folders(
@@ -209,40 +170,3 @@ def _empty_classes(empty: Sequence[Parts], files: Sequence[Parts]) -> List[Parts
     """Of the folders without images, those that lie beside class folders."""
     parents = {file[:-2] for file in files if len(file) > 1}
     return sorted(folder for folder in empty if folder[:-1] in parents)
-
-
-def _listed_folder(path: Path) -> Tuple[List[str], List[str]]:
-    """Images, and folders that hold nothing of use."""
-    names, empty = [], []
-    for parent, folders, files in os.walk(path, followlinks=True):
-        folders[:] = [folder for folder in folders if not folder.startswith(".")]
-        relative = Path(parent).relative_to(path).as_posix()
-        images = [file for file in files if _is_image(file)]
-        names += images if relative == "." else [f"{relative}/{file}" for file in images]
-        if not images and not folders:
-            empty.append(relative)
-    return names, empty
-
-
-def _listed_zip(archive: zipfile.ZipFile) -> Tuple[List[str], List[str]]:
-    """Images, and folders that hold nothing of use."""
-    names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
-    images = [name for name in names if _is_image(name.rsplit("/", 1)[-1])]
-    parents = {name[:end] for name in images for end, letter in enumerate(name) if letter == "/"}
-    folders = [name.rstrip("/") for name in names if name.endswith("/")]
-    return images, [folder for folder in folders if folder not in parents]
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise GluonAFFError(f"{path} is neither a folder, a .rec file nor a whole zip archive ({error})") from error
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
-def _stem(name: str) -> str:
-    return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]

@@ -70,10 +70,12 @@ class ImageNetTransform:
         self.lighting = lighting
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        import cv2
+
         left, top, width, height = self.rectangle(image.shape[1], image.shape[0], rng)
         image = resized(image[top : top + height, left : left + width], self.size)
         if self.mirror and rng.random() < 0.5:
-            image = np.ascontiguousarray(image[:, ::-1])
+            image = cv2.flip(image, 1)
         if self.autoaugment is not None:
             image = self.autoaugment(image[None], rng)[0]
         if self.jitter:

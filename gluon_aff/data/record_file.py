@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, List, Optional, Tuple
+from typing import BinaryIO, Dict, List, Optional, Tuple
 
 import numpy as np
 from mxnet import recordio
@@ -21,6 +21,7 @@ MAGIC = struct.pack("<I", 0xCED7230A)
 HEAD = struct.Struct("<4sI")
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 _BLOCK = 1 << 20
+_LABEL = struct.Struct("<4sIIf")  # a part's head, then an image record's flag and label
 
 
 class RecordFile:
@@ -31,35 +32,46 @@ class RecordFile:
     file on a slow disk.
 
     Raises GluonAFFError when the file is damaged or cut short or the index is not its own. With ``strict=False`` what
-    can be found is kept, and ``damage`` says what cannot.
+    can be found is kept, and ``damage`` says what cannot. ``indexed=False`` ignores the .idx file.
     """
 
-    def __init__(self, path: Path, strict: bool = True) -> None:
+    def __init__(self, path: Path, strict: bool = True, indexed: bool = True) -> None:
         self.path = path
         self.damage: List[str] = []
         self._strict = strict
-        self._keys: Optional[np.ndarray] = None
+        self._keys: Dict[int, int] = {}
         index = path.with_suffix(".idx")
         try:
             self._handle = open(path, "rb")  # noqa: SIM115
             self._size = os.fstat(self._handle.fileno()).st_size
-            self._spans = self._listed(index) if index.is_file() else self._walked()
+            self._spans = self._listed(index) if indexed and index.is_file() else self._walked()
         except OSError as error:
             raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
 
     def __len__(self) -> int:
         return len(self._spans)
 
-    def key(self, number: int) -> int:
-        """The record's name in the .idx file; without one, its number."""
-        return number if self._keys is None else int(self._keys[number])
-
     def offset(self, number: int) -> int:
         return int(self._spans[number][0])
 
     def where(self, number: int) -> str:
-        key = self.key(number)
-        return f"{self.path}, record {number}" + (f" (key {key})" if key != number else "")
+        """The record's name in messages: its key in the .idx file; without one, its number."""
+        key = self._keys.get(self.offset(number))
+        return f"{self.path}, record {number}" if key is None else f"{self.path}, key {key}"
+
+    def name_by(self, keys: Dict[int, int]) -> None:
+        """Name records by keys, given by the places where they begin."""
+        self._keys = keys
+
+    def label(self, number: int) -> float:
+        """The label of a record, without reading its image."""
+        begin, end = (int(place) for place in self._spans[number])
+        content = os.pread(self._handle.fileno(), min(end - begin, _LABEL.size), begin)
+        if len(content) == _LABEL.size and content.startswith(MAGIC):
+            _, word, flag, label = _LABEL.unpack(content)
+            if flag == 0 and word & 0x1FFFFFFF >= _LABEL.size:
+                return label
+        return self.read(number)[0]
 
     def read(self, number: int) -> Tuple[float, bytes]:
         """Label and image file of a record. Raises GluonAFFError naming the record."""
@@ -103,7 +115,7 @@ class RecordFile:
                 f"own: the last one {error}"
             )
             keys, begins, ends = keys[:-1], begins[:-1], ends[:-1]
-        self._keys = keys
+        self.name_by(dict(zip(begins.tolist(), keys.tolist())))
         return np.stack([begins, ends], axis=1)
 
     def _walked(self) -> np.ndarray:
@@ -119,6 +131,8 @@ class RecordFile:
             following = _next_record(self._handle, (spans[-1][0] if spans else position) + 4, self._size)
             if following < position:  # the last record claimed too much
                 position = spans.pop()[0]
+            elif following == position:  # this one does
+                following = _next_record(self._handle, position + 4, self._size)
             self._damaged(
                 f"{self.path} is damaged or cut short at byte {position} of {self._size}, after {len(spans)} records"
             )

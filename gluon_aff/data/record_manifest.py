@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from ..errors import GluonAFFError
+from ..files import atomic_write
 
 Manifest = Dict[str, Any]
 
@@ -27,6 +28,12 @@ def read_manifest(records: Path) -> Optional[Manifest]:
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
         raise GluonAFFError(f"{path} is no manifest of records: it names no classes; remove it")
     return content
+
+
+def write_manifest(records: Path, manifest: Manifest) -> None:
+    with atomic_write(manifest_path(records)) as handle:
+        json.dump(manifest, handle, indent=1)
+        handle.write("\n")
 
 
 def read_classes(records: Path) -> Optional[Tuple[str, ...]]:
