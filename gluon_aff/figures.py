@@ -1,10 +1,11 @@
-"""The figures of params/ as they stand there: the authors' runs, the paper's tables, their README's, and ours."""
+"""What stands in params/: the authors' runs, the paper's tables, their README's figures, ours, ImageNet's classes."""
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from .published import params_directory
 
@@ -19,6 +20,12 @@ def published_runs() -> Dict[str, Record]:
 def curve_file(identity: str) -> Path:
     """The table of a run's figures per epoch."""
     return params_directory() / "curves" / f"{identity}.csv"
+
+
+def imagenet_classes() -> List[Tuple[str, str]]:
+    """(wnid, name) of ImageNet's 1000 classes in the order of their numbers."""
+    with open(params_directory() / "imagenet_classes.csv", encoding="utf-8", newline="") as handle:
+        return [(row["wnid"], row["name"]) for row in csv.DictReader(handle)]
 
 
 def paper_tables() -> Record:

@@ -18,9 +18,8 @@ from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.evaluation import DataOptions, open_subject, open_test_set, predict, score
 from gluon_aff.evaluation.score import claimed_pass
 from gluon_aff.evaluation.subject import Claim, Subject
-from gluon_aff.evaluation.test_sets import imagenet_classes
 from gluon_aff.evaluation.upstream import pass_scores
-from gluon_aff.figures import published_runs
+from gluon_aff.figures import imagenet_classes, published_runs
 
 CPU = [mx.cpu()]
 

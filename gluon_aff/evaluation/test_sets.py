@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Tuple
@@ -14,7 +13,7 @@ from ..data import BatchLoader, EvalTransform, load_image_set
 from ..data.imagenet import ImageNetLoader, normalisation
 from ..data.imagenet_sources import RecordSource, open_imagenet
 from ..errors import UsageError
-from ..published import params_directory
+from ..figures import imagenet_classes
 from .upstream import RecordIteratorPass
 
 DATASETS = (*CIFAR_LIKE, "imagenet")
@@ -78,12 +77,6 @@ def open_test_set(options: DataOptions, protocol: str = "exact") -> TestSet:
             "as --protocol exact does"
         )
     return _cifar_like(options)
-
-
-def imagenet_classes() -> List[Tuple[str, str]]:
-    """(wnid, name) of the 1000 classes in the order of their numbers."""
-    with open(params_directory() / "imagenet_classes.csv", encoding="utf-8", newline="") as handle:
-        return [(row["wnid"], row["name"]) for row in csv.DictReader(handle)]
 
 
 def _cifar_like(options: DataOptions) -> TestSet:

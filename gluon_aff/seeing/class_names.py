@@ -7,7 +7,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from ..data.image_tree import open_tree
 from ..errors import GluonAFFError, UsageError
-from ..evaluation.test_sets import imagenet_classes
+from ..figures import imagenet_classes
 from ..nn.names import near_matches
 
 _NAMES = {

@@ -13,7 +13,7 @@ from ..data.imagenet import normalisation
 from ..data.imagenet_sources import EncodedImage, ImageNetSource
 from ..download import mxnet_home
 from ..errors import UsageError
-from ..evaluation.test_sets import imagenet_classes
+from ..figures import imagenet_classes
 from .imagenet_options import applies_autoaugment
 
 _OFFICIAL_SIZE = 1281167
