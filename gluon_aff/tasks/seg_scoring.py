@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
-import numpy as np
 
 from .. import __version__, devices, published
 from ..data import PairSet, load_images
@@ -122,6 +121,7 @@ def _items(
 ) -> Iterator[Item]:
     """Name, image, mask and probability of every image, at its own size; on the way they are added to the score."""
     import cv2
+    from scipy.special import expit
 
     for logits, masks, chosen in seg.predictions(net, pairs, options, contexts):
         originals = [pairs.pair(index) for index in chosen]
@@ -131,7 +131,7 @@ def _items(
         for name, (image, mask), logit in zip(names, originals, logits):
             height, width = mask.shape
             resized = cv2.resize(logit[0], (width, height), interpolation=cv2.INTER_LINEAR)
-            yield name, image, None if score is None else mask, 1 / (1 + np.exp(-resized))
+            yield name, image, None if score is None else mask, expit(resized)
 
 
 def _named(paths: List[Path]) -> str:
