@@ -19,10 +19,8 @@ def depth(args: argparse.Namespace) -> int:
     if args.host:
         ours = [point for point in ours if point.host == args.host]
     hosts = [args.host] if args.host else sorted({point.host for point in ours})
-    theirs = [] if args.no_paper else [point for host in hosts for point in paper_points(host)]
-    if args.results:
-        drawn = {point.strategy for point in ours}
-        theirs = [point for point in theirs if point.strategy in drawn]
+    drawn = {point.strategy for point in ours} if args.results else None
+    theirs = [] if args.no_paper else [point for host in hosts for point in paper_points(host, drawn)]
     draw_depth(ours, theirs, Path(args.out))
     for point in ours:
         spread = "" if point.spread is None else f" ± {point.spread:.4f}"

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
 from ..figures import our_ablations, paper_tables
@@ -39,14 +39,17 @@ class Point:
     data: str
 
 
-def paper_points(host: str) -> List[Point]:
-    """The figures of Tables 3 and 4, with parameters counted on our networks under the table's bottleneck ratios."""
+def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> List[Point]:
+    """The figures of Tables 3 and 4 for ``strategies`` (default: all).
+
+    Parameters are counted on our networks, under the table's bottleneck ratios and with a 100-way head.
+    """
     points = []
     seen = set()
     for name, budget in zip(_TABLES, ("table4", "table3")):
         table = paper_tables()[name]
         for strategy, values in table["rows"].items():
-            if strategy in seen:
+            if strategy in seen or (strategies is not None and strategy not in strategies):
                 continue
             seen.add(strategy)
             r = BUDGETS[budget].get(strategy, 4)

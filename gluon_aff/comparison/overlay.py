@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Sequence
 from ..errors import UsageError
 from ..files import PathLike, atomic_write
 from ..training.history import read_records
-from .curve import ERROR, Curve
+from .curve import ACCURACY, ERROR, Curve, Point
 from .open import open_run
 
 
@@ -21,8 +21,8 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = ()) ->
     """
     from matplotlib.figure import Figure
 
-    curves = [open_run(run) for run in runs]
     epochs_of = [_epochs(run) for run in runs]
+    curves = [_curve(run, epochs) if epochs else open_run(run) for run, epochs in zip(runs, epochs_of)]
     metric, figure_name = curves[0].metric, _one_figure(runs, epochs_of)
     losses = [{record["epoch"]: record["loss"] for record in records} for records in epochs_of]
     scale = 100 if metric == ERROR else 1
@@ -59,6 +59,10 @@ def _epochs(run: str) -> List[Dict[str, Any]]:
     if path.suffix != ".jsonl" or not path.is_file():
         return []
     return [record for record in read_records(path) if record["record"] == "epoch"]
+
+
+def _curve(run: str, epochs: List[Dict[str, Any]]) -> Curve:
+    return Curve(str(Path(run)), ACCURACY, tuple(Point(record["epoch"], record["val"]) for record in epochs))
 
 
 def _one_figure(runs: Sequence[str], epochs_of: Sequence[List[Dict[str, Any]]]) -> str:

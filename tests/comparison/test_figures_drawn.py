@@ -1,0 +1,123 @@
+"""gluon-aff plot: which figures stand in Fig. 7, curves over each other, schedules."""
+
+import json
+
+import pytest
+
+from gluon_aff import cli, console
+from gluon_aff.comparison.depth import our_points, paper_points
+from gluon_aff.comparison.overlay import draw_runs
+from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.training import Schedule
+from gluon_aff.training.history import History
+
+PNG = b"\x89PNG"
+
+
+def run(directory, strategy="aff", values=(0.5, 0.6), host="resnet", blocks=1, metric="accuracy"):
+    history = History(directory / "history.jsonl")
+    options = {"model": host, "fusion": strategy, "blocks": blocks, "num_epochs": len(values)}
+    data = {"name": "folder", "train": 100, "test": 10, "classes": 10}
+    history.start({"options": options, "parameters": 90000, "data": data})
+    for epoch, value in enumerate(values):
+        history.append({"epoch": epoch, "train": 0.4, "train_metric": metric, "loss": 1.0 - value, "val": value})
+    return str(directory)
+
+
+@pytest.fixture
+def report(tmp_path):
+    row = {"strategy": "iaff", "blocks": 2, "parameters": 5, "final_mean": 0.7, "final_spread": None, "seeds": [0]}
+    content = {"host": "inception", "rows": [row], "data": {"name": "digits", "train": 7, "classes": 10}}
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid/report.json").write_text(json.dumps(content))
+    return str(tmp_path / "grid")
+
+
+def test_the_papers_points_have_the_parameters_of_their_networks():
+    names = ("add", "concat", "aff", "iaff", "aff_local_local")
+    points = {(point.strategy, point.blocks): point for point in paper_points("resnet", names)}
+    assert {strategy for strategy, _ in points} == set(names)
+    frozen = 6  # of the input's norm, which counts among the arrays and is not trained
+    head = 80 * 65 - frozen  # 100 instead of 20 outputs
+    for key, parameters in {("add", 1): 78506, ("aff", 2): 199242, ("iaff", 3): 310234, ("concat", 4): 415402}.items():
+        assert points[key].parameters == parameters + head
+    assert points["aff_local_local", 1].parameters == 84722 + head  # Table 3 compares at r = 4
+    assert points["aff", 4].accuracy == 0.826 and ("iaff", 4) not in points
+    fpn = paper_points("fpn", ["add"])
+    assert [(point.blocks, point.parameters) for point in fpn][::3] == [(1, 93899 - frozen), (4, 385547 - frozen)]
+
+
+def test_seeds_are_averaged_and_reports_taken_as_they_are(tmp_path, report):
+    places = [run(tmp_path / "a", values=(0.1, 0.6)), run(tmp_path / "b", values=(0.9, 0.8)), report]
+    reported, trained = our_points(places)
+    assert (trained.accuracy, trained.runs) == (pytest.approx(0.7), 2)  # of the last epoch
+    assert trained.spread == pytest.approx(0.02**0.5)
+    assert (reported.host, reported.strategy, reported.blocks, reported.accuracy) == ("inception", "iaff", 2, 0.7)
+
+
+def test_without_places_the_kept_reports():
+    kept = our_points([])
+    assert kept and all(0 < point.accuracy < 1 for point in kept)
+
+
+def test_depth_is_drawn(tmp_path, report, capsys):
+    out = tmp_path / "new/depth.png"
+    assert console.run(cli.main, ["plot", "depth", run(tmp_path / "a"), report, "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(PNG)
+    printed = capsys.readouterr().out
+    assert "resnet b1 aff: 90,000 parameters, 0.6000 (1 runs)" in printed
+    assert "2 of ours, 15 of the paper's" in printed  # aff and iaff, for both hosts; iaff has no b = 4 on resnet
+
+
+def test_depth_refuses(tmp_path, capsys):
+    with pytest.raises(UsageError, match="neither a report of .* nor a run"):
+        our_points([str(tmp_path)])
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(GluonAFFError, match="is no report of"):
+        our_points([str(tmp_path)])
+    with pytest.raises(GluonAFFError, match="no finished epoch yet"):
+        our_points([run(tmp_path / "begun", values=())])
+    with pytest.raises(UsageError, match="trained 'resnext': the figure has inception, resnet, fpn"):
+        our_points([run(tmp_path / "other", host="resnext")])
+    argv = ["plot", "depth", run(tmp_path / "a"), "--host", "inception", "--no-paper"]
+    assert console.run(cli.main, argv) == 2
+    assert "no figures to draw" in capsys.readouterr().err
+
+
+def test_runs_over_each_other(tmp_path, capsys):
+    one, other = run(tmp_path / "one"), run(tmp_path / "other", values=(0.2, 0.9, 0.3))
+    argv = ["plot", "history", one, other, "--names", "AFF,add", "--out", str(tmp_path / "h.png")]
+    assert console.run(cli.main, argv) == 0
+    assert (tmp_path / "h.png").read_bytes().startswith(PNG)
+    assert "best 0.9000 (epoch 1), last 0.3000 (epoch 2)" in capsys.readouterr().out
+    published = "cifar100_resnet32_ASKCFuse_0.8357"
+    from gluon_aff.figures import published_runs
+
+    identity = published if published in published_runs() else next(iter(published_runs()))
+    curves = draw_runs([one, identity], tmp_path / "both.png")
+    assert len(curves[1].points) > 100
+
+
+def test_kinds_of_runs_are_not_mixed(tmp_path, capsys):
+    one, other = run(tmp_path / "one"), run(tmp_path / "other", host="fpn", metric="iou")
+    with pytest.raises(UsageError, match="is measured by IoU, .* is not"):
+        draw_runs([one, other], tmp_path / "h.png")
+    draw_runs([other], tmp_path / "h.png")
+    assert console.run(cli.main, ["plot", "history", one, "--names", "a,b"]) == 2
+    assert "expected a name for each of the 1 runs" in capsys.readouterr().err
+
+
+def test_schedules_of_recipes(tmp_path, monkeypatch, capsys):
+    from gluon_aff.training import plots
+
+    drawn = []
+    monkeypatch.setattr(plots, "plot_schedule", lambda *arguments: drawn.append(arguments))
+    for name in ("cifar-release", "seg-paper"):
+        assert console.run(cli.main, ["plot", "schedule", name, "--out", str(tmp_path / "s.png")]) == 0
+    (release, title, _), (seg, *_) = drawn
+    assert isinstance(release, Schedule) and "cifar release: 640 epochs" in title
+    assert release(10 * 100) == pytest.approx(0.2, rel=1e-3)  # after the warm-up
+    assert (seg.epochs, seg(1)) == (300, pytest.approx(0.01, rel=1e-3))
+    for name, message in (("paper", "it could be cifar-paper, "), ("nothing", "choose one of cifar-paper, ")):
+        assert console.run(cli.main, ["plot", "schedule", name]) == 2
+        assert message in capsys.readouterr().err
