@@ -130,7 +130,7 @@ class Workers(Alone):
         return row[length:].asnumpy().tolist() if len(numbers) else []
 
     def gather(self, numbers: Sequence[float]) -> List[List[float]]:
-        return self._gather(mx.nd.array(numbers, dtype="float64")).asnumpy().tolist()
+        return self._gather(mx.nd.array(np.array(numbers, "float64"), dtype="float64")).asnumpy().tolist()
 
     def gather_arrays(self, arrays: Dict[str, mx.nd.NDArray]) -> List[Dict[str, mx.nd.NDArray]]:
         if not arrays:
