@@ -116,10 +116,8 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
     )
     if options.resume_from:
         published.load(options.resume_from, net)
-    elif options.use_pretrained:
-        own = options.use_pretrained is True
-        weights = published.id_for(name, options.fusion) if own else options.use_pretrained
-        published.load(weights, net, replace_head=True)
+    elif options.use_pretrained and not options.resume:
+        published.load(_pretrained(options), net, replace_head=True)
     if options.mode == "hybrid":
         net.hybridize(static_alloc=True, static_shape=True)
     return net
@@ -241,7 +239,7 @@ def _introduction(
             "folder keeps to that; --auto-aug-input any applies it"
         )
     if options.use_pretrained and not options.resume:
-        yield f"weights: from {_shown(options)}; optimizer, schedule and best start anew"
+        yield f"weights: from {_pretrained(options)}; optimizer, schedule and best start anew"
     if options.teacher:
         yield (
             f"teacher: {options.teacher}, temperature {options.temperature:g}; labels' share of the loss "
@@ -249,6 +247,8 @@ def _introduction(
         )
 
 
-def _shown(options: Namespace) -> str:
-    own = options.use_pretrained is True
-    return published.id_for(registered_name(options), options.fusion) if own else str(options.use_pretrained)
+def _pretrained(options: Namespace) -> str:
+    """The id or file that ``--use-pretrained`` means."""
+    if options.use_pretrained is True:
+        return published.id_for(registered_name(options), options.fusion)
+    return options.use_pretrained

@@ -99,7 +99,7 @@ def _model_options(parser: OptionParser) -> None:
     model.add_argument(
         "--num-layer", type=int, choices=(50, 101, 152), default=50, help="depth; resnext: 50, 101 (%(default)s)"
     )
-    model.add_argument("--start-layer", type=number(int, 1, 5), default=3, help="first stage that fuses (%(default)s)")
+    model.add_argument("--start-layer", type=number(int, 1, 4), default=3, help="first stage that fuses (%(default)s)")
     model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
     model.add_argument(
         "--last-gamma",
