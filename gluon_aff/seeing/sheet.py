@@ -87,6 +87,9 @@ def draw_sheet(seen: Mapping[str, Sequence[Seen]], path: PathLike) -> None:
             _draw(axes, overlay(each.pixels, each.heat), each.verdict + score, bool(each.wrong))
     for name, line in zip(("image", *seen), grid):
         line[0].set_ylabel(_wrapped(name), fontsize=8, rotation=0, ha="right", va="center", labelpad=6)
+    asked = {each.target for row in seen.values() for each in row if each.target not in (None, each.verdict)}
+    if len(asked) == 1:  # one class for all pictures, not the predicted ones
+        figure.suptitle(f"evidence for {asked.pop()}", fontsize=9)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     with atomic_write(path, "wb") as handle:
