@@ -40,7 +40,7 @@ def draw(rng: np.random.Generator, size: int = SIZE) -> Tuple[np.ndarray, np.nda
     Every fifth image has a second sign. The rim belongs to a sign, what stands in front of it does not.
     """
     canvas = _Canvas(_background(rng, size))
-    for _ in range(rng.integers(3, 9)):
+    for _ in range(rng.integers(2, 7)):
         _distractor(canvas, rng)
     for _ in range(1 + int(rng.random() < 0.2)):
         _stop_sign(canvas, rng)
@@ -86,9 +86,9 @@ class _Canvas:
         """The image under light that falls off to one side, with a cast of colour and some noise."""
         angle = rng.uniform(0, 2 * math.pi)
         slope = (math.cos(angle) * self._x + math.sin(angle) * self._y) / self.size - 0.5
-        light = rng.uniform(0.45, 1.15) * (1 + rng.uniform(0, 0.5) * slope)
+        light = rng.uniform(0.6, 1.15) * (1 + rng.uniform(0, 0.5) * slope)
         cast = rng.uniform(0.85, 1.1, 3)
-        noise = rng.uniform(2, 10) * rng.standard_normal(self.pixels.shape, dtype=np.float32)
+        noise = rng.uniform(1, 8) * rng.standard_normal(self.pixels.shape, dtype=np.float32)
         return np.clip(self.pixels * light[..., None] * cast.astype(np.float32) + noise, 0, 255).astype(np.uint8)
 
 
@@ -129,9 +129,9 @@ def _extent(rng: np.random.Generator, smallest: float, largest: float) -> float:
 def _distractor(canvas: _Canvas, rng: np.random.Generator) -> None:
     """A circle or polygon of any colour, red ones too; an octagon only of another colour."""
     sides = int(rng.choice([0, 3, 4, 8]))
-    red = sides != 8 and rng.random() < 0.4
+    red = sides != 8 and rng.random() < 0.25
     colour = _colour(rng, _RED if red else _OTHER_COLOURS[rng.integers(len(_OTHER_COLOURS))])
-    radius = canvas.size * _extent(rng, 0.05, 0.5) / 2
+    radius = canvas.size * _extent(rng, 0.05, 0.4) / 2
     centre = rng.uniform(0, canvas.size, 2)
     place = canvas.place(centre, 2 * radius, rng.uniform(-math.pi, math.pi), rng.uniform(0.7, 1))
     rim = rng.uniform(0.75, 0.9) if rng.random() < 0.5 else 1.0
@@ -142,7 +142,7 @@ def _distractor(canvas: _Canvas, rng: np.random.Generator) -> None:
 
 def _stop_sign(canvas: _Canvas, rng: np.random.Generator) -> None:
     """Wholly within the image. Larger ones carry a white band in place of the word."""
-    width = canvas.size * _extent(rng, SMALLEST, LARGEST)
+    width = canvas.size * (SMALLEST + (LARGEST - SMALLEST) * rng.random() ** 1.5)  # half of them below 35 %
     radius = width / 2
     reach = 1.1 * radius  # of a corner from the centre
     centre = rng.uniform(min(reach, canvas.size / 2), max(canvas.size - reach, canvas.size / 2), 2)
