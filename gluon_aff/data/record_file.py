@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import BinaryIO, Dict, List, Optional, Tuple
 
@@ -21,6 +22,7 @@ MAGIC = struct.pack("<I", 0xCED7230A)
 HEAD = struct.Struct("<4sI")
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 _BLOCK = 1 << 20
+_CHECKSUM = int.from_bytes(b"crc3", "big") << 32  # so that what others keep in that place is not taken for one
 _LABEL = struct.Struct("<4sIIf")  # a part's head, then an image record's flag and label
 
 
@@ -85,6 +87,10 @@ class RecordFile:
             raise GluonAFFError(f"{self.where(number)} at byte {begin} is damaged: {error}") from None
         except struct.error:
             raise GluonAFFError(f"{self.where(number)} is too short for an image record") from None
+        if header.id2 >> 32 == _CHECKSUM >> 32 and header.id2 != checksum(content):
+            raise GluonAFFError(
+                f"{self.where(number)} has other bytes than were packed: copy the file or make it again"
+            )
         if header.flag:
             raise GluonAFFError(f"{self.where(number)} has {header.flag} labels, expected one: pack the set again")
         return header.label, content
@@ -156,6 +162,11 @@ def read_index(path: Path) -> np.ndarray:
             f"{path} is no index of a record file: expected lines of two numbers, make it again"
         ) from None
     return np.array(entries, dtype=np.int64).reshape(-1, 2)
+
+
+def checksum(content: bytes) -> int:
+    """What our record files have in the header's second id, which MXNet reserves and leaves at 0."""
+    return _CHECKSUM | zlib.crc32(content)
 
 
 def _joined(content: bytes) -> bytes:

@@ -14,7 +14,7 @@ from mxnet import recordio
 
 from ..errors import GluonAFFError
 from ..files import sync_directory
-from .record_file import FIRST, HEAD, LAST, MAGIC, MIDDLE, WHOLE, padded
+from .record_file import FIRST, HEAD, LAST, MAGIC, MIDDLE, WHOLE, checksum, padded
 
 _BLOCK = 1 << 20
 
@@ -40,8 +40,8 @@ def framed(payload: bytes) -> bytes:
 
 
 def image_record(key: int, label: int, content: bytes) -> bytes:
-    """An image file with its class number, framed, as MXNet's iterators and data sets read them."""
-    return framed(recordio.pack(recordio.IRHeader(0, float(label), key, 0), content))
+    """An image file with class number and checksum, framed, as MXNet's iterators and data sets read them."""
+    return framed(recordio.pack(recordio.IRHeader(0, float(label), key, checksum(content)), content))
 
 
 class RecordWriter:

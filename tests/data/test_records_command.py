@@ -47,7 +47,7 @@ def test_check_ends_with_1_and_names_the_key(tmp_path, images, capsys):
     capsys.readouterr()
     assert run("check", out) == 1
     text = capsys.readouterr().out
-    assert f"{out}, key 0 cannot be read as an image" in text
+    assert f"{out}, key 0 has other bytes than were packed" in text
     assert "2 records, 2 classes, 2 faults" in text  # the image and the checksum
 
 
