@@ -1,6 +1,5 @@
 """train_cifar.py from the command line to the files it leaves, on a few handwritten digits."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -14,36 +13,29 @@ import mxnet as mx
 import numpy as np
 import pytest
 import yaml
+from script_runs import ROOT, assert_equal, load_script, results, runner
 
 from gluon_aff import console
 from gluon_aff.tasks import cifar
 from gluon_aff.tasks.cifar import parse_options
-from gluon_aff.training.checkpoint import Checkpoints, read_checkpoint
+from gluon_aff.training.checkpoint import read_checkpoint
 from gluon_aff.training.history import History
 
-SCRIPT = Path(__file__).resolve().parents[1] / "train_cifar.py"
+SCRIPT = ROOT / "train_cifar.py"
 TINY = ["--dataset", "digits", "--gpus", "", "--batch-size", "16", "--train-images", "32", "--test-images", "20"]
 PUBLISHED = "--askc-type ASKCFuse --auto_aug --mixup --label-smoothing --cosine --no-wd"
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("train_cifar", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("train_cifar")
 
 
 @pytest.fixture
 def train(script, tmp_path, monkeypatch, capsys):
     """Run the script in this process, in an empty directory: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        code = console.run(script.main, [str(word) for word in argv])
-        return (code, *capsys.readouterr())
-
-    return run
+    return runner(script, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -57,23 +49,6 @@ def finished_run(script, tmp_path_factory):
 def finished(finished_run, tmp_path):
     """Put a copy of a finished run of one epoch under a name in the test's directory."""
     return lambda name: shutil.copytree(finished_run, tmp_path / name, symlinks=True)
-
-
-def results(run):
-    """Every array of a finished run's last checkpoint, and its epochs without times."""
-    newest = Checkpoints(Path(run, "checkpoints"), Path(run, "best")).newest()
-    checkpoint = read_checkpoint(newest)
-    arrays = {f"{group} {name}": a.asnumpy() for group, m in checkpoint.arrays.items() for name, a in m.items()}
-    records = [{k: v for k, v in r.items() if k != "time"} for r in History(Path(run, "history.jsonl")).epochs()]
-    return newest.name, arrays, records
-
-
-def assert_equal(first, second):
-    (name, arrays, records), (other_name, other_arrays, other_records) = results(first), results(second)
-    assert (name, records) == (other_name, other_records)
-    assert arrays.keys() == other_arrays.keys()
-    for key in arrays:
-        np.testing.assert_array_equal(arrays[key], other_arrays[key], err_msg=key)
 
 
 def test_a_run_and_what_it_leaves(train, tmp_path):

@@ -1,6 +1,5 @@
 """train_seg.py from the command line to the files it leaves, on a few drawn stop signs."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -14,35 +13,26 @@ import mxnet as mx
 import numpy as np
 import pytest
 from PIL import Image
+from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoint, runner
 
 from gluon_aff import console
 from gluon_aff.tasks import seg
-from gluon_aff.training.checkpoint import Checkpoints, read_checkpoint
-from gluon_aff.training.history import History
 
-SCRIPT = Path(__file__).resolve().parents[1] / "train_seg.py"
+SCRIPT = ROOT / "train_seg.py"
 TINY = ["--dataset", "shapes", "--no-cuda", "--batch-size", "4", "--train-images", "8", "--test-images", "4"]
 TINY += ["--base-size", "32", "--crop-size", "32"]
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("train_seg", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("train_seg")
 
 
 @pytest.fixture
 def train(script, tmp_path, monkeypatch, capsys):
     """Run the script in this process, in an empty directory: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        code = console.run(script.main, [str(word) for word in argv])
-        return (code, *capsys.readouterr())
-
-    return run
+    return runner(script, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +46,6 @@ def finished_run(script, tmp_path_factory):
 def finished(finished_run, tmp_path):
     """Put a copy of a finished run of two epochs under a name in the test's directory."""
     return lambda name: shutil.copytree(finished_run, tmp_path / name, symlinks=True)
-
-
-def weights(run):
-    newest = read_checkpoint(Checkpoints(Path(run, "checkpoints"), Path(run, "best")).newest())
-    return {f"{g} {name}": a.asnumpy() for g, members in newest.arrays.items() for name, a in members.items()}
-
-
-def epochs(run):
-    return [{k: v for k, v in r.items() if k != "time"} for r in History(Path(run, "history.jsonl")).epochs()]
-
-
-def assert_equal(first, second):
-    assert epochs(first) == epochs(second)
-    mine, theirs = weights(first), weights(second)
-    assert mine.keys() == theirs.keys()
-    for key in mine:
-        np.testing.assert_array_equal(mine[key], theirs[key], err_msg=key)
 
 
 def test_a_run_and_what_it_leaves(finished_run):
@@ -94,7 +67,7 @@ def test_poly_is_really_applied_to_adagrad(train):
     assert options.lr_mode == "poly" and rates == sorted(rates, reverse=True)
     np.testing.assert_allclose(rates[3], 0.04 * (1 - 4 / 7) ** 0.9, rtol=1e-5)  # GluonCV divides by N - 1
     assert train(*TINY, "--epochs", "2", "--lr", "0.04", "--save-dir", "run")[0] == 0
-    state = read_checkpoint(Checkpoints(Path("run/checkpoints"), Path("run/best")).newest()).state
+    state = newest_checkpoint("run").state
     assert state["trainer"]["optimizer"] == "adagrad"
     assert [record["lr"] for record in epochs("run")] == pytest.approx([0.04 * (1 - 2 / 3) ** 0.9, 0.0])
 
