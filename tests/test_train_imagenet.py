@@ -1,6 +1,5 @@
-"""train_imagenet.py from the command line to the files it leaves, on a few drawn images and a network cut short."""
+"""train_imagenet.py from the command line to the files it leaves, on a few drawn images and with small networks."""
 
-import importlib.util
 import io
 import os
 import shutil
@@ -15,18 +14,17 @@ import numpy as np
 import pytest
 from mxnet import recordio
 from PIL import Image
+from script_runs import ROOT, assert_equal, load_script, results, runner
 
-from gluon_aff import console
 from gluon_aff.comparison import open_run
 from gluon_aff.comparison.logs import read_log
 from gluon_aff.evaluation.subject import open_subject
 from gluon_aff.tasks import imagenet
 from gluon_aff.tasks.imagenet import parse_options
-from gluon_aff.training.checkpoint import Checkpoints, read_checkpoint
 from gluon_aff.training.history import History
 from gluon_aff.zoo import create_model
 
-SCRIPT = Path(__file__).resolve().parents[1] / "train_imagenet.py"
+SCRIPT = ROOT / "train_imagenet.py"
 CLASSES = ("ape", "bee", "cow")
 SMALL = ["--gpus", "", "--input-size", "32", "--batch-size", "4", "--num-epochs", "1", "-j", "1", "--lr", "0.01"]
 PUBLISHED = ["--label-smoothing", "--mixup", "--auto_aug", "--last-gamma", "--no-wd", "--use-rec"]
@@ -74,14 +72,22 @@ def records(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("train_imagenet", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("train_imagenet")
+
+
+def tiny_network(name, classes, fusion, ctx, init, **options):
+    """In the place of an ImageNet network: a hundredth of its parameters."""
+    return create_model("cifar_resnet", blocks=1, channel_times=1, classes=classes, fusion=fusion, ctx=ctx, init=init)
 
 
 @pytest.fixture(autouse=True)
-def one_block_per_stage(monkeypatch):
+def tiny(monkeypatch):
+    monkeypatch.setattr(imagenet, "create_model", tiny_network)
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    """The true networks, with one block per stage."""
     monkeypatch.setattr(imagenet, "create_model", partial(create_model, layers=(1, 1, 1, 1)))
 
 
@@ -89,29 +95,7 @@ def one_block_per_stage(monkeypatch):
 def train(script, tmp_path, monkeypatch, capsys):
     """Run the script in this process, in an empty directory: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        code = console.run(script.main, [str(word) for word in argv])
-        return (code, *capsys.readouterr())
-
-    return run
-
-
-def results(run):
-    """Every array of a run's last checkpoint, and its epochs without times."""
-    newest = Checkpoints(Path(run, "checkpoints"), Path(run, "best")).newest()
-    checkpoint = read_checkpoint(newest)
-    arrays = {f"{group} {name}": a.asnumpy() for group, m in checkpoint.arrays.items() for name, a in m.items()}
-    records = [{k: v for k, v in r.items() if k != "time"} for r in History(Path(run, "history.jsonl")).epochs()]
-    return newest.name, arrays, records
-
-
-def assert_equal(first, second):
-    (name, arrays, records), (other_name, other_arrays, other_records) = results(first), results(second)
-    assert (name, records) == (other_name, other_records)
-    assert arrays.keys() == other_arrays.keys()
-    for key in arrays:
-        np.testing.assert_array_equal(arrays[key], other_arrays[key], err_msg=key)
+    return runner(script, capsys)
 
 
 def test_a_run_and_what_it_leaves(train, folder, tmp_path):
@@ -125,8 +109,8 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     )
     assert lines[2].startswith("model: aff_resnet50, paper, fusion aff, first fused stage 3; ")
     assert lines[3] == "training: 2 epochs of 3 batches, nag, cosine schedule, float32, seed 0"
-    assert lines[4] == "note: float16, the published runs' type, needs a GPU: training in float32"
-    assert lines[5].startswith("note: the run ends within its warm-up of 5 epochs")
+    assert lines[4].startswith("note: the run ends within its warm-up of 5 epochs")
+    assert lines[5] == "note: float16, the published runs' type, needs a GPU: training in float32"
     (batch,) = [line for line in lines if line.startswith("Epoch[1]")]
     assert batch.startswith("Epoch[1] Batch [1]\tSpeed: ") and "samples/sec\taccuracy=" in batch
     assert batch.endswith(f"\tlr={imagenet.schedule_of(parse_options(map(str, argv)))(5):f}")
@@ -154,7 +138,7 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     "host",
     ["--model resnet --askc-type ASKCFuse", "--model resnext --askc-type ResGlobLocaforGlobLocaCha"],
 )
-def test_the_published_command_lines_run(train, records, host):
+def test_the_published_command_lines_run(train, records, hosts, host):
     """Verbatim but for the paths; the small size and the short run come from a configuration file."""
     Path("small.yaml").write_text(
         "{input_size: 32, batch_size: 6, num_epochs: 1, mixup_off_epoch: 0, classes: 1000, gpus: ''}"
@@ -203,7 +187,7 @@ def test_distillation_from_a_file(train, folder):
 
 
 def test_other_weights_to_start_from(train, folder):
-    argv = ["--data-dir", folder, *SMALL, "--use-se", "--model", "resnext", "--mode", "imperative"]
+    argv = ["--data-dir", folder, *SMALL, "--mode", "imperative"]
     assert train(*argv, "--save-dir", "one")[0] == 0
     more = ["--train-images", "4", "--test-images", "2"]
     with pytest.warns(UserWarning, match="stay as initialised"):
@@ -216,9 +200,9 @@ def test_other_weights_to_start_from(train, folder):
     code, _, err = train(
         *argv, *more, "--classes", "7", "--resume-from", "one/best/model.params", "--save-dir", "three"
     )
-    assert code == 2 and "does not fit this ResNeXt" in err
+    assert code == 2 and "does not fit this CIFARResNet" in err
     code, _, err = train(*argv, "--use-pretrained", "--save-dir", "three")
-    assert code == 1 and "release_imagenet_AFF-ResNeXt-50" in err  # the catalogue knows it, its file is not here
+    assert code == 1 and "release_imagenet_AFF-ResNet-50_0.2028" in err  # the catalogue knows it, its file is not here
 
 
 def test_flags_that_would_do_nothing_are_refused(train, folder):
@@ -272,10 +256,12 @@ def test_schedules_and_summaries_need_no_data(train):
     assert code == 0 and "trained parameters" in out
 
 
-def test_last_gamma_reaches_both_hosts():
+def test_last_gamma_and_squeeze_and_excitation_reach_the_hosts(hosts):
+    def parameters(*argv):
+        return imagenet.build_network(parse_options(argv), 3, mx.cpu())._collect_params_with_prefix()
+
     def zeros(*argv):
-        net = imagenet.build_network(parse_options(argv), 3, mx.cpu())
-        gammas = [p for name, p in net._collect_params_with_prefix().items() if name.endswith("gamma")]
+        gammas = [p for name, p in parameters(*argv).items() if name.endswith("gamma")]
         return sum(not gamma.data().asnumpy().any() for gamma in gammas)
 
     for model in ("resnet", "resnext"):
@@ -283,17 +269,18 @@ def test_last_gamma_reaches_both_hosts():
         assert zeros("--model", model, "--last-gamma") == 4
     assert zeros("--model", "resnext", "--authors-last-gamma") == 4
     assert zeros("--model", "resnext", "--authors-last-gamma", "--last-gamma") == 0
+    assert sum(".se." in name for name in parameters("--model", "resnext", "--use-se")) == 4 * 4
 
 
 LONG = [*SMALL, "--batch-size", "2", "--num-epochs", "2", "--mixup", "--ema", "0.9", "--label-smoothing"]
-CUT_SHORT = f"""
+TINY_SCRIPT = f"""
 import sys
-from functools import partial
-sys.path.insert(0, {str(SCRIPT.parent)!r})
+sys.path[:0] = [{str(SCRIPT.parent)!r}, {str(Path(__file__).parent)!r}]
 import train_imagenet
 from gluon_aff import console
 from gluon_aff.tasks import imagenet
-imagenet.create_model = partial(imagenet.create_model, layers=(1, 1, 1, 1))
+from test_train_imagenet import tiny_network
+imagenet.create_model = tiny_network
 sys.exit(console.run(train_imagenet.main))
 """
 
@@ -301,7 +288,7 @@ sys.exit(console.run(train_imagenet.main))
 def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(train, folder, tmp_path):
     argv = ["--data-dir", str(folder), *LONG]
     with subprocess.Popen(
-        [sys.executable, "-c", CUT_SHORT, *argv, "--save-dir", "parts", "--log-interval", "1"],
+        [sys.executable, "-c", TINY_SCRIPT, *argv, "--save-dir", "parts", "--log-interval", "1"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
