@@ -127,6 +127,10 @@ class Batches:
             pool.shutdown()
 
     def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
+        return self.make(self._part(order, index), epoch, index)
+
+    def _part(self, order: np.ndarray, index: int) -> np.ndarray:
+        """This process's images of a batch."""
         rank, ranks = self.shard
         whole = order[self._bounds[index] : self._bounds[index + 1]]
-        return self.make(whole[len(whole) * rank // ranks : len(whole) * (rank + 1) // ranks], epoch, index)
+        return whole[len(whole) * rank // ranks : len(whole) * (rank + 1) // ranks]

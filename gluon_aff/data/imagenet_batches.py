@@ -77,12 +77,10 @@ class ImageFileBatches(Batches):
     def _prefetched(self, order: np.ndarray, epoch: int, indices: range) -> Iterator[Batch]:
         pending: Deque[Tuple[np.ndarray, Sequence]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="image")
-        rank, ranks = self.shard
         ahead = 1 + -(-2 * self.workers // self.batch_size)
         try:
             for index in indices:
-                whole = order[self._bounds[index] : self._bounds[index + 1]]
-                chosen = whole[len(whole) * rank // ranks : len(whole) * (rank + 1) // ranks]
+                chosen = self._part(order, index)
                 x = self._room(chosen)
                 tasks = [pool.submit(self._fill, x[place], epoch, number) for place, number in enumerate(chosen)]
                 pending.append((x, tasks))
