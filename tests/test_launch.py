@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -22,6 +23,11 @@ FOREVER = "import time; time.sleep(300)"
 def member(role, number, code, *arguments):
     command = [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)]
     return Member(role, number, Host(), command, dict(os.environ))
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch):
+    monkeypatch.setattr(watch, "AFTER_FAILURE", 1.0)
 
 
 def run(tmp_path, *members):
@@ -272,8 +278,6 @@ launch([Member("worker", 0, Host(), command, dict(os.environ))], __import__("pat
 
 
 def test_a_launcher_that_is_killed_leaves_nobody(tmp_path):
-    import subprocess
-
     pids, root = tmp_path / "pid", Path(__file__).resolve().parents[1]
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(pids), str(tmp_path / "logs")], cwd=root)
     worker = int(wait_for(pids))

@@ -114,11 +114,11 @@ class Workers(Alone):
         mx.base.check_call(mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self._store.handle, ctypes.c_int(0)))
         self.size = self._store.num_workers
         self.rank = int(os.environ.get(RANK) or self._store.rank)
-        self._rows: Dict[str, mx.nd.NDArray] = {}
+        self._rows: Dict[int, mx.nd.NDArray] = {}
 
     def sum(self, arrays: Sequence[mx.nd.NDArray], numbers: Sequence[float] = ()) -> List[float]:
         length = sum(array.size for array in arrays)
-        row = self._row(length + len(numbers), "float32", arrays[0].context if arrays else mx.cpu())
+        row = self._row(length + len(numbers), arrays[0].context if arrays else mx.cpu())
         _copy(arrays, row)
         if len(numbers):
             row[length:] = np.array(numbers, "float32")
@@ -130,7 +130,7 @@ class Workers(Alone):
         return row[length:].asnumpy().tolist() if len(numbers) else []
 
     def gather(self, numbers: Sequence[float]) -> List[List[float]]:
-        return self._gather(mx.nd.array(np.array(numbers, "float64"), dtype="float64")).asnumpy().tolist()
+        return self._gather_bytes(np.array(numbers, "float64").view(np.uint8)).view("float64").tolist()
 
     def gather_arrays(self, arrays: Dict[str, mx.nd.NDArray]) -> List[Dict[str, mx.nd.NDArray]]:
         if not arrays:
@@ -150,9 +150,7 @@ class Workers(Alone):
         text = json.dumps(value).encode()
         lengths = [int(row[0]) for row in self.gather([len(text)])]
         size = 1 << max(lengths).bit_length()  # few different lengths: the servers keep a row of each
-        row = np.zeros(size, "float32")
-        row[: len(text)] = list(text)
-        rows = self._gather(mx.nd.array(row)).asnumpy().astype(np.uint8)
+        rows = self._gather_bytes(np.frombuffer(text.ljust(size), np.uint8))
         return [json.loads(bytes(row[:length])) for row, length in zip(rows, lengths)]
 
     def broadcast(self, arrays: Sequence[mx.nd.NDArray]) -> None:
@@ -174,24 +172,28 @@ class Workers(Alone):
                     "with it could be trusted; set MXNET_ENGINE_TYPE=NaiveEngine for every worker"
                 )
 
+    def _gather_bytes(self, mine: np.ndarray) -> np.ndarray:
+        """(N,) of each rank -> (ranks, N), a float32 for each byte: the servers round float64, if not every time."""
+        return np.ascontiguousarray(self._gather(mx.nd.array(mine, dtype="float32")).asnumpy().astype(np.uint8))
+
     def _gather(self, mine: mx.nd.NDArray) -> mx.nd.NDArray:
         """(N,) of each rank -> (ranks, N): each adds its own to a row of zeros, which rounds nothing."""
-        rows = self._row(self.size * len(mine), str(np.dtype(mine.dtype)), mx.cpu())
+        rows = self._row(self.size * len(mine), mx.cpu())
         rows[:] = 0
         rows[self.rank * len(mine) : (self.rank + 1) * len(mine)] = mine
         self._reduce(rows)
         return rows.reshape((self.size, -1)).copy()
 
-    def _row(self, length: int, dtype: str, device: mx.Context) -> mx.nd.NDArray:
-        key = f"{dtype}-{length}"
-        if key not in self._rows:
-            self._rows[key] = mx.nd.zeros(length, dtype=dtype, ctx=device)
+    def _row(self, length: int, device: mx.Context) -> mx.nd.NDArray:
+        """A float32 row to sum in. One for each length, which is its key: the servers keep it, too."""
+        if length not in self._rows:
+            self._rows[length] = mx.nd.zeros(length, ctx=device)
             with self._patience.waiting("the other workers"):
-                self._store.init(key, self._rows[key])
-        return self._rows[key]
+                self._store.init(str(length), self._rows[length])
+        return self._rows[length]
 
     def _reduce(self, row: mx.nd.NDArray) -> None:
-        key = f"{np.dtype(row.dtype)}-{len(row)}"
+        key = str(len(row))
         with self._patience.waiting("the other workers"):
             row.wait_to_read()
             self._store.push(key, row)

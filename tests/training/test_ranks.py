@@ -1,0 +1,135 @@
+"""Several workers: what they tell each other, and that they train as one does."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+import rank_programs
+
+from gluon_aff.errors import UsageError
+from gluon_aff.launching import launch, make_plan
+from gluon_aff.training import Alone, Stop, Workers, group
+from gluon_aff.training.history import History
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def run_on_two(tmp_path, monkeypatch):
+    """``run_on_two(program, ...)`` -> the directory with what two workers have left there."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MXNET_ENGINE_TYPE", raising=False)
+
+    def run(program, *arguments):
+        command = [sys.executable, rank_programs.__file__, program, str(tmp_path), *map(str, arguments)]
+        lines = []
+        logs = tmp_path / "logs"
+        code = launch(make_plan(command, workers=2, servers=1, timeout=120), logs, lines.append)
+        assert code == 0, [*lines, (logs / "worker-0.log").read_text(), (logs / "worker-1.log").read_text()]
+        return tmp_path
+
+    return run
+
+
+def epochs(directory):
+    return History(directory / "history.jsonl").epochs()
+
+
+def findings(directory):
+    return [json.loads((directory / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_what_ranks_tell_each_other(run_on_two):
+    found = findings(run_on_two("talk"))
+    assert [row.pop("place") for row in found] == [[0, 2], [1, 2]]
+    assert found[0] == found[1]
+    both = found[0]
+    assert both["sums"] == [[2**21 + 1.0], [[3.0] * 3] * 2, [0.0, 1.0, 2.0, 3.0]]
+    assert both["numbers"] == [0.1 + 0.2, 2.0**53]
+    assert both["gathered"] == [[0.0], [1 / 3]]
+    assert both["rows"] == [[[0.0, 0.5]], [[1.0, 0.5]]]
+    assert both["objects"] == [{"rank": rank, "third": 1 / 3, "text": "ä" * 40 * rank} for rank in (0, 1)]
+    assert both["told"] == [[np.float32(1 / 3), 0.0], [0, None]]
+    assert "rank 1 is no longer that of rank 0 after epoch 7" in both["different"]
+    assert "a sum over 2 workers came out wrong" in both["wrong sums"]
+
+
+def assert_equal_to_one_worker(directory, repeats):
+    for name, options in (("plain", {}), ("accumulated", {"accumulate": 2, "clip": 0.5})):
+        alone = rank_programs.make_job(Alone(), 16, frozen=True, drop=0.0, **options)
+        _, _, run = rank_programs.train(alone, directory / f"alone-{name}")
+        expected = rank_programs.weights(alone)
+        start = rank_programs.weights(rank_programs.make_job(Alone(), 16, frozen=True, drop=0.0, **options))
+        assert np.abs(expected["8.weight"] - start["8.weight"]).max() > 0.01
+        for repeat in range(repeats):
+            for rank in (0, 1):
+                with np.load(directory / f"{name}-{repeat}-rank-{rank}.npz") as arrays:
+                    for key, array in expected.items():
+                        np.testing.assert_allclose(arrays[key], array, rtol=1e-4, atol=1e-6, err_msg=key)
+            for ours, record in zip(run.history.epochs(), epochs(directory / f"{name}-{repeat}")):
+                assert record["images"] == ours["images"] == 64
+                assert record["val_images"] == 21
+                assert record["loss"] == pytest.approx(ours["loss"], rel=1e-4)
+                assert (record["train"], record["val"]) == (ours["train"], ours["val"])
+
+
+def test_two_workers_are_one_with_twice_the_batch(run_on_two):
+    assert_equal_to_one_worker(run_on_two("equal", 1), 1)
+
+
+@pytest.mark.slow
+def test_two_workers_are_one_twenty_times_in_a_row(run_on_two):
+    """Processes of their own each time."""
+    for _ in range(20):
+        assert_equal_to_one_worker(run_on_two("equal", 1), 1)
+
+
+def test_ranks_stop_together_and_resume_to_the_bit(run_on_two):
+    directory = run_on_two("resume")
+    for found in findings(directory):
+        assert found["stops"] == [[0, 2, 143], [1, 4, 143], [3, 0, 0]]
+        assert found["different"] == []
+        assert found["count"] > 20
+    whole, parts = ([{**record, "time": None} for record in epochs(directory / name)] for name in ("whole", "parts"))
+    assert len(whole) == 3
+    assert parts == whole
+
+
+def test_a_group_of_one_needs_nobody(monkeypatch):
+    monkeypatch.delenv("DMLC_ROLE", raising=False)
+    alone = group()
+    assert (alone.rank, alone.size) == (0, 1)
+    array = mx.nd.ones(3)
+    assert alone.sum([array], [2]) == [2.0]
+    assert array.asnumpy().tolist() == [1.0] * 3
+    assert alone.sum_numbers([1, 0.5]) == [1.0, 0.5]
+    assert alone.broadcast_object({"a": 1}) == {"a": 1}
+    stop = Stop()
+    assert not alone.agree(stop)
+    stop.request()
+    assert alone.agree(stop)
+
+
+def test_others_are_asked_to_stop_by_the_sum_alone():
+    stop = Stop()
+    stop.request()
+    assert not stop.join([0, 0])  # a signal since the sum was made: the others have not heard of it
+    other = Stop()
+    assert other.join(stop.flags())
+    assert other.exit_code == 143
+
+
+def test_a_worker_on_the_cpu_refuses_the_default_engine(monkeypatch):
+    monkeypatch.setenv("DMLC_ROLE", "worker")
+    monkeypatch.delenv("MXNET_ENGINE_TYPE", raising=False)
+    with pytest.raises(UsageError, match="needs MXNET_ENGINE_TYPE=NaiveEngine before Python starts"):
+        group([mx.cpu()])
+    monkeypatch.setenv("MXNET_ENGINE_TYPE", "NaiveEngine")
+    monkeypatch.delenv("DMLC_NUM_SERVER", raising=False)
+    with pytest.raises(UsageError, match="DMLC_NUM_SERVER.* not set: start it with `gluon-aff launch`"):
+        Workers([mx.cpu()])
