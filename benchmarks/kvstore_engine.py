@@ -23,7 +23,7 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="cifar_aff_resnet20")
     parser.add_argument("--batch-size", type=int, default=32, help="per process")
-    parser.add_argument("--seconds", type=float, default=20.0, help="measured, after a warm-up of 3 updates")
+    parser.add_argument("--seconds", type=float, default=20.0, help="about; after a warm-up of 3 updates")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--train", metavar="FILE", help=argparse.SUPPRESS)  # a process's own part
     return parser.parse_args()
@@ -57,12 +57,13 @@ def train(args):
         value.wait_to_read()
         return int(images)
 
-    for _ in range(3):
+    update()
+    began = time.perf_counter()
+    for _ in range(2):
         update()
-    mx.nd.waitall()
-    began, images = time.perf_counter(), 0
-    while ranks.broadcast_object(time.perf_counter() - began < args.seconds):
-        images += update()
+    updates = ranks.broadcast_object(int(2 * args.seconds / (time.perf_counter() - began)) + 1)
+    began = time.perf_counter()
+    images = sum(update() for _ in range(updates))
     mx.nd.waitall()
     if ranks.rank == 0:
         Path(args.train).write_text(str(images / (time.perf_counter() - began)))

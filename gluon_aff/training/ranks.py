@@ -118,6 +118,8 @@ class Workers(Alone):
 
     def sum(self, arrays: Sequence[mx.nd.NDArray], numbers: Sequence[float] = ()) -> List[float]:
         length = sum(array.size for array in arrays)
+        if not length + len(numbers):
+            return []
         row = self._row(length + len(numbers), arrays[0].context if arrays else mx.cpu())
         _copy(arrays, row)
         if len(numbers):

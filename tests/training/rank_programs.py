@@ -122,6 +122,7 @@ def talk(ranks, directory):
     rows = ranks.gather_arrays({"x": mx.nd.array([[ranks.rank, 0.5]])})
     told = mx.nd.array([1 / 3, ranks.rank])
     ranks.broadcast([told])
+    ranks.broadcast([])  # a run without EMA
     ranks.self_check()
     ranks.check_equal({"a": a}, "now")
     findings = {
