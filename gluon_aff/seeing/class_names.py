@@ -59,13 +59,16 @@ class ClassNames:
         return found
 
 
-def class_names(data: Mapping[str, Any]) -> Optional[ClassNames]:
-    """Of the data set that a network's ``Subject.data`` tells; None where it does not, or is not there any more."""
+def class_names(data: Mapping[str, Any], outputs: int) -> Optional[ClassNames]:
+    """Of the data set that a network's ``Subject.data`` tells; None where it does not, or is not there any more.
+
+    A set of ImageNet's layout has classes of its own when there are not as many ``outputs`` as ImageNet has classes.
+    """
     dataset = data.get("dataset")
-    if dataset == "imagenet":
+    if dataset == "imagenet" and outputs == len(imagenet_classes()):
         wnids, names = zip(*imagenet_classes())
         return ClassNames(names, {wnid: number for number, wnid in enumerate(wnids)})
-    if dataset == "folder":
+    if dataset in ("folder", "imagenet"):
         names = _of_folder(data.get("data"))
         return ClassNames(names) if names else None
     key = "cifar100 coarse" if dataset == "cifar100" and data.get("labels") == "coarse" else dataset

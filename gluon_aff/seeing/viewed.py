@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,10 @@ from ..data.pair_decoding import decode_image
 from ..data.resizing import resized
 from ..data.transform import EvalTransform
 from ..errors import GluonAFFError, UsageError
-from ..evaluation.subject import Subject, checkpoint_of, open_subject
+from ..evaluation.subject import Subject, open_subject
 from ..models.common import SegmentationNet
 from ..published.hosts import head_of
-from ..training.checkpoint import read_checkpoint
+from ..tasks.finished import checkpoint_of, weights_of
 from .class_names import ClassNames, class_names
 
 _IMAGENET_SIZE, _CIFAR_SIZE, _SEGMENTATION_SIZE = 224, 32, 512
@@ -71,14 +72,16 @@ def open_viewed(
     if segments:
         reading = _square(size or _SEGMENTATION_SIZE), normalisation("folder")
     elif known.get("dataset") == "imagenet":
-        reading = _crop(size or _IMAGENET_SIZE), normalisation(known.get("normalisation") or "folder")
+        crop = _crop(size or _IMAGENET_SIZE, known.get("crop_ratio"))
+        reading = crop, normalisation(known.get("normalisation") or "folder")
     elif known.get("normalisation"):
         raise UsageError("--normalisation is for ImageNet networks: leave it out")
     else:
         size = size or (None if known.get("dataset") == "folder" else _CIFAR_SIZE)
         reading = _square(size) if size else decode_image, EvalTransform()
-    names = None if segments else class_names(known)
-    return Viewed(name, subject.net, segments, _outputs(subject.net), names, *reading)
+    outputs = _outputs(subject.net)
+    names = None if segments else class_names(known, outputs)
+    return Viewed(name, subject.net, segments, outputs, names, *reading)
 
 
 def _outputs(net: mx.gluon.HybridBlock) -> int:
@@ -90,10 +93,10 @@ def _square(size: int) -> Callable[[bytes, str], np.ndarray]:
     return lambda content, where: resized(decode_image(content, where)[None], size)[0]
 
 
-def _crop(size: int) -> Callable[[bytes, str], np.ndarray]:
+def _crop(size: int, ratio: Optional[float]) -> Callable[[bytes, str], np.ndarray]:
     def read(content: bytes, where: str) -> np.ndarray:
         try:
-            return decode(content, size)
+            return decode(content, size, ratio)
         except ValueError as error:
             raise GluonAFFError(f"{where} cannot be read as an image ({error}): replace or remove it") from None
 
@@ -104,13 +107,16 @@ def _of_segmentation_run(path: Path, devices: List[mx.Context]) -> Optional[Subj
     """The network of a run of train_seg.py, None for another run."""
     from ..tasks import seg, seg_options
 
-    place = path if (path / "state.json").is_file() else checkpoint_of(path)
-    checkpoint = read_checkpoint(place)
-    saved = checkpoint.state.get("options", {})
+    place = checkpoint_of(path)
+    try:
+        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        saved = state["options"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # open_subject says what is wrong with it
     if "decoder" not in saved:
         return None
     defaults = seg_options.build_parser().defaults()
     net = seg.build_network(Namespace(**{**defaults, **saved, "resume_from": None}), devices)
-    file = place / ("ema.params" if "ema" in checkpoint.arrays else "model.params")
-    published.load(file, net)
-    return Subject(str(path), file, "fpn", net, {"size": saved["base_size"]})
+    published.load(weights_of(place), net)
+    name = seg_options.model_name(Namespace(**saved))
+    return Subject(str(path), weights_of(place), name, net, {"size": saved["base_size"]})
