@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterable
 
@@ -24,32 +25,33 @@ class EventLog:
     """
 
     def __init__(self, directory: Path, epochs: Iterable[Dict[str, Any]]) -> None:
-        writer = _writer()
+        check_installed()
+        from tensorboardX.event_file_writer import EventsWriter
+
+        directory.mkdir(parents=True, exist_ok=True)
         for path in directory.glob("events.out.tfevents.*"):
             path.unlink()
-        self._writer = writer(str(directory))
+        self._writer = EventsWriter(str(directory / "events"))  # SummaryWriter has a queue, and may lose its end
         for record in epochs:
             self.add(record)
 
     def add(self, record: Dict[str, Any]) -> None:
         """One epoch of a History."""
-        for name, tag in _NAMES.items():
-            if name in record:
-                self._writer.add_scalar(tag.format(**record), record[name], record["epoch"])
-        self._writer.add_scalar("train/images_per_second", record["images"] / record["time"], record["epoch"])
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
+        figures = {tag.format(**record): record[name] for name, tag in _NAMES.items() if name in record}
+        figures["train/images_per_second"] = record["images"] / record["time"]
+        for tag, value in figures.items():
+            self._writer.write_event(Event(step=record["epoch"], wall_time=time.time(), summary=scalar(tag, value)))
         self._writer.flush()
 
 
 def check_installed() -> None:
     """Raise UsageError when there is nothing to write event files with."""
-    _writer()
-
-
-def _writer() -> Any:
     try:
-        from tensorboardX import SummaryWriter
+        import tensorboardX  # noqa: F401
     except ImportError:
         raise UsageError(
             "--tensorboard needs tensorboardX: pip install 'gluon_aff[tensorboard]', or leave the option out"
         ) from None
-    return SummaryWriter

@@ -1,7 +1,6 @@
-"""Event files: with the writer replaced, as the real one is an optional extra."""
+"""Event files, where the optional extra that writes them is installed; what is said where it is not."""
 
 import sys
-import types
 
 import pytest
 
@@ -15,43 +14,20 @@ RECORD = {
     "loss": 2.0,
     "lr": 0.1,
     "val": 0.4,
-    "images": 10,
-    "time": 5,
+    "images": 9,
+    "time": 3,
 }
 
 
-@pytest.fixture
-def written(monkeypatch):
-    scalars = []
-
-    class SummaryWriter:
-        def __init__(self, directory):
-            self.directory = directory
-
-        def add_scalar(self, tag, value, step):
-            scalars.append((tag, value, step))
-
-        def flush(self):
-            scalars.append("flushed")
-
-    package = types.ModuleType("tensorboardX")
-    package.SummaryWriter = SummaryWriter
-    monkeypatch.setitem(sys.modules, "tensorboardX", package)
-    return scalars
-
-
-def test_every_epoch_of_the_history_is_written_once(written, tmp_path):
+def test_every_epoch_of_the_history_is_written_once(tmp_path):
+    pytest.importorskip("tensorboardX")
     (tmp_path / "events.out.tfevents.1").write_text("of the run before it was resumed")
     log = EventLog(tmp_path, [RECORD])
-    assert not list(tmp_path.iterdir())
-    assert ("train/accuracy", 0.5, 0) in written
-    assert ("train/images_per_second", 2.0, 0) in written
     log.add({**RECORD, "epoch": 1, "val_top5": 0.8})
-    assert [entry for entry in written if entry[2] == 1 and entry[0].startswith("validation")] == [
-        ("validation/val", 0.4, 1),
-        ("validation/top5", 0.8, 1),
-    ]
-    assert written[-1] == "flushed"
+    (path,) = tmp_path.iterdir()  # read while the run is under way
+    content = path.read_bytes()
+    counts = {"train/accuracy": 2, "train/loss": 2, "validation/val": 2, "validation/top5": 1, "images_per_second": 2}
+    assert {name: content.count(name.encode()) for name in counts} == counts
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
