@@ -40,12 +40,15 @@ CUDA_LIBRARIES = [  # what libmxnet.so of mxnet-cu112 links against
 
 COCO = ["pycocotools>=2.0.7,<2.1"]  # masks of polygons and run lengths; 2.0.7 is the last for Python 3.8
 
+TENSORBOARD = ["tensorboardX>=2.6,<3"]
+
 EXTRAS = {
     "cpu": ["mxnet==1.9.1"],
     "cu112": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
     "coco": COCO,
-    "tensorboard": ["tensorboardX>=2.6,<3"],
-    "test": [*COCO, "pytest>=7,<10", "ruff==0.17.6"],  # ruff to the dot: another release formats differently
+    "tensorboard": TENSORBOARD,
+    # ruff to the dot: another release formats differently
+    "test": [*COCO, *TENSORBOARD, "pytest>=7,<10", "ruff==0.17.6"],
 }
 
 
