@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoint, runner
 
-from gluon_aff import console
+from gluon_aff import cli, console
 from gluon_aff.tasks import seg
 
 SCRIPT = ROOT / "train_seg.py"
@@ -164,6 +164,15 @@ def test_eval_of_what_is_no_segmentation(train, finished):
     net.save_parameters("cifar.params")
     code, _, err = train(*TINY, "--eval", "--resume-from", "cifar.params")
     assert code == 2 and "a CIFARResNet, which segments nothing" in err
+
+
+def test_tools_for_classification_say_where_to_go(finished, capsys):
+    run = finished("run")
+    assert console.run(cli.main, ["evaluate", "--weights", str(run), "--dataset", "digits"]) == 2
+    assert f"train_seg.py --eval --resume {run} scores it" in capsys.readouterr().err
+    assert console.run(cli.main, ["compare", str(run), "--with", "table4/aff/resnet_b1"]) == 2
+    assert "is a segmentation run, whose figures are IoU" in capsys.readouterr().err
+    assert console.run(cli.main, ["plot", "history", str(run), "--out", str(run / "h.png")]) == 0
 
 
 def test_summary_and_dry_run(train):

@@ -50,6 +50,11 @@ def _of_history(path: Path) -> Curve:
     epochs = [record for record in records if record["record"] == "epoch"]
     if not epochs:
         raise GluonAFFError(f"{path} has no finished epoch yet: compare when there is one")
+    if header.get("task") == "seg":
+        raise UsageError(
+            f"{path} is a segmentation run, whose figures are IoU: `gluon-aff plot history` draws it with others, "
+            "`gluon-aff results --table sirst` (table4) prints published figures"
+        )
     if "val" not in epochs[0]:
         raise GluonAFFError(f"{path} has no validation accuracy (val): its run is not one of classification")
     return Curve(

@@ -113,6 +113,8 @@ def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
     state = read_checkpoint(place).state
     saved = state.get("options", {})
     task = state.get("task", "cifar" if "blocks" in saved else None)
+    if task == "seg":
+        raise UsageError(f"{path} is a segmentation run: train_seg.py --eval --resume {path} scores it")
     if task not in _OF_TASK:
         raise UsageError(
             f"{place} is no checkpoint of train_cifar.py or train_imagenet.py: give its model.params and --model"
