@@ -197,3 +197,14 @@ def test_labels_must_fit_the_head():
     check_labels(image_set(classes=5), 100)
     with pytest.raises(UsageError, match=r"labels up to 4 .* the head has 4 classes .* at least 5"):
         check_labels(image_set(classes=5), 4)
+
+
+def test_several_processes_draw_each_for_itself_and_leave_nothing_out():
+    def draws(images, rng):
+        return np.concatenate([keep(images, rng), np.full((len(images), 1, 8, 8), rng.random())], axis=1)
+
+    made = [list(loader(draws, shard=(rank, 3), seed=1).batches(0)) for rank in range(3)]
+    assert sorted(sum((sum(indices(part), []) for part in made), [])) == list(range(50))
+    drawn = [batch[0][0, 3, 0, 0] for part in made for batch in part]
+    assert len(set(drawn)) == len(drawn)
+    assert drawn[0] == next(loader(draws, seed=1).batches(0))[0][0, 3, 0, 0]
