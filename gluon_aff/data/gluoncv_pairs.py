@@ -6,6 +6,7 @@ import functools
 import os
 from typing import Any, Callable, Optional
 
+from .._gluoncv import import_gluoncv
 from ..errors import GluonAFFError, UsageError
 from .pairs import PairSet
 
@@ -34,7 +35,7 @@ def gluoncv_dataset(
 @functools.lru_cache(maxsize=None)
 def _dataset_class() -> type:
     try:
-        from gluoncv.data.segbase import SegmentationDataset
+        SegmentationDataset = import_gluoncv("gluoncv.data.segbase").SegmentationDataset
     except ImportError as error:
         raise GluonAFFError(f"GluonCV cannot be imported ({error}): pip install gluoncv") from error
     from PIL import Image

@@ -8,6 +8,7 @@ from typing import List
 import mxnet as mx
 
 from .. import published
+from .._gluoncv import import_gluoncv
 from ..errors import GluonAFFError, UsageError
 from ..models import list_models
 from ..zoo import create_model
@@ -40,7 +41,7 @@ def open_teacher(name: str, classes: int, size: int, devices: List[mx.Context]) 
 
 
 def _of_gluoncv(name: str, devices: List[mx.Context]) -> mx.gluon.HybridBlock:
-    from gluoncv import model_zoo
+    model_zoo = import_gluoncv("gluoncv.model_zoo")
 
     try:
         return model_zoo.get_model(name, pretrained=True, ctx=devices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Iterator, List, Sequence, Tuple
 
+from .._gluoncv import import_gluoncv
 from ..errors import UsageError
 
 MODES = ("constant", "step", "cosine", "poly")
@@ -40,7 +41,8 @@ class Schedule:
         decay_epochs: Sequence[int] = (),
         power: float = 2.0,
     ) -> None:
-        from gluoncv.utils import LRScheduler, LRSequential
+        utils = import_gluoncv("gluoncv.utils")
+        LRScheduler, LRSequential = utils.LRScheduler, utils.LRSequential
 
         if mode not in MODES:
             raise UsageError(f"schedule {mode!r} is unknown; choose from {', '.join(MODES)}")
