@@ -8,6 +8,7 @@ import gluon_aff  # noqa: F401
 import mxnet as mx  # isort: skip
 import numpy as np
 import pytest
+from PIL import ImageFile
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # plots need no display
 
@@ -26,3 +27,9 @@ def seeds():
     random.seed(0)
     np.random.seed(0)
     mx.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def whole_images_only(monkeypatch):
+    """A test that imports GluonCV itself does not make Pillow lenient for the tests after it."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
