@@ -185,6 +185,7 @@ def _ours() -> Table:
     for record in our_results():
         rows.append(tuple(record[key] for key in ("what", "metric", "value", "images", "command", "commit")))
     for report in our_ablations().values():
+        metric = "IoU" if report["host"] == "fpn" else "accuracy"
         for row in report["rows"]:
             spread = "" if row["final_spread"] is None else f" ± {row['final_spread']:.4f}"
             what = (
@@ -192,7 +193,7 @@ def _ours() -> Table:
                 f"{len(row['seeds'])} seed(s){spread}"
             )
             commits = ", ".join(report["commits"])
-            rows.append((what, "accuracy", round(row["final_mean"], 4), row["test_images"], report["command"], commits))
+            rows.append((what, metric, round(row["final_mean"], 4), row["test_images"], report["command"], commits))
     notes = () if rows else ("none yet: params/results.json and params/ablation/ hold no report",)
     return Table("ours", "Ours", ("what", "metric", "value", "images", "command", "commit"), rows, notes)
 
