@@ -14,7 +14,19 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 # From the ground up. Imports point down, or sideways on the upper floors. What is named nowhere stands on top.
 FLOORS = [
-    {"errors", "files", "console", "threads", "devices", "download", "_cuda", "_gluoncv", "_packages", "_stand_ins"},
+    {
+        "errors",
+        "files",
+        "png",
+        "console",
+        "threads",
+        "devices",
+        "download",
+        "_cuda",
+        "_gluoncv",
+        "_packages",
+        "_stand_ins",
+    },
     {"nn", "data", "training"},
     {"models"},
     {"published", "deploy", "gradcam", "zoo", "summary", "figures", "segmentation"},

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Collection, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
 from ..figures import our_ablations, paper_tables
-from ..files import PathLike, atomic_write
+from ..files import PathLike
 from ..models import build_model
 from ..nn import canonical_fusion
+from ..png import write_figure
 from ..summary import count_parameters
 from ..tasks.ablation import BUDGETS
 from ..training.history import History
@@ -178,10 +178,7 @@ def draw_depth(ours: Sequence[Point], theirs: Sequence[Point], path: PathLike) -
         axes.set_ylabel(f"{'IoU' if host == 'fpn' else 'accuracy'} (%)")
         axes.grid(alpha=0.3)
     _legend(figure, colours, bool(ours), bool(theirs))
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())
+    write_figure(figure, path)
 
 
 def _title(host: str, ours: Sequence[Point], theirs: Sequence[Point]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from ..errors import UsageError
-from ..files import PathLike, atomic_write
+from ..files import PathLike
+from ..png import write_figure
 from ..training.history import read_records
 from .curve import ACCURACY, ERROR, Curve, Point
 from .open import open_run
@@ -45,10 +45,7 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = ()) ->
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
     left.legend(fontsize="small")
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())
+    write_figure(figure, path)
     return curves
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any, Dict, List, Optional
 
-from ..files import PathLike, atomic_write
+from ..files import PathLike
+from ..png import write_figure
 from ..summary import table
 from .curve import ERROR, Curve, Matched, Point, matched, sampled
 from .settings import differing, side_by_side
@@ -148,10 +148,7 @@ def draw(comparison: Comparison, path: PathLike) -> None:
         if axes is not None:
             axes.grid(alpha=0.3)
     (lower if lower is not None else upper).set_xlabel("epoch")
-    buffer = BytesIO()
-    picture.savefig(buffer, format="png", dpi=110)
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())
+    write_figure(picture, path)
 
 
 def _extent(curve: Curve) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import GluonAFFError
+from ..files import sha256_of
 from .imagenet_pixels import read_image
 from .record_file import RecordFile, read_index
 from .record_manifest import read_manifest
@@ -150,14 +150,6 @@ def _against(manifest: Dict, path: Path, records: int) -> Iterator[str]:
         yield f"{path} holds {records} records, its manifest counts {manifest.get('records')}"
     for name, expected in sorted(manifest.get("sha256", {}).items()):
         file = path.with_name(name)
-        actual = _sha256(file) if file.is_file() else "no such file"
+        actual = sha256_of(file) if file.is_file() else "no such file"
         if actual != expected:
             yield f"{file} has SHA-256 {actual}, its manifest says {expected}"
-
-
-def _sha256(path: Path) -> str:
-    total = hashlib.sha256()
-    with open(path, "rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            total.update(block)
-    return total.hexdigest()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Sequence
 
 import numpy as np
 
-from ..files import PathLike, atomic_write
+from ..files import PathLike
+from ..png import write_figure
 
 _WITH_FIGURES, _WITH_NAMES = 20, 100  # largest numbers of classes whose cells, and whose names, can be read
 
@@ -45,7 +45,4 @@ def plot_confusion(counts: np.ndarray, classes: Sequence[str], title: str, path:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true class" + (" (cells in %)" if len(names) <= _WITH_FIGURES else ""))
     axes.set_title(title, fontsize=10)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())
+    write_figure(figure, path)

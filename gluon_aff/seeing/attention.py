@@ -10,6 +10,7 @@ import numpy as np
 
 from ..files import PathLike, atomic_write
 from ..gradcam import FusionWeights
+from ..png import write_figure
 from ..summary import table
 
 _PARTS = ("weight", "local", "context")
@@ -98,10 +99,7 @@ def draw(weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path:
         line[0].imshow(pixels, interpolation="bicubic" if small else "antialiased")
     _bars(figure, grid, shown, weights[0])
     figure.suptitle(title, fontsize=9)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())
+    write_figure(figure, path, _DPI)
 
 
 def _stages(weights: Sequence[FusionWeights]) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-from io import BytesIO
 from pathlib import Path
 from typing import List, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 
 from ..files import PathLike, atomic_write
+from ..png import write_figure, write_pixels
 from ..segmentation.pictures import FileNames
 from .seen import Seen
 
@@ -43,8 +42,8 @@ def write_all(seen: Mapping[str, Sequence[Seen]], directory: Path) -> List[Path]
         folder, names = directory / folders(network), FileNames()
         for each in row:
             stem = names(f"{each.picture.folder}-{each.picture.name}")
-            _write_picture(folder / f"{stem}-heat.png", coloured(each.heat))
-            _write_picture(folder / f"{stem}-overlay.png", overlay(each.pixels, each.heat))
+            write_pixels(coloured(each.heat), folder / f"{stem}-heat.png")
+            write_pixels(overlay(each.pixels, each.heat), folder / f"{stem}-overlay.png")
     with atomic_write(directory / "predictions.csv") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(("network", "picture", "truth", "predicted", "score", "wrong", "heat_of"))
@@ -90,10 +89,7 @@ def draw_sheet(seen: Mapping[str, Sequence[Seen]], path: PathLike) -> None:
     asked = {each.target for row in seen.values() for each in row if each.target not in (None, each.verdict)}
     if len(asked) == 1:  # one class for all pictures, not the predicted ones
         figure.suptitle(f"evidence for {asked.pop()}", fontsize=9)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())
+    write_figure(figure, path, _DPI)
 
 
 def _draw(axes: object, pixels: np.ndarray, text: str, wrong: bool) -> None:
@@ -106,10 +102,3 @@ def _draw(axes: object, pixels: np.ndarray, text: str, wrong: bool) -> None:
 
 def _wrapped(name: str, width: int = 16) -> str:
     return "\n".join(name[start : start + width] for start in range(0, len(name), width))
-
-
-def _write_picture(path: Path, pixels: np.ndarray) -> None:
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())

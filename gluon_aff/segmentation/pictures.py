@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from io import BytesIO
 from pathlib import Path
 from typing import Iterable, List, Optional, Set, Tuple
 
 import numpy as np
-from PIL import Image
 
-from ..files import PathLike, atomic_write
+from ..files import PathLike
+from ..png import write_pixels
 from .sheet import ROWS, Row, draw_sheet
 
 Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
@@ -34,8 +33,8 @@ def write_predictions(directory: PathLike, items: Iterable[Item]) -> List[Path]:
         _check(name, image, truth, probability)
         found = probability > 0.5
         stem = names(name)
-        _write_png(directory / "masks" / f"{stem}.png", np.where(found, 255, 0).astype(np.uint8))
-        _write_png(directory / "overlays" / f"{stem}.png", overlay(image, found))
+        write_pixels(np.where(found, 255, 0).astype(np.uint8), directory / "masks" / f"{stem}.png")
+        write_pixels(overlay(image, found), directory / "overlays" / f"{stem}.png")
         rows.append(Row(name, image, None if truth is None else truth > 0, found))
         if len(rows) == ROWS:
             sheets.append(_write_sheet(directory, len(sheets) + 1, rows))
@@ -94,10 +93,3 @@ def _write_sheet(directory: Path, number: int, rows: List[Row]) -> Path:
     path = directory / f"sheet-{number:02d}.png"
     draw_sheet(rows, path)
     return path
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="png")
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())

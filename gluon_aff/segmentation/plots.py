@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any, Sequence
 
 import numpy as np
 
-from ..files import PathLike, atomic_write
+from ..files import PathLike
+from ..png import write_figure
 from .curves import PixelCurves
 from .sizes import SizeGroup
 
@@ -44,7 +44,7 @@ def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
     for axes, name in ((precision, "precision and recall"), (roc, "ROC"), (threshold, "IoU")):
         axes.set_title(name, fontsize=10)
     figure.suptitle(title.replace("$", r"\$"))
-    save_figure(figure, path)
+    write_figure(figure, path)
 
 
 def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
@@ -76,7 +76,7 @@ def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
     axes.set_axisbelow(True)
     axes.set_title(title.replace("$", r"\$"), fontsize=10)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=len(bars), fontsize=8)
-    save_figure(figure, path)
+    write_figure(figure, path)
 
 
 def extent(group: SizeGroup) -> str:
@@ -115,11 +115,3 @@ def _axes(axes: Any, across: str, up: str, *, legend: bool) -> None:
         axes.legend(fontsize=8)
     else:
         axes.text(0.5, 0.5, "not defined for these images", ha="center", transform=axes.transAxes)
-
-
-def save_figure(figure: Any, path: PathLike, dpi: int = 110) -> None:
-    """Write a matplotlib Figure as PNG, whole or not at all."""
-    image = BytesIO()
-    figure.savefig(image, format="png", dpi=dpi)
-    with atomic_write(path, "wb") as handle:
-        handle.write(image.getvalue())

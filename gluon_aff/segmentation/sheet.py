@@ -8,7 +8,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..files import PathLike
-from .plots import save_figure
+from ..png import write_figure
 
 ROWS = 8
 
@@ -92,7 +92,7 @@ def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
             _draw(axes, pixels, view)
             if column != "image":
                 _rings(axes, {"truth": row.truth, "prediction": row.found}.get(column, row.marked), view)
-    save_figure(figure, path, _DPI)
+    write_figure(figure, path, _DPI)
 
 
 def _pixels(row: Row, column: str) -> Optional[np.ndarray]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..figures import paper_tables, sirst_figures
 from ..files import atomic_write
+from ..png import write_figure
 from .ablation import HOSTS
 
 Record = Dict[str, Any]
@@ -183,10 +183,7 @@ def plot(report: Record, path: Path) -> None:
     axes.set_title(f"{report['host']}, {report['data']['name']}, b = {', '.join(map(str, _blocks(report['rows'])))}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", ncols=2)
-    image = BytesIO()
-    figure.savefig(image, format="png", dpi=110)
-    with atomic_write(path, "wb") as handle:
-        handle.write(image.getvalue())
+    write_figure(figure, path)
 
 
 def write(report: Record, results: Sequence[Record], directory: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 import mxnet as mx
 
 from ..errors import GluonAFFError
-from ..files import PathLike, sync_directory
+from ..files import PathLike, sha256_of, sync_directory
 
 FORMAT = 1
 ArrayGroups = Dict[str, Dict[str, mx.nd.NDArray]]
@@ -171,7 +170,7 @@ def read_checkpoint(path: PathLike) -> Checkpoint:
     for name, expected in state["files"].items():
         if not (path / name).is_file():
             raise Damaged(f"{name} is missing")
-        if _sha256(path / name) != expected:
+        if sha256_of(path / name) != expected:
             raise Damaged(f"{name} has {(path / name).stat().st_size} bytes with another SHA-256 than was written")
         arrays[name[: -len(".params")]] = mx.nd.load(str(path / name))
     return Checkpoint(path, arrays, state)
@@ -201,7 +200,7 @@ def _write_arrays(path: Path, arrays: Dict[str, mx.nd.NDArray]) -> str:
         raise GluonAFFError(f"cannot write {path}: the file is incomplete ({free:.0f} MB free on its disk)")
     with open(path, "rb") as handle:
         os.fsync(handle.fileno())
-    return _sha256(path)
+    return sha256_of(path)
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
@@ -209,14 +208,6 @@ def _write_bytes(path: Path, content: bytes) -> None:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        for block in iter(lambda: handle.read(2**20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _hard_link(source: Path, target: Path) -> None:

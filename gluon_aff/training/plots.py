@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any, Dict, Sequence
 
-from ..files import PathLike, atomic_write
+from ..files import PathLike
+from ..png import write_figure
 from .schedule import Schedule
 
 _METRIC_NAMES = {
@@ -35,7 +35,7 @@ def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) 
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(title)
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def plot_schedule(schedule: Schedule, title: str, path: PathLike) -> None:
@@ -51,11 +51,4 @@ def plot_schedule(schedule: Schedule, title: str, path: PathLike) -> None:
     axes.set_ylabel("learning rate")
     axes.set_title(title)
     axes.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def _save(figure: Any, path: PathLike) -> None:
-    image = BytesIO()
-    figure.savefig(image, format="png", dpi=110)
-    with atomic_write(path, "wb") as handle:
-        handle.write(image.getvalue())
+    write_figure(figure, path)
