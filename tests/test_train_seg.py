@@ -117,19 +117,10 @@ def test_losses(train, loss):
     assert np.isfinite(epochs("run")[0]["loss"])
 
 
-def on_one_thread(*argv, cwd):
-    """The script in a process of its own: with two threads runs of the FPN need not repeat (docs/segmentation.md)."""
-    command = [sys.executable, str(SCRIPT), *TINY, *argv]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=cwd, env=environment, **quiet)
-
-
-def test_workers_change_nothing(tmp_path):
-    for workers in ("0", "2"):
-        argv = ["--epochs", "1", "--workers", workers, "--save-dir", f"run{workers}"]
-        assert on_one_thread(*argv, cwd=tmp_path).wait(timeout=120) == 0
-    assert_equal(tmp_path / "run0", tmp_path / "run2")
+def test_workers_change_nothing(train):
+    for workers in (0, 2):
+        assert train(*TINY, "--epochs", "1", "--workers", workers, "--save-dir", f"run{workers}")[0] == 0
+    assert_equal("run0", "run2")
 
 
 def test_eval_scores_as_training_did(train, finished):
@@ -191,18 +182,22 @@ def test_summary_and_dry_run(train):
     assert code == 0 and out.splitlines()[-2].startswith("    2  ") and Path("plan/schedule.png").is_file()
 
 
+def start(cwd):
+    command = [sys.executable, str(SCRIPT), *TINY, "--epochs", "6", "--train-images", "64", "--save-dir", "run"]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_stopped_run_goes_on_to_the_bit(tmp_path, monkeypatch, number, code):
-    monkeypatch.chdir(tmp_path)
-    argv = ["--epochs", "6", "--train-images", "64"]
-    process = on_one_thread(*argv, "--save-dir", "run", cwd=tmp_path)
+def test_a_stopped_run_goes_on_to_the_bit(train, tmp_path, number, code):
+    process = start(tmp_path)
     deadline = time.monotonic() + 120
     while not (Path("run/history.jsonl").exists() and epochs("run")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
     assert process.wait(timeout=60) == code
-    assert on_one_thread(*argv, "--save-dir", "run", "--resume", cwd=tmp_path).wait(timeout=120) == 0
-    assert on_one_thread(*argv, "--save-dir", "straight", cwd=tmp_path).wait(timeout=120) == 0
+    more = ["--epochs", "6", "--train-images", "64"]
+    assert train(*TINY, *more, "--save-dir", "run", "--resume")[0] == 0
+    assert train(*TINY, *more, "--save-dir", "straight")[0] == 0
     assert_equal("run", "straight")

@@ -13,7 +13,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from ..nn import LongSkip
 from ..nn.blocks import projection
-from ..nn.layers import NormKwargs, conv3x3, norm, resize_like
+from ..nn.layers import NormKwargs, ResizeLike, conv3x3, norm
 from .common import SegmentationNet, check_layers, norm_settings
 
 
@@ -114,7 +114,6 @@ class FPN(SegmentationNet):
         layers = list(layers) if layers is not None else [blocks] * 3
         check_layers(layers, 3)
         self.divisor = 16 if stem == "std" else 4
-        self._resizes = stem == "std"
         half, *widths = (channel_times * channels for channels in (8, 16, 32, 64))
         stem_convs = [(half, 2), (half, 1), (widths[0], 1)] if stem == "std" else [(widths[0], 1)]
         with self.name_scope():
@@ -138,6 +137,7 @@ class FPN(SegmentationNet):
             self.fuse23 = LongSkip(widths[2], widths[1], fusion, r, decoder, **norms)
             self.fuse12 = LongSkip(self.fuse23.out_channels, widths[0], fusion, r, decoder, **norms)
             self.head = SegmentationHead(classes, self.fuse12.out_channels, **norms)
+            self.resize = ResizeLike() if stem == "std" else None
 
     def check_input(self, x: mx.nd.NDArray) -> None:
         super().check_input(x)
@@ -156,4 +156,4 @@ class FPN(SegmentationNet):
         second = self.layer2(first)
         fused = self.fuse12(self.fuse23(self.layer3(second), second), first)
         logits = self.head(fused)
-        return resize_like(F, logits, x) if self._resizes else logits
+        return logits if self.resize is None else self.resize(logits, x)

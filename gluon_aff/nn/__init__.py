@@ -14,6 +14,7 @@ from .fusions import (
     register_fusion,
     selects_softly,
 )
+from .layers import ResizeLike
 from .long_skip import LongSkip
 from .names import AUTHORS_KEYS
 
@@ -23,6 +24,7 @@ __all__ = [
     "IAFF",
     "LongSkip",
     "MSCAM",
+    "ResizeLike",
     "SE",
     "SK",
     "Fusion",

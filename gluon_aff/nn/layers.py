@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional, Type
 
+import numpy as np
 from mxnet.gluon import nn
 
 NormKwargs = Optional[Dict[str, Any]]
@@ -25,6 +26,41 @@ class Identity(nn.HybridBlock):
 
     def hybrid_forward(self, F, x):
         return F.identity(x)
+
+
+class ResizeLike(nn.HybridBlock):
+    """``resize(x, like)``, x (N, C, h, w) -> the height and width of ``like``: bilinear, corners aligned.
+
+    Equal to ``contrib.BilinearResize2D(x, like, mode="like")`` but for rounding, as a product with a matrix for each
+    axis. On CPU that operator's backward pass adds up from all threads in whichever order they come, so that float32
+    gradients differ from run to run, and the slower the more threads there are.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._dtype = "float32"
+
+    def cast(self, dtype: Any) -> None:
+        super().cast(dtype)
+        self._dtype = np.dtype(dtype).name
+
+    def hybrid_forward(self, F, x, like):
+        rows, columns = (self._weights(F, x, like, axis) for axis in (2, 3))
+        x = F.dot(rows, F.transpose(F.dot(x, columns, transpose_b=True), (2, 0, 1, 3)))  # (H, N, C, W)
+        return F.transpose(x, (1, 2, 0, 3))
+
+    def _weights(self, F, x, like, axis):
+        """Of each old position (columns) at each new one (rows)."""
+        old, new = (self._positions(F, each, axis) for each in (x, like))
+        wanted = F.broadcast_div(F.broadcast_mul(new, F.max(old)), F.maximum(F.max(new), 1))
+        distance = F.abs(F.broadcast_sub(F.expand_dims(wanted, 1), F.expand_dims(old, 0)))
+        return F.BlockGrad(F.cast(F.relu(1 - distance), self._dtype))
+
+    @staticmethod
+    def _positions(F, x, axis):
+        """0, 1, ... up to the map's length along ``axis``."""
+        one = F.slice_axis(F.slice_axis(x, axis=0, begin=0, end=1), axis=1, begin=0, end=1)  # "slice" crashes in oneDNN
+        return F.contrib.arange_like(F.cast(one, "float64"), axis=axis)
 
 
 def conv1x1(channels: int, in_channels: int, use_bias: bool = False, stride: int = 1) -> nn.Conv2D:
@@ -59,8 +95,3 @@ def sigmoid(F, x):
 def spread(F, x, like):
     """(N, C, 1, 1) -> the height and width of ``like``."""
     return F.broadcast_like(x, like)
-
-
-def resize_like(F, x, like):
-    """(N, C, h, w) -> the height and width of ``like``: bilinear, corners aligned."""
-    return F.contrib.BilinearResize2D(x, like, mode="like")

@@ -10,7 +10,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from .checks import positive_integer, warn_of_batch_of_one
 from .fusions import canonical_fusion, create_fusion
-from .layers import NormKwargs, norm, resize_like
+from .layers import NormKwargs, ResizeLike, norm
 
 
 class LongSkip(nn.HybridBlock):
@@ -54,6 +54,7 @@ class LongSkip(nn.HybridBlock):
         fused = 2 * self.out_channels if self._concatenates else self.out_channels
         with self.name_scope():
             self.feature_high = self.feature_low = self.fusion = None
+            self.resize = ResizeLike()
             if decoder == "reduce":
                 self.feature_high = _conv_norm_relu(low, high, 1, "feature_high_", *norms)
             else:
@@ -74,10 +75,10 @@ class LongSkip(nn.HybridBlock):
 
     def hybrid_forward(self, F, high, low):
         if self.feature_low is not None:
-            x, residual = resize_like(F, high, low), self.feature_low(low)
+            x, residual = self.resize(high, low), self.feature_low(low)
         else:
             conv, *rest = self.feature_high
-            x, residual = resize_like(F, conv(high), low), low
+            x, residual = self.resize(conv(high), low), low
             for layer in rest:
                 x = layer(x)
         fused = F.concat(x, residual, dim=1) if self._concatenates else self.fusion(x, residual)

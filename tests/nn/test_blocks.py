@@ -9,7 +9,7 @@ from mxnet.gluon.contrib.nn import SyncBatchNorm
 
 from gluon_aff.nn import Fusion, create_fusion
 from gluon_aff.nn.blocks import Bottleneck, PreActBlock, ResNeXtBlock, shrink
-from gluon_aff.nn.layers import GlobalAvgPool
+from gluon_aff.nn.layers import GlobalAvgPool, ResizeLike
 
 
 class Branch(Fusion):
@@ -267,3 +267,31 @@ def test_global_average_pool(size):
         outcomes.append((out.asnumpy(), x.grad.asnumpy()))
     for mine, theirs in zip(*outcomes):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+@pytest.mark.parametrize(
+    "old, new", [((4, 5), (7, 9)), ((15, 8), (30, 31)), ((9, 7), (4, 3)), ((3, 1), (1, 4))], ids=str
+)
+def test_resizing(old, new, hybrid):
+    """Along each axis the first and the last position stay, what lies between is interpolated; and its gradient."""
+    x, like = golden.normal(1, (2, 3, *old)), mx.nd.zeros((1, 1, *new))
+    x.attach_grad()
+    resize = ResizeLike()
+    resize.cast("float64")
+    if hybrid:
+        resize.hybridize()
+    with mx.autograd.record():
+        y = resize(x, like)
+    weights = golden.normal(2, y.shape)
+    y.backward(weights)
+    rows, columns = (
+        np.stack([np.interp(np.linspace(0, a - 1, b), np.arange(a), one) for one in np.eye(a)], axis=1)
+        for a, b in zip(old, new)
+    )
+    expected = np.einsum("Hh,Ww,nchw->ncHW", rows, columns, x.asnumpy())
+    gradient = np.einsum("Hh,Ww,ncHW->nchw", rows, columns, weights.asnumpy())
+    np.testing.assert_allclose(y.asnumpy(), expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(x.grad.asnumpy(), gradient, rtol=0, atol=1e-13)
+    theirs = mx.nd.contrib.BilinearResize2D(x.astype("float32"), height=new[0], width=new[1])
+    np.testing.assert_allclose(y.asnumpy(), theirs.asnumpy(), rtol=0, atol=1e-5)
