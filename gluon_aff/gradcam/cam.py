@@ -88,7 +88,10 @@ def explain(
     weigh = _weights if method == "grad_cam" else _weights_plus_plus
     activation, gradient = checked(maps, f"layer {layer}"), checked(gradient, f"the gradient of layer {layer}")
     heat = np.maximum(np.einsum("nc,nchw->nhw", weigh(activation, gradient), activation), 0)
-    return Explanation(_scaled(resized_maps(heat, x.shape[2:])), classes, values)
+    height, width = x.shape[2:]
+    divisor = getattr(net, "divisor", 1)  # an AFF-FPN's maps are of its input padded to multiples
+    heat = resized_maps(heat, [-(-length // divisor) * divisor for length in (height, width)])
+    return Explanation(_scaled(heat[:, :height, :width]), classes, values)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from ..nn import LongSkip
 from ..nn.blocks import projection
-from ..nn.layers import NormKwargs, ResizeLike, conv3x3, norm
+from ..nn.layers import NormKwargs, ResizeLike, conv3x3, norm, pad_to_multiple
 from .common import SegmentationNet, check_layers, norm_settings
 
 
@@ -87,9 +87,9 @@ class FPN(SegmentationNet):
     decoder : "reduce", the authors' (Y goes down to X's width; the decoder is 32, then 16 wide, the head 4) or
         "expand", the paper's Fig. 3c (X goes up to Y's width: 64, 64 and 16), see ``LongSkip``.
 
-    At inference any size works as it is, nothing is padded: strides round up, and every map is resized to the very
-    size of the one it meets. In training H and W must be multiples of ``divisor``, 16 with the std stem and 4 with
-    the tiny one; UsageError names the nearest size that is. It is raised for images without pixels, too.
+    At inference any size works: images are padded with zeros, right and below, to multiples of ``divisor`` (16 with
+    the std stem, 4 with the tiny one), and the logits are cut back. In training H and W must be such multiples;
+    UsageError names the nearest size that is. It is raised for images without pixels, too.
     """
 
     def __init__(
@@ -152,8 +152,11 @@ class FPN(SegmentationNet):
             )
 
     def hybrid_forward(self, F, x):
-        first = self.layer1(self.stem(x))
+        padded = pad_to_multiple(F, x, self.divisor)
+        first = self.layer1(self.stem(padded))
         second = self.layer2(first)
         fused = self.fuse12(self.fuse23(self.layer3(second), second), first)
         logits = self.head(fused)
-        return logits if self.resize is None else self.resize(logits, x)
+        if self.resize is not None:
+            logits = self.resize(logits, padded)
+        return F.slice_like(logits, x, axes=(2, 3))

@@ -59,8 +59,20 @@ class ResizeLike(nn.HybridBlock):
     @staticmethod
     def _positions(F, x, axis):
         """0, 1, ... up to the map's length along ``axis``."""
-        one = F.slice_axis(F.slice_axis(x, axis=0, begin=0, end=1), axis=1, begin=0, end=1)  # "slice" crashes in oneDNN
-        return F.contrib.arange_like(F.cast(one, "float64"), axis=axis)
+        return F.contrib.arange_like(F.cast(first_map(F, x), "float64"), axis=axis)
+
+
+def pad_to_multiple(F, x, divisor: int):
+    """(N, C, H, W) with zeros right and below, up to the next multiples of ``divisor``, whatever H and W are."""
+    more = divisor - 1
+    enough = F.pad(x, mode="constant", pad_width=(0, 0, 0, 0, 0, more, 0, more))
+    tiles = F.Pooling(first_map(F, enough), kernel=(divisor, divisor), stride=(divisor, divisor))
+    return F.slice_like(enough, F.UpSampling(tiles, scale=divisor, sample_type="nearest"), axes=(2, 3))
+
+
+def first_map(F, x):
+    """The first channel of the first image, (1, 1, H, W): for its size. (``F.slice`` crashes on oneDNN's layouts.)"""
+    return F.slice_axis(F.slice_axis(x, axis=0, begin=0, end=1), axis=1, begin=0, end=1)
 
 
 def conv1x1(channels: int, in_channels: int, use_bias: bool = False, stride: int = 1) -> nn.Conv2D:

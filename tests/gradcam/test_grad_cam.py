@@ -55,6 +55,22 @@ def test_behind_a_linear_head_it_is_class_activation_mapping():
         np.testing.assert_allclose(grad_cam(net, x, index, "body"), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_maps_of_a_padded_input_are_cut_back():
+    """An AFF-FPN pads images of 18x18 to 32x32. Of the logits that are cut off none counts."""
+    net, x = gluon_aff.create_model("aff_fpn_resnet8"), images(1, 18)
+    padded = mx.nd.array(np.pad(x, [(0, 0), (0, 0), (0, 14), (0, 14)]))
+    second = net.layer2(net.layer1(net.stem(padded)))
+    maps = net.fuse23(net.layer3(second), second)
+    maps.attach_grad()
+    with mx.autograd.record(train_mode=False):
+        logits = net.resize(net.head(net.fuse12(maps, net.layer1(net.stem(padded)))), padded)[:, :, :18, :18]
+        score = (logits * (logits > 0)).sum()
+    score.backward(train_mode=False)
+    weights = maps.grad.asnumpy().mean(axis=(2, 3), keepdims=True)
+    heat = resized_maps(np.maximum((weights * maps.asnumpy()).sum(axis=1), 0), (32, 32))[:, :18, :18]
+    np.testing.assert_allclose(grad_cam(net, x, layer="fuse23"), heat / heat.max(), rtol=1e-4, atol=1e-5)
+
+
 def test_weights_are_the_gradient_by_finite_differences():
     net, x, layer, index = small(classes=5), images(2, 32), "features.3", 3
     below, above = net.features[:4], net.features[4:]
