@@ -133,6 +133,14 @@ def test_eval_scores_as_training_did(train, finished):
     assert report["facts"]["weights"].endswith("best/model.params")
 
 
+def test_a_run_of_several_devices_is_scored_on_one(train, finished):
+    run = finished("run")
+    state = json.loads((run / "best/state.json").read_text())
+    state["options"]["sync_bn"] = True
+    (run / "best/state.json").write_text(json.dumps(state))
+    assert train("--no-cuda", "--eval", "--resume", run)[0] == 0
+
+
 def test_predictions_of_a_run_of_a_file_and_of_own_images(train, finished, tmp_path):
     run = finished("run")
     assert train("--no-cuda", "--resume", run, "--predict", "of-run")[0] == 0
@@ -170,6 +178,9 @@ def test_tools_for_classification_say_where_to_go(finished, capsys):
     run = finished("run")
     assert console.run(cli.main, ["evaluate", "--weights", str(run), "--dataset", "digits"]) == 2
     assert f"train_seg.py --eval --resume {run} scores it" in capsys.readouterr().err
+    file = str(run / "best/model.params")
+    assert console.run(cli.main, ["evaluate", "--weights", file]) == 2
+    assert f"train_seg.py --eval --resume-from {file} scores it" in capsys.readouterr().err
     assert console.run(cli.main, ["compare", str(run), "--with", "table4/aff/resnet_b1"]) == 2
     assert "is a segmentation run, whose figures are IoU" in capsys.readouterr().err
     assert console.run(cli.main, ["plot", "history", str(run), "--out", str(run / "h.png")]) == 0

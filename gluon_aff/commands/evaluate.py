@@ -27,10 +27,16 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..evaluation import DataOptions, open_subject, open_test_set, score
     from ..evaluation.report import as_json, lines, write
     from ..evaluation.upstream import BATCH_SIZE
+    from ..models.common import SegmentationNet
     from ..training.history import environment
 
     contexts = devices.pick(args.gpus)
     subject = open_subject(args.weights, args.model, {name: getattr(args, name) for name in MODEL_OPTIONS}, contexts)
+    if isinstance(subject.net, SegmentationNet):
+        flag = "--resume" if Path(args.weights).is_dir() else "--resume-from"
+        raise UsageError(
+            f"{args.weights} is of a segmentation network: train_seg.py --eval {flag} {args.weights} scores it"
+        )
     known = {**subject.data}
     if args.dataset and args.dataset != known.get("dataset"):
         known = {}  # what is known of the weights' own data says nothing of another set

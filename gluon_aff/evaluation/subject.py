@@ -12,11 +12,9 @@ import mxnet as mx
 from .. import published
 from ..errors import UsageError
 from ..models import initializer_of, model_entry
-from ..tasks import cifar, cifar_options, imagenet, imagenet_options
-from ..tasks.finished import checkpoint_of, weights_of
+from ..tasks import cifar_options, imagenet_options, seg_options
+from ..tasks.finished import open_run
 from ..tasks.imagenet_data import normalisation_of, place_of
-from ..training.checkpoint import read_checkpoint
-from ..training.config import read_yaml
 from ..zoo import create_model
 
 
@@ -108,30 +106,12 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> Subject:
 
 
 def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
-    """A run's best checkpoint (the newest, before there is a best), or the checkpoint that ``path`` is."""
-    place = checkpoint_of(path)
-    state = read_checkpoint(place).state
-    saved = state.get("options", {})
-    task = state.get("task", "cifar" if "blocks" in saved else None)
-    if task == "seg":
-        raise UsageError(f"{path} is a segmentation run: train_seg.py --eval --resume {path} scores it")
-    if task not in _OF_TASK:
-        raise UsageError(
-            f"{place} is no checkpoint of train_cifar.py or train_imagenet.py: give its model.params and --model"
-        )
-    module, describe = _OF_TASK[task]
-    config = place.resolve().parents[1] / "config.yaml"
-    free = read_yaml(config) if config.is_file() else {}
-    fresh = {"resume_from": None, "use_pretrained": None}  # the weights are those of the checkpoint
-    options = Namespace(**{**module.TASK.parser().defaults(), **free, **saved, **fresh})
-    net = module.build_network(options, state["data"]["classes"], devices)
-    file = weights_of(place)
-    published.load(file, net)
-    name, data = describe(options)
-    best, claim = state.get("best"), None
-    if best and best["checkpoint"] == place.resolve().name:
-        claim = Claim("logged", "accuracy", best["val"], best["val_images"], options.dataset, data.get("labels"))
-    return Subject(str(path), file, name, _ready(net), data, claim)
+    run = open_run(path)
+    name, data = _OF_TASK[run.task](run.options)
+    best, claim = run.state.get("best"), None
+    if best and run.task != "seg" and best["checkpoint"] == run.checkpoint.resolve().name:
+        claim = Claim("logged", "accuracy", best["val"], best["val_images"], data["dataset"], data.get("labels"))
+    return Subject(str(path), run.weights, name, _ready(run.network(devices)), data, claim)
 
 
 def _of_cifar(options: Namespace) -> Tuple[str, Dict[str, Any]]:
@@ -150,4 +130,8 @@ def _of_imagenet(options: Namespace) -> Tuple[str, Dict[str, Any]]:
     return imagenet_options.model_name(options), data
 
 
-_OF_TASK = {"cifar": (cifar, _of_cifar), "imagenet": (imagenet, _of_imagenet)}
+def _of_segmentation(options: Namespace) -> Tuple[str, Dict[str, Any]]:
+    return seg_options.model_name(options), {"size": options.base_size}
+
+
+_OF_TASK = {"cifar": _of_cifar, "imagenet": _of_imagenet, "seg": _of_segmentation}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
@@ -11,16 +9,14 @@ from typing import Any, Callable, Dict, List, Optional
 import mxnet as mx
 import numpy as np
 
-from .. import published
 from ..data.imagenet import decode, normalisation
 from ..data.pair_decoding import decode_image
 from ..data.resizing import resized
 from ..data.transform import EvalTransform
 from ..errors import GluonAFFError, UsageError
-from ..evaluation.subject import Subject, open_subject
+from ..evaluation.subject import open_subject
 from ..models.common import SegmentationNet
 from ..published.hosts import head_of
-from ..tasks.finished import checkpoint_of, weights_of
 from .class_names import ClassNames, class_names
 
 _IMAGENET_SIZE, _CIFAR_SIZE, _SEGMENTATION_SIZE = 224, 32, 512
@@ -61,8 +57,7 @@ def open_viewed(
     """
     given = {name: value for name, value in (data or {}).items() if value is not None}
     path = Path(weights).expanduser()
-    subject = _of_segmentation_run(path, devices) if path.is_dir() else None
-    subject = subject or open_subject(weights, model, options or {}, devices)
+    subject = open_subject(weights, model, options or {}, devices)
     if given.get("dataset", subject.data.get("dataset")) != subject.data.get("dataset"):
         subject.data = {}
     known = {**subject.data, **given}
@@ -101,22 +96,3 @@ def _crop(size: int, ratio: Optional[float]) -> Callable[[bytes, str], np.ndarra
             raise GluonAFFError(f"{where} cannot be read as an image ({error}): replace or remove it") from None
 
     return read
-
-
-def _of_segmentation_run(path: Path, devices: List[mx.Context]) -> Optional[Subject]:
-    """The network of a run of train_seg.py, None for another run."""
-    from ..tasks import seg, seg_options
-
-    place = checkpoint_of(path)
-    try:
-        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-        saved = state["options"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # open_subject says what is wrong with it
-    if "decoder" not in saved:
-        return None
-    defaults = seg_options.build_parser().defaults()
-    net = seg.build_network(Namespace(**{**defaults, **saved, "resume_from": None}), devices)
-    published.load(weights_of(place), net)
-    name = seg_options.model_name(Namespace(**saved))
-    return Subject(str(path), weights_of(place), name, net, {"size": saved["base_size"]})

@@ -16,10 +16,9 @@ from ..segmentation.pictures import Item, write_predictions
 from ..segmentation.report import lines, write_segmentation_report
 from ..segmentation.score import SegmentationScore
 from ..segmentation.sizes import COCO_LIMITS
-from ..training.checkpoint import read_checkpoint
 from ..training.history import environment
 from . import seg
-from .finished import checkpoint_of, weights_of
+from .finished import FinishedRun, config_of, open_run
 
 _NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder")
 #: Areas in pixels at which medium and large objects begin, where COCO's would call every object small.
@@ -27,7 +26,7 @@ _SIZE_LIMITS = {"sirst": (16, 64)}
 
 
 def parse_options(argv: Optional[Sequence[str]] = None) -> Namespace:
-    """As seg.parse_options; with --eval or --predict, ``weights`` is the run or file to be scored.
+    """As seg.parse_options; with --eval or --predict, ``trained`` is the run or file to be scored.
 
     A run brings its own options, of which those of the data may be given anew. Raises UsageError.
     """
@@ -42,18 +41,18 @@ def parse_options(argv: Optional[Sequence[str]] = None) -> Namespace:
     place = place or given.pop("resume_from", None)
     if place is None:
         raise UsageError("--eval and --predict need a trained network: give --resume RUN, or --resume-from FILE")
-    path = Path(place).expanduser()
+    path, run = Path(place).expanduser(), None
     if path.is_dir():
-        checkpoint = checkpoint_of(path)
-        _check_run(checkpoint, given)
-        given.setdefault("config", str(checkpoint.resolve().parents[1] / "config.yaml"))
+        run = open_run(path)
+        _check_run(run, given)
+        given.setdefault("config", str(config_of(run.checkpoint)))
     options = seg.TASK.completed(given)
-    options.weights, options.given = path, [name for name in _NETWORK if name in given]
+    options.trained, options.given = run or path, [name for name in _NETWORK if name in given]
     return options
 
 
 def score_and_predict(options: Namespace) -> int:
-    """Score ``options.weights`` and write what is asked for; 0.
+    """Score ``options.trained`` and write what is asked for; 0.
 
     The report goes to --predict's directory, else into eval-<data set>-<split> in the run or beside the file.
     """
@@ -86,10 +85,11 @@ def score_and_predict(options: Namespace) -> int:
 
 
 def _network(options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.HybridBlock, Path]:
-    """The network that ``options.weights`` are of, and their file."""
-    path = options.weights
-    file = weights_of(checkpoint_of(path)) if path.is_dir() else published.path_of(path)
-    if path.is_dir() or options.given:
+    """The network that ``options.trained`` are of, and their file."""
+    if isinstance(options.trained, FinishedRun):
+        return options.trained.network(contexts), options.trained.weights
+    file = published.path_of(options.trained)
+    if options.given:
         net = seg.build_network(options, contexts)
         published.load(file, net)
     else:
@@ -100,16 +100,14 @@ def _network(options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.H
     return net, file
 
 
-def _check_run(checkpoint: Path, given: Dict[str, Any]) -> None:
-    """Raise UsageError for a checkpoint of another script, or of another network than is asked for."""
-    state = read_checkpoint(checkpoint).state
-    if state.get("task") != "seg":
-        raise UsageError(f"{checkpoint} is no checkpoint of train_seg.py")
-    saved = state["options"]
+def _check_run(run: FinishedRun, given: Dict[str, Any]) -> None:
+    """Raise UsageError for a run of another script, or of another network than is asked for."""
+    if run.task != "seg":
+        raise UsageError(f"{run.checkpoint} is no checkpoint of train_seg.py")
     for name in _NETWORK:
-        if given.get(name, saved[name]) != saved[name]:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"the run's network has {flag} {saved[name]}, not {given[name]}: leave it out")
+        has = getattr(run.options, name)
+        if given.get(name, has) != has:
+            raise UsageError(f"the run's network has --{name.replace('_', '-')} {has}, not {given[name]}: leave it out")
 
 
 def _items(
