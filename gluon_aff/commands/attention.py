@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .evaluate import MODEL_OPTIONS, whole
-from .gradcam import add_network_options, data_of
+from .arguments import add_pictures, add_viewer, data_of, model_options
 
 
 def attention(args: argparse.Namespace) -> int:
@@ -18,8 +17,7 @@ def attention(args: argparse.Namespace) -> int:
 
     contexts = devices.pick(args.gpus)[:1]
     pictures = find_pictures(args.images, args.count)
-    options = {option: getattr(args, option) for option in MODEL_OPTIONS}
-    viewed = open_viewed(args.weights, contexts, args.model, options, data_of(args))
+    viewed = open_viewed(args.weights, contexts, args.model, model_options(args), data_of(args))
     names, out = FileNames(), Path(args.out)
     for picture in pictures.chosen:
         pixels = viewed.pixels(picture.content(), picture.where)
@@ -39,23 +37,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="For each picture a table, a contact sheet (rows: fusions, shallow to deep; M, its local and its "
         "global part, means over channels) and the arrays as .npz.",
     )
-    add_network_options(command)
+    add_viewer(command)
     group = command.add_argument_group("pictures")
-    group.add_argument(
-        "--image",
-        "--images",
-        dest="images",
-        nargs="+",
-        required=True,
-        metavar="PLACE",
-        help="files, folders, zips, or what is in a zip (set.zip/test/cat)",
-    )
-    group.add_argument(
-        "--count",
-        type=whole(1),
-        default=4,
-        metavar="N",
-        help="at most so many, evenly out of all there are (default: %(default)s)",
-    )
+    add_pictures(group, 4, "", "--image")
     group.add_argument("--out", required=True, metavar="DIR", help="where files go")
     command.set_defaults(run=attention)

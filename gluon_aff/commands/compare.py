@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..files import atomic_write
+from .arguments import whole
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -37,12 +38,6 @@ def _plot_path(run: str) -> str:
     return str(Path(run) / "comparison.png") if Path(run).is_dir() else "comparison.png"
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
     command = commands.add_parser(
@@ -62,7 +57,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--list", action="store_true", help="print every name that --with knows")
     command.add_argument("--segment", type=int, metavar="K", help="which run of a log that holds several")
-    command.add_argument("--every", type=_positive, metavar="N", help="print every Nth epoch (default: some fourteen)")
+    command.add_argument("--every", type=whole(1), metavar="N", help="print every Nth epoch (default: some fourteen)")
     command.add_argument(
         "--plot", metavar="FILE", help="where the plot goes (default: comparison.png in the run, or here)"
     )

@@ -5,21 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any, Dict
 
 from ..errors import UsageError
 from ..files import atomic_write
-
-_DATASETS = ("cifar10", "cifar100", "digits", "folder", "imagenet")
-MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
-    "fusion": {"help": "any strategy, by the field's or the authors' name"},
-    "blocks": {"type": int, "help": "CIFAR networks: blocks in each stage"},
-    "channel_times": {"type": int, "help": "CIFAR networks: widening of the channels"},
-    "classes": {"type": int, "help": "outputs"},
-    "r": {"type": int, "help": "bottleneck ratio of the fusion; 0 for no bottleneck"},
-    "start_layer": {"type": int, "help": "first stage that uses the fusion"},
-    "deep_stem": {"action": "store_const", "const": True, "help": "three 3x3 convolutions for the first one"},
-}
+from .arguments import DATASETS, add_weights, model_options, whole
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -31,7 +20,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..training.history import environment
 
     contexts = devices.pick(args.gpus)
-    subject = open_subject(args.weights, args.model, {name: getattr(args, name) for name in MODEL_OPTIONS}, contexts)
+    subject = open_subject(args.weights, args.model, model_options(args), contexts)
     if isinstance(subject.net, SegmentationNet):
         flag = "--resume" if Path(args.weights).is_dir() else "--resume-from"
         raise UsageError(
@@ -50,7 +39,7 @@ def evaluate(args: argparse.Namespace) -> int:
     }
     chosen = {**known, **{name: value for name, value in given.items() if value is not None}}
     if "dataset" not in chosen:
-        raise UsageError(f"say on what: --dataset {'|'.join(_DATASETS)} (these weights do not tell)")
+        raise UsageError(f"say on what: --dataset {'|'.join(DATASETS)} (these weights do not tell)")
     batch_size = args.batch_size or (BATCH_SIZE if args.protocol == "upstream" else 128)
     options = DataOptions(**chosen, batch_size=batch_size, workers=args.workers, skip_bad=args.skip_bad)
     found = score(subject, open_test_set(options, args.protocol), contexts, args.protocol, batch_size, args.passes)
@@ -69,15 +58,6 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def whole(least: int) -> Any:
-    def read(text: str) -> int:
-        if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-        return int(text)
-
-    return read
-
-
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
     command = commands.add_parser(
@@ -85,19 +65,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="score weights on a data set, every image once or as the authors counted",
         description="Top-1 and top-5, a table per class, a confusion matrix and images/s.",
     )
-    command.add_argument(
-        "--weights",
-        required=True,
-        metavar="ID|FILE|RUN",
-        help="a catalogue id, a .params file, or a run of train_cifar.py (its directory or a checkpoint's)",
-    )
-    group = command.add_argument_group("network", "of a file; without --model the file is recognised")
-    group.add_argument("--model", help="a name of `gluon-aff models`")
-    for name, settings in MODEL_OPTIONS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", **settings)
+    add_weights(command)
 
     group = command.add_argument_group("data")
-    group.add_argument("--dataset", choices=_DATASETS, help="(default: what the weights are for, where that is known)")
+    group.add_argument("--dataset", choices=DATASETS, help="(default: what the weights are for, where that is known)")
     group.add_argument("--data", metavar="PATH", help="folder, archive, zip or .rec file that holds the images")
     group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
     group.add_argument(

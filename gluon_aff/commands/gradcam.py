@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from ..errors import UsageError
-from .evaluate import MODEL_OPTIONS, whole
+from .arguments import add_pictures, add_viewer, data_of, model_options, whole
 
 
 def gradcam(args: argparse.Namespace) -> int:
@@ -20,7 +20,7 @@ def gradcam(args: argparse.Namespace) -> int:
     pictures = find_pictures(args.images, args.count)
     seen: Dict[str, List[Seen]] = {}
     for number, (each, name) in enumerate(zip(weights, _names(args.names, weights))):
-        options = {option: getattr(args, option) for option in MODEL_OPTIONS} if number == 0 else {}
+        options = model_options(args) if number == 0 else {}
         viewed = open_viewed(each, contexts, args.model if number == 0 else None, options, data_of(args))
         row = see(viewed, pictures, args.target, args.layer, args.method, args.batch_size)
         seen[_unlike(name or viewed.name, seen)] = row
@@ -32,12 +32,6 @@ def gradcam(args: argparse.Namespace) -> int:
         print(f"{network}: {len(row)} pictures{right}")
     print(f"written: {', '.join(map(str, sheets))}, {args.out}/predictions.csv and a folder for each network")
     return 0
-
-
-def data_of(args: argparse.Namespace) -> Dict[str, Any]:
-    """What the command line tells of the pictures."""
-    size = args.input_size
-    return {"dataset": args.dataset, "labels": args.labels, "size": size, "normalisation": args.normalisation}
 
 
 def _names(text: str, weights: List[str]) -> List[str]:
@@ -55,39 +49,6 @@ def _unlike(name: str, taken: Dict[str, Any]) -> str:
     return unlike
 
 
-def add_network_options(command: argparse.ArgumentParser) -> None:
-    """What tells a network and how pictures are made ready for it."""
-    command.add_argument(
-        "--weights",
-        required=True,
-        metavar="ID|FILE|RUN",
-        help="a catalogue id, a .params file, or a training run (its directory or a checkpoint's)",
-    )
-    group = command.add_argument_group("network", "of a file; without --model the file is recognised")
-    group.add_argument("--model", help="a name of `gluon-aff models`")
-    for name, settings in MODEL_OPTIONS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", **settings)
-    group.add_argument(
-        "--dataset",
-        choices=("cifar10", "cifar100", "digits", "folder", "imagenet"),
-        help="what the network was trained on (default: what the weights tell)",
-    )
-    group.add_argument("--labels", choices=("fine", "coarse"), help="of CIFAR-100")
-    group.add_argument(
-        "--input-size",
-        type=whole(1),
-        metavar="N",
-        help="ImageNet's crop (default 224); other pictures become this size (default: the training's, else CIFAR's "
-        "32, segmentation 512)",
-    )
-    group.add_argument(
-        "--normalisation",
-        choices=("records", "folder"),
-        help="ImageNet: the authors' for record files (default for published weights) or for folders (default)",
-    )
-    group.add_argument("--gpus", help="a GPU number; '' for the CPU (default: the first GPU, if any)")
-
-
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
     command = commands.add_parser(
@@ -96,22 +57,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Rows of the sheet are networks, columns are images; below each what was predicted with its "
         "softmax score, ✕ where it is wrong. Of segmentation networks: IoU, where a mask lies beside the image.",
     )
-    add_network_options(command)
+    add_viewer(command)
     group = command.add_argument_group("pictures and maps")
-    group.add_argument(
-        "--images",
-        nargs="+",
-        required=True,
-        metavar="PLACE",
-        help="files, folders, zips, or what is in a zip (set.zip/test/cat); class folders tell what is right",
-    )
-    group.add_argument(
-        "--count",
-        type=whole(1),
-        default=10,
-        metavar="N",
-        help="at most so many, evenly out of all there are (default: %(default)s)",
-    )
+    add_pictures(group, 10, "; class folders tell what is right")
     group.add_argument(
         "--class",
         dest="target",

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
+from .arguments import whole
 
 
 def launch(args: argparse.Namespace) -> int:
@@ -21,12 +22,6 @@ def launch(args: argparse.Namespace) -> int:
     return launch(plan, Path(args.log_dir), to_stderr)
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
     command = commands.add_parser(
@@ -36,14 +31,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Starts MXNet's scheduler, servers and the workers, which train one network together, and ends all "
         "of them when one fails. Rank 0's output is shown, everybody's is in --log-dir. See docs/several-machines.md.",
     )
-    command.add_argument("-n", "--workers", type=_count, required=True, help="processes that train, one rank each")
-    command.add_argument("-s", "--servers", type=_count, default=1, help="processes that add up (default: 1)")
+    command.add_argument("-n", "--workers", type=whole(1), required=True, help="processes that train, one rank each")
+    command.add_argument("-s", "--servers", type=whole(1), default=1, help="processes that add up (default: 1)")
     command.add_argument("-H", "--hosts", metavar="FILE", help="lines [user@]host[:slots] (default: this machine)")
     command.add_argument("--address", help="of this machine, as the hosts reach it; needed with other machines")
     command.add_argument("--log-dir", metavar="DIR", default="launch-logs", help="one file a process (%(default)s)")
     command.add_argument(
         "--timeout",
-        type=_count,
+        type=whole(1),
         default=600,
         metavar="SECONDS",
         help="a rank that waits longer than this for the others gives up (default: %(default)s)",

@@ -8,10 +8,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Iterable, List, Optional
+from typing import Iterable, List
 
 from ..console import progress
 from ..errors import UsageError
+from .arguments import whole
 
 
 def make(args: argparse.Namespace) -> int:
@@ -107,22 +108,12 @@ def _warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _whole(least: int, most: Optional[int] = None) -> Any:
-    def read(text: str) -> int:
-        if not text.isdigit() or int(text) < least or (most is not None and int(text) > most):
-            bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {bounds}")
-        return int(text)
-
-    return read
-
-
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make them known to the command line."""
     records = commands.add_parser("records", help="make, check and describe MXNet's record files (.rec)")
     actions = records.add_subparsers(dest="action", metavar="ACTION", required=True)
     workers = {
-        "type": _whole(1),
+        "type": whole(1),
         "default": os.cpu_count() or 1,
         "metavar": "N",
         "help": "threads; nothing written depends on their number (default here: %(default)s)",
@@ -143,18 +134,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--resize",
-        type=_whole(1),
+        type=whole(1),
         metavar="N",
         help="shrink a larger short side to N pixels (default: all images as they are)",
     )
     command.add_argument(
-        "--quality", type=_whole(1, 100), default=95, metavar="N", help="of shrunk JPEG (default: %(default)s)"
+        "--quality", type=whole(1, 100), default=95, metavar="N", help="of shrunk JPEG (default: %(default)s)"
     )
     command.add_argument("--shuffle", action="store_true", help="pack in random order, not class by class")
-    command.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of --shuffle (default: %(default)s)")
+    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of --shuffle (default: %(default)s)")
     command.add_argument(
         "--max-bad",
-        type=_whole(0),
+        type=whole(0),
         default=50,
         metavar="N",
         help="unreadable images that may be left out; 0 stops at the first (default: %(default)s)",
@@ -168,7 +159,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Names every fault by its key and ends with 1 if there is one.",
     )
     command.add_argument("records", metavar="FILE.rec")
-    command.add_argument("--classes", type=_whole(1), metavar="N", help="labels are below N (default: by the manifest)")
+    command.add_argument("--classes", type=whole(1), metavar="N", help="labels are below N (default: by the manifest)")
     command.add_argument("-j", "--workers", **workers)
     command.set_defaults(run=check)
 
