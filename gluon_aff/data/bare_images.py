@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Iterator
 
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from .file_tree import FileTree, joined, open_file_tree
+from .file_tree import open_file_tree
 from .pair_decoding import decode_image
 from .pair_folder import SUFFIXES
 from .pairs import Pair, PairSet
@@ -23,21 +23,16 @@ def load_images(path: Path) -> PairSet:
         raise UsageError(f"no images at {path}: there is no such file or folder")
     single = path.is_file() and path.suffix.lower() != ".zip"
     tree = open_file_tree(path.parent if single else path)
-    files = [path.name] if single else list(_below(tree, ""))
+    files = [path.name] if single else list(tree.below("", SUFFIXES))
     if not files:
         raise GluonAFFError(f"{path} holds no images: expected files that end in {', '.join(SUFFIXES)}")
 
     stems = [file.rsplit(".", 1)[0] for file in files]
-    names = {file if stems.count(stem) > 1 else stem: file for file, stem in zip(files, stems)}
+    images = Counter(stems)
+    names = {file if images[stem] > 1 else stem: file for file, stem in zip(files, stems)}
 
     def read(name: str) -> Pair:
         image = decode_image(tree.read(names[name]), tree.where(names[name]))
         return image, np.zeros(image.shape[:2], dtype=np.uint8)
 
     return PairSet("images", str(path), list(names), read, f"{len(names)} images")
-
-
-def _below(tree: FileTree, folder: str) -> Iterator[str]:
-    yield from (joined(folder, name) for name in tree.files(folder) if name.lower().endswith(SUFFIXES))
-    for name in tree.folders(folder):
-        yield from _below(tree, joined(folder, name))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import Iterator, List, Tuple
 
 import numpy as np
 
 from ..errors import UsageError
+from .made_ahead import made_ahead
 
 Batch = Tuple[np.ndarray, np.ndarray]
 
@@ -112,19 +111,9 @@ class Batches:
         return [index * self.count // (full + 1) for index in range(full + 2)]
 
     def _prefetched(self, order: np.ndarray, epoch: int, indices: range) -> Iterator[Batch]:
-        pending = deque()
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="batch")
-        try:
-            for index in indices:
-                pending.append(pool.submit(self._batch, order, epoch, index))
-                if len(pending) > 2 * self.workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-            pool.shutdown()
+        return made_ahead(
+            lambda index: self._batch(order, epoch, index), indices, self.workers, 2 * self.workers, "batch"
+        )
 
     def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
         return self.make(self._part(order, index), epoch, index)

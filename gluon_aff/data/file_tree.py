@@ -6,7 +6,7 @@ import os
 import threading
 import zipfile
 from pathlib import Path
-from typing import Callable, Dict, List, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Set, Tuple
 
 from ..errors import GluonAFFError
 
@@ -24,6 +24,12 @@ class FileTree:
     def files(self, folder: str = "") -> List[str]:
         """The same for files."""
         raise NotImplementedError
+
+    def below(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
+        """Paths of all files in a folder and below it whose names end so, in whichever case."""
+        yield from (joined(folder, name) for name in self.files(folder) if name.lower().endswith(endings))
+        for name in self.folders(folder):
+            yield from self.below(joined(folder, name), endings)
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name."""

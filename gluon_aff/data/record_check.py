@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
@@ -15,6 +14,7 @@ from PIL import Image
 from ..errors import GluonAFFError
 from ..files import sha256_of
 from .imagenet_pixels import read_image
+from .made_ahead import made_ahead
 from .record_file import RecordFile, read_index
 from .record_manifest import read_manifest
 
@@ -55,14 +55,16 @@ def check_records(
         records.name_by(_keys(records, index, found.faults))
     else:
         found.faults.append(f"{index} is missing: shuffling readers need it")
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="check") as pool:
-        results = _in_order(pool, lambda number: _look(records, number, classes), len(records), 32 * max(1, workers))
-        counts: Counter = Counter()
-        for label, fault in progress(results, len(records)):
-            if label is not None:
-                counts[label] += 1
-            if fault:
-                found.faults.append(fault)
+    workers = max(1, workers)
+    looks = made_ahead(
+        lambda number: _look(records, number, classes), range(len(records)), workers, 32 * workers, "check"
+    )
+    counts: Counter = Counter()
+    for label, fault in progress(looks, len(records)):
+        if label is not None:
+            counts[label] += 1
+        if fault:
+            found.faults.append(fault)
     found.counts = dict(sorted(counts.items()))
     if manifest is not None:
         found.faults += _against(manifest, path, found.records)
@@ -137,12 +139,6 @@ def _look(records: RecordFile, number: int, classes: Optional[int]) -> Look:
     except ValueError as error:
         return int(label), f"{records.where(number)} cannot be read as an image ({error})"
     return int(label), ""
-
-
-def _in_order(pool: ThreadPoolExecutor, look: Callable[[int], Look], count: int, ahead: int) -> Iterator[Look]:
-    """Results of 0 to count - 1, with so many under way."""
-    for begin in range(0, count, ahead):
-        yield from pool.map(look, range(begin, min(begin + ahead, count)))
 
 
 def _against(manifest: Dict, path: Path, records: int) -> Iterator[str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
 import numpy as np
 from PIL import Image
@@ -17,6 +15,7 @@ from ..errors import GluonAFFError, UsageError
 from ..files import atomic_write
 from .imagenet_pixels import read_image
 from .imagenet_sources import TreeSource
+from .made_ahead import made_ahead
 from .record_manifest import Manifest, write_manifest
 from .record_writing import RecordWriter
 
@@ -78,8 +77,12 @@ def pack(
         "list_sha256": hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest(),
     }
     with RecordWriter(path, made_from) as writer:
+        workers = max(1, workers)
         keys = progress(range(writer.position, len(order)), writer.position)
-        for key, result in _encoded(source, order, keys, options, workers):
+        contents = made_ahead(
+            lambda key: (key, _content(source, int(order[key]), options)), keys, workers, 4 * workers, "encode"
+        )
+        for key, result in contents:
             if isinstance(result, bytes):
                 writer.add(key, members[order[key]][1], result)
                 continue
@@ -98,26 +101,6 @@ def pack(
         write_manifest(path, manifest)
         writer.finish()
     return manifest
-
-
-def _encoded(
-    source: TreeSource, order: np.ndarray, keys: Iterable[int], options: PackOptions, workers: int
-) -> Iterable[Tuple[int, Any]]:
-    """Each key with the content to pack, or with the reason (str) why there is none, in their order."""
-    pending: Deque[Tuple[int, Future]] = deque()
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="encode") as pool:
-        try:
-            for key in keys:
-                pending.append((key, pool.submit(_content, source, int(order[key]), options)))
-                if len(pending) > 4 * workers:
-                    first, task = pending.popleft()
-                    yield first, task.result()
-            while pending:
-                first, task = pending.popleft()
-                yield first, task.result()
-        finally:
-            for _, task in pending:
-                task.cancel()
 
 
 def _content(source: TreeSource, number: int, options: PackOptions) -> Any:

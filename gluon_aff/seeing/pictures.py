@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -87,17 +87,11 @@ def _at(path: Path) -> List[Picture]:
     tree = open_file_tree(path)
     if inner and tree.exists(inner):
         return [Picture(tree, inner)]
-    members = _usual(list(_below(tree, inner)))
+    members = _usual(list(tree.below(inner, SUFFIXES)))
     if not members:
         where = tree.where(inner)
         raise UsageError(f"{where} holds no pictures: expected files that end in {', '.join(SUFFIXES)}")
     return [Picture(tree, member) for member in members]
-
-
-def _below(tree: FileTree, folder: str) -> Iterator[str]:
-    yield from (joined(folder, name) for name in tree.files(folder) if name.lower().endswith(SUFFIXES))
-    for name in tree.folders(folder):
-        yield from _below(tree, joined(folder, name))
 
 
 def _usual(members: List[str]) -> List[str]:
