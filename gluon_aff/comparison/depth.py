@@ -16,6 +16,7 @@ from ..nn import canonical_fusion
 from ..png import write_figure
 from ..summary import count_parameters
 from ..tasks.ablation import BUDGETS
+from ..tasks.ablation_report import paper_accuracy
 from ..training.history import History
 
 HOSTS = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper", "fpn": "fpn_resnet20"}
@@ -47,15 +48,13 @@ def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> Lis
     points = []
     seen = set()
     for name, budget in zip(_TABLES, ("table4", "table3")):
-        table = paper_tables()[name]
-        for strategy, values in table["rows"].items():
+        for strategy in paper_tables()[name]["rows"]:
             if strategy in seen or (strategies is not None and strategy not in strategies):
                 continue
             seen.add(strategy)
             r = BUDGETS[budget].get(strategy, 4)
             for blocks in range(1, 5):
-                column = f"{host}_b{blocks}"
-                value = values[table["columns"].index(column)] if column in table["columns"] else None
+                value = paper_accuracy(host, blocks, strategy)
                 if value is not None:
                     parameters = _parameters(host, strategy, r, blocks)
                     data = PAPER_DATA.get(host, _PAPER_DATA)

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 
-from .. import devices, published
+from .. import devices
 from ..data import (
     BatchLoader,
     EvalTransform,
@@ -23,14 +23,21 @@ from ..data import (
 )
 from ..errors import UsageError
 from ..models import model_entry
-from ..summary import count_parameters
 from ..training import Alone, Job, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.schedule import Schedule, from_options
 from ..zoo import create_model
 from . import cifar_options
 from .cifar_options import model_name
-from .parts import initializer, make_updater, seed_everything, sync_batch_norm, updates_per_epoch
+from .parts import (
+    facts_of,
+    initializer,
+    job_settings,
+    ready_network,
+    seed_everything,
+    sync_batch_norm,
+    updates_per_epoch,
+)
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 
 __all__ = ["TASK", "Outcome", "build_network", "parse_options", "schedule_of", "train"]
@@ -72,11 +79,7 @@ def train(options: Namespace) -> Outcome:
     check_labels(test_set, classes)
     net = build_network(options, classes, contexts)
     job = build_job(options, net, contexts, train_set, test_set, classes, mixed, ranks)
-    facts = {
-        "data": {"name": train_set.name, "train": len(train_set), "test": len(test_set), "classes": classes},
-        "devices": [str(context) for context in contexts] * ranks.size,
-        "parameters": count_parameters(net)[0],
-    }
+    facts = facts_of(job, name=train_set.name, train=len(train_set), test=len(test_set), classes=classes)
     return TASK.train(options, job, facts, _introduction(options, train_set, test_set, job, facts))
 
 
@@ -127,11 +130,7 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
         init=initializer(options),
         **{option: value for option, value in wanted.items() if value is not None},
     )
-    if options.resume_from:
-        published.load(options.resume_from, net)
-    if options.mode == "hybrid":
-        net.hybridize(static_alloc=True, static_shape=True)
-    return net
+    return ready_network(net, options)
 
 
 def build_job(
@@ -166,20 +165,13 @@ def build_job(
         seed=options.seed,
     )
     return Job(
-        net=net,
+        **job_settings(options, net, contexts, mixed, ranks, len(loader)),
         loader=loader,
-        devices=contexts,
         targets=targets,
         loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=targets.sparse),
         metric=soft_rmse if options.mixup else hits,
         metric_name="rmse" if options.mixup else "accuracy",
-        updater=make_updater(net, options, mixed),
-        schedule=from_options(options, updates_per_epoch(len(loader), options)),
         evaluate=lambda net, stop: accuracy(net, test_loader, len(test_set), contexts, stop, ranks),
-        epochs=options.num_epochs,
-        accumulate=options.accumulate,
-        seed=options.seed,
-        group=ranks,
     )
 
 

@@ -15,7 +15,6 @@ from .. import devices, published
 from ..data import ImageNetLoader, ImageNetTrainLoader
 from ..errors import UsageError
 from ..models import model_entry
-from ..summary import count_parameters
 from ..training import Alone, Job, Stop, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.distillation import Distillation
@@ -25,7 +24,15 @@ from ..zoo import create_model
 from . import imagenet_options
 from .imagenet_data import Notes, classes_of, make_loaders, open_split, same_images, training_images
 from .imagenet_options import applies_autoaugment, model_name, registered_name
-from .parts import initializer, make_updater, seed_everything, sync_batch_norm, updates_per_epoch
+from .parts import (
+    facts_of,
+    initializer,
+    job_settings,
+    ready_network,
+    seed_everything,
+    sync_batch_norm,
+    updates_per_epoch,
+)
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 from .teachers import open_teacher
 
@@ -67,11 +74,7 @@ def train(options: Namespace) -> Outcome:
     train_loader, val_loader = make_loaders(options, train_set, val_set, len(contexts), notes, shard)
     net = build_network(options, classes, contexts)
     job = build_job(options, net, contexts, train_loader, val_loader, classes, mixed, notes, ranks)
-    facts = {
-        "data": {"name": options.dataset, "train": len(train_set), "test": len(val_set), "classes": classes},
-        "devices": [str(context) for context in contexts] * ranks.size,
-        "parameters": count_parameters(net)[0],
-    }
+    facts = facts_of(job, name=options.dataset, train=len(train_set), test=len(val_set), classes=classes)
     if ranks.rank > 0:
         notes.begin(print)
     lines = list(_introduction(options, train_loader, val_loader, job, facts, typed))
@@ -114,13 +117,9 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
         init=initializer(options),
         **wanted,
     )
-    if options.resume_from:
-        published.load(options.resume_from, net)
-    elif options.use_pretrained and not options.resume:
+    if options.use_pretrained and not options.resume:
         published.load(_pretrained(options), net, replace_head=True)
-    if options.mode == "hybrid":
-        net.hybridize(static_alloc=True, static_shape=True)
-    return net
+    return ready_network(net, options)
 
 
 def build_job(
@@ -149,12 +148,12 @@ def build_job(
         teacher = open_teacher(options.teacher, classes, options.input_size, contexts)
         targets = Distillation(targets, teacher, options.temperature, options.hard_weight)
         loss, metric = targets.loss, partial(_against_labels, metric, targets)
-    schedule = from_options(options, updates_per_epoch(len(train_loader), options))
+    settings = job_settings(options, net, contexts, mixed, ranks, len(train_loader))
     loader = WatchedLoader(
         train_loader,
         metric,
         metric_name,
-        schedule,
+        settings["schedule"],
         options.num_epochs,
         accumulate=options.accumulate,
         every=options.log_interval,
@@ -168,20 +167,13 @@ def build_job(
         return score and {**score, "left_out": len(train_loader.bad) + len(val_loader.bad)}
 
     return Job(
-        net=net,
+        **settings,
         loader=loader,
-        devices=contexts,
         targets=targets,
         loss=loss,
         metric=loader.measure,
         metric_name=metric_name,
-        updater=make_updater(net, options, mixed),
-        schedule=schedule,
         evaluate=evaluate,
-        epochs=options.num_epochs,
-        accumulate=options.accumulate,
-        seed=options.seed,
-        group=ranks,
     )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import mxnet as mx
 import numpy as np
 
+from .. import published
 from ..errors import UsageError
-from ..training import Schedule, Updater
+from ..summary import count_parameters
+from ..training import Alone, Job, Schedule, Updater
 from ..training.ema import EMA
 from ..training.plots import plot_schedule
+from ..training.schedule import from_options
 
 
 def seed_everything(seed: int) -> None:
@@ -31,6 +34,40 @@ def sync_batch_norm(ctx: Any) -> Dict[str, Any]:
     if count < 2:
         raise UsageError("--sync-bn joins the batches of several devices: give --gpus 0,1, or leave it out")
     return {"norm_layer": mx.gluon.contrib.nn.SyncBatchNorm, "norm_kwargs": {"num_devices": count}}
+
+
+def ready_network(net: mx.gluon.HybridBlock, options: Namespace) -> mx.gluon.HybridBlock:
+    """``net`` with the weights of ``--resume-from``, compiled as ``--mode`` says."""
+    if options.resume_from:
+        published.load(options.resume_from, net)
+    if options.mode == "hybrid":
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def job_settings(
+    options: Namespace, net: mx.gluon.HybridBlock, contexts: List[mx.Context], mixed: bool, ranks: Alone, batches: int
+) -> Dict[str, Any]:
+    """What every task's job has in common, for epochs of so many batches."""
+    return {
+        "net": net,
+        "devices": contexts,
+        "updater": make_updater(net, options, mixed),
+        "schedule": from_options(options, updates_per_epoch(batches, options)),
+        "epochs": options.num_epochs,
+        "accumulate": options.accumulate,
+        "seed": options.seed,
+        "group": ranks,
+    }
+
+
+def facts_of(job: Job, **data: Any) -> Dict[str, Any]:
+    """What the head of a history tells of a run, and no resumed run may change."""
+    return {
+        "data": data,
+        "devices": [str(context) for context in job.devices] * job.group.size,
+        "parameters": count_parameters(job.net)[0],
+    }
 
 
 def make_updater(net: mx.gluon.Block, options: Namespace, mixed: bool) -> Updater:

@@ -11,12 +11,11 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
-from .. import devices, published
+from .. import devices
 from ..console import progress
 from ..data import EvalPairs, PairLoader, PairSet, TrainPairs, load_pair_set
 from ..errors import UsageError
 from ..segmentation.score import SegmentationScore
-from ..summary import count_parameters
 from ..training import Alone, Job, Stop, group
 from ..training.amp import start_mixed_precision
 from ..training.history import epoch_line
@@ -25,7 +24,15 @@ from ..training.schedule import Schedule, from_options
 from ..training.segmentation_losses import batch_iou, segmentation_loss
 from ..zoo import create_model
 from . import seg_options
-from .parts import initializer, make_updater, seed_everything, sync_batch_norm, updates_per_epoch
+from .parts import (
+    facts_of,
+    initializer,
+    job_settings,
+    ready_network,
+    seed_everything,
+    sync_batch_norm,
+    updates_per_epoch,
+)
 from .seg_options import model_name
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 
@@ -67,11 +74,7 @@ def train(options: Namespace) -> Outcome:
     val_set = load_split(options, options.val_split, options.test_images)
     net = build_network(options, contexts)
     job = build_job(options, net, contexts, train_set, val_set, mixed, ranks)
-    facts = {
-        "data": {"name": train_set.name, "train": len(train_set), "test": len(val_set)},
-        "devices": [str(context) for context in contexts] * ranks.size,
-        "parameters": count_parameters(net)[0],
-    }
+    facts = facts_of(job, name=train_set.name, train=len(train_set), test=len(val_set))
     return TASK.train(options, job, facts, _introduction(options, train_set, val_set, job, facts))
 
 
@@ -103,11 +106,7 @@ def build_network(options: Namespace, ctx: Any = None) -> mx.gluon.HybridBlock:
         init=initializer(options),
         **(sync_batch_norm(ctx) if options.sync_bn else {}),
     )
-    if options.resume_from:
-        published.load(options.resume_from, net)
-    if options.mode == "hybrid":
-        net.hybridize(static_alloc=True, static_shape=True)
-    return net
+    return ready_network(net, options)
 
 
 def build_job(
@@ -149,20 +148,13 @@ def build_job(
         return {"val": figures.pop("iou"), "val_images": figures.pop("images"), **figures}
 
     return Job(
-        net=net,
+        **job_settings(options, net, contexts, mixed, ranks, len(loader)),
         loader=loader,
-        devices=contexts,
         targets=lambda images, masks, epoch, batch: list(zip(images, masks)),
         loss=segmentation_loss(options.loss),
         metric=batch_iou,
         metric_name="iou",
-        updater=make_updater(net, options, mixed),
-        schedule=from_options(options, updates_per_epoch(len(loader), options)),
         evaluate=evaluate,
-        epochs=options.num_epochs,
-        accumulate=options.accumulate,
-        seed=options.seed,
-        group=ranks,
     )
 
 
