@@ -168,8 +168,7 @@ def score(
     """The figures of a network on a set, at ``base_size``; None when ``stop`` is requested on the way."""
     found = SegmentationScore()
     for logits, masks, chosen in predictions(net, pairs, options, contexts):
-        originals = [pairs.pair(index)[1].shape for index in chosen]
-        found.add(logits, masks, [pairs.names[index] for index in chosen], originals)
+        found.add(logits, masks, [pairs.names[index] for index in chosen])
         if stop is not None and stop.requested:
             return None
     return found
