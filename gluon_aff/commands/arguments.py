@@ -6,14 +6,16 @@ import argparse
 from typing import Any, Callable, Dict, Optional
 
 DATASETS = ("cifar10", "cifar100", "digits", "folder", "imagenet")
-MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
+_MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
     "fusion": {"help": "any strategy, by the field's or the authors' name"},
-    "blocks": {"type": int, "help": "CIFAR networks: blocks in each stage"},
-    "channel_times": {"type": int, "help": "CIFAR networks: widening of the channels"},
-    "classes": {"type": int, "help": "outputs"},
     "r": {"type": int, "help": "bottleneck ratio of the fusion; 0 for no bottleneck"},
+    "classes": {"type": int, "help": "outputs"},
+    "blocks": {"type": int, "help": "CIFAR networks and FPNs: blocks in each stage"},
+    "channel_times": {"type": int, "help": "CIFAR networks and FPNs: widening of the channels 16, 16, 32, 64"},
     "start_layer": {"type": int, "help": "first stage that uses the fusion"},
     "deep_stem": {"action": "store_const", "const": True, "help": "three 3x3 convolutions for the first one"},
+    "stem": {"choices": ("std", "tiny"), "help": "FPNs: stride of the stem, 4 or 1"},
+    "decoder": {"choices": ("reduce", "expand"), "help": "FPNs: the decoder narrows towards the output, or stays wide"},
 }
 
 
@@ -30,7 +32,7 @@ def whole(least: int, most: Optional[int] = None) -> Callable[[str], int]:
 
 
 def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """--weights, and the network of a file (``model_options`` reads it back); its group."""
+    """--weights, and the network of a file; its group."""
     command.add_argument(
         "--weights",
         required=True,
@@ -39,13 +41,19 @@ def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     group = command.add_argument_group("network", "of a file; without --model the file is recognised")
     group.add_argument("--model", help="a name of `gluon-aff models`")
-    for name, settings in MODEL_OPTIONS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", **settings)
+    add_model_options(group)
     return group
 
 
+def add_model_options(group: argparse._ActionsContainer) -> None:
+    """What there is to say of a network beside its name; ``model_options`` reads it back."""
+    for name, settings in _MODEL_OPTIONS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", **settings)
+
+
 def model_options(args: argparse.Namespace) -> Dict[str, Any]:
-    return {name: getattr(args, name) for name in MODEL_OPTIONS}
+    """By their names in ``create_model``; None where nothing was said."""
+    return {name: getattr(args, name) for name in _MODEL_OPTIONS}
 
 
 def add_viewer(command: argparse.ArgumentParser) -> None:

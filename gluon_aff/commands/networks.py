@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List, Sequence
 
 from .. import console
 from ..errors import UsageError
@@ -12,6 +12,7 @@ from ..models import ModelEntry, build_model, list_models, model_entry
 from ..nn import AUTHORS_KEYS, list_fusions
 from ..published import catalogue
 from ..summary import Summary, describe, summarize, table
+from .arguments import add_model_options, model_options
 
 
 def _published_by_model() -> Dict[str, List[str]]:
@@ -70,8 +71,7 @@ def models(args: argparse.Namespace) -> int:
 def summary(args: argparse.Namespace) -> int:
     entry = model_entry(args.name)
     size = args.input_size or entry.input_size
-    options: Dict[str, Any] = {key: getattr(args, key) for key in _MODEL_OPTIONS}
-    print(describe(build_model(args.name, **options), (1, 3, size, size)))
+    print(describe(build_model(args.name, **model_options(args)), (1, 3, size, size)))
     return 0
 
 
@@ -81,19 +81,6 @@ def fusions(args: argparse.Namespace) -> int:
         keys[name].append(key)
     print("\n".join(table(("fusion", "authors' keys"), [(name, ", ".join(keys[name]) or "-") for name in keys])))
     return 0
-
-
-_MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
-    "fusion": {"help": "any strategy, by the field's or the authors' name"},
-    "r": {"type": int, "help": "bottleneck ratio of the fusion; 0 for no bottleneck"},
-    "classes": {"type": int, "help": "outputs"},
-    "blocks": {"type": int, "help": "CIFAR networks and FPNs: blocks in each stage"},
-    "channel_times": {"type": int, "help": "CIFAR networks and FPNs: widening of the channels 16, 16, 32, 64"},
-    "start_layer": {"type": int, "help": "first stage that uses the fusion"},
-    "deep_stem": {"action": "store_const", "const": True, "help": "three 3x3 convolutions for the first one"},
-    "stem": {"choices": ("std", "tiny"), "help": "FPNs: stride of the stem, 4 or 1"},
-    "decoder": {"choices": ("reduce", "expand"), "help": "FPNs: the decoder narrows towards the output, or stays wide"},
-}
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -106,8 +93,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("summary", help="layers of a network: shapes, parameters, FLOPs")
     command.add_argument("name", help="a name of `gluon-aff models`")
     command.add_argument("--input-size", type=int, help="height and width of the input")
-    for name, settings in _MODEL_OPTIONS.items():
-        command.add_argument(f"--{name.replace('_', '-')}", **settings)
+    add_model_options(command)
     command.set_defaults(run=summary)
 
     command = commands.add_parser("fusions", help="list the fusion strategies and the authors' keys for them")
