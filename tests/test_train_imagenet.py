@@ -19,7 +19,7 @@ from script_runs import ROOT, assert_equal, load_script, results, runner
 from gluon_aff.comparison import open_run
 from gluon_aff.comparison.logs import read_log
 from gluon_aff.evaluation.subject import open_subject
-from gluon_aff.tasks import imagenet
+from gluon_aff.tasks import imagenet, parts
 from gluon_aff.tasks.imagenet import parse_options
 from gluon_aff.training.history import History
 from gluon_aff.zoo import create_model
@@ -82,13 +82,13 @@ def tiny_network(name, classes, fusion, ctx, init, **options):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(imagenet, "create_model", tiny_network)
+    monkeypatch.setattr(parts, "create_model", tiny_network)
 
 
 @pytest.fixture
 def hosts(monkeypatch):
     """The true networks, with one block per stage."""
-    monkeypatch.setattr(imagenet, "create_model", partial(create_model, layers=(1, 1, 1, 1)))
+    monkeypatch.setattr(parts, "create_model", partial(create_model, layers=(1, 1, 1, 1)))
 
 
 @pytest.fixture
@@ -278,9 +278,9 @@ import sys
 sys.path[:0] = [{str(SCRIPT.parent)!r}, {str(Path(__file__).parent)!r}]
 import train_imagenet
 from gluon_aff import console
-from gluon_aff.tasks import imagenet
+from gluon_aff.tasks import parts
 from test_train_imagenet import tiny_network
-imagenet.create_model = tiny_network
+parts.create_model = tiny_network
 sys.exit(console.run(train_imagenet.main))
 """
 

@@ -17,6 +17,7 @@ from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoi
 
 from gluon_aff import cli, console
 from gluon_aff.tasks import seg
+from gluon_aff.zoo import create_model
 
 SCRIPT = ROOT / "train_seg.py"
 TINY = ["--dataset", "shapes", "--no-cuda", "--batch-size", "4", "--train-images", "8", "--test-images", "4"]
@@ -167,7 +168,7 @@ def test_eval_of_what_is_no_segmentation(train, finished):
     state = json.loads((run / "best/state.json").read_text())
     (run / "best/state.json").write_text(json.dumps({**state, "task": "cifar"}))
     assert "is no checkpoint of train_seg.py" in train("--eval", "--resume", run)[2]
-    net = seg.create_model("cifar_resnet8", channel_times=1, classes=10)
+    net = create_model("cifar_resnet8", channel_times=1, classes=10)
     net(mx.nd.zeros((2, 3, 32, 32)))
     net.save_parameters("cifar.params")
     code, _, err = train(*TINY, "--eval", "--resume-from", "cifar.params")

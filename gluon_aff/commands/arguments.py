@@ -86,7 +86,7 @@ def data_of(args: argparse.Namespace) -> Dict[str, Any]:
     return {"dataset": args.dataset, "labels": args.labels, "size": size, "normalisation": args.normalisation}
 
 
-def add_pictures(group: argparse._ArgumentGroup, count: int, more: str = "", *names: str) -> None:
+def add_pictures(group: argparse._ArgumentGroup, count: int, *names: str, more: str = "") -> None:
     """--images (and other ``names`` for it) and --count, by default ``count``."""
     group.add_argument(
         *names,

@@ -39,6 +39,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     add_viewer(command)
     group = command.add_argument_group("pictures")
-    add_pictures(group, 4, "", "--image")
+    add_pictures(group, 4, "--image")
     group.add_argument("--out", required=True, metavar="DIR", help="where files go")
     command.set_defaults(run=attention)

@@ -59,7 +59,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     add_viewer(command)
     group = command.add_argument_group("pictures and maps")
-    add_pictures(group, 10, "; class folders tell what is right")
+    add_pictures(group, 10, more="; class folders tell what is right")
     group.add_argument(
         "--class",
         dest="target",

@@ -26,18 +26,9 @@ from ..models import model_entry
 from ..training import Alone, Job, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.schedule import Schedule, from_options
-from ..zoo import create_model
 from . import cifar_options
 from .cifar_options import model_name
-from .parts import (
-    facts_of,
-    initializer,
-    job_settings,
-    ready_network,
-    seed_everything,
-    sync_batch_norm,
-    updates_per_epoch,
-)
+from .parts import facts_of, job_settings, make_network, updates_per_epoch
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 
 __all__ = ["TASK", "Outcome", "build_network", "parse_options", "schedule_of", "train"]
@@ -102,7 +93,6 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
 
     Raises UsageError for an option that the host network does not have.
     """
-    seed_everything(options.seed)
     name = f"cifar_{options.model}" + (".paper" if options.tag == "paper" else "")
     wanted = {
         "start_layer": options.start_layer if options.start_layer != 1 else None,
@@ -117,20 +107,15 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
         if value is not None and option not in accepted:
             flag = "drop-rate" if option == "final_drop" else option.replace("_", "-")
             raise UsageError(f"--{flag} {value}: {name} has no such thing, it would do nothing; leave it out")
-    if options.sync_bn:
-        wanted.update(sync_batch_norm(ctx))
-    net = create_model(
+    return make_network(
         name,
+        options,
+        ctx,
         classes=classes or options.classes or _HEADS.get(options.dataset, 100),
-        fusion=options.fusion,
-        r=options.r,
         blocks=options.blocks,
         channel_times=options.channel_times,
-        ctx=ctx,
-        init=initializer(options),
         **{option: value for option, value in wanted.items() if value is not None},
     )
-    return ready_network(net, options)
 
 
 def build_job(

@@ -20,19 +20,10 @@ from ..training.amp import start_mixed_precision
 from ..training.distillation import Distillation
 from ..training.forecast import WatchedLoader
 from ..training.schedule import Schedule, from_options
-from ..zoo import create_model
 from . import imagenet_options
 from .imagenet_data import Notes, classes_of, make_loaders, open_split, same_images, training_images
 from .imagenet_options import applies_autoaugment, model_name, registered_name
-from .parts import (
-    facts_of,
-    initializer,
-    job_settings,
-    ready_network,
-    seed_everything,
-    sync_batch_norm,
-    updates_per_epoch,
-)
+from .parts import facts_of, job_settings, make_network, updates_per_epoch
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 from .teachers import open_teacher
 
@@ -92,7 +83,6 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
 
     Raises UsageError for an option that the host network does not have, and for weights that do not fit.
     """
-    seed_everything(options.seed)
     name = registered_name(options)
     wanted = {
         "last_gamma": options.last_gamma or None,
@@ -105,21 +95,17 @@ def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = 
             raise UsageError(f"--{option.replace('_', '-')}: {name} has no such thing, it would do nothing")
     if options.resume_from and options.use_pretrained:
         raise UsageError("--resume-from and --use-pretrained both name the weights to start from: give one of them")
-    if options.sync_bn:
-        wanted.update(sync_batch_norm(ctx))
-    net = create_model(
+    net = make_network(
         name,
+        options,
+        ctx,
         classes=classes or options.classes or 1000,
-        fusion=options.fusion,
-        r=options.r,
         start_layer=options.start_layer,
-        ctx=ctx,
-        init=initializer(options),
         **wanted,
     )
     if options.use_pretrained and not options.resume:
         published.load(_pretrained(options), net, replace_head=True)
-    return ready_network(net, options)
+    return net
 
 
 def build_job(

@@ -17,32 +17,33 @@ from ..training import Alone, Job, Schedule, Updater
 from ..training.ema import EMA
 from ..training.plots import plot_schedule
 from ..training.schedule import from_options
+from ..zoo import create_model
 
 
-def seed_everything(seed: int) -> None:
+def make_network(name: str, options: Namespace, ctx: Any, **settings: Any) -> mx.gluon.HybridBlock:
+    """A network initialised from the run's seed, with the weights of ``--resume-from``, compiled as ``--mode`` says.
+
+    ``settings``: for ``create_model``, beyond what every task has. Raises UsageError for what does not fit.
+    """
     for generator in (random.seed, np.random.seed, mx.random.seed):
-        generator(seed)
-
-
-def initializer(options: Namespace) -> mx.init.Initializer:
-    return mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier()
-
-
-def sync_batch_norm(ctx: Any) -> Dict[str, Any]:
-    """The network's options for ``--sync-bn``. Raises UsageError when there is but one device."""
-    count = len(ctx) if isinstance(ctx, list) else 1
-    if count < 2:
-        raise UsageError("--sync-bn joins the batches of several devices: give --gpus 0,1, or leave it out")
-    return {"norm_layer": mx.gluon.contrib.nn.SyncBatchNorm, "norm_kwargs": {"num_devices": count}}
-
-
-def ready_network(net: mx.gluon.HybridBlock, options: Namespace) -> mx.gluon.HybridBlock:
-    """``net`` with the weights of ``--resume-from``, compiled as ``--mode`` says."""
+        generator(options.seed)
+    if options.sync_bn:
+        settings.update(_sync_batch_norm(ctx))
+    initializer = mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier()
+    net = create_model(name, fusion=options.fusion, r=options.r, ctx=ctx, init=initializer, **settings)
     if options.resume_from:
         published.load(options.resume_from, net)
     if options.mode == "hybrid":
         net.hybridize(static_alloc=True, static_shape=True)
     return net
+
+
+def _sync_batch_norm(ctx: Any) -> Dict[str, Any]:
+    """The network's options for ``--sync-bn``. Raises UsageError when there is but one device."""
+    count = len(ctx) if isinstance(ctx, list) else 1
+    if count < 2:
+        raise UsageError("--sync-bn joins the batches of several devices: give --gpus 0,1, or leave it out")
+    return {"norm_layer": mx.gluon.contrib.nn.SyncBatchNorm, "norm_kwargs": {"num_devices": count}}
 
 
 def job_settings(

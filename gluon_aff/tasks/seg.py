@@ -22,17 +22,8 @@ from ..training.history import epoch_line
 from ..training.metrics import split_batch
 from ..training.schedule import Schedule, from_options
 from ..training.segmentation_losses import batch_iou, segmentation_loss
-from ..zoo import create_model
 from . import seg_options
-from .parts import (
-    facts_of,
-    initializer,
-    job_settings,
-    ready_network,
-    seed_everything,
-    sync_batch_norm,
-    updates_per_epoch,
-)
+from .parts import facts_of, job_settings, make_network, updates_per_epoch
 from .seg_options import model_name
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 
@@ -93,20 +84,15 @@ def load_split(options: Namespace, split: str, count: Optional[int] = None) -> P
 
 def build_network(options: Namespace, ctx: Any = None) -> mx.gluon.HybridBlock:
     """The network that the options describe, initialised from their seed."""
-    seed_everything(options.seed)
-    net = create_model(
+    return make_network(
         "fpn_resnet20",
-        fusion=options.fusion,
-        r=options.r,
+        options,
+        ctx,
         blocks=options.blocks,
         channel_times=options.channel_times,
         stem=options.stem,
         decoder=options.decoder,
-        ctx=ctx,
-        init=initializer(options),
-        **(sync_batch_norm(ctx) if options.sync_bn else {}),
     )
-    return ready_network(net, options)
 
 
 def build_job(
