@@ -53,8 +53,8 @@ EXTRAS = {
 
 
 def read_version() -> str:
-    """The version in gluon_aff/__init__.py, read as text: importing it needs MXNet."""
-    source = (ROOT / "gluon_aff" / "__init__.py").read_text(encoding="utf-8")
+    """The version in gluon_aff/_version.py, read as text: importing the package needs MXNet."""
+    source = (ROOT / "gluon_aff" / "_version.py").read_text(encoding="utf-8")
     return re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE).group(1)
 
 
@@ -81,5 +81,5 @@ setup(
     package_data={"gluon_aff": data_files("gluon_aff"), "gluon_aff.params": data_files("params")},
     install_requires=CORE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["gluon-aff = gluon_aff.cli:entry"]},
+    entry_points={"console_scripts": ["gluon-aff = gluon_aff.cli.main:entry"]},
 )

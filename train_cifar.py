@@ -12,10 +12,11 @@ from argparse import Namespace
 from typing import Optional, Sequence
 
 try:
-    from gluon_aff import console
-    from gluon_aff.summary import describe
-    from gluon_aff.tasks import cifar, cifar_options
+    from gluon_aff.models.summary import describe
+    from gluon_aff.tasks import cifar
+    from gluon_aff.tasks.options import cifar as cifar_options
     from gluon_aff.tasks.parts import show_schedule
+    from gluon_aff.utils import console
 except ImportError as error:  # MXNet is missing or cannot work: the message says what to run
     sys.exit(f"error: {error}")
 

@@ -22,12 +22,12 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from gluon_aff import devices
-from gluon_aff.console import run
 from gluon_aff.errors import GluonAFFError
+from gluon_aff.runtime import devices
 from gluon_aff.training import Updater, group
 from gluon_aff.training.amp import start_mixed_precision
 from gluon_aff.training.metrics import split_batch
+from gluon_aff.utils.console import run
 
 
 def parse_args(argv):

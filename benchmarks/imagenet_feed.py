@@ -27,10 +27,10 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from gluon_aff.console import run
 from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
-from gluon_aff.data.imagenet import normalisation
-from gluon_aff.data.record_packing import PackOptions, pack
+from gluon_aff.data.imagenet.loaders import normalisation
+from gluon_aff.data.records.packing import PackOptions, pack
+from gluon_aff.utils.console import run
 
 CLASSES = 1000
 

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-from . import _mxnet
+from ._version import __version__
+from .runtime.importing import load
 
-__version__ = "0.1.0"
-
-_mxnet.load()  # raises a GluonAFFError that says what to run when MXNet cannot work here
+load()  # raises a GluonAFFError that says what to run when MXNet cannot work here
 
 from . import published  # noqa: E402
 from .models import list_models  # noqa: E402

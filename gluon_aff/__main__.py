@@ -1,5 +1,5 @@
 """``python -m gluon_aff``."""
 
-from gluon_aff.cli import entry
+from .cli.main import entry
 
 entry()

@@ -6,6 +6,9 @@ line on standard error and the exit code of the class; anything else is a fault 
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from typing import Iterable, List
+
 
 class GluonAFFError(RuntimeError):
     """Something went wrong outside the program: data, disk, network, device. Exit code 1."""
@@ -17,3 +20,14 @@ class UsageError(GluonAFFError, ValueError):
     """Something was asked for that cannot be: an unknown name, options that contradict each other. Exit code 2."""
 
     exit_code = 2
+
+
+def near_matches(name: str, choices: Iterable[str]) -> str:
+    """The end of an error message: what the user may have begun to write or misspelt, or every choice."""
+    choices = sorted(choices)
+    by_lower = {choice.lower(): choice for choice in choices}
+    typed = name.lower()
+    begun = [choice for choice in by_lower if typed and choice.startswith(typed)]
+    misspelt = [choice for choice in get_close_matches(typed, by_lower, n=5, cutoff=0.6) if choice not in begun]
+    close: List[str] = [by_lower[choice] for choice in (begun + misspelt)[:5]]
+    return f"did you mean {', '.join(close)}?" if close else f"choose one of {', '.join(choices)}"

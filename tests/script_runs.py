@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_aff import console
 from gluon_aff.training.checkpoint import Checkpoints, read_checkpoint
 from gluon_aff.training.history import History
+from gluon_aff.utils import console
 
 ROOT = Path(__file__).resolve().parents[1]
 

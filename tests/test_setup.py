@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gluon_aff
-from gluon_aff import _cuda
+from gluon_aff.runtime import cuda
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 
@@ -39,7 +39,7 @@ def test_params_are_installed_inside_the_package(settings):
 
 def test_every_cuda_library_has_its_pinned_wheel(settings):
     pinned = {requirement.split("==")[0] for requirement in settings["extras_require"]["cu112"]}
-    assert {_cuda.package_of(name) for _, name in _cuda.LIBRARIES} == pinned - {"mxnet-cu112"}
+    assert {cuda.package_of(name) for _, name in cuda.LIBRARIES} == pinned - {"mxnet-cu112"}
 
 
 def test_pins_are_in_setup_py_only():

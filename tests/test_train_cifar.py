@@ -15,11 +15,11 @@ import pytest
 import yaml
 from script_runs import ROOT, assert_equal, load_script, results, runner
 
-from gluon_aff import console
 from gluon_aff.tasks import cifar
 from gluon_aff.tasks.cifar import parse_options
 from gluon_aff.training.checkpoint import read_checkpoint
 from gluon_aff.training.history import History
+from gluon_aff.utils import console
 
 SCRIPT = ROOT / "train_cifar.py"
 TINY = ["--dataset", "digits", "--gpus", "", "--batch-size", "16", "--train-images", "32", "--test-images", "20"]

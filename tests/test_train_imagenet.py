@@ -18,9 +18,9 @@ from script_runs import ROOT, assert_equal, load_script, results, runner
 
 from gluon_aff.comparison import open_run
 from gluon_aff.comparison.logs import read_log
-from gluon_aff.evaluation.subject import open_subject
 from gluon_aff.tasks import imagenet, parts
 from gluon_aff.tasks.imagenet import parse_options
+from gluon_aff.tasks.subject import open_subject
 from gluon_aff.training.history import History
 from gluon_aff.zoo import create_model
 
@@ -277,7 +277,7 @@ TINY_SCRIPT = f"""
 import sys
 sys.path[:0] = [{str(SCRIPT.parent)!r}, {str(Path(__file__).parent)!r}]
 import train_imagenet
-from gluon_aff import console
+from gluon_aff.utils import console
 from gluon_aff.tasks import parts
 from test_train_imagenet import tiny_network
 parts.create_model = tiny_network

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoint, runner
 
-from gluon_aff import cli, console
+from gluon_aff.cli import main as cli
 from gluon_aff.tasks import seg
+from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
 
 SCRIPT = ROOT / "train_seg.py"

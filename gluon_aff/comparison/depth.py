@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any, Collection, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
-from ..figures import our_ablations, paper_tables
-from ..files import PathLike
+from ..facts import our_ablations, paper_accuracy, paper_tables
 from ..models import build_model
+from ..models.summary import count_parameters
 from ..nn import canonical_fusion
-from ..png import write_figure
-from ..summary import count_parameters
 from ..tasks.ablation import BUDGETS
-from ..tasks.ablation_report import paper_accuracy
 from ..training.history import History
+from ..utils.files import PathLike, write_figure
 
 HOSTS = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper", "fpn": "fpn_resnet20"}
 PAPER_DATA = {"fpn": "StopSign, IoU"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from ..errors import GluonAFFError, UsageError
-from ..figures import published_runs
+from ..facts import published_runs
 from ..training.history import read_records
 from .curve import ACCURACY, Curve, Point
 from .logs import LoggedRun, read_csv, read_log

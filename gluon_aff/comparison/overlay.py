@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from ..errors import UsageError
-from ..files import PathLike
-from ..png import write_figure
 from ..training.history import read_records
+from ..utils.files import PathLike, write_figure
 from .curve import ACCURACY, ERROR, Curve, Point
 from .open import open_run
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from ..files import PathLike
-from ..png import write_figure
-from ..summary import table
+from ..utils.console import table
+from ..utils.files import PathLike, write_figure
 from .curve import ERROR, Curve, Matched, Point, matched, sampled
 from .settings import differing, side_by_side
 

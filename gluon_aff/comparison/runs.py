@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..errors import UsageError
-from ..figures import curve_file, paper_tables, published_runs, readme_figures
-from ..nn.names import near_matches
+from ..errors import UsageError, near_matches
+from ..facts import curve_file, paper_tables, published_runs, readme_figures
 from ..published import catalogue
 from .curve import ACCURACY, ERROR, Curve
 from .logs import read_csv

@@ -1,20 +1,20 @@
 """Data sets, augmentation and batches: NumPy arrays in, NumPy arrays out. Knows nothing of networks or training."""
 
-from .autoaugment import AutoAugment, autoaugment_policy
-from .bare_images import load_images
-from .gluoncv_pairs import gluoncv_dataset
-from .image_set import ImageSet, check_labels
-from .imagenet import ImageNetLoader
-from .imagenet_sources import open_imagenet
-from .imagenet_training import ImageNetTrainLoader
-from .imagenet_transform import ImageNetTransform
-from .load import DATASETS, load_image_set
-from .loader import BatchLoader
-from .pair_loader import PairLoader
-from .pair_sets import SEGMENTATION_DATASETS, load_pair_set
-from .pair_transform import EvalPairs, TrainPairs
-from .pairs import PairSet
-from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, TrainTransform
+from .autoaugment.policy import AutoAugment, autoaugment_policy
+from .imagenet.loaders import ImageNetLoader, ImageNetTrainLoader
+from .imagenet.sources import open_imagenet
+from .imagenet.transform import ImageNetTransform
+from .images.image_set import ImageSet, check_labels
+from .images.loader import BatchLoader
+from .images.sets import DATASETS, load_image_set
+from .images.transform import TrainTransform
+from .pairs.gluoncv import gluoncv_dataset
+from .pairs.loader import PairLoader
+from .pairs.pair_set import PairSet
+from .pairs.sets import SEGMENTATION_DATASETS, load_pair_set
+from .pairs.transform import EvalPairs, TrainPairs
+from .pictures import load_images
+from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform
 
 __all__ = [
     "CIFAR_MEAN",

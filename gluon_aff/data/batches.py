@@ -7,7 +7,7 @@ from typing import Iterator, List, Tuple
 import numpy as np
 
 from ..errors import UsageError
-from .made_ahead import made_ahead
+from ..utils.prefetch import made_ahead
 
 Batch = Tuple[np.ndarray, np.ndarray]
 

@@ -1,8 +1,8 @@
 """Scoring weights on a data set, every image once or as the authors counted."""
 
+from ..tasks.subject import Subject, open_subject
 from .predictions import Predictions, predict
 from .score import Score, score
-from .subject import Subject, open_subject
 from .test_sets import DATASETS, PROTOCOLS, DataOptions, TestSet, open_test_set
 
 __all__ = [

@@ -6,8 +6,7 @@ from typing import Sequence
 
 import numpy as np
 
-from ..files import PathLike
-from ..png import write_figure
+from ..utils.files import PathLike, write_figure
 
 _WITH_FIGURES, _WITH_NAMES = 20, 100  # largest numbers of classes whose cells, and whose names, can be read
 

@@ -10,9 +10,9 @@ from typing import Any, Iterable, List, Sequence, Tuple
 import mxnet as mx
 import numpy as np
 
-from ..console import progress
 from ..errors import GluonAFFError, UsageError
 from ..training.metrics import split_batch
+from ..utils.console import progress
 
 TOP = 5
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
-from ..files import atomic_write
-from ..summary import table
+from ..utils.console import table
+from ..utils.files import atomic_write
 from .plots import plot_confusion
 from .score import Score
 from .test_sets import OFFICIAL_SIZES

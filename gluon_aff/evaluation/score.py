@@ -9,9 +9,9 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError
-from ..figures import published_runs
+from ..facts import published_runs
+from ..tasks.subject import Claim, Subject
 from .predictions import TOP, Predictions, predict
-from .subject import Claim, Subject
 from .test_sets import OFFICIAL_SIZES, TestSet
 from .upstream import PassScore, pass_scores
 

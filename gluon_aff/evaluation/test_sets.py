@@ -10,10 +10,10 @@ import numpy as np
 
 from ..data import DATASETS as CIFAR_LIKE
 from ..data import BatchLoader, EvalTransform, load_image_set
-from ..data.imagenet import ImageNetLoader, normalisation
-from ..data.imagenet_sources import RecordSource, open_imagenet
+from ..data.imagenet.loaders import ImageNetLoader, normalisation
+from ..data.imagenet.sources import RecordSource, open_imagenet
 from ..errors import UsageError
-from ..figures import imagenet_classes
+from ..facts import imagenet_classes
 from .upstream import RecordIteratorPass
 
 DATASETS = (*CIFAR_LIKE, "imagenet")

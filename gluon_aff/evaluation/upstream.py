@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
 
-from ..data.imagenet import NORMALISATIONS, resized_side
-from ..data.record_passes import RecordPass, record_passes
+from ..data.imagenet.loaders import NORMALISATIONS, resized_side
 from ..errors import GluonAFFError, UsageError
 from .predictions import TOP, Predictions
 
@@ -93,3 +92,31 @@ def pass_scores(
 def _score(predictions: Predictions, number: int, span: RecordPass, records: int) -> PassScore:
     counted = predictions.take(span.indices(records))
     return PassScore(number, span, span.images - counted.hits(), span.images - counted.hits(TOP))
+
+
+class RecordPass(NamedTuple):
+    """One pass: the record it begins with, and how many batches and images it yields."""
+
+    first: int
+    batches: int
+    images: int
+
+    def indices(self, records: int) -> np.ndarray:
+        """The records in the order they pass; those counted twice appear twice."""
+        return (self.first + np.arange(self.images)) % records
+
+
+def record_passes(records: int, batch_size: int, count: int) -> List[RecordPass]:
+    """The first ``count`` passes of ``mx.io.ImageRecordIter`` without shuffling, ``round_batch=True`` (its default).
+
+    Its last batch is filled up with records from the beginning, and the next pass goes on behind those. So a pass
+    counts more images than there are, or fewer. 50,000 records in batches of 512 give 98, 98 and 97 batches in turn;
+    every 32nd pass comes out even and the turn begins anew. Batches must not be larger than the set.
+    """
+    passes, first = [], 0
+    for _ in range(count):
+        batches = -(-(records - first) // batch_size)
+        images = batches * batch_size
+        passes.append(RecordPass(first, batches, images))
+        first += images - records
+    return passes

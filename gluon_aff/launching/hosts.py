@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import List
 
 from ..errors import GluonAFFError, UsageError
-from ..files import PathLike
+from ..utils.files import PathLike
 
 LOOPBACK = "127.0.0.1"
 

@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from .. import threads
 from ..errors import GluonAFFError, UsageError
+from ..runtime import threads
 from .hosts import LOOPBACK, Host
 
 #: What goes over ssh besides what is set here: where programs and libraries are, and how they compute.

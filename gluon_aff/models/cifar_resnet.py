@@ -8,14 +8,7 @@ from mxnet.gluon import nn
 
 from ..nn.blocks import PreActBlock
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
-from .common import (
-    ClassificationNet,
-    add_deep_stem,
-    check_layers,
-    is_release,
-    norm_settings,
-    stage_fusions,
-)
+from .common import ClassificationNet, add_deep_stem, check_layers, is_release, norm_settings, stage_fusions
 
 
 class CIFARResNet(ClassificationNet):

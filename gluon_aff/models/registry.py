@@ -13,10 +13,9 @@ from typing import Any, Dict, List, Type
 
 import mxnet as mx
 
-from ..errors import UsageError
+from ..errors import UsageError, near_matches
 from ..nn import canonical_fusion, positive_integer
 from ..nn.checks import constructor_options
-from ..nn.names import near_matches
 from .cifar_inception import CIFARInception
 from .cifar_resnet import CIFARResNet
 from .common import Network

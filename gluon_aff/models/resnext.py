@@ -9,14 +9,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from ..nn.blocks import ResNeXtBlock
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
-from .common import (
-    ClassificationNet,
-    add_deep_stem,
-    check_layers,
-    is_release,
-    norm_settings,
-    stage_fusions,
-)
+from .common import ClassificationNet, add_deep_stem, check_layers, is_release, norm_settings, stage_fusions
 
 
 class _ResNeXt(ClassificationNet):

@@ -14,11 +14,11 @@ from typing import Any, Callable, Dict, List, Optional, Type
 import mxnet as mx
 from mxnet.gluon import nn
 
-from ..errors import UsageError
+from ..errors import UsageError, near_matches
 from .attention import context_branch
 from .checks import constructor_options, positive_integer, warn_of_batch_of_one
 from .layers import NormKwargs, conv1x1, norm, sigmoid, spread
-from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key, near_matches
+from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key
 
 _REGISTRY: Dict[str, Callable[..., Fusion]] = {}
 

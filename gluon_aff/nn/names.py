@@ -6,8 +6,7 @@ The one table of the authors' keys. Whatever accepts a fusion's name from a user
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Dict, Iterable, List, Optional
+from typing import Dict, Optional
 
 #: Authors' key -> field's name. A trailing "Fuse" (their class names) is accepted as well.
 AUTHORS_KEYS: Dict[str, str] = {
@@ -28,17 +27,6 @@ AUTHORS_KEYS: Dict[str, str] = {
 
 #: Authors' key -> the bottleneck ratio it always has in their code, whatever r is; None for no bottleneck.
 AUTHORS_RATIOS: Dict[str, Optional[int]] = {"AYforXplusY": None, "XplusAYforY": None, "AXYforXplusY": None, "SKFuse": 4}
-
-
-def near_matches(name: str, choices: Iterable[str]) -> str:
-    """The end of an error message: what the user may have begun to write or misspelt, or every choice."""
-    choices = sorted(choices)
-    by_lower = {choice.lower(): choice for choice in choices}
-    typed = name.lower()
-    begun = [choice for choice in by_lower if typed and choice.startswith(typed)]
-    misspelt = [choice for choice in get_close_matches(typed, by_lower, n=5, cutoff=0.6) if choice not in begun]
-    close: List[str] = [by_lower[choice] for choice in (begun + misspelt)[:5]]
-    return f"did you mean {', '.join(close)}?" if close else f"choose one of {', '.join(choices)}"
 
 
 def authors_key(name: str) -> str:

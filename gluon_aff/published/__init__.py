@@ -1,12 +1,12 @@
 """The authors' published weight files: which there are, the networks they fit, reading, loading and converting them."""
 
-from .catalogue import catalogue, list_published, params_directory, record
+from ..facts import params_directory
+from .catalogue import catalogue, list_published, record
 from .container import Container, StoredArray, read_container
 from .conversion import convert
 from .fetching import address, fetch, find_file, git_blob_sha1, identify, models_directory, place_of
-from .network import build
 from .recognition import Recognition, recognise
-from .weights import classes_in, id_for, load, path_of
+from .weights import build, classes_in, id_for, load, path_of
 
 __all__ = [
     "Container",

@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, Dict, List
 
-from ..errors import GluonAFFError, UsageError
-from ..nn.names import near_matches
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def params_directory() -> Path:
-    """Where the data of params/ lies: inside an installed package, beside it in a clone.
-
-    Raises GluonAFFError when it is in neither place.
-    """
-    for place in (_PACKAGE / "params", _PACKAGE.parent / "params"):
-        if (place / "catalogue.json").is_file():
-            return place
-    raise GluonAFFError(
-        f"the data folder params/ is neither in {_PACKAGE} nor beside it: install gluon_aff again, or run from a clone"
-    )
+from ..errors import UsageError, near_matches
+from ..facts import params_directory
 
 
 def catalogue() -> Dict[str, Dict[str, Any]]:

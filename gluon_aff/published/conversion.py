@@ -10,9 +10,9 @@ from typing import IO, Callable, Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
-from .. import console
 from ..errors import UsageError
-from ..files import PathLike, atomic_write
+from ..utils import console
+from ..utils.files import PathLike, atomic_write
 from .container import FLOATS, Container, read_container
 
 _SAFETENSORS_TYPES = {

@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import List, Optional
 
-from ..download import download, mxnet_home
 from ..errors import GluonAFFError, UsageError
-from ..files import PathLike
+from ..runtime.home import mxnet_home
+from ..utils.download import download
+from ..utils.files import PathLike
 from .catalogue import catalogue, record
 
 

@@ -11,8 +11,8 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import UsageError
-from ..files import PathLike
 from ..models import build_model
+from ..utils.files import PathLike
 from .catalogue import catalogue
 from .container import FLOATS, Container, read_container
 from .hosts import Shapes

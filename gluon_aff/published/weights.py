@@ -11,8 +11,8 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from ..models import ModelEntry, build_model, model_entry
-from ..models.common import Network
+from ..models import ModelEntry, build_model, initializer_of, model_entry
+from ..models.common import ClassificationNet, Network
 from ..nn import canonical_fusion
 from .catalogue import catalogue, record
 from .container import FLOATS, Container, read_container
@@ -197,3 +197,18 @@ def _fill(net: Network, values: Dict[str, np.ndarray], ctx: Devices) -> None:
             parameter.reset_ctx(devices)
         if name in values:
             parameter.set_data(mx.nd.array(values[name], dtype=parameter.dtype))
+
+
+def build(identity: str, ctx: Optional[mx.Context] = None) -> ClassificationNet:
+    """The initialised network of a catalogue id; ``(N, 3, H, W) -> (N, classes)``.
+
+    ``_collect_params_with_prefix()`` gives the names, shapes and dtypes of the published file. A float16 entry gives a
+    float16 network, which does not run on CPU: ``net.cast('float32')`` there. Raises UsageError for an unknown id.
+    """
+    entry = record(identity)
+    name = entry["model"]["name"]
+    net = build_model(name, **entry["model"]["options"])
+    net.initialize(initializer_of(name), ctx=ctx)
+    if entry["dtype"] != "float32":
+        net.cast(entry["dtype"])
+    return net

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Iterable, List, Optional, Set, Tuple
+from typing import Iterable, List, Optional, Tuple
 
 import numpy as np
 
-from ..files import PathLike
-from ..png import write_pixels
+from ..utils.files import FileNames, PathLike, write_pixels
 from .sheet import ROWS, Row, draw_sheet
 
 Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
@@ -42,28 +40,6 @@ def write_predictions(directory: PathLike, items: Iterable[Item]) -> List[Path]:
     if rows:
         sheets.append(_write_sheet(directory, len(sheets) + 1, rows))
     return sheets
-
-
-class FileNames:
-    """Turns image names into file names without a suffix that are safe on any system and unlike each other.
-
-    Every run of characters that are not letters, digits, dot, dash or underscore becomes one underscore, dots in
-    front as well. A name that was given before, whatever its case, gets -2, -3, ... at its end.
-    """
-
-    def __init__(self) -> None:
-        self._used: Set[str] = set()
-
-    def __call__(self, name: str) -> str:
-        stem = re.sub(r"[^\w.-]+|^\.+", "_", name)
-        while len(stem.encode()) > 200:  # file systems take 255 bytes, and a temporary name is longer
-            stem = stem[:-1]
-        chosen, number = stem or "_", 1
-        while chosen.lower() in self._used:
-            number += 1
-            chosen = f"{stem}-{number}"
-        self._used.add(chosen.lower())
-        return chosen
 
 
 def overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -6,8 +6,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from ..files import PathLike
-from ..png import write_figure
+from ..utils.files import PathLike, write_figure
 from .curves import PixelCurves
 from .sizes import SizeGroup
 

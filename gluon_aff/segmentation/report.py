@@ -10,8 +10,8 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from ..files import PathLike, atomic_write
-from ..summary import table
+from ..utils.console import table
+from ..utils.files import PathLike, atomic_write
 from .plots import extent, plot_curves, plot_sizes
 from .score import ImageScore, SegmentationScore
 

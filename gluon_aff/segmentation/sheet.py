@@ -7,8 +7,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..files import PathLike
-from ..png import write_figure
+from ..utils.files import PathLike, write_figure
 
 ROWS = 8
 

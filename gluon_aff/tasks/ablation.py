@@ -13,9 +13,9 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 from ..errors import UsageError
 from ..nn import canonical_fusion
-from ..training.config import check_same, identity, read_yaml
 from ..training.history import History
 from . import cifar, seg
+from .options.config import check_same, identity, read_yaml
 
 #: Bottleneck ratio of each strategy where it is not 4. Table 4 compares at equal parameter budgets; Table 3 at r = 4.
 BUDGETS: Dict[str, Dict[str, int]] = {

@@ -11,7 +11,6 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 
-from .. import devices
 from ..data import (
     BatchLoader,
     EvalTransform,
@@ -23,11 +22,12 @@ from ..data import (
 )
 from ..errors import UsageError
 from ..models import model_entry
+from ..runtime import devices
 from ..training import Alone, Job, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.schedule import Schedule, from_options
-from . import cifar_options
-from .cifar_options import model_name
+from .options import cifar as cifar_options
+from .options.cifar import model_name
 from .parts import facts_of, job_settings, make_network, updates_per_epoch
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 

@@ -12,8 +12,8 @@ import mxnet as mx
 from .. import published
 from ..errors import GluonAFFError, UsageError
 from ..training.checkpoint import read_checkpoint
-from ..training.config import read_yaml
 from . import cifar, imagenet, seg
+from .options.config import read_yaml
 
 _TASKS = {"cifar": cifar, "imagenet": imagenet, "seg": seg}
 #: Where weights once came from, and what only concerns training on several devices.

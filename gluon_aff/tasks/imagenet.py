@@ -11,18 +11,19 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 
-from .. import devices, published
+from .. import published
 from ..data import ImageNetLoader, ImageNetTrainLoader
 from ..errors import UsageError
 from ..models import model_entry
+from ..runtime import devices
 from ..training import Alone, Job, Stop, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.distillation import Distillation
 from ..training.forecast import WatchedLoader
 from ..training.schedule import Schedule, from_options
-from . import imagenet_options
 from .imagenet_data import Notes, classes_of, make_loaders, open_split, same_images, training_images
-from .imagenet_options import applies_autoaugment, model_name, registered_name
+from .options import imagenet as imagenet_options
+from .options.imagenet import applies_autoaugment, model_name, registered_name
 from .parts import facts_of, job_settings, make_network, updates_per_epoch
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 from .teachers import open_teacher

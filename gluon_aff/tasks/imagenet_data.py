@@ -9,12 +9,12 @@ from typing import Callable, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
-from ..data.imagenet import normalisation
-from ..data.imagenet_sources import EncodedImage, ImageNetSource
-from ..download import mxnet_home
+from ..data.imagenet.loaders import normalisation
+from ..data.source import EncodedImage, ImageNetSource
 from ..errors import UsageError
-from ..figures import imagenet_classes
-from .imagenet_options import applies_autoaugment
+from ..facts import imagenet_classes
+from ..runtime.home import mxnet_home
+from .options.imagenet import applies_autoaugment
 
 _OFFICIAL_SIZE = 1281167
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import published
 from ..errors import UsageError
-from ..summary import count_parameters
+from ..models.summary import count_parameters
 from ..training import Alone, Job, Schedule, Updater
 from ..training.ema import EMA
 from ..training.plots import plot_schedule

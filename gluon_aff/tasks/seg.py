@@ -11,20 +11,20 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
-from .. import devices
-from ..console import progress
 from ..data import EvalPairs, PairLoader, PairSet, TrainPairs, load_pair_set
 from ..errors import UsageError
+from ..runtime import devices
+from ..segmentation.losses import batch_iou, segmentation_loss
 from ..segmentation.score import SegmentationScore
 from ..training import Alone, Job, Stop, group
 from ..training.amp import start_mixed_precision
 from ..training.history import epoch_line
 from ..training.metrics import split_batch
 from ..training.schedule import Schedule, from_options
-from ..training.segmentation_losses import batch_iou, segmentation_loss
-from . import seg_options
+from ..utils.console import progress
+from .options import seg as seg_options
+from .options.seg import model_name
 from .parts import facts_of, job_settings, make_network, updates_per_epoch
-from .seg_options import model_name
 from .task import Outcome, Task, check_free, introduce_machine, introduce_training
 
 __all__ = ["TASK", "build_network", "load_split", "parse_options", "predictions", "schedule_of", "score", "train"]

@@ -8,10 +8,12 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 
-from .. import __version__, devices, published
+from .. import published
+from .._version import __version__
 from ..data import PairSet, load_images
 from ..errors import UsageError
 from ..models import FPN
+from ..runtime import devices
 from ..segmentation.pictures import Item, write_predictions
 from ..segmentation.report import lines, write_segmentation_report
 from ..segmentation.score import SegmentationScore

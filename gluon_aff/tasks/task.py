@@ -12,14 +12,14 @@ from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 import mxnet as mx
 import yaml
 
-from .. import __version__
+from .._version import __version__
 from ..errors import UsageError
 from ..training import Alone, Diverged, Job, Run, State, Stop, fit, has_run, restore
-from ..training.config import COMMANDS, FREE, PLACES, check_same, identity, read_recipe, read_yaml, write_config
 from ..training.history import environment, epoch_line
-from ..training.parser import OptionParser
 from ..training.schedule import warmup_epochs
 from ..training.tensorboard import EventLog, check_installed
+from .options.config import COMMANDS, FREE, PLACES, check_same, identity, read_recipe, read_yaml, write_config
+from .options.parser import OptionParser
 
 Options = Dict[str, Any]
 Record = Dict[str, Any]

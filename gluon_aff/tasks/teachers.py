@@ -8,9 +8,9 @@ from typing import List
 import mxnet as mx
 
 from .. import published
-from .._gluoncv import import_gluoncv
 from ..errors import GluonAFFError, UsageError
 from ..models import list_models
+from ..runtime.gluoncv import import_gluoncv
 from ..zoo import create_model
 
 

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 import mxnet as mx
 
 from ..errors import GluonAFFError
-from ..files import PathLike, sha256_of, sync_directory
+from ..utils.files import PathLike, sha256_of, sync_directory
 
 FORMAT = 1
 ArrayGroups = Dict[str, Dict[str, mx.nd.NDArray]]

@@ -13,7 +13,7 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError
-from ..files import PathLike, atomic_write
+from ..utils.files import PathLike, atomic_write
 
 
 class History:

@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, List, Optional
 import mxnet as mx
 from mxnet import autograd
 
-from ..console import progress
 from ..errors import GluonAFFError, UsageError
+from ..utils.console import progress
 from .arrays import (
     average_statistics,
     device_statistics,

@@ -9,8 +9,8 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 import mxnet as mx
 import numpy as np
 
-from ..console import progress
 from ..errors import GluonAFFError
+from ..utils.console import progress
 from .ranks import Alone
 from .state import State
 from .stop import Stop

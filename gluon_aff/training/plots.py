@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Sequence
 
-from ..files import PathLike
-from ..png import write_figure
+from ..utils.files import PathLike, write_figure
 from .schedule import Schedule
 
 _METRIC_NAMES = {

@@ -10,13 +10,16 @@ import hashlib
 import json
 import math
 import os
-from typing import Any, Dict, Iterable, List, Sequence
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from .patience import Patience
 from .stop import Stop
 
 #: What `gluon-aff launch` tells its workers beside the variables that MXNet reads.
@@ -222,3 +225,35 @@ def _digest(arrays: Dict[str, mx.nd.NDArray]) -> int:
         digest.update(name.encode())
         digest.update(arrays[name].asnumpy().tobytes())
     return int.from_bytes(digest.digest()[:6], "big")
+
+
+_LOOK = 0.5  # seconds
+
+
+class Patience:
+    """Ends the process, with one line and exit code 1, when one wait takes longer than ``seconds``.
+
+    A call into MXNet that waits for a peer can be neither interrupted nor given a time limit. Ranks that fail are the
+    launcher's business; this is for those that hang.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._wait: Optional[Tuple[float, str]] = None
+        threading.Thread(target=self._watch, name="patience", daemon=True).start()
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        self._wait = (time.monotonic() + self.seconds, what)
+        try:
+            yield
+        finally:
+            self._wait = None
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_LOOK)
+            wait = self._wait
+            if wait and time.monotonic() > wait[0]:
+                print(f"error: waited {self.seconds:g} s for {wait[1]}: giving up", file=sys.__stderr__, flush=True)
+                os._exit(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 from ..errors import GluonAFFError
-from ..files import PathLike
+from ..utils.files import PathLike
 from .checkpoint import Checkpoints
 from .history import History, epoch_line
 from .plots import plot_history

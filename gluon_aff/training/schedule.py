@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Iterator, List, Sequence, Tuple
 
-from .._gluoncv import import_gluoncv
 from ..errors import UsageError
+from ..runtime.gluoncv import import_gluoncv
 
 MODES = ("constant", "step", "cosine", "poly")
 

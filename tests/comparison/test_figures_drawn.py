@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from gluon_aff import cli, console
+from gluon_aff.cli import main as cli
 from gluon_aff.comparison.depth import our_points, paper_points
 from gluon_aff.comparison.overlay import draw_runs
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.training import Schedule
 from gluon_aff.training.history import History
+from gluon_aff.utils import console
 
 PNG = b"\x89PNG"
 
@@ -91,7 +92,7 @@ def test_runs_over_each_other(tmp_path, capsys):
     assert (tmp_path / "h.png").read_bytes().startswith(PNG)
     assert "best 0.9000 (epoch 1), last 0.3000 (epoch 2)" in capsys.readouterr().out
     published = "cifar100_resnet32_ASKCFuse_0.8357"
-    from gluon_aff.figures import published_runs
+    from gluon_aff.facts import published_runs
 
     identity = published if published in published_runs() else next(iter(published_runs()))
     curves = draw_runs([one, identity], tmp_path / "both.png")

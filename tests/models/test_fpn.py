@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gluon_aff
-from gluon_aff import cli, published
+from gluon_aff import published
+from gluon_aff.cli import main as cli
 from gluon_aff.errors import UsageError
 from gluon_aff.models import build_model
 from gluon_aff.nn import LongSkip, create_fusion

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gluon_aff import published
+from gluon_aff.published import weights
 
 MANIFESTS = golden.load("manifests")
 
@@ -17,7 +18,7 @@ def test_the_catalogue_lists_the_manifests():
 
 @pytest.mark.parametrize("identity", MANIFESTS)
 def test_names_shapes_and_dtypes(identity, monkeypatch):
-    monkeypatch.setattr(published.network, "initializer_of", lambda name: mx.init.Zero())  # saves half a minute
+    monkeypatch.setattr(weights, "initializer_of", lambda name: mx.init.Zero())  # saves half a minute
     arrays = published.build(identity)._collect_params_with_prefix()
     found = [[name, list(p.shape), np.dtype(p.dtype).name] for name, p in arrays.items()]
     assert found == [row[:3] for row in MANIFESTS[identity]]  # in this order, too

@@ -6,7 +6,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from gluon_aff import cli, console, create_model, published
+from gluon_aff import create_model, published
+from gluon_aff.cli import main as cli
+from gluon_aff.utils import console
 
 FINE = "release_cifar100_AFF-ResNet-32_fine_0.8357"
 

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from gluon_aff import cli, console
+from gluon_aff.cli import main as cli
+from gluon_aff.comparison import ablation as ablation_report
 from gluon_aff.errors import UsageError
-from gluon_aff.tasks import ablation, ablation_report
+from gluon_aff.tasks import ablation
+from gluon_aff.utils import console
 
 TINY = ["--dataset", "digits", "--train-images", "64", "--test-images", "40", "--batch-size", "32", "--no-mixup"]
 

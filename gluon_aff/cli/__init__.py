@@ -1,0 +1,1 @@
+"""The command line: ``gluon-aff``, a file for each subcommand."""

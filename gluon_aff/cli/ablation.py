@@ -1,0 +1,80 @@
+"""``gluon-aff ablation``: the paper's Tables 3 and 4 without their ImageNet column, at any size."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Callable, List
+
+from ..errors import UsageError
+
+STRATEGIES = "add,concat,ms_gau,ms_se,ms_sa,aff,iaff,aff_global_global,aff_local_local,se,sk,highway"
+
+
+def ablation(args: argparse.Namespace) -> int:
+    from ..comparison import ablation as ablation_report
+    from ..tasks import ablation as grid
+
+    more = args.options[1:] if args.options[:1] == ["--"] else args.options
+    if args.dataset:
+        more = ["--dataset", args.dataset, *more]
+    if args.data:
+        more = ["--data-dir", args.data, *more]
+    out = Path(args.out or f"runs/ablation-{args.host}")
+    cells = grid.make_cells(args.host, args.strategies, args.blocks, args.seeds, args.epochs, args.budget, out, more)
+    code = 0 if args.report_only else grid.run_cells(cells)
+    results = list(grid.results(cells))
+    if not results:
+        print("no cell is finished yet: there is nothing to report", file=sys.stderr)
+        return code or 1
+    command = shlex.join(["gluon-aff", *args.argv])
+    ablation_report.write(ablation_report.summarize(results, command), results, out)
+    print(f"{len(results)} of {len(cells)} cells are finished; report: {out / 'report.md'}, {out / 'report.png'}")
+    return code
+
+
+def _list_of(kind: Callable) -> Callable[[str], List]:
+    def read(text: str) -> List:
+        try:
+            return [kind(part) for part in text.split(",") if part]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers like 1,2") from None
+
+    return read
+
+
+def _epochs(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--epochs {text}: expected a whole number of at least 1")
+    return int(text)
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Make it known to the command line."""
+    command = commands.add_parser(
+        "ablation",
+        help="train a grid of fusion strategies and report it beside the paper's Tables 3 and 4",
+        usage="gluon-aff ablation --host HOST --epochs N [...] [-- options of the training script for all cells]",
+        description="Cells that are finished are skipped, those that were stopped go on. The recipe is the paper's, "
+        "with its decay epochs scaled to --epochs; options after -- win over it: those of train_cifar.py, with "
+        "--host fpn of train_seg.py.",
+    )
+    command.add_argument("--host", choices=("resnet", "inception", "fpn"), default="resnet")
+    command.add_argument("--strategies", type=_list_of(str), default=_list_of(str)(STRATEGIES), help=STRATEGIES)
+    command.add_argument("--blocks", type=_list_of(int), default=[1], help="list of b (default: 1)")
+    command.add_argument("--epochs", type=_epochs, required=True)
+    command.add_argument("--seeds", type=_list_of(int), default=[0], help="list of seeds (default: 0)")
+    command.add_argument("--dataset", help="as in train_cifar.py (default: cifar100) or train_seg.py (coco)")
+    command.add_argument("--data", metavar="PLACE", help="the script's --data-dir")
+    command.add_argument(
+        "--budget",
+        choices=("table3", "table4"),
+        default="table4",
+        help="bottleneck ratios: r = 4 throughout (table3), or r = 2 for the strategies with one MS-CAM (table4)",
+    )
+    command.add_argument("--out", metavar="DIR", help="where runs and report go (default: runs/ablation-HOST)")
+    command.add_argument("--report-only", action="store_true", help="train nothing, report what is finished")
+    command.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    command.set_defaults(run=ablation)

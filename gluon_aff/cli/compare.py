@@ -1,0 +1,65 @@
+"""``gluon-aff compare``: a run against the authors' runs and the paper's figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..errors import UsageError
+from ..utils.files import atomic_write
+from .arguments import whole
+
+
+def compare(args: argparse.Namespace) -> int:
+    from ..comparison import Comparison, draw, open_run, reference, references
+
+    if args.list:
+        print("\n".join(references()))
+        return 0
+    if not args.run_name or not args.reference:
+        raise UsageError("say what to compare: gluon-aff compare RUN --with NAME (--list prints the names)")
+    comparison = Comparison(open_run(args.run_name, args.segment), reference(args.reference))
+    plot = Path(args.plot or _plot_path(args.run_name))
+    draw(comparison, plot)
+    if args.json:
+        document = json.dumps({**comparison.to_json(), "plot": str(plot)}, indent=1) + "\n"
+        if args.json == "-":
+            print(document, end="")
+            return 0
+        with atomic_write(args.json) as handle:
+            handle.write(document)
+    print("\n".join([*comparison.lines(args.every), "", f"plot       {plot}"]))
+    return 0
+
+
+def _plot_path(run: str) -> str:
+    """In a run's own directory, otherwise here."""
+    return str(Path(run) / "comparison.png") if Path(run).is_dir() else "comparison.png"
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Make it known to the command line."""
+    command = commands.add_parser(
+        "compare",
+        help="hold a training run against the authors' logs and the paper's figures",
+        description="Epoch-matched figures, best and final difference, the epoch at which the run reached the "
+        "reference's value, settings side by side, and a plot. Works while the run is in progress.",
+    )
+    command.add_argument(
+        "run_name",
+        nargs="?",
+        metavar="RUN",
+        help="a run's directory or history.jsonl, a log of the authors' scripts, a .csv curve, or a published id",
+    )
+    command.add_argument(
+        "--with", dest="reference", metavar="NAME", help="a published id or a row such as table4/aff/resnet_b4"
+    )
+    command.add_argument("--list", action="store_true", help="print every name that --with knows")
+    command.add_argument("--segment", type=int, metavar="K", help="which run of a log that holds several")
+    command.add_argument("--every", type=whole(1), metavar="N", help="print every Nth epoch (default: some fourteen)")
+    command.add_argument(
+        "--plot", metavar="FILE", help="where the plot goes (default: comparison.png in the run, or here)"
+    )
+    command.add_argument("--json", metavar="FILE", help="write JSON as well; '-' prints JSON only")
+    command.set_defaults(run=compare)

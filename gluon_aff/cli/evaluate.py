@@ -1,0 +1,114 @@
+"""``gluon-aff evaluate``: top-1 and top-5 of weights on a data set."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ..errors import UsageError
+from ..utils.files import atomic_write
+from .arguments import DATASETS, add_weights, model_options, whole
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    from .._version import __version__
+    from ..evaluation import DataOptions, open_subject, open_test_set, score
+    from ..evaluation.report import as_json, lines, write
+    from ..evaluation.upstream import BATCH_SIZE
+    from ..models.common import SegmentationNet
+    from ..runtime import devices
+    from ..training.history import environment
+
+    contexts = devices.pick(args.gpus)
+    subject = open_subject(args.weights, args.model, model_options(args), contexts)
+    if isinstance(subject.net, SegmentationNet):
+        flag = "--resume" if Path(args.weights).is_dir() else "--resume-from"
+        raise UsageError(
+            f"{args.weights} is of a segmentation network: train_seg.py --eval {flag} {args.weights} scores it"
+        )
+    known = {**subject.data}
+    if args.dataset and args.dataset != known.get("dataset"):
+        known = {}  # what is known of the weights' own data says nothing of another set
+    given = {
+        "dataset": args.dataset,
+        "data": args.data,
+        "labels": args.labels,
+        "size": args.input_size,
+        "normalisation": args.normalisation,
+        "ground_truth": args.ground_truth,
+    }
+    chosen = {**known, **{name: value for name, value in given.items() if value is not None}}
+    if "dataset" not in chosen:
+        raise UsageError(f"say on what: --dataset {'|'.join(DATASETS)} (these weights do not tell)")
+    batch_size = args.batch_size or (BATCH_SIZE if args.protocol == "upstream" else 128)
+    options = DataOptions(**chosen, batch_size=batch_size, workers=args.workers, skip_bad=args.skip_bad)
+    found = score(subject, open_test_set(options, args.protocol), contexts, args.protocol, batch_size, args.passes)
+    facts = {**environment(__version__), "devices": [str(context) for context in contexts], "batch_size": batch_size}
+    if args.json == "-":
+        print(as_json(found, facts), end="")
+    else:
+        print("\n".join(lines(found)))
+        if args.json:
+            with atomic_write(args.json) as handle:
+                handle.write(as_json(found, facts))
+    if args.out:
+        paths = write(found, facts, Path(args.out))
+        if args.json != "-":
+            print(f"\nwritten    {', '.join(map(str, paths))}")
+    return 0
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Make it known to the command line."""
+    command = commands.add_parser(
+        "evaluate",
+        help="score weights on a data set, every image once or as the authors counted",
+        description="Top-1 and top-5, a table per class, a confusion matrix and images/s.",
+    )
+    add_weights(command)
+
+    group = command.add_argument_group("data")
+    group.add_argument("--dataset", choices=DATASETS, help="(default: what the weights are for, where that is known)")
+    group.add_argument("--data", metavar="PATH", help="folder, archive, zip or .rec file that holds the images")
+    group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
+    group.add_argument(
+        "--input-size", type=whole(1), metavar="N", help="ImageNet's crop (default 224); other images become this size"
+    )
+    group.add_argument(
+        "--normalisation",
+        choices=("records", "folder"),
+        help="ImageNet: the authors' for record files (default for .rec and for published weights) or for folders",
+    )
+    group.add_argument(
+        "--ground-truth", metavar="FILE", help="ImageNet in a flat folder: lines of image name and class, as val.txt"
+    )
+    group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and say so")
+
+    group = command.add_argument_group("run")
+    group.add_argument(
+        "--protocol",
+        choices=("exact", "upstream"),
+        default="exact",
+        help="exact: every image once (default); upstream: the authors' wrapping record iterator, padding counted",
+    )
+    group.add_argument(
+        "--passes", type=whole(1), default=3, metavar="N", help="upstream: passes to report (%(default)s)"
+    )
+    group.add_argument(
+        "--batch-size", type=whole(1), metavar="N", help="over all devices (default: 128; upstream: 512)"
+    )
+    group.add_argument(
+        "-j",
+        "--workers",
+        type=whole(0),
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help="threads that make batches; no figure depends on it (default here: %(default)s)",
+    )
+    group.add_argument("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)")
+    group.add_argument("--json", metavar="FILE", help="write JSON as well; '-' prints JSON only")
+    group.add_argument(
+        "--out", metavar="DIR", help="write evaluation.json, per_class.csv, confusion.csv and .png there"
+    )
+    command.set_defaults(run=evaluate)

@@ -1,0 +1,60 @@
+"""``gluon-aff ...`` = ``python -m gluon_aff ...``: the subcommands of gluon_aff/cli under one parser."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Optional, Sequence
+
+from .._version import __version__
+from ..utils import console
+from . import (
+    ablation,
+    attention,
+    compare,
+    doctor,
+    evaluate,
+    gradcam,
+    launch,
+    networks,
+    plot,
+    published,
+    records,
+    results,
+)
+
+SUBJECTS = (
+    networks,
+    ablation,
+    launch,
+    published,
+    evaluate,
+    compare,
+    gradcam,
+    attention,
+    plot,
+    records,
+    results,
+    doctor,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; each subcommand sets ``run(args) -> exit code``."""
+    parser = argparse.ArgumentParser(prog="gluon-aff", description="Attentional Feature Fusion for MXNet/Gluon.")
+    parser.add_argument("--version", action="version", version=f"gluon_aff {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for subject in SUBJECTS:
+        subject.add_commands(commands)
+    return parser
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = build_parser().parse_args(argv, argparse.Namespace(argv=argv))
+    return args.run(args)
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(console.run(main))

@@ -1,0 +1,102 @@
+"""``gluon-aff plot``: the paper's Fig. 7, runs over each other, a recipe's schedule."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+from typing import List
+
+from ..errors import UsageError
+
+_UPDATES = 100  # of an epoch that is drawn: the curve against epochs hardly depends on it, and no data are needed
+
+
+def depth(args: argparse.Namespace) -> int:
+    from ..comparison.depth import draw_depth, our_points, paper_points
+
+    ours = our_points(args.results)
+    if args.host:
+        ours = [point for point in ours if point.host == args.host]
+    hosts = [args.host] if args.host else sorted({point.host for point in ours})
+    drawn = {point.strategy for point in ours} if args.results else None
+    theirs = [] if args.no_paper else [point for host in hosts for point in paper_points(host, drawn)]
+    draw_depth(ours, theirs, Path(args.out))
+    for point in ours:
+        spread = "" if point.spread is None else f" ± {point.spread:.4f}"
+        print(
+            f"{point.host} b{point.blocks} {point.strategy}: {point.parameters:,} parameters, "
+            f"{point.accuracy:.4f}{spread} ({point.runs} runs)"
+        )
+    print(f"{len(ours)} of ours, {len(theirs)} of the paper's: {args.out}")
+    return 0
+
+
+def history(args: argparse.Namespace) -> int:
+    from ..comparison.overlay import draw_runs
+
+    names = [name.strip() for name in args.names.split(",")] if args.names else []
+    if names and len(names) != len(args.runs):
+        raise UsageError(f"--names {args.names}: expected a name for each of the {len(args.runs)} runs")
+    for curve in draw_runs(args.runs, Path(args.out), names):
+        best, final = curve.best(), curve.final()
+        print(f"{curve.name}: best {best.value:.4f} (epoch {best.epoch}), last {final.value:.4f} (epoch {final.epoch})")
+    print(args.out)
+    return 0
+
+
+def schedule(args: argparse.Namespace) -> int:
+    from ..training.plots import plot_schedule
+    from ..training.schedule import from_options
+
+    task, name = _recipe(args.recipe)
+    options = import_module(f"gluon_aff.tasks.{task}").parse_options(["--recipe", name])
+    found = from_options(options, _UPDATES)
+    plot_schedule(found, f"{task} {name}: {options.num_epochs} epochs, {options.lr_mode}", Path(args.out))
+    print(args.out)
+    return 0
+
+
+def _recipe(text: str) -> List[str]:
+    """(task, name) of ``cifar-release``, or of ``release`` where one task alone has it."""
+    from ..tasks.options.config import RECIPES
+
+    known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    found = [name for name in known if name == text or name.split("-", 1)[1] == text]
+    if len(found) != 1:
+        reason = f"it could be {', '.join(found)}" if found else f"choose one of {', '.join(known)}"
+        raise UsageError(f"no single recipe {text!r}: {reason}")
+    return found[0].split("-", 1)
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Make them known to the command line."""
+    plot = commands.add_parser("plot", help="the paper's Fig. 7 (depth), runs over each other, a recipe's schedule")
+    actions = plot.add_subparsers(dest="action", metavar="WHAT", required=True)
+
+    command = actions.add_parser("depth", help="accuracy against parameters for each strategy, ours and the paper's")
+    command.add_argument(
+        "results",
+        nargs="*",
+        metavar="RESULTS",
+        help="reports of `gluon-aff ablation` (their directory) and runs (theirs); default: those kept in params/",
+    )
+    command.add_argument("--host", choices=("resnet", "inception", "fpn"), help="this network alone")
+    command.add_argument("--no-paper", action="store_true", help="leave the paper's figures out")
+    command.add_argument("--out", default="depth.png", metavar="FILE", help="(default: %(default)s)")
+    command.set_defaults(run=depth)
+
+    command = actions.add_parser("history", help="curves of several runs, logs or published runs in one picture")
+    command.add_argument("runs", nargs="+", metavar="RUN", help="as in `gluon-aff compare`")
+    command.add_argument("--names", default="", metavar="A,B", help="what the legend calls them")
+    command.add_argument("--out", default="history.png", metavar="FILE", help="(default: %(default)s)")
+    command.set_defaults(run=history)
+
+    command = actions.add_parser(
+        "schedule",
+        help="the learning rate of a recipe",
+        description="With other options than the recipe's: the training scripts' --dry-run.",
+    )
+    command.add_argument("recipe", metavar="RECIPE", help="such as cifar-release or seg-paper")
+    command.add_argument("--out", default="schedule.png", metavar="FILE", help="(default: %(default)s)")
+    command.set_defaults(run=schedule)

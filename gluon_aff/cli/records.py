@@ -1,0 +1,169 @@
+"""``gluon-aff records make|check|info``: MXNet's record files from images, and what is in them."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Iterable, List
+
+from ..errors import UsageError
+from ..utils.console import progress
+from .arguments import whole
+
+
+def make(args: argparse.Namespace) -> int:
+    from ..data.imagenet.sources import TreeSource
+    from ..data.records.packing import PackOptions, pack
+
+    path = Path(args.data).expanduser()
+    if not path.exists():
+        raise UsageError(f"no images at {path}: there is no such file or folder")
+    if path.suffix == ".rec":
+        raise UsageError(f"{path} is a record file already: name the folder, zip or tar that holds the images")
+    truth = None if args.ground_truth is None else Path(args.ground_truth).expanduser()
+    source = TreeSource(path, _wnids(), truth, args.split)
+    for note in source.notes:
+        _warn(note)
+    options = PackOptions(args.resize, args.quality, args.seed if args.shuffle else None, args.max_bad)
+
+    def shown(numbers: Iterable, done: int) -> Iterable:
+        if done:
+            print(f"going on at image {done} of {len(source)}", file=sys.stderr)
+        return progress(numbers, len(source) - done, "records", "image")
+
+    out = Path(args.out).expanduser()
+    manifest = pack(source, out, options, workers=args.workers, progress=shown, on_bad=_warn)
+    used = sum(1 for count in manifest["counts"] if count)
+    print(
+        f"{out}: {manifest['records']} records of {used} classes, {manifest['bytes']} bytes, "
+        f"{len(manifest['bad'])} images left out"
+    )
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    from ..data.records.checking import check_records
+
+    found = check_records(
+        _records(args.records),
+        args.classes,
+        workers=args.workers,
+        progress=lambda items, total: progress(items, total, "check", "record"),
+    )
+    print(
+        "\n".join([*found.faults, f"{found.records} records, {len(found.counts)} classes, {len(found.faults)} faults"])
+    )
+    return 1 if found.faults else 0
+
+
+def info(args: argparse.Namespace) -> int:
+    from ..data.records.checking import record_info
+    from ..data.records.manifest import read_manifest
+
+    path = _records(args.records)
+    found, manifest = record_info(path), read_manifest(path)
+    if args.json:
+        print(json.dumps({**vars(found), "manifest": manifest}, indent=1))
+        return 0
+    lines = [f"records    {found.records}, {found.bytes} bytes"]
+    if found.counts:
+        counts = sorted(found.counts.values())
+        lines.append(
+            f"classes    {len(counts)}, numbers {min(found.counts)} to {max(found.counts)}, "
+            f"{counts[0]} to {counts[-1]} images each"
+        )
+    lines.append(f"images     {', '.join(f'{count} {name}' for name, count in found.formats.items())}")
+    if found.sides:
+        lines.append(f"short side {found.sides[0]} to {found.sides[2]}, median {found.sides[1]}")
+    lines[-1] += f" (of {found.sample} images)"
+    if manifest is None:
+        lines.append("manifest   none")
+    else:
+        options = ", ".join(f"{name} {value}" for name, value in manifest["options"].items() if value is not None)
+        lines.append(f"manifest   from {manifest['source']}; {options}; {len(manifest['bad'])} images left out")
+        lines += [f"           {message}" for message in manifest["bad"]]
+    print("\n".join(lines))
+    return 0
+
+
+def _records(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.suffix != ".rec" or not path.is_file():
+        raise UsageError(f"{path} is no record file: expected the name of an existing .rec")
+    return path
+
+
+def _wnids() -> List[str]:
+    from ..published import params_directory
+
+    with open(params_directory() / "imagenet_classes.csv", encoding="utf-8", newline="") as handle:
+        return [row["wnid"] for row in csv.DictReader(handle)]
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Make them known to the command line."""
+    records = commands.add_parser("records", help="make, check and describe MXNet's record files (.rec)")
+    actions = records.add_subparsers(dest="action", metavar="ACTION", required=True)
+    workers = {
+        "type": whole(1),
+        "default": os.cpu_count() or 1,
+        "metavar": "N",
+        "help": "threads; nothing written depends on their number (default here: %(default)s)",
+    }
+
+    command = actions.add_parser(
+        "make",
+        help="pack images into .rec, .idx, .lst and .manifest.json",
+        description="A stopped run goes on when called again. MXNet and GluonCV read what it makes.",
+    )
+    command.add_argument("data", metavar="IMAGES", help="folder or zip with class folders, or an official .tar")
+    command.add_argument("out", metavar="OUT.rec")
+    command.add_argument("--split", choices=("train", "val"), default="train", help="where there are folders of both")
+    command.add_argument(
+        "--ground-truth",
+        metavar="FILE",
+        help="of a flat val: lines of name and class, or the development kit's list with its meta.mat beside it",
+    )
+    command.add_argument(
+        "--resize",
+        type=whole(1),
+        metavar="N",
+        help="shrink a larger short side to N pixels (default: all images as they are)",
+    )
+    command.add_argument(
+        "--quality", type=whole(1, 100), default=95, metavar="N", help="of shrunk JPEG (default: %(default)s)"
+    )
+    command.add_argument("--shuffle", action="store_true", help="pack in random order, not class by class")
+    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of --shuffle (default: %(default)s)")
+    command.add_argument(
+        "--max-bad",
+        type=whole(0),
+        default=50,
+        metavar="N",
+        help="unreadable images that may be left out; 0 stops at the first (default: %(default)s)",
+    )
+    command.add_argument("-j", "--workers", **workers)
+    command.set_defaults(run=make)
+
+    command = actions.add_parser(
+        "check",
+        help="look at every record: framing, index, label, image, checksums",
+        description="Names every fault by its key and ends with 1 if there is one.",
+    )
+    command.add_argument("records", metavar="FILE.rec")
+    command.add_argument("--classes", type=whole(1), metavar="N", help="labels are below N (default: by the manifest)")
+    command.add_argument("-j", "--workers", **workers)
+    command.set_defaults(run=check)
+
+    command = actions.add_parser("info", help="counts, classes, sizes, manifest")
+    command.add_argument("records", metavar="FILE.rec")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=info)

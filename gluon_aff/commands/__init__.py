@@ -1,1 +1,0 @@
-"""The subcommands of ``gluon-aff``, a file for each subject, each with ``add_commands(commands)``."""

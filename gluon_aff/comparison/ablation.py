@@ -1,0 +1,181 @@
+"""What a grid of ablation runs shows: a table beside the paper's figures, a plot like Fig. 7, and the order."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from ..facts import paper_accuracy, sirst_figures
+from ..tasks.ablation import HOSTS
+from ..utils.files import atomic_write, write_figure
+
+Record = Dict[str, Any]
+
+_WITHOUT_R = ("add", "concat", "gau")
+
+
+def summarize(results: Sequence[Record], command: str) -> Record:
+    """The report: a row for each strategy and b, rank correlations, and what differs from the paper's setting.
+
+    ``results`` are records of ``ablation.results``, not empty.
+    """
+    groups: Dict[Tuple[int, str], List[Record]] = {}
+    for result in results:
+        groups.setdefault((result["blocks"], result["strategy"]), []).append(result)
+    host = results[0]["host"]
+    rows = []
+    for (blocks, strategy), runs in sorted(groups.items()):
+        final = [run["final"] for run in runs]
+        rows.append(
+            {
+                "strategy": strategy,
+                "r": None if strategy in _WITHOUT_R else runs[0]["r"],
+                "blocks": blocks,
+                "parameters": runs[0]["parameters"],
+                "seeds": sorted(run["seed"] for run in runs),
+                "final_mean": statistics.mean(final),
+                "final_spread": statistics.stdev(final) if len(final) > 1 else None,
+                "best_mean": statistics.mean(run["best"] for run in runs),
+                **_niou(runs),
+                "test_images": runs[0]["test_images"],
+                "images_per_second": statistics.median(run["images_per_second"] for run in runs),
+                "paper": paper_accuracy(host, blocks, strategy),
+            }
+        )
+    rows.sort(key=lambda row: (row["blocks"], -row["final_mean"]))
+    return {
+        "host": host,
+        "command": command,
+        "commits": sorted({commit for result in results for commit in result["commits"]}),
+        "threads": sorted({str(result["threads"]) for result in results}),
+        "data": results[0]["data"],
+        "rows": rows,
+        "rank_correlation": {str(b): rank_correlation([r for r in rows if r["blocks"] == b]) for b in _blocks(rows)},
+        "differences": differences(results[0]),
+    }
+
+
+def _niou(runs: Sequence[Record]) -> Record:
+    if "final_niou" not in runs[0]:
+        return {}
+    return {f"{which}_niou_mean": statistics.mean(run[f"{which}_niou"] for run in runs) for which in ("final", "best")}
+
+
+def _blocks(rows: Sequence[Record]) -> List[int]:
+    return sorted({row["blocks"] for row in rows})
+
+
+def rank_correlation(rows: Sequence[Record]) -> Optional[float]:
+    """Spearman's rho of our final means with the paper's accuracies; None for fewer than three or for equal ones."""
+    from scipy.stats import spearmanr
+
+    pairs = [(row["final_mean"], row["paper"]) for row in rows if row["paper"] is not None]
+    if len(pairs) < 3 or any(len(set(side)) == 1 for side in zip(*pairs)):
+        return None
+    return float(spearmanr(*zip(*pairs))[0])
+
+
+def differences(result: Record) -> List[str]:
+    """What in the run is not as in the paper's setting, one phrase each."""
+    blocks = str(result["blocks"])
+    argv = ["--recipe", "paper", "--model", result["host"], "--channel-times", "1", "--blocks", blocks]
+    paper = vars(HOSTS[result["host"]].parse_options(argv))
+    mine = result["options"]
+    data = result["data"]
+    images = f"data: {data['name']}, {data['train']} training and {data['test']} test images"
+    if result["host"] == "fpn":
+        found = [f"{images} (paper: StopSign, a part of COCO)"]
+    else:
+        theirs = "(paper: CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs)"
+        found = [f"{images}, {data['classes']} outputs {theirs}"]
+    skipped = ("dataset", "labels", "classes", "train_images", "test_images", "fusion", "r", "seed", "save_dir")
+    skipped += ("recipe", "train_split", "val_split")
+    for name, value in mine.items():
+        if name in paper and name not in skipped and paper[name] != value:
+            found.append(f"{name.replace('_', '-')}: {value} (paper: {paper[name]})")
+    return found
+
+
+def markdown(report: Record) -> str:
+    """The report as Markdown."""
+    segmentation = report["host"] == "fpn"
+    figure = "IoU" if segmentation else "accuracy"
+    what = "Foreground IoU" if segmentation else "Accuracy"
+    where = "most likely IoU on StopSign" if segmentation else "on CIFAR-100's 20 superclasses"
+    header = ["strategy", "r", "b", "parameters", "seeds", f"final {figure}", "best epoch"]
+    header += ["final nIoU", "nIoU of the best"] if segmentation else []
+    header += ["test images", "images/s", "paper"]
+    lines = [
+        f"# Ablation on {report['host']}",
+        "",
+        f"Command: `{report['command']}`  ",
+        f"Commit: {', '.join(report['commits'])}; OMP_NUM_THREADS={', '.join(report['threads'])}",
+        "",
+        f"{what} after the last epoch, mean over seeds ± sample standard deviation; the best epoch's mean beside it "
+        f"is chosen on the same test images. The paper's figures are {where}.",
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+    ]
+    for row in report["rows"]:
+        spread = "" if row["final_spread"] is None else f" ± {row['final_spread']:.4f}"
+        cells = [row["strategy"], row["r"] or "-", row["blocks"], f"{row['parameters']:,}", len(row["seeds"])]
+        cells += [f"{row['final_mean']:.4f}{spread}", f"{row['best_mean']:.4f}"]
+        cells += [f"{row['final_niou_mean']:.4f}", f"{row['best_niou_mean']:.4f}"] if segmentation else []
+        cells += [row["test_images"], f"{row['images_per_second']:.0f}"]
+        cells += ["" if row["paper"] is None else f"{row['paper']:.3f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines.append("")
+    for blocks, rho in report["rank_correlation"].items():
+        rows = [row for row in report["rows"] if str(row["blocks"]) == blocks]
+        ours = " > ".join(row["strategy"] for row in rows)
+        known = sorted((row for row in rows if row["paper"] is not None), key=lambda row: -row["paper"])
+        lines += [f"b = {blocks}: {ours}  ", f"paper: {' > '.join(row['strategy'] for row in known)}  "]
+        lines += ["rank correlation (Spearman): " + ("not defined" if rho is None else f"{rho:.2f}"), ""]
+    lines += ["What differs from the paper's setting:", "", *(f"- {phrase}" for phrase in report["differences"]), ""]
+    if report["data"]["name"] == "sirst":
+        lines += _published_on_sirst()
+    return "\n".join(lines)
+
+
+def _published_on_sirst() -> List[str]:
+    data = sirst_figures()
+    rows = [f"| {row['network']} | {row['iou']:.3f} | {row['niou']:.3f} |" for row in data["rows"]]
+    lines = ["Published on SIRST, at another size and length:", "", "| network | IoU | nIoU |", "|---|---|---|", *rows]
+    return [*lines, "", f"{data['note']} {data['source']}.", ""]
+
+
+def plot(report: Record, path: Path) -> None:
+    """Accuracy against parameters as in Fig. 7, a line or point for each strategy, with its spread; PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, strategy in enumerate(sorted({row["strategy"] for row in report["rows"]})):
+        rows = sorted((row for row in report["rows"] if row["strategy"] == strategy), key=lambda row: row["blocks"])
+        axes.errorbar(
+            [row["parameters"] / 1e3 for row in rows],
+            [100 * row["final_mean"] for row in rows],
+            yerr=[100 * (row["final_spread"] or 0) for row in rows],
+            marker="osD^vP*X<>hdp"[number % 13],
+            capsize=3,
+            label=strategy,
+        )
+    axes.set_xlabel("parameters (thousands)")
+    axes.set_ylabel(f"test {'IoU' if report['host'] == 'fpn' else 'accuracy'} (%), last epoch")
+    axes.set_title(f"{report['host']}, {report['data']['name']}, b = {', '.join(map(str, _blocks(report['rows'])))}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", ncols=2)
+    write_figure(figure, path)
+
+
+def write(report: Record, results: Sequence[Record], directory: Path) -> None:
+    """report.md, report.json (with every single run) and report.png."""
+    with atomic_write(directory / "report.json") as handle:
+        json.dump({**report, "runs": list(results)}, handle, indent=1)
+        handle.write("\n")
+    with atomic_write(directory / "report.md") as handle:
+        handle.write(markdown(report))
+    plot(report, directory / "report.png")

@@ -1,0 +1,1 @@
+"""AutoAugment: policies, operations and their tables."""

@@ -1,0 +1,59 @@
+"""Labelled images in memory, as every loader of a data set returns them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Tuple
+
+import numpy as np
+
+from ...errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one size with their labels.
+
+    images: uint8 (N, H, W, 3); labels: int64 (N,); classes: the name of each label; name: the data set's;
+    source: where it was read from, for messages and run records.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: Tuple[str, ...]
+    name: str
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, n: int, seed: int) -> ImageSet:
+        """The first ``n`` images of a seeded permutation in which the classes take turns.
+
+        So class counts differ by one at most while every class has images left, and a smaller subset is the beginning
+        of a larger one. Raises UsageError unless 0 < n <= len(self).
+        """
+        if not 0 < n <= len(self):
+            raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
+        shuffled = np.random.default_rng(seed).permutation(len(self))
+        labels = self.labels[shuffled]
+        turn = np.empty(len(self), dtype=np.int64)  # how many images of its class come before an image
+        for label in np.unique(labels):
+            where = np.flatnonzero(labels == label)
+            turn[where] = np.arange(len(where))
+        chosen = shuffled[np.argsort(turn, kind="stable")[:n]]
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+
+def check_labels(image_set: ImageSet, classes_of_head: int) -> None:
+    """Raise UsageError when a label lies outside a head of ``classes_of_head`` outputs.
+
+    The opposite, a head larger than the labels need, is allowed: published CIFAR-100 runs have a 100-way head on the
+    20 coarse labels.
+    """
+    largest = int(image_set.labels.max())
+    if largest >= classes_of_head:
+        raise UsageError(
+            f"{image_set.name} has labels up to {largest} ({image_set.source}), but the head has {classes_of_head} "
+            f"classes (0 to {classes_of_head - 1}): give it at least {largest + 1}"
+        )

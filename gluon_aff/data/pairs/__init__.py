@@ -1,0 +1,1 @@
+"""Images with masks: COCO, SIRST, folders, drawn shapes."""

@@ -1,0 +1,66 @@
+"""Images with a mask of the foreground each, as every loader of a segmentation data set returns them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Callable, Dict, Sequence, Tuple
+
+import numpy as np
+
+from ...errors import UsageError
+
+CACHE_BYTES = 256 << 20
+
+Pair = Tuple[np.ndarray, np.ndarray]
+
+
+class PairSet:
+    """Images and masks, read when asked for; threads may share it.
+
+    Decoded pairs stay in memory, the first ``CACHE_BYTES`` (256 MB) of them.
+
+    Args:
+        name: the data set's. source: where it lies. Both for messages and run records.
+        names: the images' ids, which name what is predicted from them, too.
+        read: gives the pair of an id: the image, uint8 (H, W, 3), RGB, and its mask, uint8 (H, W) of 0 and 1.
+        note: one line that tells how much was found.
+    """
+
+    def __init__(
+        self, name: str, source: str, names: Sequence[str], read: Callable[[str], Pair], note: str = ""
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.names = tuple(names)
+        self.note = note
+        self._read = read
+        self._lock = threading.Lock()
+        self._cache: Dict[int, Pair] = {}
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def pair(self, i: int) -> Pair:
+        """The image, uint8 (H, W, 3), and its mask, uint8 (H, W) of 0 and 1; neither can be written to.
+
+        Raises GluonAFFError that names the file at fault.
+        """
+        if i in self._cache:
+            return self._cache[i]
+        image, mask = self._read(self.names[i])
+        image.setflags(write=False)
+        mask.setflags(write=False)
+        with self._lock:
+            if i not in self._cache and self._cached_bytes + image.nbytes + mask.nbytes <= CACHE_BYTES:
+                self._cache[i] = image, mask
+                self._cached_bytes += image.nbytes + mask.nbytes
+        return image, mask
+
+    def subset(self, n: int, seed: int) -> PairSet:
+        """The first ``n`` pairs of a seeded permutation. Raises UsageError unless 0 < n <= len(self)."""
+        if not 0 < n <= len(self):
+            raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
+        chosen = np.random.default_rng(seed).permutation(len(self))[:n]
+        note = f"{n} of these, drawn with seed {seed}: {self.note}"
+        return PairSet(self.name, self.source, [self.names[i] for i in chosen], self._read, note)

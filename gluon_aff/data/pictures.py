@@ -1,0 +1,128 @@
+"""The pictures that a user names: files, folders, zips, and what lies in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import GluonAFFError, UsageError
+from .decoding import decode_image, decode_mask
+from .pairs.folder import SUFFIXES
+from .pairs.pair_set import Pair, PairSet
+from .trees import FileTree, joined, open_file_tree
+
+_MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image file. ``folder`` is the one it lies in: its class, where folders are classes."""
+
+    tree: FileTree
+    member: str
+
+    @property
+    def name(self) -> str:
+        return self.member.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+    @property
+    def folder(self) -> str:
+        parts = self.member.split("/")
+        return parts[-2] if len(parts) > 1 else self.tree.path.name
+
+    @property
+    def where(self) -> str:
+        return self.tree.where(self.member)
+
+    def content(self) -> bytes:
+        """Raises GluonAFFError when the file cannot be had."""
+        return self.tree.read(self.member)
+
+    def mask(self) -> Optional[np.ndarray]:
+        """The foreground, uint8 (H, W) of 0 and 1, of a picture in images/ that has a mask in masks/ beside it."""
+        *above, folder, _ = ["", *self.member.split("/")]
+        if folder != "images":
+            return None
+        for ending in _MASK_ENDINGS:
+            name = joined(*above, "masks", f"{self.name}{ending}.png")
+            if self.tree.exists(name):
+                return decode_mask(self.tree.read(name), self.tree.where(name))
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Those chosen, and the names of all folders that any lie in."""
+
+    chosen: List[Picture]
+    folders: Tuple[str, ...]
+
+
+def find_pictures(places: Sequence[str], count: Optional[int] = None) -> Pictures:
+    """The pictures at ``places``: files, folders, zips, or folders and files inside a zip (``set.zip/test/cat``).
+
+    Of a folder or zip with splits, those in test/ (or val/) count; of one with images/ and masks/, the images. With
+    ``count``, so many of them, spread evenly over the sorted list. Raises UsageError for a place that is not there or
+    holds none, GluonAFFError for a damaged zip.
+    """
+    found = [picture for place in places for picture in _at(Path(place).expanduser())]
+    folders = tuple(sorted({picture.folder for picture in found}))
+    if count is not None and count < len(found):
+        found = [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
+    return Pictures(found, folders)
+
+
+def _at(path: Path) -> List[Picture]:
+    inner = ""
+    archive = next((parent for parent in path.parents if parent.is_file()), None)
+    if archive is not None:
+        path, inner = archive, path.relative_to(archive).as_posix()
+    if not path.exists():
+        raise UsageError(f"no picture at {path}: there is no such file or folder")
+    if path.is_file() and path.suffix.lower() != ".zip":
+        top = path.parent.parent  # so that the folder, and a masks/ beside it, are seen
+        return [Picture(open_file_tree(top), path.relative_to(top).as_posix())]
+    tree = open_file_tree(path)
+    if inner and tree.exists(inner):
+        return [Picture(tree, inner)]
+    members = _usual(list(tree.below(inner, SUFFIXES)))
+    if not members:
+        where = tree.where(inner)
+        raise UsageError(f"{where} holds no pictures: expected files that end in {', '.join(SUFFIXES)}")
+    return [Picture(tree, member) for member in members]
+
+
+def _usual(members: List[str]) -> List[str]:
+    """Without training images and masks, where there are others."""
+    folders = {member: member.split("/")[:-1] for member in members}
+    for wanted in ("test", "val", "images"):
+        members = [member for member in members if wanted in folders[member]] or members
+    return members
+
+
+def load_images(path: Path) -> PairSet:
+    """An image file, or all in a folder or zip and below it, called by their paths; the masks are empty.
+
+    Raises UsageError for a place that is not there, GluonAFFError for one without images.
+    """
+    if not path.exists():
+        raise UsageError(f"no images at {path}: there is no such file or folder")
+    single = path.is_file() and path.suffix.lower() != ".zip"
+    tree = open_file_tree(path.parent if single else path)
+    files = [path.name] if single else list(tree.below("", SUFFIXES))
+    if not files:
+        raise GluonAFFError(f"{path} holds no images: expected files that end in {', '.join(SUFFIXES)}")
+
+    stems = [file.rsplit(".", 1)[0] for file in files]
+    images = Counter(stems)
+    names = {file if images[stem] > 1 else stem: file for file, stem in zip(files, stems)}
+
+    def read(name: str) -> Pair:
+        image = decode_image(tree.read(names[name]), tree.where(names[name]))
+        return image, np.zeros(image.shape[:2], dtype=np.uint8)
+
+    return PairSet("images", str(path), list(names), read, f"{len(names)} images")

@@ -1,0 +1,151 @@
+"""What is wrong with a record file, record by record, and what is in it."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+
+import numpy as np
+from PIL import Image
+
+from ...errors import GluonAFFError
+from ...utils.files import sha256_of
+from ...utils.prefetch import made_ahead
+from ..decoding import read_image
+from .manifest import read_manifest
+from .reading import RecordFile, read_index
+
+_SAMPLE = 500
+
+Look = Tuple[Optional[int], str]  # a record's class number, and what is wrong with it
+
+
+@dataclass
+class RecordCheck:
+    """``faults`` names what is wrong, by key; ``records`` were found, with ``counts[label]`` of each class."""
+
+    records: int = 0
+    counts: Dict[int, int] = field(default_factory=dict)
+    faults: List[str] = field(default_factory=list)
+
+
+def check_records(
+    path: Path,
+    classes: Optional[int] = None,
+    *,
+    workers: int = 1,
+    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> RecordCheck:
+    """Look at every record of a .rec file: framing, index, class number, and whether its image can be decoded.
+
+    The records are found from header to header, so damage to one hides no other. Class numbers must be below
+    ``classes`` (default: those of the manifest, else any). With a manifest, counts and checksums are compared, too.
+    Raises GluonAFFError when the file itself cannot be read.
+    """
+    records = RecordFile(path, strict=False, indexed=False)
+    manifest = read_manifest(path)
+    if classes is None and manifest is not None:
+        classes = len(manifest["classes"])
+    found = RecordCheck(records=len(records), faults=list(records.damage))
+    index = path.with_suffix(".idx")
+    if index.is_file():
+        records.name_by(_keys(records, index, found.faults))
+    else:
+        found.faults.append(f"{index} is missing: shuffling readers need it")
+    workers = max(1, workers)
+    looks = made_ahead(
+        lambda number: _look(records, number, classes), range(len(records)), workers, 32 * workers, "check"
+    )
+    counts: Counter = Counter()
+    for label, fault in progress(looks, len(records)):
+        if label is not None:
+            counts[label] += 1
+        if fault:
+            found.faults.append(fault)
+    found.counts = dict(sorted(counts.items()))
+    if manifest is not None:
+        found.faults += _against(manifest, path, found.records)
+    return found
+
+
+@dataclass
+class RecordInfo:
+    """What is in a .rec file. ``formats`` and ``sides`` (short side: least, median, most) are of a sample of images."""
+
+    records: int
+    bytes: int
+    counts: Dict[int, int]
+    formats: Dict[str, int]
+    sides: List[int]
+    sample: int
+
+
+def record_info(path: Path) -> RecordInfo:
+    """Read every label and the header of some images. Raises GluonAFFError for a damaged file."""
+    records = RecordFile(path)
+    counts = Counter(int(records.label(number)) for number in range(len(records)))
+    formats: Counter = Counter()
+    sides = []
+    chosen = np.unique(np.linspace(0, len(records) - 1, min(_SAMPLE, len(records))).astype(int))
+    for number in chosen.tolist():
+        try:
+            image = Image.open(io.BytesIO(records.read(number)[1]))
+        except OSError:
+            formats["unreadable"] += 1
+            continue
+        formats[f"{image.format} {image.mode}"] += 1
+        sides.append(min(image.size))
+    spread = np.percentile(sides, [0, 50, 100]).astype(int).tolist() if sides else []
+    return RecordInfo(
+        len(records),
+        path.stat().st_size,
+        dict(sorted(counts.items())),
+        dict(formats.most_common()),
+        spread,
+        len(chosen),
+    )
+
+
+def _keys(records: RecordFile, index: Path, faults: List[str]) -> Dict[int, int]:
+    """Place -> key of the index, whose own faults are added to ``faults``."""
+    try:
+        entries = read_index(index).tolist()
+    except GluonAFFError as error:
+        faults.append(str(error))
+        return {}
+    places = {records.offset(number) for number in range(len(records))}
+    faults += [f"{index}, key {key}: no record begins at byte {place}" for key, place in entries if place not in places]
+    twice = [key for key, count in Counter(key for key, _ in entries).items() if count > 1]
+    faults += [f"{index}, key {key} is there more than once" for key in twice]
+    keys = {place: key for key, place in entries}
+    missing = sorted(places - set(keys))
+    faults += [f"{index} does not list the record at byte {place}" for place in missing]
+    return keys
+
+
+def _look(records: RecordFile, number: int, classes: Optional[int]) -> Look:
+    try:
+        label, content = records.read(number)
+    except GluonAFFError as error:
+        return None, str(error)
+    if label != int(label) or label < 0 or (classes is not None and label >= classes):
+        most = "" if classes is None else f" below {classes}"
+        return None, f"{records.where(number)} has the label {label:g}: expected a class number{most}"
+    try:
+        read_image(content)
+    except ValueError as error:
+        return int(label), f"{records.where(number)} cannot be read as an image ({error})"
+    return int(label), ""
+
+
+def _against(manifest: Dict, path: Path, records: int) -> Iterator[str]:
+    if manifest.get("records") != records:
+        yield f"{path} holds {records} records, its manifest counts {manifest.get('records')}"
+    for name, expected in sorted(manifest.get("sha256", {}).items()):
+        file = path.with_name(name)
+        actual = sha256_of(file) if file.is_file() else "no such file"
+        if actual != expected:
+            yield f"{file} has SHA-256 {actual}, its manifest says {expected}"

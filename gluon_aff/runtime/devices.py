@@ -1,0 +1,60 @@
+"""From the user's ``--gpus`` to MXNet's devices."""
+
+from __future__ import annotations
+
+import sys
+from typing import List, Optional
+
+import mxnet as mx
+
+from ..errors import GluonAFFError, UsageError
+from . import cuda
+
+
+def pick(gpus: Optional[str] = None) -> List[mx.Context]:
+    """Devices for a comma-separated list of GPU numbers.
+
+    '0,1' gives these GPUs, '' the CPU, None the first GPU. On a machine without a GPU that MXNet can see it is the CPU
+    in every case, and one line on standard error says so.
+
+    Raises UsageError for anything but distinct numbers and for a GPU that is not there, and GluonAFFError for a GPU
+    that MXNet's code cannot run on or a driver that it cannot talk to.
+    """
+    if gpus is not None and not gpus.strip():
+        return [mx.cpu()]
+    wanted = _parse(gpus) if gpus is not None else [0]
+    found = count()
+    if not found:
+        why = "no GPU found" if mx.runtime.Features().is_enabled("CUDA") else "this MXNet is built without CUDA"
+        print(f"{why}: running on the CPU", file=sys.stderr)
+        return [mx.cpu()]
+    unknown = [number for number in wanted if number >= found]
+    if unknown:
+        there = "only GPU 0 is" if found == 1 else f"GPUs 0 to {found - 1} are"
+        raise UsageError(f"--gpus {gpus}: no GPU {unknown[0]} here, {there} available")
+    capabilities = cuda.capabilities()
+    for number in wanted:
+        reason = number < len(capabilities) and cuda.unfit(capabilities[number])
+        if reason:
+            raise GluonAFFError(
+                f"GPU {number} cannot be used: {reason}. Name another with --gpus, or --gpus '' for the CPU"
+            )
+    return [mx.gpu(number) for number in wanted]
+
+
+def count() -> int:
+    """Number of GPUs that MXNet sees. Raises GluonAFFError when the driver is there and does not answer it."""
+    try:
+        return mx.context.num_gpus()
+    except mx.MXNetError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise GluonAFFError(
+            f"MXNet cannot talk to the NVIDIA driver: {reason}. See nvidia-smi; CUDA 11 needs driver 450.80 or later"
+        ) from None
+
+
+def _parse(gpus: str) -> List[int]:
+    words = [word.strip() for word in gpus.split(",")]
+    if not all(word.isdigit() for word in words) or len(set(words)) < len(words):
+        raise UsageError(f"--gpus {gpus}: expected distinct GPU numbers such as '0' or '0,1', or '' for the CPU")
+    return [int(word) for word in words]

@@ -1,0 +1,141 @@
+"""The one place that knows how to make MXNet 1.9.1 importable.
+
+MXNet 1.9.1 is the last release and older than NumPy 1.24 and Python 3.12; its GPU wheel expects CUDA 11 libraries that
+pip puts where the system's loader does not look. Everything else here imports MXNet as if there were no such trouble.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import warnings
+from typing import Optional
+
+from . import cuda, packages, stand_ins, threads
+from .diagnosis import command_line_without_mxnet
+from .packages import MXNetImportError
+
+# Libraries of the system that every wheel needs, and Debian's package of each.
+SYSTEM_LIBRARIES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0", "libstdc++.so.6": "libstdc++6"}
+
+
+def load() -> None:
+    """Import MXNet; raises MXNetImportError.
+
+    In a process that is our own command line, end it there instead: `doctor` with its diagnosis, others with one line.
+    """
+    try:
+        import_mxnet()
+    except MXNetImportError as error:
+        # sys.argv[0] is '-m' while Python imports the package of the module that -m names, and only then.
+        if os.path.basename((sys.argv or [""])[0]) in ("-m", "gluon-aff"):
+            sys.exit(command_line_without_mxnet(error))
+        raise
+
+
+def import_mxnet() -> None:
+    """Check NumPy and the wheels, mend what can be mended, import MXNet. Raises MXNetImportError."""
+    first = sys.modules.get("mxnet") is None
+    if first:
+        threads.use_physical_cores()
+        _check_wheels()
+        _check_numpy()
+    stand_ins.add_numpy_names()
+    stand_ins.add_distutils()
+    try:
+        if first and "mxnet-cu112" in packages.installed_wheels():
+            cuda.preload()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy and distutils, about MXNet's own code
+            import mxnet
+    except Exception as error:  # whatever it is, the user gets one line
+        known = _explain(error)
+        if known:
+            raise known from None
+        raise MXNetImportError(f"MXNet cannot be imported: {type(error).__name__}: {_line(error)}") from error
+    version = getattr(mxnet, "__version__", "without a version")
+    if not version.startswith("1.9."):
+        raise MXNetImportError(
+            f"found MXNet {version}, expected 1.9.1", packages.pip("install", packages.pinned("mxnet"))
+        )
+
+
+def _check_wheels() -> None:
+    wheels = packages.installed_wheels()
+    if len(wheels) > 1:
+        raise MXNetImportError(
+            f"found {len(wheels)} MXNet wheels ({', '.join(wheels)}), which overwrite each other's files; expected one",
+            packages.replace_wheels(wheels, packages.pinned("mxnet")),
+            f"; for an NVIDIA GPU, let {packages.pinned('mxnet-cu112')} be what is installed",
+        )
+    try:
+        spec = importlib.util.find_spec("mxnet")
+    except ValueError:  # a blocked or half-made entry in sys.modules
+        spec = None
+    if spec is not None and spec.origin is not None:
+        return
+    if wheels:
+        raise MXNetImportError(
+            f"{wheels[0]} is installed, but its files are gone",
+            packages.pip("install", "--force-reinstall", "--no-deps", packages.pinned(wheels[0])),
+        )
+    raise MXNetImportError(
+        f"MXNet is not installed for {sys.executable}",
+        packages.pip("install", packages.pinned("mxnet")),
+        f"; for an NVIDIA GPU: {packages.pip('install', '.[cu112]')} in the clone of gluon_aff",
+    )
+
+
+def _check_numpy() -> None:
+    command = packages.pip("install", packages.numpy_range())
+    try:
+        import numpy
+    except ImportError as error:
+        raise MXNetImportError(f"NumPy cannot be imported: {_line(error)}", command) from None
+    if int(numpy.__version__.split(".")[0]) < 2:
+        return
+    found = f"found NumPy {numpy.__version__}, but MXNet 1.9.1 needs NumPy below 2"
+    if sys.version_info >= (3, 13):
+        raise MXNetImportError(f"{found}, which has no wheel for this Python: use Python 3.8 to 3.12")
+    raise MXNetImportError(found, command)
+
+
+def _explain(error: Exception) -> Optional[MXNetImportError]:
+    """A failure of the import in words, where it is one that we know."""
+    if isinstance(error, OSError):
+        return _explain_library(error)
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != "mxnet":
+        found = f"MXNet needs the package {error.name}, which is not installed"
+        return MXNetImportError(found, packages.pip("install", error.name))
+    if isinstance(error, AttributeError) and "numpy" in str(error):
+        found = f"NumPy {packages.version_of('numpy')} lacks a name that MXNet uses: {_line(error)}"
+        return MXNetImportError(found, packages.pip("install", packages.numpy_range()))
+    return None
+
+
+def _explain_library(error: OSError) -> Optional[MXNetImportError]:
+    missing = re.match(r"(\S+): cannot open shared object file", str(error))
+    name = missing.group(1) if missing else getattr(error, "library", None)
+    if name == cuda.DRIVER:
+        wheels = packages.installed_wheels()
+        return MXNetImportError(
+            f"this MXNet is a GPU wheel ({', '.join(wheels) or 'version unknown'}) and the NVIDIA driver is missing "
+            f"({name}): install the driver, or use the CPU wheel",
+            packages.replace_wheels(wheels or ["mxnet-cu112"], packages.pinned("mxnet")),
+        )
+    package = cuda.package_of(name)
+    if package:
+        return MXNetImportError(
+            f"the CUDA library {name} cannot be loaded: {_line(error)}",
+            packages.pip("install", "--force-reinstall", "--no-deps", packages.pinned(package)),
+        )
+    if name in SYSTEM_LIBRARIES:
+        found = f"the system library {name}, which MXNet needs, is missing"
+        return MXNetImportError(found, f"apt-get install {SYSTEM_LIBRARIES[name]}", " (on Debian and Ubuntu)")
+    return None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

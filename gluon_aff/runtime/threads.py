@@ -1,0 +1,86 @@
+"""How many threads MXNet's operators should take: one per physical core that this process may use."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Iterator, Optional, Set
+
+VARIABLE = "OMP_NUM_THREADS"
+WORKERS_HERE = "GLUON_AFF_WORKERS_HERE"  # by `gluon-aff launch`: processes that share this machine's cores
+
+imported_before_us = "mxnet" in sys.modules  # gluon_aff was imported too late to choose
+chosen_here = False  # whether the variable's value is ours and not the user's
+
+
+def use_physical_cores() -> None:
+    """Set OMP_NUM_THREADS to `usable_cores`, divided by the workers of a run on this machine, unless the user has.
+
+    Only of use before MXNet is imported: its OpenMP library reads the variable once. Unset, MXNet takes one thread.
+    """
+    global chosen_here
+    if not os.environ.get(VARIABLE):
+        workers = os.environ.get(WORKERS_HERE, "1")
+        os.environ[VARIABLE] = str(max(1, usable_cores() // int(workers)))
+        chosen_here = True
+
+
+def usable_cores() -> int:
+    """Physical cores among the CPUs this process may run on, and no more than its cgroup grants. At least 1."""
+    cores = physical_cores(_read(Path("/proc/cpuinfo")) or "", _allowed_cpus())
+    quota = cpu_quota()
+    return max(1, cores if quota is None else min(cores, int(quota)))
+
+
+def physical_cores(cpuinfo: str, cpus: Set[int]) -> int:
+    """Distinct (package, core) pairs of ``cpus`` in the text of /proc/cpuinfo.
+
+    A CPU without such lines (most ARM kernels) or without an entry at all counts as a core of its own.
+    """
+    cores = {}
+    for entry in cpuinfo.split("\n\n"):
+        fields = dict(_split(line) for line in entry.splitlines() if ":" in line)
+        if fields.get("processor", "").isdigit() and "core id" in fields:
+            cores[int(fields["processor"])] = (fields.get("physical id", "0"), fields["core id"])
+    return len({cores.get(cpu, cpu) for cpu in cpus})
+
+
+def cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> Optional[float]:
+    """CPUs' worth of time that the cgroup (version 2, then 1) allows; None where there is no limit."""
+    for folder in _cgroup_folders(root, membership):
+        unified = (_read(folder / "cpu.max") or "").split()
+        if len(unified) == 2 and unified[0] != "max":
+            return int(unified[0]) / int(unified[1])
+        quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if quota and period and int(quota) > 0:
+            return int(quota) / int(period)
+    return None
+
+
+def _cgroup_folders(root: Path, membership: Path) -> Iterator[Path]:
+    """The process's own groups first, then the root, which is a container's own group."""
+    for line in (_read(membership) or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "" or "cpu" in controllers.split(","):
+            yield root / (controllers and "cpu") / path.lstrip("/")
+    yield root
+    yield root / "cpu"
+
+
+def _allowed_cpus() -> Set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _read(path: Path) -> Optional[str]:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _split(line: str) -> tuple:
+    key, _, value = line.partition(":")
+    return key.strip(), value.strip()

@@ -1,0 +1,102 @@
+"""The options of a CIFAR run, and the names of its network, directory and files."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from ...data import DATASETS
+from ...nn import AUTHORS_KEYS, canonical_fusion, list_fusions
+from . import shared as groups
+from .parser import OptionParser, Switch, number
+from .shared import fusion_name
+
+MODELS = ("resnet", "resnext", "inception")
+
+
+def build_parser() -> OptionParser:
+    parser = OptionParser(
+        prog="train_cifar.py",
+        description="Train an attentional feature fusion network on CIFAR or on images like CIFAR's.",
+    )
+    data = groups.data_options(parser, DATASETS, "cifar100")
+    data.add_argument(
+        "--labels",
+        choices=("fine", "coarse"),
+        default="fine",
+        help="CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published",
+    )
+    data.add_argument("--classes", type=number(int, 1), help="outputs of the network (default: the data set's)")
+    data.add_argument("--resize", type=number(int, 1), metavar="PIXELS", help="make all images this wide and high")
+    data.add_argument("--pad", type=number(int), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")
+    data.add_argument("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
+    data.add_argument(
+        "--auto_aug", "--auto-aug", action=Switch, off=("--no-auto-aug",), help="AutoAugment before crop and mirror"
+    )
+    model = groups.model_options(parser, MODELS, fusion_name, list_fusions())
+    model.add_argument("--blocks", type=number(int, 1), default=1, metavar="B", help="blocks per stage (%(default)s)")
+    model.add_argument("--channel-times", type=number(int, 1), help="width (default: 4, inception: 1)")
+    model.add_argument("--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)")
+    model.add_argument(
+        "--deep-stem", action=Switch, off=("--no-deep-stem",), help="three 3x3 convolutions at the start"
+    )
+    model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
+    model.add_argument(
+        "--authors-last-gamma",
+        action=Switch,
+        off=("--no-authors-last-gamma",),
+        help="resnext: start the last norm of each block at gamma 0, as all published runs did",
+    )
+    model.add_argument("--mid-width", choices=("input", "output"), help="inception: see its class (default: input)")
+    model.add_argument("--kernel5", choices=("dilated", "true"), help="inception: its 5x5 (default: dilated)")
+    model.add_argument(
+        "--drop-rate", type=number(float, 0, 1), default=0.0, help="dropout before the head, if it has it"
+    )
+    groups.optimisation_options(parser)
+    groups.mixing_options(parser)
+    groups.run_options(parser)
+    return parser
+
+
+def complete(options: Dict[str, Any]) -> None:
+    """Fill in the width that belongs to the host."""
+    if options["channel_times"] is None:
+        options["channel_times"] = 1 if options["model"] == "inception" else 4
+
+
+def own_recipe(options: Dict[str, Any]) -> Optional[str]:
+    """The handwritten digits come with a recipe of their own."""
+    return "quick" if options["dataset"] == "digits" else None
+
+
+def fit_recipe(values: Dict[str, Any], given: Dict[str, Any]) -> None:
+    """A recipe's coarse labels are CIFAR-100's."""
+    if given.get("dataset", values["dataset"]) != "cifar100":
+        values.pop("labels", None)
+
+
+def depth(options: Namespace) -> int:
+    """A network's depth in its own counting."""
+    return (9 if options.model == "resnext" else 6) * options.blocks + 2
+
+
+def model_name(options: Namespace) -> str:
+    """``cifar_aff_resnet32`` and the like."""
+    prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
+    return f"cifar_{prefix}{options.model}{depth(options)}"
+
+
+def default_directory(options: Namespace) -> Path:
+    return Path("runs") / f"{options.dataset}-{model_name(options)}-{options.seed}"
+
+
+def best_file_name(options: Namespace, best: Dict[str, Any]) -> str:
+    """The authors' name of a best parameter file: ``0.8357-cifar100-ASKCFuse-resnet-32-c-4-s-1-best.params``."""
+    keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
+    host = "resneXt" if options.model == "resnext" else options.model
+    fusion = keys.get(options.fusion, options.fusion)
+    return (
+        f"{best['val']:.4f}-{options.dataset}-{fusion}-{host}-{depth(options)}"
+        f"-c-{options.channel_times}-s-{options.start_layer}-best.params"
+    )

@@ -1,0 +1,95 @@
+"""A run's options: defaults, a recipe, a configuration file and the command line, one over the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import yaml
+
+from ...errors import UsageError
+from ...utils.files import PathLike, atomic_write
+
+RECIPES = Path(__file__).with_name("recipes")
+
+#: Options that say what to do now, not what the run is: never part of a configuration.
+COMMANDS = (
+    *("config", "print_recipe", "dry_run", "summary", "resume", "overwrite"),
+    *("download", "eval", "predict", "images"),
+)
+#: Where a run writes; not taken over from another run's configuration.
+PLACES = ("save_dir", "logging_dir", "logging_file", "save_plot_dir")
+#: Options that may differ when a run is resumed: no figure depends on them.
+FREE = (
+    *PLACES,
+    *("data_dir", "val_dir", "ground_truth", "rec_train", "rec_train_idx", "rec_val", "rec_val_idx"),
+    *("num_data_workers", "max_bad", "save_period", "log_interval", "tensorboard"),
+    *("resume_from", "use_pretrained", "gpus", "test_batch_size"),
+)
+
+
+def list_recipes(task: str) -> List[str]:
+    return sorted(path.stem[len(task) + 1 :] for path in RECIPES.glob(f"{task}-*.yaml"))
+
+
+def read_recipe(task: str, name: str, model: Optional[str] = None) -> Dict[str, Any]:
+    """The options that a recipe fills in for a host network (default: the recipe's own).
+
+    A recipe is ``recipes/<task>-<name>.yaml``: ``about``, ``options``, and under ``models`` what differs by network.
+    Raises UsageError for an unknown recipe, and for a network that it does not cover.
+    """
+    if name not in list_recipes(task):
+        raise UsageError(f"recipe {name!r} is unknown; choose from {', '.join(list_recipes(task))}")
+    recipe = read_yaml(RECIPES / f"{task}-{name}.yaml")
+    options, models = dict(recipe["options"]), recipe.get("models", {})
+    model = model or options.get("model") or next(iter(models), None)
+    if models and model not in models:
+        raise UsageError(f"recipe {name!r} has no {model}: it is for {', '.join(models)}")
+    if model:
+        options["model"] = model
+    return {**options, **models.get(model, {})}
+
+
+def read_yaml(path: PathLike) -> Any:
+    """A YAML file of plain values. Raises UsageError when it cannot be read."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def write_config(path: PathLike, options: Dict[str, Any]) -> None:
+    """Save a run's options so that --config and --resume can read them."""
+    with atomic_write(path) as handle:
+        yaml.safe_dump(identity(options, ()), handle, sort_keys=False)
+
+
+def identity(options: Dict[str, Any], free: Any = FREE) -> Dict[str, Any]:
+    """The options that make a run what it is."""
+    return {name: value for name, value in options.items() if name not in COMMANDS and name not in free}
+
+
+def check_same(saved: Dict[str, Any], asked: Dict[str, Any], where: str, independent_of_length: bool) -> None:
+    """Raise UsageError naming the options in which a resumed run would differ from what it was.
+
+    ``--num-epochs`` may change when nothing done so far depends on it.
+    """
+    different = [name for name in asked if name in saved and asked[name] != saved[name]]
+    if independent_of_length and "num_epochs" in different:
+        different.remove("num_epochs")
+    if not different:
+        return
+    listed = ", ".join(f"{_flag(name)} was {saved[name]}, is {asked[name]}" for name in different)
+    why = ""
+    if "num_epochs" in different:
+        why = " (the schedule, or the epoch in which mixup ends, depends on the number of epochs)"
+    raise UsageError(
+        f"{where} cannot be resumed with other options: {listed}{why}; leave them out, or start anew elsewhere "
+        "with --save-dir"
+    )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

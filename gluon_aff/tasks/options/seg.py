@@ -1,0 +1,115 @@
+"""The options of a segmentation run: the siblings' and GluonCV's command lines under the names of train_cifar.py."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from ...data import SEGMENTATION_DATASETS
+from ...nn import canonical_fusion, list_fusions
+from ...segmentation.losses import LOSSES
+from . import shared as groups
+from .parser import OptionParser, number
+from .shared import fusion_name
+
+MODELS = ("fpn",)
+
+#: Names of the splits to train and to validate on, where none are given.
+SPLITS = {
+    "sirst": ("trainval", "test"),
+    "coco": ("train", "val"),
+    "folder": ("train", "val"),
+    "shapes": ("train", "val"),
+}
+
+_REFUSED = {
+    "--start_epoch": "a run goes on from its own checkpoint, see --resume",
+    "--start-epoch": "a run goes on from its own checkpoint, see --resume",
+    "--no-val": "the best checkpoint is chosen by validation; --test-images N makes it shorter",
+    "--aux": "the network has no auxiliary head",
+    "--log-interval": "there is a progress bar within an epoch and a line after it",
+}
+
+
+def build_parser() -> OptionParser:
+    parser = OptionParser(
+        prog="train_seg.py",
+        description="Train a feature pyramid network with attentional feature fusion to find what a mask marks.",
+    )
+    data = groups.data_options(parser, SEGMENTATION_DATASETS, "coco")
+    parser.alias("--num-data-workers", "--workers")
+    parser.revise("--dataset", type=_dataset)
+    data.add_argument("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
+    data.add_argument("--download", action="store_true", help="coco: fetch the images that hold the category")
+    data.add_argument(
+        "--mask-threshold", type=number(int, 1, 255), help="folder: mask values from here on are foreground"
+    )
+    data.add_argument("--train-split", metavar="NAME", help="(default: sirst trainval, else train)")
+    data.add_argument("--val-split", metavar="NAME", help="(default: sirst test, else val)")
+    data.add_argument("--base-size", type=number(int, 2), default=512, metavar="PIXELS", help="(%(default)s)")
+    data.add_argument(
+        "--crop-size", type=number(int, 1), default=480, metavar="PIXELS", help="of the training images (%(default)s)"
+    )
+    model = groups.model_options(parser, MODELS, fusion_name, list_fusions())
+    parser.alias("--fusion", "--fuse-mode")
+    parser.alias("--sync-bn", "--syncbn")
+    model.add_argument("--blocks", type=number(int, 1), default=3, metavar="B", help="blocks per stage (%(default)s)")
+    model.add_argument("--channel-times", type=number(int, 1), default=1, help="width (default: %(default)s)")
+    model.add_argument(
+        "--stem", choices=("std", "tiny"), default="std", help="std halves the size twice, tiny never (%(default)s)"
+    )
+    model.add_argument("--tiny", dest="stem", action="store_const", const="tiny", help="--stem tiny, for small targets")
+    model.add_argument(
+        "--decoder", choices=("reduce", "expand"), default="reduce", help="see docs/segmentation.md (%(default)s)"
+    )
+    optimisation = groups.optimisation_options(parser)
+    parser.alias("--num-epochs", "--epochs")
+    parser.alias("--wd", "--weight-decay")
+    optimisation.add_argument("--loss", choices=sorted(LOSSES), default="softiou", help="(default: %(default)s)")
+    run = groups.run_options(parser)
+    run.add_argument("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
+    run.add_argument("--checkname", dest="save_dir", metavar="RUN", help="--save-dir")
+    scoring = parser.add_argument_group("scoring")
+    scoring.add_argument(
+        "--test-batch-size", type=number(int, 1), default=16, metavar="N", help="of validation (default: %(default)s)"
+    )
+    scoring.add_argument(
+        "--eval", action="store_true", help="score the run or weights of --resume on --val-split, and leave"
+    )
+    scoring.add_argument(
+        "--predict", metavar="DIR", help="as --eval, and write masks, overlays and contact sheets there"
+    )
+    scoring.add_argument("--images", metavar="PLACE", help="with --predict: images of your own, a file, folder or zip")
+    parser.refuse(_REFUSED)
+    parser.set_defaults(
+        optimizer="adagrad", lr=0.01, lr_mode="poly", poly_power=0.9, num_epochs=300, batch_size=32, init="kaiming"
+    )
+    return parser
+
+
+def complete(options: Dict[str, Any]) -> None:
+    """Fill in the splits of the data set."""
+    train, val = SPLITS[options["dataset"]]
+    options["train_split"] = options["train_split"] or train
+    options["val_split"] = options["val_split"] or val
+
+
+def own_recipe(options: Dict[str, Any]) -> Optional[str]:
+    """The drawn stop signs come with a recipe of their own."""
+    return "quick" if options["dataset"] == "shapes" else None
+
+
+def model_name(options: Namespace) -> str:
+    """``aff_fpn_resnet20`` and the like."""
+    prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
+    return f"{prefix}fpn_resnet{6 * options.blocks + 2}"
+
+
+def default_directory(options: Namespace) -> Path:
+    return Path("runs") / f"{options.dataset}-{model_name(options)}-{options.seed}"
+
+
+def _dataset(text: str) -> str:
+    """The paper's name of its data set is accepted, too."""
+    return "coco" if text.lower() == "stopsign" else text

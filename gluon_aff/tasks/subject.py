@@ -1,0 +1,139 @@
+"""What is to be scored: a network with its weights, and what is known of the images it is for."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import mxnet as mx
+
+from .. import published
+from ..errors import UsageError
+from ..models import initializer_of, model_entry
+from ..zoo import create_model
+from .finished import open_run
+from .imagenet_data import normalisation_of, place_of
+from .options import cifar as cifar_options
+from .options import imagenet as imagenet_options
+from .options import seg as seg_options
+
+
+@dataclass
+class Claim:
+    """A figure that was published or logged for these weights. ``epoch``: of the run, counted from 0."""
+
+    by: str
+    metric: str
+    value: float
+    images: int
+    dataset: str
+    labels: Optional[str] = None
+    run: Optional[str] = None
+    epoch: Optional[int] = None
+
+
+@dataclass
+class Subject:
+    """``data`` are defaults for `test_sets.DataOptions`, known from the weights."""
+
+    name: str
+    file: Path
+    network: str
+    net: mx.gluon.HybridBlock
+    data: Dict[str, Any] = field(default_factory=dict)
+    claim: Optional[Claim] = None
+
+
+def open_subject(weights: str, model: Optional[str], options: Dict[str, Any], devices: List[mx.Context]) -> Subject:
+    """The network of a catalogue id, a .params file, or a run of ours (its directory or a checkpoint's).
+
+    model, options: the network of a file, as for create_model; without it the file is recognised. Ids and runs know
+    their own. Raises UsageError and GluonAFFError.
+    """
+    path = Path(weights).expanduser()
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and not model:
+        raise UsageError(f"--{next(iter(given)).replace('_', '-')} describes a network: say which with --model")
+    if weights in published.catalogue() or path.is_dir():
+        if model:
+            raise UsageError(f"{weights} tells its network itself: leave --model out")
+        return _of_id(weights, published.find_file(weights), devices) if not path.is_dir() else _of_run(path, devices)
+    file = published.path_of(path)
+    if model:
+        net = create_model(model, init=initializer_of(model), ctx=devices, **given)
+        published.load(file, net)
+        return Subject(str(path), file, model, _ready(net), _data_of_model(model))
+    ids = published.identify(file)
+    if ids:
+        return _of_id(ids[0], file, devices)
+    net = published.load(file, ctx=devices)
+    call = dict(published.recognise(file).create_model)
+    name = call.pop("name")
+    described = ", ".join([name, *(f"{key} {value}" for key, value in call.items())])
+    return Subject(str(path), file, described, _ready(net), _data_of_model(name))
+
+
+def _ready(net: mx.gluon.HybridBlock) -> mx.gluon.HybridBlock:
+    net.cast("float32")
+    net.hybridize(static_alloc=True)
+    return net
+
+
+def _data_of_model(name: str) -> Dict[str, Any]:
+    return {"dataset": "imagenet"} if model_entry(name).input_size > 32 else {}
+
+
+def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> Subject:
+    record = published.record(identity)
+    data: Dict[str, Any] = {"dataset": record["dataset"]}
+    if record["dataset"] == "imagenet":
+        data["normalisation"] = "records"  # all published ImageNet weights were trained and scored from record files
+    if record["label_mode"]:
+        data["labels"] = record["label_mode"]
+    claim = Claim(
+        by=f"published as {record['alternative_reading_of'] or identity}",
+        metric="accuracy" if record["metric"] == "acc" else "top-1 error",
+        value=record["value"],
+        images=record["images"],
+        dataset=record["dataset"],
+        labels=record["label_mode"],
+        run=record["alternative_reading_of"] or identity,
+    )
+    net = published.build(identity, devices)
+    net.cast("float32")
+    published.load(identity if file == published.place_of(identity) else file, net)
+    return Subject(identity, file, record["model"]["name"], _ready(net), data, claim)
+
+
+def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
+    run = open_run(path)
+    name, data = _OF_TASK[run.task](run.options)
+    best, claim = run.state.get("best"), None
+    if best and run.task != "seg" and best["checkpoint"] == run.checkpoint.resolve().name:
+        claim = Claim("logged", "accuracy", best["val"], best["val_images"], data["dataset"], data.get("labels"))
+    return Subject(str(path), run.weights, name, _ready(run.network(devices)), data, claim)
+
+
+def _of_cifar(options: Namespace) -> Tuple[str, Dict[str, Any]]:
+    """The network's name, and what is known of the images it is for."""
+    data = {"dataset": options.dataset, "data": options.data_dir, "size": options.resize, "seed": options.seed}
+    data["images"] = options.test_images
+    if options.dataset == "cifar100":
+        data["labels"] = options.labels
+    return cifar_options.model_name(options), data
+
+
+def _of_imagenet(options: Namespace) -> Tuple[str, Dict[str, Any]]:
+    data = {"dataset": options.dataset, "data": str(place_of(options, "val")), "size": options.input_size}
+    data.update(crop_ratio=options.crop_ratio, normalisation=normalisation_of(options))
+    data["ground_truth"] = options.ground_truth
+    return imagenet_options.model_name(options), data
+
+
+def _of_segmentation(options: Namespace) -> Tuple[str, Dict[str, Any]]:
+    return seg_options.model_name(options), {"size": options.base_size}
+
+
+_OF_TASK = {"cifar": _of_cifar, "imagenet": _of_imagenet, "seg": _of_segmentation}

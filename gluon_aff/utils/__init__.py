@@ -1,0 +1,1 @@
+"""Files, console, downloads: what every room needs and no room owns."""

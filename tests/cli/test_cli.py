@@ -1,0 +1,66 @@
+"""The command line's exit codes and what it prints."""
+
+import json
+
+import pytest
+
+from gluon_aff.cli import main as cli
+from gluon_aff.utils import console
+
+
+def run(capsys, *argv):
+    code = console.run(cli.main, list(argv))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_models_lists_figures_and_published_weights(capsys):
+    code, out, _ = run(capsys, "models", "cifar_aff_resnet32*", "--json")
+    records = {record["name"]: record for record in json.loads(out)}
+    assert code == 0
+    assert records["cifar_aff_resnet32"]["trained_parameters"] == 7_897_156
+    assert len(records["cifar_aff_resnet32"]["published"]) == 2
+    assert set(records) == {"cifar_aff_resnet32", "cifar_aff_resnet32.paper"}
+
+
+def test_models_table_has_a_line_for_each_name(capsys):
+    code, out, _ = run(capsys, "models", "iaff_resnext50*")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["iaff_resnext50_32x4d", "iaff_resnext50_32x4d.paper"]
+
+
+def test_summary_takes_the_networks_options(capsys):
+    code, out, _ = run(
+        capsys, "summary", "cifar_resnet", "--fusion", "ASKCFuse", "--blocks", "1", "--channel-times", "1"
+    )
+    assert code == 0
+    assert "features.4.0.attention.global_att.5" in out
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["summary", "cifar_aff_resnet23"], "did you mean cifar_aff_resnet32, "),
+        (["summary", "aff_resnet50", "--blocks", "3"], "has no option blocks"),
+        (["summary", "cifar_resnet", "--fusion", "afff"], "did you mean aff"),
+        (["models", "nothing*"], "no model's name matches"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(capsys, argv, message):
+    code, out, err = run(capsys, *argv)
+    assert code == 2
+    assert message in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_fusions_show_the_authors_keys(capsys):
+    code, out, _ = run(capsys, "fusions")
+    assert code == 0
+    assert "ResGlobLocaforGlobLocaCha" in next(line for line in out.splitlines() if line.startswith("iaff"))
+
+
+def test_ctrl_c_exits_with_130(capsys):
+    def main(argv):
+        raise KeyboardInterrupt
+
+    assert console.run(main, []) == 130

@@ -1,0 +1,208 @@
+"""gluon-aff gradcam and gluon-aff attention: files written, verdicts, and one line for what cannot be."""
+
+import csv
+
+import mxnet as mx
+import numpy as np
+import pytest
+from PIL import Image
+
+import gluon_aff
+from gluon_aff.cli import main as cli
+from gluon_aff.gradcam import explain, find_pictures, fusion_weights, open_viewed, see
+from gluon_aff.utils import console
+
+
+def save(path, **options):
+    mx.random.seed(3)
+    net = gluon_aff.create_model(**options)
+    net.save_parameters(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    place = tmp_path_factory.mktemp("weights")
+    small = {"classes": 10, "channel_times": 1}
+    save(place / "aff.params", name="cifar_aff_resnet8", **small)
+    save(place / "add.params", name="cifar_resnet8", **small)
+    save(place / "iaff.params", name="cifar_iaff_resnet8", **small)
+    save(place / "fpn.params", name="aff_fpn_resnet8", stem="tiny")
+    return place
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    place = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for number, name in enumerate(("airplane", "bird", "elsewhere")):
+        (place / name).mkdir()
+        Image.fromarray(random.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(place / name / f"{number}.png")
+    return place
+
+
+def run(capsys, *argv):
+    code = console.run(cli.main, [*map(str, argv), "--gpus", ""])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_gradcam_writes_what_the_api_says(weights, pictures, tmp_path, capsys):
+    add, aff, out = weights / "add.params", weights / "aff.params", tmp_path / "out"
+    argv = ["gradcam", "--weights", add, "--compare", aff, "--names", "add,AFF", "--dataset", "cifar10"]
+    code, printed, _ = run(capsys, *argv, "--images", pictures, "--out", out, "--batch-size", 2)
+    assert code == 0 and "AFF: 3 pictures, " in printed
+    with open(out / "predictions.csv", encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(row["network"], row["truth"]) for row in rows] == [
+        (network, truth) for network in ("add", "AFF") for truth in ("airplane", "bird", "")
+    ]
+    pixels = [np.asarray(Image.open(picture)) for picture in sorted(pictures.rglob("*.png"))]
+    viewed = open_viewed(str(aff), [mx.cpu()], data={"dataset": "cifar10"})
+    explained = explain(viewed.net, viewed.transform(np.stack(pixels)))
+    for row, logits, index in zip(rows[3:], explained.outputs, explained.classes):
+        assert row["predicted"] == row["heat_of"] == viewed.classes[index]
+        assert float(row["score"]) == pytest.approx(np.exp(logits[index]) / np.exp(logits).sum(), abs=1e-4)
+        assert row["wrong"] == ("" if not row["truth"] else str(int(row["truth"] != row["predicted"])))
+    heat = np.asarray(Image.open(out / "AFF/bird-1-heat.png")).astype(int)
+    assert heat.shape == (32, 32, 3)
+    overlay = np.asarray(Image.open(out / "AFF/bird-1-overlay.png")).astype(int)
+    assert abs(overlay - (heat + pixels[1]) / 2).max() <= 1
+    hottest = np.unravel_index(explained.maps[1].argmax(), (32, 32))
+    assert heat[hottest][0] > heat[hottest][2]  # red, not blue
+    assert (out / "sheet.png").read_bytes().startswith(b"\x89PNG") and len(list(out.iterdir())) == 4
+
+
+def test_many_pictures_make_several_sheets(weights, tmp_path, capsys):
+    for number in range(11):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(np.full((32, 32, 3), 20 * number, np.uint8)).save(tmp_path / "in" / f"{number:02}.png")
+    argv = ["gradcam", "--weights", weights / "add.params", "--images", tmp_path / "in", "--out", tmp_path / "out"]
+    assert run(capsys, *argv, "--count", 11)[0] == 0
+    assert {"sheet.png", "sheet-2.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_the_class_asked_for_and_the_truth(weights, pictures):
+    viewed = open_viewed(str(weights / "aff.params"), [mx.cpu()], data={"dataset": "cifar10"})
+    seen = see(viewed, find_pictures([str(pictures)]), target="truck")
+    assert [one.truth for one in seen] == ["airplane", "bird", "truck"]  # where no folder tells, what was asked for
+    assert {one.target for one in seen} == {"truck"}
+    assert all(one.wrong == (one.verdict != one.truth) for one in seen)
+    default = see(viewed, find_pictures([str(pictures)]))
+    assert default[2].truth is None and default[2].wrong is None
+    assert not np.array_equal(seen[0].heat, default[0].heat)
+
+
+def test_folders_name_the_classes_when_nothing_else_does(weights, tmp_path):
+    for name in "jihgfedcba":
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (32, 32)).save(tmp_path / name / "0.png")
+    viewed = open_viewed(str(weights / "aff.params"), [mx.cpu()])
+    seen = see(viewed, find_pictures([str(tmp_path)], 2))
+    assert [one.truth for one in seen] == ["a", "j"]
+    assert see(viewed, find_pictures([str(tmp_path / "b")]))[0].verdict.startswith("class ")
+
+
+def test_a_run_tells_names_and_size(tmp_path, capsys):
+    from gluon_aff.tasks.cifar import parse_options, train
+
+    sizes = ["--train-images", "32", "--test-images", "20", "--num-epochs", "1", "--resize", "24"]
+    where = ["--dataset", "digits", "--gpus", "", "--save-dir", str(tmp_path / "run"), "--channel-times", "1"]
+    train(parse_options([*where, *sizes]))
+    viewed = open_viewed(str(tmp_path / "run"), [mx.cpu()])
+    assert viewed.name == "run" and viewed.classes.names == tuple("0123456789")
+    Image.new("RGB", (50, 40)).save(tmp_path / "wide.png")
+    (seen,) = see(viewed, find_pictures([str(tmp_path / "wide.png")]), target="7")
+    assert seen.heat.shape == (24, 24) and seen.truth == "7"
+
+
+def test_imagenet_networks_crop_and_know_their_classes(tmp_path):
+    mx.random.seed(0)
+    gluon_aff.create_model("resnet50", layers=(1, 1, 1, 1)).save_parameters(str(tmp_path / "resnet.params"))
+    viewed = open_viewed(str(tmp_path / "resnet.params"), [mx.cpu()], data={"size": 64})
+    (tmp_path / "n01443537").mkdir()
+    Image.new("RGB", (200, 100), (9, 200, 3)).save(tmp_path / "n01443537" / "fish.png")
+    (seen,) = see(viewed, find_pictures([str(tmp_path / "n01443537")]))
+    assert seen.pixels.shape == (64, 64, 3) and seen.heat.shape == (64, 64)
+    assert seen.truth == "goldfish" and viewed.outputs == 1000
+
+
+def test_segmentation_is_judged_by_its_mask(weights, tmp_path, capsys):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(2):
+        Image.new("L", (40, 30), 90 * number).save(tmp_path / "images" / f"{number}.png")
+    Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), ((4, 18), (4, 28)))).save(tmp_path / "masks/0.png")
+    viewed = open_viewed(str(weights / "fpn.params"), [mx.cpu()], data={"size": 32})
+    first, second = see(viewed, find_pictures([str(tmp_path)]))
+    assert first.verdict == "IoU" and 0 <= first.score < 1 and first.mask.sum() > 20
+    assert second.verdict.endswith("% foreground") and second.score is None and second.wrong is None
+    argv = ["--weights", weights / "fpn.params", "--input-size", 32]
+    code, printed, _ = run(capsys, "gradcam", *argv, "--images", tmp_path, "--out", tmp_path / "out")
+    assert code == 0 and "with their target found" in printed
+    code, printed, _ = run(capsys, "attention", *argv, "--image", tmp_path, "--out", tmp_path / "maps")
+    assert code == 0 and "fuse23.fusion" in printed and "-level map" in printed
+
+
+@pytest.mark.parametrize("name, stages", [("aff", 1), ("iaff", 2)])
+def test_attention_writes_maps_of_every_fusion(name, stages, weights, pictures, tmp_path, capsys):
+    file = weights / f"{name}.params"
+    code, printed, _ = run(capsys, "attention", "--weights", file, "--image", pictures / "bird", "--out", tmp_path)
+    assert code == 0 and printed.count("features.4.0.attention") == stages
+    saved = np.load(tmp_path / "bird-1.npz")
+    viewed = open_viewed(str(file), [mx.cpu()])
+    pixels = np.asarray(Image.open(pictures / "bird/1.png"))
+    found = fusion_weights(viewed.net, viewed.transform(pixels[None]))
+    assert len(saved.files) == 3 * len(found) == 9 * stages
+    for each in found:
+        ending = "" if each.stage == 1 else "2"
+        maps = saved[f"{each.path}.weight{ending}"]
+        np.testing.assert_allclose(maps, each.weight[0].mean(axis=0), rtol=1e-6)
+        assert saved[f"{each.path}.local{ending}"].shape == maps.shape
+        assert saved[f"{each.path}.context{ending}"].shape == (1, 1)
+        row = next(
+            line
+            for line in printed.splitlines()
+            if each.path in line and (stages == 1 or f"stage {each.stage}" in line)
+        )
+        assert f"{each.weight.mean():.3f}" in row
+        assert ("learned branch" in row) == (each.weight.mean() > 0.5)
+    assert (tmp_path / "bird-1.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "argv, code, message",
+    [
+        (["--layer", "features.9"], 2, "no layer 'features.9' in this CIFARResNet: choose one of features.0, "),
+        (["--layer", "output"], 2, "has no extent in space"),
+        (["--class", "10"], 2, "no class 10: the network has 10 (0 to 9)"),
+        (["--class", "brid"], 2, "no class 'brid': did you mean bird"),
+        (["--names", "a,b"], 2, "expected a name for each of the 1 networks"),
+        (["--images", "nowhere.png"], 2, "no picture at nowhere.png"),
+        (["--images", "{broken}"], 1, "cannot be read as an image (unknown format): replace or remove it"),
+        (["--compare", "{weights}/none.params"], 2, "none.params is neither a file nor an id"),
+        (["--normalisation", "records"], 2, "--normalisation is for ImageNet networks"),
+        (["--dataset", "folder", "--images", "{wide}", "{pictures}"], 2, "say with --input-size N what to resize all"),
+    ],
+)
+def test_one_line_for_what_cannot_be(argv, code, message, weights, pictures, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    Image.new("RGB", (50, 40)).save(tmp_path / "wide.png")
+    places = {
+        "broken": tmp_path / "broken.png",
+        "wide": tmp_path / "wide.png",
+        "weights": weights,
+        "pictures": pictures,
+    }
+    argv = [argument.format(**places) for argument in argv]
+    base = ["gradcam", "--weights", weights / "aff.params", "--out", tmp_path / "out", "--dataset", "cifar10"]
+    images = [] if "--images" in argv else ["--images", pictures]
+    found, _, error = run(capsys, *base, *images, *argv)
+    assert (found, error.count("\n")) == (code, 1), error
+    assert message in error
+
+
+def test_attention_of_plain_addition(weights, pictures, tmp_path, capsys):
+    argv = ["--weights", weights / "add.params", "--image", pictures, "--out", tmp_path]
+    code, _, error = run(capsys, "attention", *argv)
+    assert code == 2 and "no fusion of this CIFARResNet has weights (fusions: Add)" in error

@@ -1,0 +1,304 @@
+"""gluon-aff launch: who is started where with what, and that nobody is left behind. No MXNet in the processes here."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gluon_aff.cli.main import build_parser
+from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.launching import Host, Member, launch, make_plan, read_hosts, watch
+from gluon_aff.launching.plan import free_port
+from gluon_aff.runtime import threads
+
+FOREVER = "import time; time.sleep(300)"
+
+
+def member(role, number, code, *arguments):
+    command = [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)]
+    return Member(role, number, Host(), command, dict(os.environ))
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch):
+    monkeypatch.setattr(watch, "AFTER_FAILURE", 1.0)
+
+
+def run(tmp_path, *members):
+    lines = []
+    began = time.monotonic()
+    code = launch(members, tmp_path / "logs", lines.append)
+    return code, lines, time.monotonic() - began
+
+
+def alive(pid):
+    """Whether a process runs; a zombie that nobody has collected yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(path):
+    while not (path.exists() and path.read_text()):
+        time.sleep(0.02)
+    return path.read_text()
+
+
+def gone(pid, seconds=5.0):
+    end = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
+def test_host_file(tmp_path):
+    path = tmp_path / "hosts"
+    path.write_text("# the lab\nlocalhost:2\nme@node1:4  # big\n\nnode2\n")
+    assert read_hosts(path) == [Host("", 2), Host("me@node1", 4), Host("node2", 1)]
+    assert [host.name for host in read_hosts(path)] == ["localhost", "node1", "node2"]
+    for text, message in (
+        ("node1:many", r"line 1: 'node1:many' is not \[user@\]host"),
+        ("node1 4", "line 1"),
+        ("-oProxyCommand=x", "line 1"),
+        ("# none", "names no host"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=message):
+            read_hosts(path)
+    with pytest.raises(UsageError, match="cannot read host file"):
+        read_hosts(tmp_path / "none")
+
+
+def test_what_members_are_told(monkeypatch):
+    monkeypatch.setenv("PORT", "80")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(threads, "chosen_here", True)
+    monkeypatch.delenv("MXNET_ENGINE_TYPE", raising=False)
+    plan = make_plan(["python", "train.py"], workers=3, servers=2, timeout=90)
+    assert [m.name for m in plan] == ["scheduler", "server 0", "server 1", "worker 0", "worker 1", "worker 2"]
+    assert [m.environment["DMLC_ROLE"] for m in plan] == ["scheduler", "server", "server", "worker", "worker", "worker"]
+    for m in plan:
+        assert "PORT" not in m.environment
+        assert m.environment["DMLC_PS_ROOT_URI"] == m.environment["DMLC_NODE_HOST"] == "127.0.0.1"
+        assert (m.environment["DMLC_NUM_WORKER"], m.environment["DMLC_NUM_SERVER"]) == ("3", "2")
+    assert len({m.environment["DMLC_PS_ROOT_PORT"] for m in plan}) == 1
+    for rank, worker in enumerate(plan[3:]):
+        assert worker.command == ["python", "train.py"]
+        assert worker.environment["MXNET_ENGINE_TYPE"] == "NaiveEngine"
+        assert worker.environment["GLUON_AFF_RANK"] == str(rank)
+        assert worker.environment["GLUON_AFF_TIMEOUT"] == "90"
+        assert worker.environment["GLUON_AFF_WORKERS_HERE"] == "3"
+        assert "OMP_NUM_THREADS" not in worker.environment  # gluon_aff's choice for the launcher is not the worker's
+    monkeypatch.setattr(threads, "chosen_here", False)
+    assert make_plan(["x"], 1, 1)[2].environment["OMP_NUM_THREADS"] == "7"
+
+
+def test_workers_share_the_cores(monkeypatch):
+    for workers, expected in (("2", "4"), ("3", "2"), ("100", "1")):
+        monkeypatch.setattr(threads, "usable_cores", lambda: 8)
+        monkeypatch.setenv("GLUON_AFF_WORKERS_HERE", workers)
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        threads.use_physical_cores()
+        assert os.environ["OMP_NUM_THREADS"] == expected
+
+
+def test_machines_need_slots_and_an_address():
+    hosts = [Host("localhost.localdomain.invalid", 2), Host("", 1)]
+    with pytest.raises(UsageError, match="4 workers for 3 slots"):
+        make_plan(["x"], 4, 1, hosts)
+    with pytest.raises(UsageError, match="is another machine: give this one's address"):
+        make_plan(["x"], 3, 1, hosts)
+    with pytest.raises(GluonAFFError, match="check the name in the host file"):
+        make_plan(["x"], 3, 1, hosts, "127.0.0.1")
+    with pytest.raises(GluonAFFError, match="is --address an address of this machine"):
+        free_port("192.0.2.1")
+
+
+@pytest.fixture
+def fake_ssh(tmp_path, monkeypatch):
+    """A program called ssh that runs the command here, in an environment without anything, and notes its arguments."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "ssh"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        f"open({str(tmp_path / 'ssh.txt')!r}, 'a').write(' '.join(sys.argv[1:-1]) + chr(10))\n"
+        "os.chdir('/')\nos.execve('/bin/sh', ['sh', '-c', sys.argv[-1]], {})\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "ssh.txt"
+
+
+REMOTE = """
+import os, sys
+names = ["DMLC_ROLE", "DMLC_NODE_HOST", "GLUON_AFF_RANK", "MXNET_ENGINE_TYPE", "A_NAME", "SECRET"]
+print(os.getcwd(), *[os.environ.get(name) for name in names], sys.argv[1:], sep="|")
+"""
+
+
+def test_over_ssh_directory_and_environment_go_along(tmp_path, fake_ssh, monkeypatch):
+    monkeypatch.setenv("A_NAME", "it's a value")
+    monkeypatch.setenv("SECRET", "stays")
+    monkeypatch.delenv("MXNET_ENGINE_TYPE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Host, "address", lambda host: "127.0.0.1")
+    command = [sys.executable, "-c", REMOTE, "an argument", "$HOME"]
+    plan = make_plan(command, 2, 1, [Host("me@node1"), Host("node2")], "127.0.0.1", carry=["A_NAME"])
+    workers = [m for m in plan if m.role == "worker"]
+    code, lines, _ = run(tmp_path, *workers)
+    assert (code, lines) == (0, [])
+    for rank in (0, 1):
+        assert (tmp_path / "logs" / f"worker-{rank}.log").read_text().strip() == (
+            f"{tmp_path}|worker|127.0.0.1|{rank}|NaiveEngine|it's a value|None|['an argument', '$HOME']"
+        )
+    calls = sorted(fake_ssh.read_text().splitlines())
+    assert [call.split()[-1] for call in calls] == ["me@node1", "node2"]
+    assert all("BatchMode=yes" in call and "ServerAliveInterval=10" in call for call in calls)
+
+
+def test_output_is_kept_for_each_and_shown_for_rank_0(tmp_path, capfd):
+    hello = "import sys; print('hello from', sys.argv[1]); print('problem', file=sys.stderr)"
+    code, lines, seconds = run(
+        tmp_path, member("server", 0, FOREVER), member("worker", 0, hello, 0), member("worker", 1, hello, 1)
+    )
+    assert (code, lines) == (0, [])
+    assert capfd.readouterr().out.splitlines().count("hello from 0") == 1
+    assert sorted((tmp_path / "logs" / "worker-1.log").read_text().split()) == ["1", "from", "hello", "problem"]
+    assert seconds < 20  # servers that do not end by themselves are ended
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "how"),
+    [
+        ("import sys; sys.exit(3)", 3, "exit code 3"),
+        ("import os; os.kill(os.getpid(), 9)", 137, "ended by SIGKILL"),
+    ],
+)
+def test_one_that_dies_is_named_and_ends_all(tmp_path, end, code, how):
+    pids = tmp_path / "pid"
+    deaf = (
+        f"import os, signal, time; signal.signal(15, signal.SIG_IGN); open({str(pids)!r}, 'w').write(str(os.getpid()))"
+    )
+    members = [
+        member("scheduler", 0, FOREVER),
+        member("worker", 0, f"{deaf}; time.sleep(300)"),
+        member("worker", 1, f"import time; time.sleep(1); {end}"),
+    ]
+    result, lines, seconds = run(tmp_path, *members)
+    assert result == code
+    assert lines[0] == f"worker 1 on localhost: {how}; its log: {tmp_path / 'logs' / 'worker-1.log'}"
+    assert "ending the other 2 processes" in lines[-1]
+    assert seconds < 30
+    assert gone(int(pids.read_text()))
+
+
+def test_a_server_that_ends_before_the_workers_ends_all(tmp_path):
+    code, lines, _ = run(tmp_path, member("server", 0, "pass"), member("worker", 0, FOREVER))
+    assert code == 1
+    assert lines[0].startswith("server 0 on localhost: exit code 0")
+
+
+POLITE = """
+import signal, sys, time
+got = []
+signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
+signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+open(sys.argv[1], "w").write("ready")
+while not got or sys.argv[2] == "deaf":
+    time.sleep(0.02)
+time.sleep(0.3)
+sys.exit(128 + got[0] + (len(got) > 1) * 100)
+"""
+
+
+def signal_when_ready(paths, numbers):
+    def send():
+        for path in paths:
+            wait_for(path)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+            time.sleep(0.5)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_goes_on_to_the_workers_once(tmp_path, number, code):
+    ready = [tmp_path / "a", tmp_path / "b"]
+    signal_when_ready(ready, [number])
+    members = [member("worker", rank, POLITE, path, "") for rank, path in enumerate(ready)]
+    result, lines, _ = run(tmp_path, member("server", 0, FOREVER), *members)
+    assert (result, lines) == (code, [])
+
+
+def test_the_second_signal_ends_all(tmp_path):
+    ready = tmp_path / "a"
+    signal_when_ready([ready], [signal.SIGINT, signal.SIGINT])
+    code, lines, seconds = run(tmp_path, member("worker", 0, POLITE, ready, "deaf"))
+    assert (code, lines) == (130, ["second signal: ending every process"])
+    assert seconds < 20
+
+
+def test_one_that_does_not_stop_with_the_others_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "AFTER_STOP", 1.0)
+    code, lines, _ = run(tmp_path, member("worker", 0, "import sys; sys.exit(143)"), member("worker", 1, FOREVER))
+    assert code == 1
+    assert lines == ["worker 1 did not stop within 1 s of the others: ended"]
+
+
+CHILDREN = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(300)"])
+open(sys.argv[1], "w").write(str(child.pid))
+"""
+
+
+def test_what_a_worker_has_started_ends_with_it(tmp_path):
+    pids = tmp_path / "pid"
+    code, _, _ = run(tmp_path, member("worker", 0, CHILDREN, pids))
+    assert code == 0
+    assert gone(int(pids.read_text()))
+
+
+LAUNCHER = """
+import os, sys
+from gluon_aff.launching import Host, Member, launch
+code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(300)"
+command = [sys.executable, "-I", "-S", "-c", code, sys.argv[1]]
+launch([Member("worker", 0, Host(), command, dict(os.environ))], __import__("pathlib").Path(sys.argv[2]), print)
+"""
+
+
+def test_a_launcher_that_is_killed_leaves_nobody(tmp_path):
+    pids, root = tmp_path / "pid", Path(__file__).resolve().parents[2]
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(pids), str(tmp_path / "logs")], cwd=root)
+    worker = int(wait_for(pids))
+    launcher.kill()
+    launcher.wait()
+    assert gone(worker)
+
+
+def test_a_program_that_is_not_there(tmp_path):
+    broken = Member("worker", 0, Host(), [str(tmp_path / "nothing")], dict(os.environ))
+    code, lines, _ = run(tmp_path, broken)
+    assert code == 127
+    assert "exit code 127" in lines[0]
+    assert "cannot run" in (tmp_path / "logs" / "worker-0.log").read_text()
+
+
+def test_command_line(capsys):
+    args = build_parser().parse_args(["launch", "-n", "4", "-s", "2", "--", "python", "train.py", "-j", "3"])
+    assert (args.workers, args.servers, args.command_line) == (4, 2, ["--", "python", "train.py", "-j", "3"])
+    with pytest.raises(UsageError, match="nothing to launch"):
+        args = build_parser().parse_args(["launch", "-n", "2"])
+        args.run(args)
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["launch", "-n", "0", "--", "x"])

@@ -1,0 +1,112 @@
+import ctypes
+
+import mxnet as mx
+import pytest
+
+from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.runtime import cuda, devices
+
+T4, RTX_4090, H100, K80 = (7, 5), (8, 9), (9, 0), (3, 7)
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Call it with compute capabilities to have such GPUs."""
+
+    def install(*capabilities):
+        monkeypatch.setattr(mx.context, "num_gpus", lambda: len(capabilities))
+        monkeypatch.setattr(cuda, "capabilities", lambda: list(capabilities))
+
+    return install
+
+
+def test_without_a_gpu_the_cpu_is_used_and_said_so(gpus, capsys):
+    gpus()
+    for text in (None, "0,1,2,3"):
+        assert devices.pick(text) == [mx.cpu()]
+        assert capsys.readouterr().err.endswith("running on the CPU\n")
+
+
+def test_empty_list_is_the_cpu_without_a_word(gpus, capsys):
+    gpus(T4)
+    assert devices.pick("") == devices.pick(" ") == [mx.cpu()]
+    assert capsys.readouterr().err == ""
+
+
+def test_listed_gpus_in_their_order(gpus):
+    gpus(T4, T4, RTX_4090)
+    assert devices.pick("2, 0") == [mx.gpu(2), mx.gpu(0)]
+    assert devices.pick(None) == [mx.gpu(0)]
+
+
+@pytest.mark.parametrize("text", ["0,0", "a", "0,,1", "-1", "0;1", "1.5"])
+def test_malformed_lists(gpus, text):
+    gpus(T4, T4)
+    with pytest.raises(UsageError, match="expected distinct GPU numbers"):
+        devices.pick(text)
+
+
+def test_malformed_lists_are_refused_without_a_gpu_too(gpus):
+    gpus()
+    with pytest.raises(UsageError):
+        devices.pick("all")
+
+
+def test_unknown_gpu(gpus):
+    gpus(T4, T4)
+    with pytest.raises(UsageError, match="--gpus 0,2: no GPU 2 here, GPUs 0 to 1 are available"):
+        devices.pick("0,2")
+
+
+@pytest.mark.parametrize("capability, words", [(H100, "sm_90, newer than"), (K80, "sm_37, older than")])
+def test_gpu_that_the_code_cannot_run_on(gpus, capability, words):
+    gpus(T4, capability)
+    assert devices.pick("0") == [mx.gpu(0)]
+    with pytest.raises(GluonAFFError, match=f"GPU 1 cannot be used: it is {words}"):
+        devices.pick("0,1")
+
+
+def test_driver_that_does_not_answer(monkeypatch):
+    def num_gpus():
+        raise mx.MXNetError("Traceback:\n  CUDA: driver version is insufficient")
+
+    monkeypatch.setattr(mx.context, "num_gpus", num_gpus)
+    with pytest.raises(GluonAFFError, match="cannot talk to the NVIDIA driver: CUDA: driver version is insufficient"):
+        devices.pick("0")
+
+
+class FakeDriver:
+    """The five calls of libcuda that are used, for two GPUs."""
+
+    MAJOR = {0: 7, 1: 9}
+    initialised = 0
+
+    def cuInit(self, flags):
+        return self.initialised
+
+    def cuDeviceGetCount(self, count):
+        count._obj.value = 2
+        return 0
+
+    def cuDeviceGet(self, device, index):
+        device._obj.value = index
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, device):
+        value._obj.value = {75: self.MAJOR[device.value], 76: device.value}[attribute]
+        return 0
+
+
+def test_capabilities_come_from_the_driver(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeDriver())
+    assert cuda.capabilities() == [(7, 0), (9, 1)]
+    monkeypatch.setattr(FakeDriver, "initialised", 100)  # CUDA_ERROR_NO_DEVICE
+    assert cuda.capabilities() == []
+
+
+def test_capabilities_without_a_driver(monkeypatch):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert cuda.capabilities() == []

@@ -1,0 +1,77 @@
+import os
+
+import pytest
+
+from gluon_aff.runtime import threads
+
+
+def cpuinfo(*cpus):
+    """Text of /proc/cpuinfo for (processor, physical id, core id) triples."""
+    return "\n".join(
+        f"processor\t: {p}\nmodel name\t: CPU: x\nphysical id\t: {s}\ncore id\t\t: {c}\n" for p, s, c in cpus
+    )
+
+
+# Two packages of two cores of two hardware threads; core ids repeat in each package.
+TWO_SOCKETS = cpuinfo(*((cpu, cpu // 2 % 2, cpu % 2) for cpu in range(8)))
+
+
+@pytest.mark.parametrize("cpus, cores", [(set(range(8)), 4), ({0, 4}, 1), ({0, 1}, 2), ({0, 2}, 2), ({6}, 1)])
+def test_hardware_threads_of_a_core_count_once_and_packages_apart(cpus, cores):
+    assert threads.physical_cores(TWO_SOCKETS, cpus) == cores
+
+
+def test_without_topology_every_cpu_is_a_core():
+    arm = "processor\t: 0\nCPU part\t: 0xd0c\n\nprocessor\t: 1\nCPU part\t: 0xd0c\n\nHardware\t: board\n"
+    assert threads.physical_cores(arm, {0, 1}) == 2
+    assert threads.physical_cores("", {0, 1, 2}) == 3
+
+
+@pytest.fixture
+def group(tmp_path):
+    """A cgroup root, and the file that says which group the process is in."""
+    membership = tmp_path / "membership"
+    membership.write_text("3:cpuset:/\n1:cpu,cpuacct:/jobs/7\n0::/user/7\n")
+    return tmp_path / "cgroup", membership
+
+
+def write(folder, **files):
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name.replace("_dot_", ".")).write_text(text)
+
+
+def test_no_quota(group):
+    assert threads.cpu_quota(*group) is None
+    write(group[0] / "user/7", cpu_dot_max="max 100000\n")
+    write(group[0] / "cpu/jobs/7", cpu_dot_cfs_quota_us="-1\n", cpu_dot_cfs_period_us="100000\n")
+    assert threads.cpu_quota(*group) is None
+
+
+def test_quota_of_the_own_group_version_2(group):
+    write(group[0] / "user/7", cpu_dot_max="250000 100000\n")
+    assert threads.cpu_quota(*group) == 2.5
+
+
+def test_quota_of_the_own_group_version_1(group):
+    write(group[0] / "cpu/jobs/7", cpu_dot_cfs_quota_us="150000\n", cpu_dot_cfs_period_us="100000\n")
+    assert threads.cpu_quota(*group) == 1.5
+
+
+def test_quota_of_a_container_whose_group_is_the_root(group):
+    write(group[0], cpu_dot_max="300000 100000\n")
+    assert threads.cpu_quota(*group) == 3
+
+
+@pytest.mark.parametrize("quota, expected", [(None, 4), (2.5, 2), (0.5, 1), (16.0, 4)])
+def test_usable_cores_are_limited_by_the_quota(monkeypatch, quota, expected):
+    monkeypatch.setattr(threads, "_read", lambda path: TWO_SOCKETS)
+    monkeypatch.setattr(threads, "_allowed_cpus", lambda: set(range(8)))
+    monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
+    assert threads.usable_cores() == expected
+
+
+def test_the_users_setting_stays(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    threads.use_physical_cores()
+    assert os.environ["OMP_NUM_THREADS"] == "7"

@@ -1,0 +1,99 @@
+"""Segmentation losses against NumPy's formulas and finite differences."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from gluon_aff.errors import UsageError
+from gluon_aff.segmentation.losses import LOSSES, batch_iou, segmentation_loss
+
+RANDOM = np.random.RandomState(0)
+LOGITS = 3 * RANDOM.randn(3, 1, 4, 5)
+TARGET = (RANDOM.rand(3, 1, 4, 5) < 0.3).astype(np.float64)
+
+
+def soft_iou(p, t, smooth):
+    return 1 - ((p * t).sum() + smooth) / (p.sum() + t.sum() - (p * t).sum() + smooth)
+
+
+def expected(name, logits, t):
+    p = 1 / (1 + np.exp(-logits))
+    images = len(p)
+    if name == "softiou":
+        return np.repeat(soft_iou(p, t, 1), images)
+    if name == "softiou_per_image":
+        return np.array([soft_iou(p[i], t[i], 0.1) for i in range(images)])
+    if name == "dice":
+        return np.repeat(1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1), images)
+    return -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(axis=(1, 2, 3))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_is_its_formula(name):
+    found = segmentation_loss(name)(mx.nd.array(LOGITS), mx.nd.array(TARGET))
+    assert found.shape == (3,)
+    np.testing.assert_allclose(found.asnumpy(), expected(name, LOGITS, TARGET), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient_of_the_mean_is_the_batch_losses(name):
+    """As the loop takes it: backward from the values per image, divided by the images afterwards."""
+    logits = mx.nd.array(LOGITS, dtype="float64")
+    logits.attach_grad()
+    with mx.autograd.record():
+        loss = segmentation_loss(name)(logits, mx.nd.array(TARGET, dtype="float64"))
+    loss.backward()
+    step = 1e-6
+    for place in np.ndindex(*LOGITS.shape):
+        moved = np.zeros_like(LOGITS)
+        moved[place] = step
+        up, down = (expected(name, LOGITS + sign * moved, TARGET).mean() for sign in (1, -1))
+        assert logits.grad[place].asscalar() / 3 == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_extreme_logits_and_empty_masks_stay_finite(name, dtype):
+    logits = mx.nd.array(np.array([-1e4, -100, 0, 100, 1e4]).reshape(1, 1, 1, 5), dtype=dtype)
+    for target in (mx.nd.zeros_like(logits), mx.nd.ones_like(logits)):
+        logits.attach_grad()
+        with mx.autograd.record():
+            loss = segmentation_loss(name)(logits, target)
+        loss.backward()
+        assert np.isfinite(loss.asnumpy()).all()
+        assert np.isfinite(logits.grad.asnumpy()).all()
+
+
+def test_cross_entropy_is_exact_far_out_and_has_its_slope_at_zero():
+    logits = mx.nd.array([[[[-80.0, 80.0, 0.0]]]])
+    logits.attach_grad()
+    with mx.autograd.record():
+        loss = segmentation_loss("bce")(logits, mx.nd.array([[[[1.0, 0.0, 1.0]]]]))
+    loss.backward()
+    assert loss.asscalar() == pytest.approx((160 + np.log(2)) / 3)
+    np.testing.assert_allclose(logits.grad.asnumpy().ravel() * 3, [-1, 1, -0.5], rtol=1e-6)
+
+
+def test_float16_sums_do_not_overflow():
+    """70 000 pixels are more than float16 can count."""
+    ones = mx.nd.ones((1, 1, 250, 280), dtype="float16")
+    for name in LOSSES:
+        assert segmentation_loss(name)(20 * ones, ones).asscalar() == pytest.approx(0, abs=1e-6)
+    assert batch_iou(ones, ones)[0].asscalar() == 1
+
+
+def test_unknown_loss_names_the_choices():
+    with pytest.raises(UsageError, match="'focal': choose from bce, dice, softiou, softiou_per_image"):
+        segmentation_loss("focal")
+
+
+def test_batch_iou_is_the_batches_weighted_by_images():
+    found, true = LOGITS > 0, TARGET > 0
+    value, count = batch_iou(mx.nd.array(LOGITS), mx.nd.array(TARGET))
+    assert count == 3
+    assert value.asscalar() / count == pytest.approx((found & true).sum() / (found | true).sum(), rel=1e-6)
+
+
+def test_batch_iou_of_nothing_is_one():
+    value, count = batch_iou(mx.nd.array(-np.ones((2, 1, 3, 3))), mx.nd.zeros((2, 1, 3, 3)))
+    assert value.asscalar() / count == 1

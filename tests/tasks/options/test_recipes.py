@@ -1,0 +1,21 @@
+"""Every recipe in the package is made of its script's options."""
+
+import pytest
+
+from gluon_aff.tasks import cifar, imagenet, seg
+from gluon_aff.tasks.options.config import RECIPES, list_recipes, read_recipe, read_yaml
+
+TASKS = {task.name: task for task in (cifar.TASK, imagenet.TASK, seg.TASK)}
+
+
+def test_every_recipe_belongs_to_a_task():
+    assert {path.name.split("-")[0] for path in RECIPES.glob("*.yaml")} == set(TASKS)
+
+
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task in TASKS for name in list_recipes(task)])
+def test_every_recipe_is_made_of_options(task, name):
+    recipe = read_yaml(RECIPES / f"{task}-{name}.yaml")
+    assert recipe.keys() == {"about", "options", "models"} and recipe["models"]
+    for model in recipe["models"]:
+        values = TASKS[task].parser().checked(read_recipe(task, name, model), name)
+        assert values["model"] == model
