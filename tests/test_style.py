@@ -35,6 +35,7 @@ MOST_FLOORS, MOST_ARROWS, MOST_ROOMS_OF_DATA = 9, 100, 12
 # Big, slow to import, or not installed everywhere.
 HEAVY = {"gluoncv", "matplotlib", "sklearn", "cv2", "pandas", "onnx", "onnxruntime"}
 
+
 def module_of(path):
     """gluon_aff/nn/names.py -> ("gluon_aff", "nn", "names"); a package is its folder."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts

@@ -20,7 +20,7 @@ from gluon_aff.comparison import open_run
 from gluon_aff.comparison.logs import read_log
 from gluon_aff.tasks import imagenet, parts
 from gluon_aff.tasks.imagenet import parse_options
-from gluon_aff.tasks.subject import open_subject
+from gluon_aff.tasks.trained import open_trained
 from gluon_aff.training.history import History
 from gluon_aff.zoo import create_model
 
@@ -129,7 +129,7 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     assert logged.metric == "top-1 error"
     assert [point.value for point in logged.points] == pytest.approx([1 - r["val"] for r in epochs], abs=1e-6)
     assert open_run(str(run)).settings["host"] == "resnet50 (paper)"
-    subject = open_subject(str(run), None, {}, [mx.cpu()])
+    subject = open_trained(str(run), None, {}, [mx.cpu()])
     assert subject.data["dataset"] == "imagenet" and subject.data["data"] == str(folder)
     assert (subject.network, subject.claim.value) == ("aff_resnet50", best["val"])
 

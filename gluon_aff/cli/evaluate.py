@@ -13,7 +13,7 @@ from .arguments import DATASETS, add_weights, model_options, whole
 
 def evaluate(args: argparse.Namespace) -> int:
     from .._version import __version__
-    from ..evaluation import DataOptions, open_subject, open_test_set, score
+    from ..evaluation import DataOptions, open_test_set, open_trained, score
     from ..evaluation.report import as_json, lines, write
     from ..evaluation.upstream import BATCH_SIZE
     from ..models.common import SegmentationNet
@@ -21,7 +21,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..training.history import environment
 
     contexts = devices.pick(args.gpus)
-    subject = open_subject(args.weights, args.model, model_options(args), contexts)
+    subject = open_trained(args.weights, args.model, model_options(args), contexts)
     if isinstance(subject.net, SegmentationNet):
         flag = "--resume" if Path(args.weights).is_dir() else "--resume-from"
         raise UsageError(

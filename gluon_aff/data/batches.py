@@ -7,7 +7,7 @@ from typing import Iterator, List, Tuple
 import numpy as np
 
 from ..errors import UsageError
-from ..utils.prefetch import made_ahead
+from ..utils.prefetch import prefetch
 
 Batch = Tuple[np.ndarray, np.ndarray]
 
@@ -111,7 +111,7 @@ class Batches:
         return [index * self.count // (full + 1) for index in range(full + 2)]
 
     def _prefetched(self, order: np.ndarray, epoch: int, indices: range) -> Iterator[Batch]:
-        return made_ahead(
+        return prefetch(
             lambda index: self._batch(order, epoch, index), indices, self.workers, 2 * self.workers, "batch"
         )
 

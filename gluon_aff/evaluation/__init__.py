@@ -1,6 +1,6 @@
 """Scoring weights on a data set, every image once or as the authors counted."""
 
-from ..tasks.subject import Subject, open_subject
+from ..tasks.trained import TrainedNetwork, open_trained
 from .predictions import Predictions, predict
 from .score import Score, score
 from .test_sets import DATASETS, PROTOCOLS, DataOptions, TestSet, open_test_set
@@ -11,9 +11,9 @@ __all__ = [
     "DataOptions",
     "Predictions",
     "Score",
-    "Subject",
+    "TrainedNetwork",
     "TestSet",
-    "open_subject",
+    "open_trained",
     "open_test_set",
     "predict",
     "score",

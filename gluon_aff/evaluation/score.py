@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import GluonAFFError
 from ..facts import published_runs
-from ..tasks.subject import Claim, Subject
+from ..tasks.trained import Claim, TrainedNetwork
 from .predictions import TOP, Predictions, predict
 from .test_sets import OFFICIAL_SIZES, TestSet
 from .upstream import PassScore, pass_scores
@@ -31,7 +31,7 @@ class ClassScore:
 class Score:
     """The figures of one evaluation. ``predictions`` hold every image once, whatever the protocol."""
 
-    subject: Subject
+    subject: TrainedNetwork
     test_set: TestSet
     protocol: str
     predictions: Predictions
@@ -120,7 +120,7 @@ class Score:
 
 
 def score(
-    subject: Subject,
+    subject: TrainedNetwork,
     test_set: TestSet,
     devices: List[mx.Context],
     protocol: str = "exact",

@@ -59,7 +59,7 @@ class ClassNames:
 
 
 def class_names(data: Mapping[str, Any], outputs: int) -> Optional[ClassNames]:
-    """Of the data set that a network's ``Subject.data`` tells; None where it does not, or is not there any more.
+    """Of the data set that a network's ``TrainedNetwork.data`` tells; None where it does not, or is not there any more.
 
     A set of ImageNet's layout has classes of its own when there are not as many ``outputs`` as ImageNet has classes.
     """

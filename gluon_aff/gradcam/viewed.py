@@ -15,7 +15,7 @@ from ..data.transform import EvalTransform
 from ..errors import GluonAFFError, UsageError
 from ..models.common import SegmentationNet
 from ..published.hosts import head_of
-from ..tasks.subject import open_subject
+from ..tasks.trained import open_trained
 from .class_names import ClassNames, class_names
 
 _IMAGENET_SIZE, _CIFAR_SIZE, _SEGMENTATION_SIZE = 224, 32, 512
@@ -48,7 +48,7 @@ def open_viewed(
 
     Parameters
     ----------
-    model, options : of a file, see ``evaluation.open_subject``; without them it is recognised.
+    model, options : of a file, see ``evaluation.open_trained``; without them it is recognised.
     data : what is known of the images better than the weights tell: ``dataset``, ``labels``, ``size`` (ImageNet's
         crop, or what others are resized to), ``normalisation`` (ImageNet: "folder" or "records").
 
@@ -56,7 +56,7 @@ def open_viewed(
     """
     given = {name: value for name, value in (data or {}).items() if value is not None}
     path = Path(weights).expanduser()
-    subject = open_subject(weights, model, options or {}, devices)
+    subject = open_trained(weights, model, options or {}, devices)
     if given.get("dataset", subject.data.get("dataset")) != subject.data.get("dataset"):
         subject.data = {}
     known = {**subject.data, **given}

@@ -23,7 +23,7 @@ from ..data import (
 from ..errors import UsageError
 from ..models import model_entry
 from ..runtime import devices
-from ..training import Alone, Job, Targets, accuracy, group, hits, soft_rmse
+from ..training import Job, SingleProcess, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.schedule import Schedule, from_options
 from .options import cifar as cifar_options
@@ -126,7 +126,7 @@ def build_job(
     test_set: ImageSet,
     classes: int,
     mixed: bool,
-    ranks: Alone,
+    ranks: SingleProcess,
 ) -> Job:
     """The parts of a training run, made from the options."""
     batch_size = options.batch_size * len(contexts)

@@ -16,7 +16,7 @@ from ..data import ImageNetLoader, ImageNetTrainLoader
 from ..errors import UsageError
 from ..models import model_entry
 from ..runtime import devices
-from ..training import Alone, Job, Stop, Targets, accuracy, group, hits, soft_rmse
+from ..training import Job, SingleProcess, Stop, Targets, accuracy, group, hits, soft_rmse
 from ..training.amp import start_mixed_precision
 from ..training.distillation import Distillation
 from ..training.forecast import WatchedLoader
@@ -118,7 +118,7 @@ def build_job(
     classes: int,
     mixed: bool,
     notes: Notes,
-    ranks: Alone,
+    ranks: SingleProcess,
 ) -> Job:
     """The parts of a training run, made from the options; ``notes`` takes the lines between those of the epochs."""
     targets = Targets(

@@ -13,7 +13,7 @@ import numpy as np
 from .. import published
 from ..errors import UsageError
 from ..models.summary import count_parameters
-from ..training import Alone, Job, Schedule, Updater
+from ..training import Job, Schedule, SingleProcess, Updater
 from ..training.ema import EMA
 from ..training.plots import plot_schedule
 from ..training.schedule import from_options
@@ -47,7 +47,12 @@ def _sync_batch_norm(ctx: Any) -> Dict[str, Any]:
 
 
 def job_settings(
-    options: Namespace, net: mx.gluon.HybridBlock, contexts: List[mx.Context], mixed: bool, ranks: Alone, batches: int
+    options: Namespace,
+    net: mx.gluon.HybridBlock,
+    contexts: List[mx.Context],
+    mixed: bool,
+    ranks: SingleProcess,
+    batches: int,
 ) -> Dict[str, Any]:
     """What every task's job has in common, for epochs of so many batches."""
     return {

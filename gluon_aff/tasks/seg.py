@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..runtime import devices
 from ..segmentation.losses import batch_iou, segmentation_loss
 from ..segmentation.score import SegmentationScore
-from ..training import Alone, Job, Stop, group
+from ..training import Job, SingleProcess, Stop, group
 from ..training.amp import start_mixed_precision
 from ..training.history import epoch_line
 from ..training.metrics import split_batch
@@ -102,7 +102,7 @@ def build_job(
     train_set: PairSet,
     val_set: PairSet,
     mixed: bool,
-    ranks: Alone,
+    ranks: SingleProcess,
 ) -> Job:
     """The parts of a training run, made from the options."""
     if options.crop_size % net.divisor:

@@ -14,7 +14,7 @@ import yaml
 
 from .._version import __version__
 from ..errors import UsageError
-from ..training import Alone, Diverged, Job, Run, State, Stop, fit, has_run, restore
+from ..training import Diverged, Job, Run, SingleProcess, State, Stop, fit, has_run, restore
 from ..training.history import environment, epoch_line
 from ..training.schedule import warmup_epochs
 from ..training.tensorboard import EventLog, check_installed
@@ -200,7 +200,7 @@ def _train_along(options: Namespace, job: Job) -> Outcome:
         return Outcome(Path(options.save_dir), finished, 0 if finished else stop.exit_code, state.best, None)
 
 
-def check_free(options: Namespace, ranks: Optional[Alone] = None) -> None:
+def check_free(options: Namespace, ranks: Optional[SingleProcess] = None) -> None:
     """Raise UsageError, on the first rank, when a run is there that is neither to be resumed nor to be removed."""
     if ranks and ranks.rank > 0:  # the first may have begun already
         return

@@ -2,7 +2,7 @@
 
 from .loop import Job, fit, restore, save
 from .metrics import Diverged, accuracy, hits, soft_rmse
-from .ranks import Alone, Workers, group
+from .ranks import SingleProcess, Workers, group
 from .run import Run, has_run
 from .schedule import Schedule
 from .state import State
@@ -11,7 +11,7 @@ from .targets import Targets
 from .updater import Updater
 
 __all__ = [
-    "Alone",
+    "SingleProcess",
     "Diverged",
     "Job",
     "Run",

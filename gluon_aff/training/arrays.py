@@ -9,7 +9,7 @@ import mxnet as mx
 
 from ..errors import UsageError
 from .ema import EMA
-from .ranks import Alone
+from .ranks import SingleProcess
 
 Arrays = Dict[str, mx.nd.NDArray]
 
@@ -44,7 +44,7 @@ def rank_statistics(net: mx.gluon.Block, ema: Optional[EMA]) -> Arrays:
     return statistics
 
 
-def average_statistics(group: Alone, statistics: Arrays) -> None:
+def average_statistics(group: SingleProcess, statistics: Arrays) -> None:
     """Replace what `rank_statistics` gave by the mean over the ranks; what is equal on all stays so to the bit."""
     if group.size > 1:
         first, *others = group.gather_arrays(statistics)

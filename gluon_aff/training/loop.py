@@ -25,7 +25,7 @@ from .arrays import (
 )
 from .checkpoint import Checkpoint, checkpoint_name
 from .metrics import Diverged, Measured, Tally, split_batch
-from .ranks import Alone
+from .ranks import SingleProcess
 from .run import Run
 from .schedule import Schedule
 from .state import State
@@ -59,7 +59,7 @@ class Job:
     epochs: int
     accumulate: int = 1
     seed: int = 0
-    group: Alone = field(default_factory=Alone)
+    group: SingleProcess = field(default_factory=SingleProcess)
 
 
 def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import GluonAFFError
 from ..utils.console import progress
-from .ranks import Alone
+from .ranks import SingleProcess
 from .state import State
 from .stop import Stop
 
@@ -83,7 +83,7 @@ def accuracy(
     images: int,
     devices: List[mx.Context],
     stop: Optional[Stop] = None,
-    group: Optional[Alone] = None,
+    group: Optional[SingleProcess] = None,
     left_out: Callable[[], int] = lambda: 0,
 ) -> Optional[Dict[str, Any]]:
     """Top-1 and top-5 accuracy over a loader's batches, each image once, as ``val``, ``val_top5``, ``val_images``.
@@ -92,7 +92,7 @@ def accuracy(
     rank's has left out by the end. Returns None when ``stop`` is requested on the way, on any rank. Raises
     GluonAFFError when another number passed than there should.
     """
-    group, stop = group or Alone(), stop or Stop()
+    group, stop = group or SingleProcess(), stop or Stop()
     seen, pending, totals = 0, deque(), np.zeros(2)
     for x, y in progress(loader.batches(0), len(loader), "validation"):
         seen += len(x)

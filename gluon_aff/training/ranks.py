@@ -29,7 +29,7 @@ _NEEDED = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_NUM
 _CHECKS = 5
 
 
-class Alone:
+class SingleProcess:
     """The group of a run in one process: sums of one, agreed with oneself."""
 
     rank, size = 0, 1
@@ -86,7 +86,7 @@ class Alone:
             )
 
 
-class Workers(Alone):
+class Workers(SingleProcess):
     """Workers of MXNet's parameter server, as `gluon-aff launch` starts them.
 
     One key holds all arrays of a sum, copied into a row, so a sum is one message each way. On CPU workers MXNet's
@@ -110,8 +110,8 @@ class Workers(Alone):
         missing = [name for name in _NEEDED if not os.environ.get(name)]
         if missing:
             raise UsageError(f"DMLC_ROLE=worker, but {', '.join(missing)} is not set: start it with `gluon-aff launch`")
-        self._patience = Patience(float(os.environ.get(TIMEOUT) or _TIMEOUT))
-        with self._patience.waiting("the scheduler, the servers and the other workers to start"):
+        self._watchdog = Watchdog(float(os.environ.get(TIMEOUT) or _TIMEOUT))
+        with self._watchdog.waiting("the scheduler, the servers and the other workers to start"):
             self._store = mx.kv.create("dist_device_sync" if on_gpu else "dist_sync")
         # a rank that fails must not wait for the others at its exit
         mx.base.check_call(mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self._store.handle, ctypes.c_int(0)))
@@ -193,22 +193,22 @@ class Workers(Alone):
         """A float32 row to sum in. One for each length, which is its key: the servers keep it, too."""
         if length not in self._rows:
             self._rows[length] = mx.nd.zeros(length, ctx=device)
-            with self._patience.waiting("the other workers"):
+            with self._watchdog.waiting("the other workers"):
                 self._store.init(str(length), self._rows[length])
         return self._rows[length]
 
     def _reduce(self, row: mx.nd.NDArray) -> None:
         key = str(len(row))
-        with self._patience.waiting("the other workers"):
+        with self._watchdog.waiting("the other workers"):
             row.wait_to_read()
             self._store.push(key, row)
             self._store.pull(key, out=row)
             row.wait_to_read()
 
 
-def group(devices: Iterable[mx.Context] = ()) -> Alone:
-    """The Workers that `gluon-aff launch` started this process among, or Alone. Raises UsageError as Workers does."""
-    return Workers(devices) if os.environ.get("DMLC_ROLE") == "worker" else Alone()
+def group(devices: Iterable[mx.Context] = ()) -> SingleProcess:
+    """The Workers that `gluon-aff launch` started this process among, or SingleProcess. Raises UsageError."""
+    return Workers(devices) if os.environ.get("DMLC_ROLE") == "worker" else SingleProcess()
 
 
 def _copy(arrays: Iterable[mx.nd.NDArray], row: mx.nd.NDArray) -> None:
@@ -230,7 +230,7 @@ def _digest(arrays: Dict[str, mx.nd.NDArray]) -> int:
 _LOOK = 0.5  # seconds
 
 
-class Patience:
+class Watchdog:
     """Ends the process, with one line and exit code 1, when one wait takes longer than ``seconds``.
 
     A call into MXNet that waits for a peer can be neither interrupted nor given a time limit. Ranks that fail are the
@@ -240,7 +240,7 @@ class Patience:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._wait: Optional[Tuple[float, str]] = None
-        threading.Thread(target=self._watch, name="patience", daemon=True).start()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:

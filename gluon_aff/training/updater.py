@@ -10,7 +10,7 @@ from mxnet.contrib import amp
 
 from ..errors import GluonAFFError, UsageError
 from .ema import EMA
-from .ranks import Alone
+from .ranks import SingleProcess
 
 WITH_MOMENTUM = ("nag", "sgd")
 OPTIMIZERS = (*WITH_MOMENTUM, "adam", "adagrad")
@@ -69,7 +69,7 @@ class Updater:
         """What to run backward from: the losses, under AMP times its loss scale."""
         return amp.scale_loss(losses, self.trainer) if self.mixed else nullcontext(losses)
 
-    def sum_gradients(self, group: Alone, numbers: Sequence[float] = ()) -> List[float]:
+    def sum_gradients(self, group: SingleProcess, numbers: Sequence[float] = ()) -> List[float]:
         """Add up the gradients over devices and ranks, to be called before `step`; return the sums of ``numbers``."""
         self.trainer.allreduce_grads()
         sums = group.sum([parameter.list_grad()[0] for parameter in self._trained], numbers)

@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def made_ahead(
+def prefetch(
     make: Callable[[Item], Made], items: Iterable[Item], workers: int, ahead: int, name: str
 ) -> Iterator[Made]:
     """``make`` of each item, in their order; ``workers`` threads called ``name`` are up to ``ahead`` items in front.

@@ -15,11 +15,11 @@ import gluon_aff
 from gluon_aff import published
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.evaluation import DataOptions, open_subject, open_test_set, predict, score
+from gluon_aff.evaluation import DataOptions, open_test_set, open_trained, predict, score
 from gluon_aff.evaluation.score import claimed_pass
 from gluon_aff.evaluation.upstream import pass_scores, record_passes
 from gluon_aff.facts import imagenet_classes, published_runs
-from gluon_aff.tasks.subject import Claim, Subject
+from gluon_aff.tasks.trained import Claim, TrainedNetwork
 
 CPU = [mx.cpu()]
 
@@ -145,7 +145,7 @@ def test_a_damaged_checkpoint_is_not_scored(run, tmp_path):
     shutil.copytree(next((run / "checkpoints").glob("epoch-*")), copy)
     (copy / "model.params").write_bytes(b"x" + (copy / "model.params").read_bytes()[1:])
     with pytest.raises(GluonAFFError, match="another SHA-256"):
-        open_subject(str(copy), None, {}, CPU)
+        open_trained(str(copy), None, {}, CPU)
 
 
 def test_labels_come_from_the_weights_or_the_user(tmp_path, monkeypatch, own_mxnet_home, capsys):
@@ -175,7 +175,7 @@ def test_labels_come_from_the_weights_or_the_user(tmp_path, monkeypatch, own_mxn
 
 def test_the_claim_is_held_against_the_whole_set_only():
     claim = Claim("published", "accuracy", 0.9, 10000, "cifar100", "coarse", run="x")
-    subject = Subject("x", None, "x", Fixed(np.eye(20)), claim=claim)
+    subject = TrainedNetwork("x", None, "x", Fixed(np.eye(20)), claim=claim)
 
     def claimed(labels, images, dataset="cifar100"):
         found = open_test_set(DataOptions("digits"))
@@ -217,7 +217,7 @@ def test_upstream_counts_what_the_authors_script_would(tmp_path):
     random = np.random.RandomState(3)
     labels, logits = random.randint(0, 8, 50), random.standard_normal((50, 8)).astype(np.float32)
     path = numbered_records(tmp_path / "val.rec", labels)
-    subject = Subject("toy", None, "toy", Brightness(logits))
+    subject = TrainedNetwork("toy", None, "toy", Brightness(logits))
     options = DataOptions("imagenet", path, size=7, batch_size=8)
     exact = score(subject, open_test_set(options), CPU)
     found = score(subject, open_test_set(options, "upstream"), CPU, "upstream", 8, passes=9)
@@ -304,7 +304,7 @@ def test_a_bad_image_is_counted_as_such(tmp_path, capsys):
 
 
 def test_a_lost_image_is_noticed(weights):
-    subject = open_subject(str(weights), None, {}, CPU)
+    subject = open_trained(str(weights), None, {}, CPU)
     test_set = open_test_set(DataOptions("digits"))
     everything = test_set.batches
     test_set.batches = lambda: list(everything())[:-1]

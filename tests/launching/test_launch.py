@@ -26,7 +26,7 @@ def member(role, number, code, *arguments):
 
 
 @pytest.fixture(autouse=True)
-def little_patience(monkeypatch):
+def little_watchdog(monkeypatch):
     monkeypatch.setattr(watch, "AFTER_FAILURE", 1.0)
 
 

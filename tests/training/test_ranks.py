@@ -12,7 +12,7 @@ import rank_programs
 
 from gluon_aff.errors import UsageError
 from gluon_aff.launching import launch, make_plan
-from gluon_aff.training import Alone, Stop, Workers, group
+from gluon_aff.training import SingleProcess, Stop, Workers, group
 from gluon_aff.training.history import History
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,10 +61,10 @@ def test_what_ranks_tell_each_other(run_on_two):
 
 def assert_equal_to_one_worker(directory, repeats):
     for name, options in (("plain", {}), ("accumulated", {"accumulate": 2, "clip": 0.5})):
-        alone = rank_programs.make_job(Alone(), 16, frozen=True, drop=0.0, **options)
+        alone = rank_programs.make_job(SingleProcess(), 16, frozen=True, drop=0.0, **options)
         _, _, run = rank_programs.train(alone, directory / f"alone-{name}")
         expected = rank_programs.weights(alone)
-        start = rank_programs.weights(rank_programs.make_job(Alone(), 16, frozen=True, drop=0.0, **options))
+        start = rank_programs.weights(rank_programs.make_job(SingleProcess(), 16, frozen=True, drop=0.0, **options))
         assert np.abs(expected["8.weight"] - start["8.weight"]).max() > 0.01
         for repeat in range(repeats):
             for rank in (0, 1):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...errors import GluonAFFError
 from ...utils.files import sha256_of
-from ...utils.prefetch import made_ahead
+from ...utils.prefetch import prefetch
 from ..decoding import read_image
 from .manifest import read_manifest
 from .reading import RecordFile, read_index
@@ -56,7 +56,7 @@ def check_records(
     else:
         found.faults.append(f"{index} is missing: shuffling readers need it")
     workers = max(1, workers)
-    looks = made_ahead(
+    looks = prefetch(
         lambda number: _look(records, number, classes), range(len(records)), workers, 32 * workers, "check"
     )
     counts: Counter = Counter()

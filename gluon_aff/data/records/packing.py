@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...errors import GluonAFFError, UsageError
 from ...utils.files import atomic_write
-from ...utils.prefetch import made_ahead
+from ...utils.prefetch import prefetch
 from ..decoding import read_image
 from ..imagenet.sources import TreeSource
 from .manifest import Manifest, write_manifest
@@ -79,7 +79,7 @@ def pack(
     with RecordWriter(path, made_from) as writer:
         workers = max(1, workers)
         keys = progress(range(writer.position, len(order)), writer.position)
-        contents = made_ahead(
+        contents = prefetch(
             lambda key: (key, _content(source, int(order[key]), options)), keys, workers, 4 * workers, "encode"
         )
         for key, result in contents:

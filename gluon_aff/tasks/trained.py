@@ -35,7 +35,7 @@ class Claim:
 
 
 @dataclass
-class Subject:
+class TrainedNetwork:
     """``data`` are defaults for `test_sets.DataOptions`, known from the weights."""
 
     name: str
@@ -46,7 +46,9 @@ class Subject:
     claim: Optional[Claim] = None
 
 
-def open_subject(weights: str, model: Optional[str], options: Dict[str, Any], devices: List[mx.Context]) -> Subject:
+def open_trained(
+    weights: str, model: Optional[str], options: Dict[str, Any], devices: List[mx.Context]
+) -> TrainedNetwork:
     """The network of a catalogue id, a .params file, or a run of ours (its directory or a checkpoint's).
 
     model, options: the network of a file, as for create_model; without it the file is recognised. Ids and runs know
@@ -64,7 +66,7 @@ def open_subject(weights: str, model: Optional[str], options: Dict[str, Any], de
     if model:
         net = create_model(model, init=initializer_of(model), ctx=devices, **given)
         published.load(file, net)
-        return Subject(str(path), file, model, _ready(net), _data_of_model(model))
+        return TrainedNetwork(str(path), file, model, _ready(net), _data_of_model(model))
     ids = published.identify(file)
     if ids:
         return _of_id(ids[0], file, devices)
@@ -72,7 +74,7 @@ def open_subject(weights: str, model: Optional[str], options: Dict[str, Any], de
     call = dict(published.recognise(file).create_model)
     name = call.pop("name")
     described = ", ".join([name, *(f"{key} {value}" for key, value in call.items())])
-    return Subject(str(path), file, described, _ready(net), _data_of_model(name))
+    return TrainedNetwork(str(path), file, described, _ready(net), _data_of_model(name))
 
 
 def _ready(net: mx.gluon.HybridBlock) -> mx.gluon.HybridBlock:
@@ -85,7 +87,7 @@ def _data_of_model(name: str) -> Dict[str, Any]:
     return {"dataset": "imagenet"} if model_entry(name).input_size > 32 else {}
 
 
-def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> Subject:
+def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwork:
     record = published.record(identity)
     data: Dict[str, Any] = {"dataset": record["dataset"]}
     if record["dataset"] == "imagenet":
@@ -104,16 +106,16 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> Subject:
     net = published.build(identity, devices)
     net.cast("float32")
     published.load(identity if file == published.place_of(identity) else file, net)
-    return Subject(identity, file, record["model"]["name"], _ready(net), data, claim)
+    return TrainedNetwork(identity, file, record["model"]["name"], _ready(net), data, claim)
 
 
-def _of_run(path: Path, devices: List[mx.Context]) -> Subject:
+def _of_run(path: Path, devices: List[mx.Context]) -> TrainedNetwork:
     run = open_run(path)
     name, data = _OF_TASK[run.task](run.options)
     best, claim = run.state.get("best"), None
     if best and run.task != "seg" and best["checkpoint"] == run.checkpoint.resolve().name:
         claim = Claim("logged", "accuracy", best["val"], best["val_images"], data["dataset"], data.get("labels"))
-    return Subject(str(path), run.weights, name, _ready(run.network(devices)), data, claim)
+    return TrainedNetwork(str(path), run.weights, name, _ready(run.network(devices)), data, claim)
 
 
 def _of_cifar(options: Namespace) -> Tuple[str, Dict[str, Any]]:
