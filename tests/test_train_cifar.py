@@ -15,11 +15,12 @@ import pytest
 import yaml
 from script_runs import ROOT, assert_equal, load_script, results, runner
 
-from gluon_aff.tasks import cifar
-from gluon_aff.tasks.cifar import parse_options
+from gluon_aff.tasks import get_task
 from gluon_aff.training.checkpoint import read_checkpoint
 from gluon_aff.training.history import History
 from gluon_aff.utils import console
+
+parse_options = get_task("cifar").options
 
 SCRIPT = ROOT / "train_cifar.py"
 TINY = ["--dataset", "digits", "--gpus", "", "--batch-size", "16", "--train-images", "32", "--test-images", "20"]
@@ -75,7 +76,7 @@ def test_a_run_and_what_it_leaves(train, tmp_path):
     (named,) = (run / "best").glob("*-best.params")
     best = max(record["val"] for record in epochs)
     assert named.name == f"{best:.4f}-digits-ASKCFuse-resnet-8-c-1-s-1-best.params"
-    net = cifar.build_network(parse_options([*TINY, "--seed", "5"]))
+    net = get_task("cifar").network(parse_options([*TINY, "--seed", "5"]))
     net.load_parameters(str(named))
     assert len(list((run / "checkpoints").iterdir())) == 2
 
@@ -203,7 +204,7 @@ def test_resume_from_takes_the_weights_alone(train, finished):
     finished("one")
     code, out, _ = train(*TINY, "--num-epochs", "1", "--save-dir", "two", "--resume-from", "one/best/model.params")
     assert code == 0
-    assert "weights: from one/best/model.params; optimizer, schedule and best start anew" in out
+    assert "weights: from one/best/model.params; optimizer, schedule and best start over" in out
     assert results("two")[2][0]["loss"] < results("one")[2][0]["loss"]
     code, _, err = train(*TINY, "--fusion", "add", "--save-dir", "three", "--resume-from", "one/best/model.params")
     assert code == 2
@@ -238,10 +239,10 @@ def test_summary_needs_no_data(train):
 
 def test_flags_that_would_do_nothing_are_refused(train):
     for options, message in [
-        (["--drop-rate", "0.3"], "--drop-rate 0.3: cifar_resnet has no such thing"),
-        (["--model", "inception", "--start-layer", "2"], "--start-layer 2: cifar_inception has no such thing"),
+        (["--drop-rate", "0.3"], "--drop-rate 0.3: cifar_resnet has no such option"),
+        (["--model", "inception", "--start-layer", "2"], "--start-layer 2: cifar_inception has no such option"),
         (["--model", "inception", "--tag", "paper"], "unknown model 'cifar_inception.paper'"),
-        (["--authors-last-gamma"], "--authors-last-gamma True: cifar_resnet has no such thing"),
+        (["--authors-last-gamma"], "--authors-last-gamma: cifar_resnet has no such option"),
         (["--sync-bn"], "--sync-bn joins the batches of several devices"),
         (["--dtype", "float16"], "float16 needs a GPU"),
         (["--askc-type", "AFFF"], "did you mean aff"),

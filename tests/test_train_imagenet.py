@@ -18,11 +18,13 @@ from script_runs import ROOT, assert_equal, load_script, results, runner
 
 from gluon_aff.comparison import open_run
 from gluon_aff.comparison.logs import read_log
-from gluon_aff.tasks import imagenet, parts
-from gluon_aff.tasks.imagenet import parse_options
+from gluon_aff.tasks import get_task, parts
+from gluon_aff.tasks.parts import schedule_of
 from gluon_aff.tasks.trained import open_trained
 from gluon_aff.training.history import History
 from gluon_aff.zoo import create_model
+
+parse_options = get_task("imagenet").options
 
 SCRIPT = ROOT / "train_imagenet.py"
 CLASSES = ("ape", "bee", "cow")
@@ -113,7 +115,8 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     assert lines[5] == "note: float16, the published runs' type, needs a GPU: training in float32"
     (batch,) = [line for line in lines if line.startswith("Epoch[1]")]
     assert batch.startswith("Epoch[1] Batch [1]\tSpeed: ") and "samples/sec\taccuracy=" in batch
-    assert batch.endswith(f"\tlr={imagenet.schedule_of(parse_options(map(str, argv)))(5):f}")
+    schedule = schedule_of(get_task("imagenet"), parse_options(map(str, argv)))
+    assert batch.endswith(f"\tlr={schedule(5):f}")
     assert sum(line.startswith("pace: ") for line in lines) == 1
     (speed,) = [line for line in lines if line.startswith("[Epoch 1] speed: ")]
     assert " samples/sec\ttime cost: " in speed
@@ -193,7 +196,7 @@ def test_other_weights_to_start_from(train, folder):
     with pytest.warns(UserWarning, match="stay as initialised"):
         code, out, err = train(*argv, *more, "--classes", "7", "--use-pretrained", "one/best/model.params")
     assert code == 0, err
-    assert "weights: from one/best/model.params; optimizer, schedule and best start anew" in out
+    assert "weights: from one/best/model.params; optimizer, schedule and best start over" in out
     code, out, err = train(*argv, *more, "--resume-params", "one/best/model.params", "--save-dir", "two")
     assert code == 0, err
     assert "weights: from one/best/model.params" in out
@@ -207,8 +210,8 @@ def test_other_weights_to_start_from(train, folder):
 
 def test_flags_that_would_do_nothing_are_refused(train, folder):
     for options, message in [
-        (["--use-se"], "--use-se: resnet50 has no such thing"),
-        (["--authors-last-gamma"], "--authors-last-gamma: resnet50 has no such thing"),
+        (["--use-se"], "--use-se: resnet50 has no such option"),
+        (["--authors-last-gamma"], "--authors-last-gamma: resnet50 has no such option"),
         (["--use-gn"], "--use-gn: it did nothing in the authors' script"),
         (["--batch-norm"], "--batch-norm: it is for GluonCV's VGG"),
         (["--resume-states", "a.states"], "--resume-states: the optimizer's state goes on with all the rest"),
@@ -258,7 +261,7 @@ def test_schedules_and_summaries_need_no_data(train):
 
 def test_last_gamma_and_squeeze_and_excitation_reach_the_hosts(hosts):
     def parameters(*argv):
-        return imagenet.build_network(parse_options(argv), 3, mx.cpu())._collect_params_with_prefix()
+        return get_task("imagenet").network(parse_options(argv), 3, mx.cpu())._collect_params_with_prefix()
 
     def zeros(*argv):
         gammas = [p for name, p in parameters(*argv).items() if name.endswith("gamma")]

@@ -16,7 +16,8 @@ from PIL import Image
 from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoint, runner
 
 from gluon_aff.cli import main as cli
-from gluon_aff.tasks import seg
+from gluon_aff.tasks import get_task
+from gluon_aff.tasks.parts import schedule_of
 from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
 
@@ -63,8 +64,8 @@ def test_a_run_and_what_it_leaves(finished_run):
 
 
 def test_poly_is_really_applied_to_adagrad(train):
-    options = seg.parse_options([*TINY, "--epochs", "4", "--lr", "0.04", "--optimizer", "adagrad"])
-    schedule = seg.schedule_of(options)
+    options = get_task("seg").options([*TINY, "--epochs", "4", "--lr", "0.04", "--optimizer", "adagrad"])
+    schedule = schedule_of(get_task("seg"), options)
     rates = [schedule(update) for update in range(1, 9)]
     assert options.lr_mode == "poly" and rates == sorted(rates, reverse=True)
     np.testing.assert_allclose(rates[3], 0.04 * (1 - 4 / 7) ** 0.9, rtol=1e-5)  # GluonCV divides by N - 1
@@ -75,7 +76,7 @@ def test_poly_is_really_applied_to_adagrad(train):
 
 
 def test_the_paper_is_the_default():
-    options = seg.parse_options([])
+    options = get_task("seg").options([])
     assert (options.dataset, options.category, options.num_epochs, options.batch_size) == ("coco", "stop sign", 300, 32)
     assert (options.optimizer, options.lr, options.lr_mode, options.poly_power) == ("adagrad", 0.01, "poly", 0.9)
     assert (options.init, options.loss, options.blocks, options.stem) == ("kaiming", "softiou", 3, "std")
@@ -86,7 +87,7 @@ def test_the_siblings_flags():
     argv = (
         "--dataset StopSign --fuse-mode ASKCFuse --tiny --workers 2 --epochs 7 --weight-decay 1e-3 --syncbn --no-cuda"
     )
-    options = seg.parse_options([*argv.split(), "--train-split", "trainval", "--checkname", "here"])
+    options = get_task("seg").options([*argv.split(), "--train-split", "trainval", "--checkname", "here"])
     assert (options.dataset, options.fusion, options.stem, options.num_data_workers) == ("coco", "aff", "tiny", 2)
     assert (options.num_epochs, options.wd, options.sync_bn, options.gpus) == (7, 1e-3, True, "")
     assert (options.train_split, options.val_split, options.save_dir) == ("trainval", "val", "here")

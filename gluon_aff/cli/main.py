@@ -21,9 +21,11 @@ from . import (
     published,
     records,
     results,
+    train,
 )
 
 SUBJECTS = (
+    train,
     networks,
     ablation,
     launch,

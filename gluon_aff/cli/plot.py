@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 from pathlib import Path
 from typing import List
 
@@ -46,11 +45,12 @@ def history(args: argparse.Namespace) -> int:
 
 
 def schedule(args: argparse.Namespace) -> int:
+    from ..tasks import get_task
     from ..training.plots import plot_schedule
     from ..training.schedule import from_options
 
     task, name = _recipe(args.recipe)
-    options = import_module(f"gluon_aff.tasks.{task}").parse_options(["--recipe", name])
+    options = get_task(task).options(["--recipe", name])
     found = from_options(options, _UPDATES)
     plot_schedule(found, f"{task} {name}: {options.num_epochs} epochs, {options.lr_mode}", Path(args.out))
     print(args.out)

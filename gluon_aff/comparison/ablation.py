@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..facts import paper_accuracy, sirst_figures
-from ..tasks.ablation import HOSTS
+from ..tasks import task_of_host
 from ..utils.files import atomic_write, write_figure
 
 Record = Dict[str, Any]
@@ -81,7 +81,7 @@ def differences(result: Record) -> List[str]:
     """What in the run is not as in the paper's setting, one phrase each."""
     blocks = str(result["blocks"])
     argv = ["--recipe", "paper", "--model", result["host"], "--channel-times", "1", "--blocks", blocks]
-    paper = vars(HOSTS[result["host"]].parse_options(argv))
+    paper = vars(task_of_host(result["host"]).options(argv))
     mine = result["options"]
     data = result["data"]
     images = f"data: {data['name']}, {data['train']} training and {data['test']} test images"

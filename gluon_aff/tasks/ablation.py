@@ -1,6 +1,6 @@
 """The ablation grid of the paper's Tables 3 and 4: every strategy under one recipe, cell by cell.
 
-A cell is a normal run of ``tasks.cifar`` or ``tasks.seg``, in a directory of its own: it is skipped when finished, and
+A cell is a normal run of its host's task, in a directory of its own: it is skipped when finished, and
 resumed when not.
 """
 
@@ -14,18 +14,15 @@ from typing import Any, Dict, Iterator, List, Sequence
 from ..errors import UsageError
 from ..nn import canonical_fusion
 from ..training.history import History
-from . import cifar, seg
-from .options.config import check_same, identity, read_yaml
+from .options.completing import identity
+from .options.config import check_same, read_yaml
+from .register import task_of_host
 
 #: Bottleneck ratio of each strategy where it is not 4. Table 4 compares at equal parameter budgets; Table 3 at r = 4.
 BUDGETS: Dict[str, Dict[str, int]] = {
     "table3": {},
     "table4": dict.fromkeys(("ms_gau", "ms_se", "ms_sa", "aff", "aff_global_global", "aff_local_local"), 2),
 }
-#: The module that trains each host.
-HOSTS = {"resnet": cifar, "inception": cifar, "fpn": seg}
-#: The paper's 400 epochs on CIFAR: decay at 300 and 350, mixup off for the last 20.
-_PAPER_EPOCHS, _PAPER_DECAYS, _PAPER_MIXUP_OFF = 400, (300, 350), 20
 
 
 @dataclass(frozen=True)
@@ -74,11 +71,8 @@ def make_cells(
     for what, values in (("strategies", names), ("blocks", blocks), ("seeds", seeds)):
         if not values or len(set(values)) != len(values):
             raise UsageError(f"--{what} {','.join(map(str, values))}: expected at least one, and none twice")
-    recipe = ["--recipe", "paper", "--channel-times", "1"]
-    if HOSTS[host] is cifar:
-        scale = epochs / _PAPER_EPOCHS
-        recipe += ["--lr-decay-epoch", ",".join(str(max(1, round(epoch * scale))) for epoch in _PAPER_DECAYS)]
-        recipe += ["--mixup-off-epoch", str(max(1, round(_PAPER_MIXUP_OFF * scale)))]
+    task = task_of_host(host)
+    recipe = [*task.ablation_recipe(epochs), "--channel-times", "1"]
     cells = []
     for seed in seeds:
         for count in blocks:
@@ -87,7 +81,7 @@ def make_cells(
                 place = directory / "cells" / f"{host}-{strategy}-r{r}-b{count}-s{seed}"
                 argv = [*recipe, *more, "--model", host, "--fusion", strategy, "--r", str(r), "--blocks", str(count)]
                 argv += ["--seed", str(seed), "--num-epochs", str(epochs), "--save-dir", str(place)]
-                cells.append(Cell(host, strategy, r, count, seed, place, HOSTS[host].parse_options(argv)))
+                cells.append(Cell(host, strategy, r, count, seed, place, task.options(argv)))
     return cells
 
 
@@ -104,7 +98,7 @@ def run_cells(cells: Sequence[Cell]) -> int:
             continue
         print(f"cell {number} of {len(cells)}, {cell.name}", flush=True)
         cell.options.resume = cell.begun()
-        outcome = HOSTS[cell.host].train(cell.options)
+        outcome = task_of_host(cell.host).train(cell.options)
         if not outcome.finished:
             return outcome.exit_code
     return 0
@@ -113,7 +107,8 @@ def run_cells(cells: Sequence[Cell]) -> int:
 def _check(cell: Cell) -> None:
     if cell.begun():
         saved = read_yaml(cell.directory / "config.yaml")
-        check_same(saved, identity(vars(cell.options)), str(cell.directory), independent_of_length=False)
+        mine = identity(task_of_host(cell.host).parser(), vars(cell.options))
+        check_same(saved, mine, str(cell.directory), independent_of_length=False)
 
 
 def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:

@@ -1,17 +1,16 @@
-"""CIFAR and data sets like it: data, network and training put together.
-
-outcome = train(parse_options(["--dataset", "digits"]))
-"""
+"""CIFAR and data sets like it: small images, held in memory."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 
 from ..data import (
+    DATASETS,
     BatchLoader,
     EvalTransform,
     ImageSet,
@@ -20,172 +19,191 @@ from ..data import (
     check_labels,
     load_image_set,
 )
-from ..errors import UsageError
-from ..models import model_entry
-from ..runtime import devices
-from ..training import Job, SingleProcess, Targets, accuracy, group, hits, soft_rmse
-from ..training.amp import start_mixed_precision
-from ..training.schedule import Schedule, from_options
-from .options import cifar as cifar_options
-from .options.cifar import model_name
-from .parts import facts_of, job_settings, make_network, updates_per_epoch
-from .task import Outcome, Task, check_free, introduce_machine, introduce_training
-
-__all__ = ["TASK", "Outcome", "build_network", "parse_options", "schedule_of", "train"]
+from ..models import ModelEntry, model_entry
+from ..nn import AUTHORS_KEYS, canonical_fusion
+from ..training import Job
+from .classification import classification_job
+from .options import cifar as options_of_cifar
+from .options.parser import OptionParser
+from .parts import Data, Setup, check_accepted, make_network, smaller_batch
+from .register import register_task
+from .task import Options, Record, Task
 
 _OFFICIAL_SIZES = {"cifar10": 50000, "cifar100": 50000}
 _HEADS = {"cifar10": 10, "cifar100": 100, "digits": 10}
+_PAPER_EPOCHS, _PAPER_DECAYS, _PAPER_MIXUP_OFF = 400, (300, 350), 20
 
 
-def _figure(record: Dict[str, Any]) -> str:
-    hits, images = round(record["val"] * record["val_images"]), record["val_images"]
-    return f"accuracy {record['val']:.4f} ({hits} of {images} test images)"
+@dataclass
+class ImageData(Data):
+    """``train`` in the loader's batches, ``test`` in those of ``test_loader``."""
+
+    loader: BatchLoader
+    train: ImageSet
+    test: ImageSet
+    test_loader: BatchLoader
 
 
-TASK = Task(
-    name="cifar",
-    parser=cifar_options.build_parser,
-    complete=cifar_options.complete,
-    directory=cifar_options.default_directory,
-    figure=_figure,
-    own_recipe=cifar_options.own_recipe,
-    fit_recipe=cifar_options.fit_recipe,
-    best_file=cifar_options.best_file_name,
-)
-parse_options = TASK.options
+class CIFAR(Task):
+    """Classification of small images: the paper's CIFAR experiments."""
 
+    name = "cifar"
+    description = "Train an attentional feature fusion network on CIFAR or on images like CIFAR's."
+    ablation_hosts = ("resnet", "inception")
 
-def train(options: Namespace) -> Outcome:
-    """Begin, or go on with, the training run that complete options (see `parse_options`) describe.
+    # ---- options
 
-    Raises UsageError and GluonAFFError for what cannot be, Diverged when the loss is no longer finite.
-    """
-    contexts = devices.pick(options.gpus)
-    ranks = group(contexts)
-    check_free(options, ranks)
-    mixed = start_mixed_precision(options.dtype, contexts)
-    train_set, test_set = load_data(options)
-    classes = head_size(options, train_set)
-    check_labels(train_set, classes)
-    check_labels(test_set, classes)
-    net = build_network(options, classes, contexts)
-    job = build_job(options, net, contexts, train_set, test_set, classes, mixed, ranks)
-    facts = facts_of(job, name=train_set.name, train=len(train_set), test=len(test_set), classes=classes)
-    return TASK.train(options, job, facts, _introduction(options, train_set, test_set, job, facts))
+    def add_options(self, parser: OptionParser) -> None:
+        options_of_cifar.add_options(parser)
 
+    def datasets(self) -> Sequence[str]:
+        return DATASETS
 
-def load_data(options: Namespace) -> Tuple[ImageSet, ImageSet]:
-    """The training and the test images, or as many of them as asked for."""
-    sets = []
-    for split, count in (("train", options.train_images), ("test", options.test_images)):
-        images = load_image_set(options.dataset, split, options.data_dir, options.labels, options.resize)
-        sets.append(images if count is None else images.subset(count, options.seed))
-    return sets[0], sets[1]
+    def complete(self, options: Options) -> None:
+        """Fill in the width that belongs to the host."""
+        if options["channel_times"] is None:
+            options["channel_times"] = 1 if options["model"] == "inception" else 4
 
+    def own_recipe(self, options: Options) -> Optional[str]:
+        """The handwritten digits come with a recipe of their own."""
+        return "quick" if options["dataset"] == "digits" else None
 
-def head_size(options: Namespace, train_set: ImageSet) -> int:
-    """Outputs of the network: ``--classes``, else 100 for CIFAR-100 whatever its labels, else the data's classes."""
-    return options.classes or (100 if options.dataset == "cifar100" else len(train_set.classes))
+    def fit_recipe(self, values: Options, given: Options) -> None:
+        """A recipe's coarse labels are CIFAR-100's."""
+        if given.get("dataset", values["dataset"]) != "cifar100":
+            values.pop("labels", None)
 
+    def model_name(self, options: Namespace) -> str:
+        """``cifar_aff_resnet32`` and the like."""
+        prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
+        return f"cifar_{prefix}{options.model}{_depth(options)}"
 
-def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
-    """The network that the options describe, initialised from their seed.
+    # ---- the parts of a run
 
-    Raises UsageError for an option that the host network does not have.
-    """
-    name = f"cifar_{options.model}" + (".paper" if options.tag == "paper" else "")
-    wanted = {
-        "start_layer": options.start_layer if options.start_layer != 1 else None,
-        "deep_stem": options.deep_stem or None,
-        "authors_last_gamma": options.authors_last_gamma or None,
-        "mid_width": options.mid_width,
-        "kernel5": options.kernel5,
-        "final_drop": options.drop_rate or None,
-    }
-    accepted = model_entry(name).accepts()
-    for option, value in wanted.items():
-        if value is not None and option not in accepted:
-            flag = "drop-rate" if option == "final_drop" else option.replace("_", "-")
-            raise UsageError(f"--{flag} {value}: {name} has no such thing, it would do nothing; leave it out")
-    return make_network(
-        name,
-        options,
-        ctx,
-        classes=classes or options.classes or _HEADS.get(options.dataset, 100),
-        blocks=options.blocks,
-        channel_times=options.channel_times,
-        **{option: value for option, value in wanted.items() if value is not None},
-    )
-
-
-def build_job(
-    options: Namespace,
-    net: mx.gluon.HybridBlock,
-    contexts: List[mx.Context],
-    train_set: ImageSet,
-    test_set: ImageSet,
-    classes: int,
-    mixed: bool,
-    ranks: SingleProcess,
-) -> Job:
-    """The parts of a training run, made from the options."""
-    batch_size = options.batch_size * len(contexts)
-    policy = autoaugment_policy("cifar10") if options.auto_aug else None
-    shard = (ranks.rank, ranks.size)
-    batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers, shard=shard)
-    if len(train_set) < len(contexts) * ranks.size:
-        raise UsageError(
-            f"{len(train_set)} training images for {len(contexts) * ranks.size} devices: use fewer devices"
+    def data(self, options: Namespace, setup: Setup) -> ImageData:
+        train, test = load_split(options, "train"), load_split(options, "test")
+        outputs = head_size(options, train)
+        check_labels(train, outputs)
+        check_labels(test, outputs)
+        setup.check_enough(len(train))
+        batch_size = options.batch_size * len(setup.devices)
+        batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers, shard=setup.shard)
+        policy = autoaugment_policy("cifar10") if options.auto_aug else None
+        augment = TrainTransform(pad=options.pad, mirror=options.mirror, autoaugment=policy)
+        whole_batch = len(train) >= batch_size * setup.group.size  # fewer images than a batch are one smaller batch
+        return ImageData(
+            loader=batches(train, batch_size, augment, shuffle=True, drop_last=whole_batch),
+            facts={"name": train.name, "train": len(train), "test": len(test), "classes": outputs},
+            outputs=outputs,
+            train=train,
+            test=test,
+            test_loader=batches(test, batch_size, EvalTransform(), shuffle=False, drop_last=False),
         )
-    drop_last = len(train_set) >= batch_size * ranks.size  # fewer images than a batch are one smaller batch
-    augment = TrainTransform(pad=options.pad, mirror=options.mirror, autoaugment=policy)
-    loader = batches(train_set, batch_size, augment, shuffle=True, drop_last=drop_last)
-    test_loader = batches(test_set, batch_size, EvalTransform(), shuffle=False, drop_last=False)
-    targets = Targets(
-        classes,
-        smoothing=options.label_smoothing,
-        mixup_alpha=options.mixup_alpha if options.mixup else 0.0,
-        epochs=options.num_epochs,
-        mixup_off_epoch=options.mixup_off_epoch,
-        seed=options.seed,
-    )
-    return Job(
-        **job_settings(options, net, contexts, mixed, ranks, len(loader)),
-        loader=loader,
-        targets=targets,
-        loss=mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=targets.sparse),
-        metric=soft_rmse if options.mixup else hits,
-        metric_name="rmse" if options.mixup else "accuracy",
-        evaluate=lambda net, stop: accuracy(net, test_loader, len(test_set), contexts, stop, ranks),
-    )
+
+    def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
+        name = f"cifar_{options.model}" + (".paper" if options.tag == "paper" else "")
+        wanted = {
+            "start_layer": options.start_layer if options.start_layer != 1 else None,
+            "deep_stem": options.deep_stem or None,
+            "authors_last_gamma": options.authors_last_gamma or None,
+            "mid_width": options.mid_width,
+            "kernel5": options.kernel5,
+            "final_drop": options.drop_rate or None,
+        }
+        return make_network(
+            name,
+            options,
+            ctx,
+            classes=outputs or options.classes or _HEADS.get(options.dataset, 100),
+            blocks=options.blocks,
+            channel_times=options.channel_times,
+            **check_accepted(name, model_entry(name).accepts(), wanted, {"final_drop": "drop-rate"}),
+        )
+
+    def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
+        assert isinstance(data, ImageData) and data.outputs
+        return classification_job(options, setup, net, data.loader, data.test_loader, len(data.test), data.outputs)
+
+    def batches_per_epoch(self, options: Namespace, devices: int) -> int:
+        images = options.train_images or _OFFICIAL_SIZES.get(options.dataset) or len(load_split(options, "train"))
+        return max(1, images // (options.batch_size * devices))
+
+    def input_shape(self, options: Namespace) -> Tuple[int, ...]:
+        return (1, 3, options.resize or 32, options.resize or 32)
+
+    # ---- what is said of a run
+
+    def introduction(self, options: Namespace, data: Data, parameters: int) -> Iterator[str]:
+        assert isinstance(data, ImageData)
+        height, width = data.train.images.shape[1:3]
+        yield (
+            f"data: {options.dataset}, {_labels(options, data)}; {len(data.train)} training and {len(data.test)} test "
+            f"images of {width}x{height} from {data.train.source}"
+        )
+        yield (
+            f"model: {self.model_name(options)}, {options.tag}, fusion {options.fusion}, "
+            f"width x{options.channel_times}; {parameters:,} parameters"
+        )
+
+    def notes(self, options: Namespace, data: Data) -> Iterator[str]:
+        yield from smaller_batch(data)
+
+    def figure(self, record: Record) -> str:
+        hits, images = round(record["val"] * record["val_images"]), record["val_images"]
+        return f"accuracy {record['val']:.4f} ({hits} of {images} test images)"
+
+    def best_file(self, options: Namespace, best: Record) -> str:
+        """The authors' name of a best parameter file: ``0.8357-cifar100-ASKCFuse-resnet-32-c-4-s-1-best.params``."""
+        keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
+        host = "resneXt" if options.model == "resnext" else options.model
+        fusion = keys.get(options.fusion, options.fusion)
+        return (
+            f"{best['val']:.4f}-{options.dataset}-{fusion}-{host}-{_depth(options)}"
+            f"-c-{options.channel_times}-s-{options.start_layer}-best.params"
+        )
+
+    # ---- what can be done with it
+
+    def trains(self, entry: ModelEntry) -> bool:
+        return entry.input_size <= 32
+
+    def images(self, options: Namespace) -> Options:
+        known = {"size": options.resize, "seed": options.seed, "images": options.test_images}
+        if options.dataset == "cifar100":
+            known["labels"] = options.labels
+        return {**super().images(options), **known}
+
+    def ablation_recipe(self, epochs: int) -> List[str]:
+        """The paper's 400 epochs, its decays at 300 and 350 and the last 20 without mixup scaled to ``epochs``."""
+        scale = epochs / _PAPER_EPOCHS
+        decays = ",".join(str(max(1, round(epoch * scale))) for epoch in _PAPER_DECAYS)
+        mixup_off = str(max(1, round(_PAPER_MIXUP_OFF * scale)))
+        return ["--recipe", "paper", "--lr-decay-epoch", decays, "--mixup-off-epoch", mixup_off]
 
 
-def schedule_of(options: Namespace) -> Schedule:
-    """The schedule alone. Data are read only where nothing else tells how many training images there are."""
-    images = options.train_images or _OFFICIAL_SIZES.get(options.dataset) or len(load_data(options)[0])
-    batch_size = options.batch_size * len(devices.pick(options.gpus))
-    return from_options(options, updates_per_epoch(max(1, images // batch_size), options))
+def load_split(options: Namespace, split: str) -> ImageSet:
+    """The images of "train" or "test", or as many of them as asked for."""
+    count = options.train_images if split == "train" else options.test_images
+    images = load_image_set(options.dataset, split, options.data_dir, options.labels, options.resize)
+    return images if count is None else images.subset(count, options.seed)
 
 
-def _introduction(
-    options: Namespace, train_set: ImageSet, test_set: ImageSet, job: Job, facts: Dict[str, Any]
-) -> Iterator[str]:
-    """What a reader of the log must know of the run."""
-    yield introduce_machine(facts)
-    labels = f"{facts['data']['classes']} classes"
-    if options.dataset == "cifar100":
-        coarse = options.labels == "coarse"
-        labels = f"{options.labels} labels: {'20 labels on a ' if coarse else ''}{facts['data']['classes']}"
-        labels += "-way head" + (", as published" if labels.endswith(" 100") else "") if coarse else " classes"
-    height, width = train_set.images.shape[1:3]
-    yield (
-        f"data: {options.dataset}, {labels}; {len(train_set)} training and {len(test_set)} test images "
-        f"of {width}x{height} from {train_set.source}"
-    )
-    yield (
-        f"model: {model_name(options)}, {options.tag}, fusion {options.fusion}, width x{options.channel_times}; "
-        f"{facts['parameters']:,} parameters"
-    )
-    yield from introduce_training(options, job)
-    if job.loader.last == "keep":
-        yield f"note: fewer training images than a batch of {job.loader.batch_size}: every epoch is one smaller batch"
+def head_size(options: Namespace, train: ImageSet) -> int:
+    """Outputs of the network: ``--classes``, else 100 for CIFAR-100 whatever its labels, else the data's classes."""
+    return options.classes or (100 if options.dataset == "cifar100" else len(train.classes))
+
+
+def _depth(options: Namespace) -> int:
+    """A network's depth in its own counting."""
+    return (9 if options.model == "resnext" else 6) * options.blocks + 2
+
+
+def _labels(options: Namespace, data: ImageData) -> str:
+    if options.dataset != "cifar100":
+        return f"{data.outputs} classes"
+    if options.labels != "coarse":
+        return f"{options.labels} labels: {data.outputs} classes"
+    return f"coarse labels: 20 labels on a {data.outputs}-way head" + (", as published" if data.outputs == 100 else "")
+
+
+register_task(CIFAR())

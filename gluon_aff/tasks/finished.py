@@ -12,20 +12,20 @@ import mxnet as mx
 from .. import published
 from ..errors import GluonAFFError, UsageError
 from ..training.checkpoint import read_checkpoint
-from . import cifar, imagenet, seg
 from .options.config import read_yaml
+from .register import get_task, list_tasks
+from .task import Task
 
-_TASKS = {"cifar": cifar, "imagenet": imagenet, "seg": seg}
 #: Where weights once came from, and what only concerns training on several devices.
 _FRESH = {"resume_from": None, "use_pretrained": None, "sync_bn": False}
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """``task`` is "cifar", "imagenet" or "seg", ``checkpoint`` a folder, ``weights`` a file in it: the averaged ones
+    """``task`` is what it was trained for, ``checkpoint`` a folder, ``weights`` a file in it: the averaged ones
     where the run averages."""
 
-    task: str
+    task: Task
     checkpoint: Path
     weights: Path
     state: Dict[str, Any]
@@ -33,8 +33,7 @@ class FinishedRun:
 
     def network(self, ctx: Any) -> mx.gluon.HybridBlock:
         """With the checkpoint's weights. Raises UsageError when they do not fit."""
-        classes = [] if self.task == "seg" else [self.state["data"]["classes"]]
-        net = _TASKS[self.task].build_network(self.options, *classes, ctx=ctx)
+        net = self.task.network(self.options, self.state["data"].get("classes"), ctx)
         published.load(self.weights, net)
         return net
 
@@ -47,12 +46,13 @@ def open_run(path: Path) -> FinishedRun:
     place = _checkpoint_of(path)
     state = read_checkpoint(place).state
     saved = state.get("options", {})
-    task = state.get("task", "cifar" if "blocks" in saved else None)
-    if task not in _TASKS:
+    name = state.get("task", "cifar" if "blocks" in saved else None)
+    if name not in list_tasks():
         raise UsageError(f"{place} is no checkpoint of a training script: give its model.params and --model")
     config = config_of(place)
     free = read_yaml(config) if config.is_file() else {}
-    options = Namespace(**{**_TASKS[task].TASK.parser().defaults(), **free, **saved, **_FRESH})
+    task = get_task(name)
+    options = Namespace(**{**task.parser().defaults(), **free, **saved, **_FRESH})
     averaged = place / "ema.params"
     return FinishedRun(task, place, averaged if averaged.is_file() else place / "model.params", state, options)
 

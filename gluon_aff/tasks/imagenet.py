@@ -1,229 +1,227 @@
-"""ImageNet and data sets laid out like it: data, network and training put together.
-
-outcome = train(parse_options(["--data-dir", "imagenet"]))
-"""
+"""ImageNet and data sets laid out like it: images decoded batch by batch."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from functools import partial
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 
 from .. import published
 from ..data import ImageNetLoader, ImageNetTrainLoader
-from ..errors import UsageError
-from ..models import model_entry
-from ..runtime import devices
-from ..training import Job, SingleProcess, Stop, Targets, accuracy, group, hits, soft_rmse
-from ..training.amp import start_mixed_precision
-from ..training.distillation import Distillation
-from ..training.forecast import WatchedLoader
-from ..training.schedule import Schedule, from_options
-from .imagenet_data import Notes, classes_of, make_loaders, open_split, same_images, training_images
-from .options import imagenet as imagenet_options
-from .options.imagenet import applies_autoaugment, model_name, registered_name
-from .parts import facts_of, job_settings, make_network, updates_per_epoch
-from .task import Outcome, Task, check_free, introduce_machine, introduce_training
+from ..errors import GluonAFFError, UsageError
+from ..models import ModelEntry, model_entry
+from ..nn import AUTHORS_KEYS, canonical_fusion
+from ..training import Job, Listener
+from ..training.batch_log import BatchLog
+from ..training.forecast import Forecast
+from .classification import classification_job
+from .imagenet_data import (
+    applies_autoaugment,
+    classes_of,
+    make_loaders,
+    normalisation_of,
+    open_split,
+    place_of,
+    same_images,
+    training_images,
+)
+from .options import imagenet as options_of_imagenet
+from .options.parser import OptionParser
+from .parts import Data, Setup, check_accepted, make_network
+from .register import register_task
+from .task import Options, Record, Task
 from .teachers import open_teacher
 
-__all__ = ["TASK", "build_network", "parse_options", "schedule_of", "train"]
+
+@dataclass
+class ImageNetData(Data):
+    """Batches of both splits; images that could not be read are left out and kept in the loaders' ``bad``."""
+
+    loader: ImageNetTrainLoader
+    val_loader: ImageNetLoader
+    dtype_given: bool
+
+    def unreadable(self) -> int:
+        """Validation images of this rank's part that could not be read; lost parts of the file are no images."""
+        return len(self.val_loader.bad) - len(self.val_loader.source.damage)
 
 
-def _figure(record: Dict[str, Any]) -> str:
-    errors = round((1 - record["val"]) * record["val_images"])
-    return f"top-1 error {1 - record['val']:.4f} ({errors} of {record['val_images']} validation images)"
+class ImageNet(Task):
+    """Classification of photographs: the paper's ImageNet experiments."""
 
+    name = "imagenet"
+    description = "Train an attentional feature fusion network on ImageNet, or on images laid out like it."
 
-TASK = Task(
-    name="imagenet",
-    parser=imagenet_options.build_parser,
-    complete=imagenet_options.complete,
-    directory=imagenet_options.default_directory,
-    figure=_figure,
-    line=imagenet_options.log_lines,
-    best_file=imagenet_options.best_file_name,
-)
-parse_options = TASK.options
+    # ---- options
 
+    def add_options(self, parser: OptionParser) -> None:
+        options_of_imagenet.add_options(parser)
 
-def train(options: Namespace) -> Outcome:
-    """Begin, or go on with, the training run that complete options (see `parse_options`) describe.
+    def datasets(self) -> Sequence[str]:
+        return ("imagenet",)
 
-    Raises UsageError and GluonAFFError for what cannot be, Diverged when the loss is no longer finite.
-    """
-    contexts = devices.pick(options.gpus)
-    ranks = group(contexts)
-    check_free(options, ranks)
-    typed = options.dtype is not None
-    options = Namespace(**{**vars(options), "dtype": precision(options, contexts)})
-    mixed = start_mixed_precision(options.dtype, contexts)
-    train_set, val_set = open_split(options, "train"), open_split(options, "val")
-    classes = classes_of(options, train_set, val_set)
-    notes = Notes()
-    shard = (ranks.rank, ranks.size)
-    train_loader, val_loader = make_loaders(options, train_set, val_set, len(contexts), notes, shard)
-    net = build_network(options, classes, contexts)
-    job = build_job(options, net, contexts, train_loader, val_loader, classes, mixed, notes, ranks)
-    facts = facts_of(job, name=options.dataset, train=len(train_set), test=len(val_set), classes=classes)
-    if ranks.rank > 0:
-        notes.begin(print)
-    lines = list(_introduction(options, train_loader, val_loader, job, facts, typed))
-    return TASK.train(options, job, facts, lines, watch=lambda run: notes.begin(run.log))
+    def model_name(self, options: Namespace) -> str:
+        """``aff_resnet50``, ``iaff_resnext50_32x4d`` and the like."""
+        prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
+        return prefix + registered_name(options).split(".")[0]
 
+    def for_devices(self, options: Namespace, devices: List[mx.Context]) -> Namespace:
+        """Without --dtype the authors' float16 on GPUs, and float32 elsewhere."""
+        on_gpus = all(device.device_type == "gpu" for device in devices)
+        dtype = options.dtype or ("float16" if on_gpus else "float32")
+        return Namespace(**{**vars(options), "dtype": dtype})
 
-def precision(options: Namespace, contexts: List[mx.Context]) -> str:
-    """``--dtype``, or where it is not given the authors' float16 on GPUs and float32 elsewhere."""
-    on_gpus = all(context.device_type == "gpu" for context in contexts)
-    return options.dtype or ("float16" if on_gpus else "float32")
+    # ---- the parts of a run
 
+    def data(self, options: Namespace, setup: Setup) -> ImageNetData:
+        train_set, val_set = open_split(options, "train"), open_split(options, "val")
+        classes = classes_of(options, train_set, val_set)
+        loader, val_loader = make_loaders(options, train_set, val_set, setup)
+        facts = {"name": options.dataset, "train": len(train_set), "test": len(val_set), "classes": classes}
+        return ImageNetData(loader, facts, classes, val_loader, setup.dtype_given)
 
-def build_network(options: Namespace, classes: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
-    """The network that the options describe, initialised from their seed.
+    def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
+        name = registered_name(options)
+        wanted = {
+            "last_gamma": options.last_gamma or None,
+            "authors_last_gamma": options.authors_last_gamma or None,
+            "use_se": options.use_se or None,
+        }
+        given = check_accepted(name, model_entry(name).accepts(), wanted, {})
+        if options.resume_from and options.use_pretrained:
+            raise UsageError("--resume-from and --use-pretrained both name the weights to start from: give one of them")
+        classes = outputs or options.classes or 1000
+        net = make_network(name, options, ctx, classes=classes, start_layer=options.start_layer, **given)
+        if options.use_pretrained and not options.resume:
+            published.load(_pretrained(options), net, replace_head=True)
+        return net
 
-    Raises UsageError for an option that the host network does not have, and for weights that do not fit.
-    """
-    name = registered_name(options)
-    wanted = {
-        "last_gamma": options.last_gamma or None,
-        "authors_last_gamma": options.authors_last_gamma or None,
-        "use_se": options.use_se or None,
-    }
-    accepted = model_entry(name).accepts()
-    for option, value in wanted.items():
-        if value is not None and option not in accepted:
-            raise UsageError(f"--{option.replace('_', '-')}: {name} has no such thing, it would do nothing")
-    if options.resume_from and options.use_pretrained:
-        raise UsageError("--resume-from and --use-pretrained both name the weights to start from: give one of them")
-    net = make_network(
-        name,
-        options,
-        ctx,
-        classes=classes or options.classes or 1000,
-        start_layer=options.start_layer,
-        **wanted,
-    )
-    if options.use_pretrained and not options.resume:
-        published.load(_pretrained(options), net, replace_head=True)
-    return net
-
-
-def build_job(
-    options: Namespace,
-    net: mx.gluon.HybridBlock,
-    contexts: List[mx.Context],
-    train_loader: ImageNetTrainLoader,
-    val_loader: ImageNetLoader,
-    classes: int,
-    mixed: bool,
-    notes: Notes,
-    ranks: SingleProcess,
-) -> Job:
-    """The parts of a training run, made from the options; ``notes`` takes the lines between those of the epochs."""
-    targets = Targets(
-        classes,
-        smoothing=options.label_smoothing,
-        mixup_alpha=options.mixup_alpha if options.mixup else 0.0,
-        epochs=options.num_epochs,
-        mixup_off_epoch=options.mixup_off_epoch,
-        seed=options.seed,
-    )
-    loss = mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=targets.sparse)
-    metric, metric_name = (soft_rmse, "rmse") if options.mixup else (hits, "accuracy")
-    if options.teacher:
-        teacher = open_teacher(options.teacher, classes, options.input_size, contexts)
-        targets = Distillation(targets, teacher, options.temperature, options.hard_weight)
-        loss, metric = targets.loss, partial(_against_labels, metric, targets)
-    settings = job_settings(options, net, contexts, mixed, ranks, len(train_loader))
-    loader = WatchedLoader(
-        train_loader,
-        metric,
-        metric_name,
-        settings["schedule"],
-        options.num_epochs,
-        accumulate=options.accumulate,
-        every=options.log_interval,
-        planned=partial(_planned, train_loader),
-        log=notes,
-        ranks=ranks.size,
-    )
-
-    def evaluate(net: mx.gluon.HybridBlock, stop: Stop) -> Optional[Dict[str, Any]]:
-        score = accuracy(net, val_loader, val_loader.count, contexts, stop, ranks, lambda: _left_out(val_loader))
-        return score and {**score, "left_out": len(train_loader.bad) + len(val_loader.bad)}
-
-    return Job(
-        **settings,
-        loader=loader,
-        targets=targets,
-        loss=loss,
-        metric=loader.measure,
-        metric_name=metric_name,
-        evaluate=evaluate,
-    )
-
-
-def _left_out(loader: ImageNetLoader) -> int:
-    """Images of this rank's part that could not be read; parts of the file that are lost are no images."""
-    return len(loader.bad) - len(loader.source.damage)
-
-
-def _against_labels(metric: Any, distillation: Distillation, output: mx.nd.NDArray, target: mx.nd.NDArray) -> Any:
-    return metric(output, distillation.hard(target))
-
-
-def _planned(loader: ImageNetTrainLoader, start: int) -> Tuple[int, int]:
-    """The least and the most images in the rest of an epoch from batch ``start`` on: bad ones may be left out."""
-    most = sum(loader.size_of(index) for index in range(start, len(loader)))
-    return most - len(loader.bad), most
-
-
-def schedule_of(options: Namespace) -> Schedule:
-    """The schedule alone. Where there are no data, ImageNet's number of images is taken."""
-    batch_size = options.batch_size * len(devices.pick(options.gpus))
-    batches = -(-training_images(options) // batch_size)
-    return from_options(options, updates_per_epoch(batches, options))
-
-
-def _introduction(
-    options: Namespace,
-    train_loader: ImageNetTrainLoader,
-    val_loader: ImageNetLoader,
-    job: Job,
-    facts: Dict[str, Any],
-    typed: bool,
-) -> Iterator[str]:
-    """What a reader of the log must know of the run."""
-    train_set, val_set = train_loader.source, val_loader.source
-    yield introduce_machine(facts)
-    yield (
-        f"data: {facts['data']['classes']} classes, {len(train_set)} training images from {train_set.path}, "
-        f"{len(val_set)} validation images from {val_set.path}, at {options.input_size}x{options.input_size}"
-    )
-    for source in (train_set, val_set):
-        yield from (f"note: {line}" for line in source.notes)
-    if same_images(train_set, val_set):
-        yield "note: training and validation images are of one set: errors on these say nothing of others"
-    yield (
-        f"model: {model_name(options)}, {options.tag}, fusion {options.fusion}, first fused stage "
-        f"{options.start_layer}; {facts['parameters']:,} parameters"
-    )
-    yield from introduce_training(options, job)
-    if options.dtype == "float32" and not typed:
-        yield "note: float16, the published runs' type, needs a GPU: training in float32"
-    if options.auto_aug and not applies_autoaugment(options):
-        yield (
-            "note: no AutoAugment: the authors' script never read --auto_aug with --use-rec, and --auto-aug-input "
-            "folder keeps to that; --auto-aug-input any applies it"
+    def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
+        assert isinstance(data, ImageNetData) and data.outputs
+        loader, val_loader, ranks = data.loader, data.val_loader, setup.group.size
+        teacher = None
+        if options.teacher:
+            teacher = open_teacher(options.teacher, data.outputs, options.input_size, setup.devices)
+        listeners: List[Listener] = [Forecast(len(loader), options.num_epochs, setup.log, ranks)]
+        if options.log_interval:
+            metric_name = "rmse" if options.mixup else "accuracy"
+            listeners.append(BatchLog(metric_name, options.log_interval, setup.log, ranks))
+        return classification_job(
+            options,
+            setup,
+            net,
+            loader,
+            val_loader,
+            val_loader.count,
+            data.outputs,
+            teacher=teacher,
+            listeners=[*listeners, ImageCount(loader)],
+            left_out=data.unreadable,
+            more_figures=lambda: {"left_out": len(loader.bad) + len(val_loader.bad)},
         )
-    if options.use_pretrained and not options.resume:
-        yield f"weights: from {_pretrained(options)}; optimizer, schedule and best start anew"
-    if options.teacher:
+
+    def batches_per_epoch(self, options: Namespace, devices: int) -> int:
+        """Where there are no data, ImageNet's number of images is taken."""
+        return -(-training_images(options) // (options.batch_size * devices))
+
+    def input_shape(self, options: Namespace) -> Tuple[int, ...]:
+        return (1, 3, options.input_size, options.input_size)
+
+    # ---- what is said of a run
+
+    def introduction(self, options: Namespace, data: Data, parameters: int) -> Iterator[str]:
+        assert isinstance(data, ImageNetData)
+        train_set, val_set = data.loader.source, data.val_loader.source
         yield (
-            f"teacher: {options.teacher}, temperature {options.temperature:g}; labels' share of the loss "
-            f"{options.hard_weight:g}"
+            f"data: {data.outputs} classes, {len(train_set)} training images from {train_set.path}, "
+            f"{len(val_set)} validation images from {val_set.path}, at {options.input_size}x{options.input_size}"
         )
+        for source in (train_set, val_set):
+            yield from (f"note: {line}" for line in source.notes)
+        if same_images(train_set, val_set):
+            yield "note: training and validation images are of one set: errors on these say nothing of others"
+        yield (
+            f"model: {self.model_name(options)}, {options.tag}, fusion {options.fusion}, first fused stage "
+            f"{options.start_layer}; {parameters:,} parameters"
+        )
+
+    def notes(self, options: Namespace, data: Data) -> Iterator[str]:
+        assert isinstance(data, ImageNetData)
+        if options.dtype == "float32" and not data.dtype_given:
+            yield "note: float16, the published runs' type, needs a GPU: training in float32"
+        if options.auto_aug and not applies_autoaugment(options):
+            yield (
+                "note: no AutoAugment: the authors' script never read --auto_aug with --use-rec, and --auto-aug-input "
+                "folder keeps to that; --auto-aug-input any applies it"
+            )
+        if options.use_pretrained and not options.resume:
+            yield f"weights: from {_pretrained(options)}; optimizer, schedule and best start over"
+        if options.teacher:
+            yield (
+                f"teacher: {options.teacher}, temperature {options.temperature:g}; labels' share of the loss "
+                f"{options.hard_weight:g}"
+            )
+
+    def figure(self, record: Record) -> str:
+        errors = round((1 - record["val"]) * record["val_images"])
+        return f"top-1 error {1 - record['val']:.4f} ({errors} of {record['val_images']} validation images)"
+
+    def log_line(self, record: Record) -> str:
+        """An epoch's lines of the authors' ImageNet logs; errors are shares, 0 to 1."""
+        return (
+            "[Epoch {epoch:d}] training: {train_metric}={train:f} loss={loss:f}\n"
+            "[Epoch {epoch:d}] speed: {speed:d} samples/sec\ttime cost: {time:f}\n"
+            "[Epoch {epoch:d}] validation: err-top1={top1:f} err-top5={top5:f}"
+        ).format(
+            **record,
+            speed=round(record["images"] / record["time"]),
+            top1=1 - record["val"],
+            top5=1 - record["val_top5"],
+        )
+
+    def best_file(self, options: Namespace, best: Record) -> str:
+        """Top-1 error first, as the authors: ``0.2028-imagenet-ImageNet-ASKCFuse-resnet--50-s-3-235-best.params``."""
+        keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
+        fusion = keys.get(options.fusion, options.fusion)
+        return (
+            f"{1 - best['val']:.4f}-imagenet-ImageNet-{fusion}-{options.model}--{options.num_layer}"
+            f"-s-{options.start_layer}-{best['epoch']}-best.params"
+        )
+
+    # ---- what can be done with it
+
+    def trains(self, entry: ModelEntry) -> bool:
+        return entry.input_size > 32
+
+    def images(self, options: Namespace) -> Options:
+        return {
+            "dataset": options.dataset,
+            "data": str(place_of(options, "val")),
+            "size": options.input_size,
+            "crop_ratio": options.crop_ratio,
+            "normalisation": normalisation_of(options),
+            "ground_truth": options.ground_truth,
+        }
+
+
+class ImageCount(Listener):
+    """Ends the run when an epoch had another number of images than there are, those that cannot be read aside."""
+
+    def __init__(self, loader: ImageNetTrainLoader) -> None:
+        self._loader = loader
+
+    def pass_ends(self, epoch: int, start: int, images: int) -> None:
+        most = sum(self._loader.size_of(index) for index in range(start, len(self._loader)))
+        if not most - len(self._loader.bad) <= images <= most:
+            raise GluonAFFError(f"epoch {epoch} had {images} images, not {most}: the loader lost or repeated some")
+
+
+def registered_name(options: Namespace) -> str:
+    """The host network in the register: ``resnet50``, ``resnext101_32x4d.paper``."""
+    host = f"{options.model}{options.num_layer}" + ("_32x4d" if options.model == "resnext" else "")
+    return host + (".paper" if options.tag == "paper" else "")
 
 
 def _pretrained(options: Namespace) -> str:
@@ -231,3 +229,6 @@ def _pretrained(options: Namespace) -> str:
     if options.use_pretrained is True:
         return published.id_for(registered_name(options), options.fusion)
     return options.use_pretrained
+
+
+register_task(ImageNet())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -14,25 +14,9 @@ from ..data.source import EncodedImage, ImageNetSource
 from ..errors import UsageError
 from ..facts import imagenet_classes
 from ..runtime.home import mxnet_home
-from .options.imagenet import applies_autoaugment
+from .parts import Setup
 
 _OFFICIAL_SIZE = 1281167
-
-
-class Notes:
-    """Lines for a run's log that come up before there is a run are kept until `begin`."""
-
-    def __init__(self) -> None:
-        self._kept: List[str] = []
-        self._log: Callable[[str], None] = self._kept.append
-
-    def __call__(self, line: str) -> None:
-        self._log(line)
-
-    def begin(self, log: Callable[[str], None]) -> None:
-        self._log = log
-        for line in self._kept:
-            log(line)
 
 
 class _Subset(ImageNetSource):
@@ -87,6 +71,11 @@ def place_of(options: Namespace, split: str) -> Path:
     return place
 
 
+def applies_autoaugment(options: Namespace) -> bool:
+    """Whether ``--auto_aug`` has an effect on this run's input."""
+    return options.auto_aug and not (options.use_rec and options.auto_aug_input == "folder")
+
+
 def normalisation_of(options: Namespace) -> str:
     """The name of the normalisation: ``--normalisation``, or as the authors had it for this kind of input."""
     return options.normalisation or ("records" if options.use_rec else "folder")
@@ -100,14 +89,9 @@ def training_images(options: Namespace) -> int:
 
 
 def make_loaders(
-    options: Namespace,
-    train_set: ImageNetSource,
-    val_set: ImageNetSource,
-    devices: int,
-    notes: Notes,
-    shard: Tuple[int, int] = (0, 1),
+    options: Namespace, train_set: ImageNetSource, val_set: ImageNetSource, setup: Setup
 ) -> Tuple[ImageNetTrainLoader, ImageNetLoader]:
-    """Batches of both splits. ``notes`` is told of images that cannot be read.
+    """Batches of both splits. The log is told of images that cannot be read.
 
     Raises UsageError, and GluonAFFError when more images are bad than ``--max-bad`` allows.
     """
@@ -120,10 +104,14 @@ def make_loaders(
         jitter=options.jitter,
         lighting=options.lighting,
     )
-    shared = {"workers": options.num_data_workers, "shard": shard, "max_bad": options.max_bad}
-    batch_size = options.batch_size * devices
+
+    def left_out(message: str) -> None:
+        setup.log(f"left out: {message}")
+
+    shared = {"workers": options.num_data_workers, "shard": setup.shard, "max_bad": options.max_bad}
+    batch_size = options.batch_size * len(setup.devices)
     train_loader = ImageNetTrainLoader(
-        train_set, batch_size, transform, normalise, seed=options.seed, on_bad=_noted(notes), **shared
+        train_set, batch_size, transform, normalise, seed=options.seed, on_bad=left_out, **shared
     )
     val_loader = ImageNetLoader(
         val_set,
@@ -132,14 +120,10 @@ def make_loaders(
         size=options.input_size,
         crop_ratio=options.crop_ratio,
         skip_bad=options.max_bad > 0,
-        on_bad=_noted(notes),
+        on_bad=left_out,
         **shared,
     )
     return train_loader, val_loader
-
-
-def _noted(notes: Notes) -> Callable[[str], None]:
-    return lambda message: notes(f"left out: {message}")
 
 
 def classes_of(options: Namespace, train_set: ImageNetSource, val_set: ImageNetSource) -> int:

@@ -1,23 +1,105 @@
-"""The parts of a training run that scripts make from their options in the same way."""
+"""The parts of a training run that all tasks make from their options in the same way."""
 
 from __future__ import annotations
 
 import random
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from .. import published
 from ..errors import UsageError
-from ..models.summary import count_parameters
-from ..training import Job, Schedule, SingleProcess, Updater
+from ..runtime import devices
+from ..training import Job, Listener, Listeners, Loader, Schedule, SingleProcess, Updater
 from ..training.ema import EMA
+from ..training.loop import MakeTargets, Score
+from ..training.metrics import Measured
 from ..training.plots import plot_schedule
 from ..training.schedule import from_options
+from ..training.stop import Stop
 from ..zoo import create_model
+
+if TYPE_CHECKING:
+    from .task import Task
+
+
+class Notes:
+    """Lines for a run's log; those that come up before there is a run are kept until `begin`."""
+
+    def __init__(self) -> None:
+        self._kept: List[str] = []
+        self._log: Callable[[str], None] = self._kept.append
+
+    def __call__(self, line: str) -> None:
+        self._log(line)
+
+    def begin(self, log: Callable[[str], None]) -> None:
+        """Hand over what was kept, and from now on every line."""
+        self._log = log
+        for line in self._kept:
+            log(line)
+
+
+@dataclass
+class Setup:
+    """Where and how a run trains, as far as every task needs to know.
+
+    Attributes
+    ----------
+    devices : list of Context
+    group : SingleProcess
+        The ranks that train together.
+    mixed, dtype_given : bool
+        Whether AMP is on, and whether the user chose the type.
+    log : Notes
+        The way into the run's log.
+    """
+
+    devices: List[mx.Context]
+    group: SingleProcess
+    mixed: bool
+    dtype_given: bool
+    log: Notes
+
+    @property
+    def shard(self) -> Tuple[int, int]:
+        """(rank, ranks): this process's part of every batch."""
+        return self.group.rank, self.group.size
+
+    def check_enough(self, images: int) -> None:
+        """Raise UsageError when there are fewer training images than devices."""
+        used = len(self.devices) * self.group.size
+        if images < used:
+            raise UsageError(f"{images} training images for {used} devices: use fewer devices")
+
+
+@dataclass
+class Data:
+    """What a run trains and validates on; tasks add what their jobs need.
+
+    Attributes
+    ----------
+    loader : Loader
+        Training batches over all devices of this rank.
+    facts : dict
+        For the history's header, the same at every resume: name, train and test (images), classes if there are any.
+    outputs : int or None
+        Of the network's head; None where it has but one size.
+    """
+
+    loader: Loader
+    facts: Dict[str, Any]
+    outputs: Optional[int]
+
+
+def smaller_batch(data: Data) -> Iterator[str]:
+    """A note for the log where the images do not fill a batch."""
+    if data.loader.last == "keep":
+        yield f"note: fewer training images than a batch of {data.loader.batch_size}: every epoch is one smaller batch"
 
 
 def make_network(name: str, options: Namespace, ctx: Any, **settings: Any) -> mx.gluon.HybridBlock:
@@ -25,17 +107,41 @@ def make_network(name: str, options: Namespace, ctx: Any, **settings: Any) -> mx
 
     ``settings``: for ``create_model``, beyond what every task has. Raises UsageError for what does not fit.
     """
-    for generator in (random.seed, np.random.seed, mx.random.seed):
-        generator(options.seed)
+    seed_all(options.seed)
     if options.sync_bn:
         settings.update(_sync_batch_norm(ctx))
     initializer = mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier()
     net = create_model(name, fusion=options.fusion, r=options.r, ctx=ctx, init=initializer, **settings)
+    return ready(net, options)
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator that an initialisation may draw from."""
+    for generator in (random.seed, np.random.seed, mx.random.seed):
+        generator(seed)
+
+
+def ready(net: mx.gluon.HybridBlock, options: Namespace) -> mx.gluon.HybridBlock:
+    """An initialised network with the weights of ``--resume-from``, compiled as ``--mode`` says."""
     if options.resume_from:
         published.load(options.resume_from, net)
     if options.mode == "hybrid":
         net.hybridize(static_alloc=True, static_shape=True)
     return net
+
+
+def check_accepted(name: str, accepted: Sequence[str], wanted: Dict[str, Any], flags: Dict[str, str]) -> Dict[str, Any]:
+    """The network's options in ``wanted`` that are given (not None). Raises UsageError for one it does not have.
+
+    ``flags``: names on the command line where they differ.
+    """
+    given = {option: value for option, value in wanted.items() if value is not None}
+    for option, value in given.items():
+        if option not in accepted:
+            flag = flags.get(option, option).replace("_", "-")
+            text = "" if value is True else f" {value}"
+            raise UsageError(f"--{flag}{text}: {name} has no such option; leave it out")
+    return given
 
 
 def _sync_batch_norm(ctx: Any) -> Dict[str, Any]:
@@ -46,37 +152,40 @@ def _sync_batch_norm(ctx: Any) -> Dict[str, Any]:
     return {"norm_layer": mx.gluon.contrib.nn.SyncBatchNorm, "norm_kwargs": {"num_devices": count}}
 
 
-def job_settings(
+def make_job(
     options: Namespace,
+    setup: Setup,
     net: mx.gluon.HybridBlock,
-    contexts: List[mx.Context],
-    mixed: bool,
-    ranks: SingleProcess,
-    batches: int,
-) -> Dict[str, Any]:
-    """What every task's job has in common, for epochs of so many batches."""
-    return {
-        "net": net,
-        "devices": contexts,
-        "updater": make_updater(net, options, mixed),
-        "schedule": from_options(options, updates_per_epoch(batches, options)),
-        "epochs": options.num_epochs,
-        "accumulate": options.accumulate,
-        "seed": options.seed,
-        "group": ranks,
-    }
+    loader: Loader,
+    *,
+    targets: MakeTargets,
+    loss: Callable[[mx.nd.NDArray, mx.nd.NDArray], mx.nd.NDArray],
+    metric: Callable[[mx.nd.NDArray, mx.nd.NDArray], Measured],
+    metric_name: str,
+    evaluate: Callable[[mx.gluon.Block, Stop], Optional[Score]],
+    listeners: Sequence[Listener] = (),
+) -> Job:
+    """A task's job: its own parts, see `Job`, and optimizer, schedule and the like from the options."""
+    return Job(
+        net=net,
+        loader=loader,
+        devices=setup.devices,
+        targets=targets,
+        loss=loss,
+        metric=metric,
+        metric_name=metric_name,
+        updater=_make_updater(net, options, setup.mixed),
+        schedule=from_options(options, _updates_per_epoch(len(loader), options)),
+        evaluate=evaluate,
+        epochs=options.num_epochs,
+        accumulate=options.accumulate,
+        seed=options.seed,
+        group=setup.group,
+        listeners=Listeners(listeners),
+    )
 
 
-def facts_of(job: Job, **data: Any) -> Dict[str, Any]:
-    """What the head of a history tells of a run, and no resumed run may change."""
-    return {
-        "data": data,
-        "devices": [str(context) for context in job.devices] * job.group.size,
-        "parameters": count_parameters(job.net)[0],
-    }
-
-
-def make_updater(net: mx.gluon.Block, options: Namespace, mixed: bool) -> Updater:
+def _make_updater(net: mx.gluon.Block, options: Namespace, mixed: bool) -> Updater:
     return Updater(
         net,
         options.optimizer,
@@ -90,16 +199,23 @@ def make_updater(net: mx.gluon.Block, options: Namespace, mixed: bool) -> Update
     )
 
 
-def updates_per_epoch(batches: int, options: Namespace) -> int:
+def _updates_per_epoch(batches: int, options: Namespace) -> int:
     return -(-batches // options.accumulate)
 
 
-def show_schedule(schedule: Schedule, title: str, options: Namespace) -> int:
+def schedule_of(task: Task, options: Namespace) -> Schedule:
+    """The schedule alone, without network and, where possible, without data."""
+    batches = task.batches_per_epoch(options, len(devices.pick(options.gpus)))
+    return from_options(options, _updates_per_epoch(batches, options))
+
+
+def show_schedule(task: Task, options: Namespace) -> int:
     """Print the learning rate of every epoch, at its first update and as logged at its end, and plot it; return 0."""
+    schedule = schedule_of(task, options)
     print("epoch  first     logged")
     for epoch, first, last in schedule.table():
         print(f"{epoch:5d}  {first:f}  {last:f}")
     path = Path(options.save_plot_dir or options.save_dir) / "schedule.png"
-    plot_schedule(schedule, title, path)
+    plot_schedule(schedule, task.model_name(options), path)
     print(f"{schedule.updates_per_epoch} updates per epoch; plot: {path}")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 import mxnet as mx
 
@@ -19,54 +19,59 @@ from ..segmentation.report import lines, write_segmentation_report
 from ..segmentation.score import SegmentationScore
 from ..segmentation.sizes import COCO_LIMITS
 from ..training.history import environment
-from . import seg
 from .finished import FinishedRun, config_of, open_run
+from .options.completing import complete_options
+from .seg import load_split, predictions
+from .task import Options, Task
 
 _NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder")
 #: Areas in pixels at which medium and large objects begin, where COCO's would call every object small.
 _SIZE_LIMITS = {"sirst": (16, 64)}
 
 
-def parse_options(argv: Optional[Sequence[str]] = None) -> Namespace:
-    """As seg.parse_options; with --eval or --predict, ``trained`` is the run or file to be scored.
+def scores(given: Options) -> bool:
+    """Whether the options ask for a score. Raises UsageError for pictures without a prediction."""
+    if given.get("images") and not given.get("predict"):
+        raise UsageError("--images are there to be predicted: give --predict DIR, too")
+    return bool(given.get("eval") or given.get("predict"))
+
+
+def complete_scoring(task: Task, given: Options) -> Namespace:
+    """Every option of a score; ``trained`` is the run or file.
 
     A run brings its own options, of which those of the data may be given anew. Raises UsageError.
     """
-    given = seg.TASK.parser().given(argv)
-    if not (given.get("eval") or given.get("predict")):
-        if given.get("images"):
-            raise UsageError("--images are there to be predicted: give --predict DIR, too")
-        return seg.TASK.completed(given)
+    given = dict(given)
     place = given.pop("resume", None)
     if place is True:
-        place = given.get("save_dir") or str(seg.TASK.completed(given).save_dir)
+        place = given.get("save_dir") or str(complete_options(task, given).save_dir)
     place = place or given.pop("resume_from", None)
     if place is None:
         raise UsageError("--eval and --predict need a trained network: give --resume RUN, or --resume-from FILE")
     path, run = Path(place).expanduser(), None
     if path.is_dir():
         run = open_run(path)
-        _check_run(run, given)
+        _check_run(task, run, given)
         given.setdefault("config", str(config_of(run.checkpoint)))
-    options = seg.TASK.completed(given)
+    options = complete_options(task, given)
     options.trained, options.given = run or path, [name for name in _NETWORK if name in given]
     return options
 
 
-def score_and_predict(options: Namespace) -> int:
+def score_and_predict(task: Task, options: Namespace) -> int:
     """Score ``options.trained`` and write what is asked for; 0.
 
     The report goes to --predict's directory, else into eval-<data set>-<split> in the run or beside the file.
     """
     contexts = devices.pick(options.gpus)
-    net, file = _network(options, contexts)
+    net, file = _network(task, options, contexts)
     out = Path(options.predict or file.parent / f"eval-{options.dataset}-{options.val_split}")
     if options.images:
         pairs = load_images(Path(options.images).expanduser())
         sheets = write_predictions(out, _items(net, pairs, options, contexts, None))
         print(f"{len(pairs)} images of {options.images}; masks/, overlays/ and {_named(sheets)}")
         return 0
-    pairs = seg.load_split(options, options.val_split, options.test_images)
+    pairs = load_split(options, options.val_split, options.test_images)
     found = SegmentationScore(_SIZE_LIMITS.get(options.dataset, COCO_LIMITS))
     items = _items(net, pairs, options, contexts, found)
     sheets = write_predictions(out, items) if options.predict else [None for _ in items]
@@ -86,13 +91,13 @@ def score_and_predict(options: Namespace) -> int:
     return 0
 
 
-def _network(options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.HybridBlock, Path]:
+def _network(task: Task, options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.HybridBlock, Path]:
     """The network that ``options.trained`` are of, and their file."""
     if isinstance(options.trained, FinishedRun):
         return options.trained.network(contexts), options.trained.weights
     file = published.path_of(options.trained)
     if options.given:
-        net = seg.build_network(options, contexts)
+        net = task.network(options, None, contexts)
         published.load(file, net)
     else:
         net = published.load(file, ctx=contexts)
@@ -102,9 +107,9 @@ def _network(options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.H
     return net, file
 
 
-def _check_run(run: FinishedRun, given: Dict[str, Any]) -> None:
+def _check_run(task: Task, run: FinishedRun, given: Options) -> None:
     """Raise UsageError for a run of another script, or of another network than is asked for."""
-    if run.task != "seg":
+    if run.task is not task:
         raise UsageError(f"{run.checkpoint} is no checkpoint of train_seg.py")
     for name in _NETWORK:
         has = getattr(run.options, name)
@@ -123,7 +128,7 @@ def _items(
     import cv2
     from scipy.special import expit
 
-    for logits, masks, chosen in seg.predictions(net, pairs, options, contexts):
+    for logits, masks, chosen in predictions(net, pairs, options, contexts):
         originals = [pairs.pair(index) for index in chosen]
         names = [pairs.names[index] for index in chosen]
         if score is not None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 import mxnet as mx
 
@@ -14,10 +13,6 @@ from ..errors import UsageError
 from ..models import initializer_of, model_entry
 from ..zoo import create_model
 from .finished import open_run
-from .imagenet_data import normalisation_of, place_of
-from .options import cifar as cifar_options
-from .options import imagenet as imagenet_options
-from .options import seg as seg_options
 
 
 @dataclass
@@ -111,31 +106,9 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwo
 
 def _of_run(path: Path, devices: List[mx.Context]) -> TrainedNetwork:
     run = open_run(path)
-    name, data = _OF_TASK[run.task](run.options)
+    task, data = run.task, run.task.images(run.options)
     best, claim = run.state.get("best"), None
-    if best and run.task != "seg" and best["checkpoint"] == run.checkpoint.resolve().name:
-        claim = Claim("logged", "accuracy", best["val"], best["val_images"], data["dataset"], data.get("labels"))
+    if best and best["checkpoint"] == run.checkpoint.resolve().name:
+        claim = Claim("logged", task.metric, best["val"], best["val_images"], data["dataset"], data.get("labels"))
+    name = task.model_name(run.options)
     return TrainedNetwork(str(path), run.weights, name, _ready(run.network(devices)), data, claim)
-
-
-def _of_cifar(options: Namespace) -> Tuple[str, Dict[str, Any]]:
-    """The network's name, and what is known of the images it is for."""
-    data = {"dataset": options.dataset, "data": options.data_dir, "size": options.resize, "seed": options.seed}
-    data["images"] = options.test_images
-    if options.dataset == "cifar100":
-        data["labels"] = options.labels
-    return cifar_options.model_name(options), data
-
-
-def _of_imagenet(options: Namespace) -> Tuple[str, Dict[str, Any]]:
-    data = {"dataset": options.dataset, "data": str(place_of(options, "val")), "size": options.input_size}
-    data.update(crop_ratio=options.crop_ratio, normalisation=normalisation_of(options))
-    data["ground_truth"] = options.ground_truth
-    return imagenet_options.model_name(options), data
-
-
-def _of_segmentation(options: Namespace) -> Tuple[str, Dict[str, Any]]:
-    return seg_options.model_name(options), {"size": options.base_size}
-
-
-_OF_TASK = {"cifar": _of_cifar, "imagenet": _of_imagenet, "seg": _of_segmentation}

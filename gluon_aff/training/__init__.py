@@ -1,6 +1,7 @@
 """Training: options, schedule, targets, the loop, checkpoints, history. Knows no data set and no network."""
 
-from .loop import Job, fit, restore, save
+from .listeners import BatchDone, Listener, Listeners
+from .loop import Job, Loader, fit, restore, save
 from .metrics import Diverged, accuracy, hits, soft_rmse
 from .ranks import SingleProcess, Workers, group
 from .run import Run, has_run
@@ -12,8 +13,12 @@ from .updater import Updater
 
 __all__ = [
     "SingleProcess",
+    "BatchDone",
     "Diverged",
     "Job",
+    "Listener",
+    "Listeners",
+    "Loader",
     "Run",
     "Schedule",
     "State",

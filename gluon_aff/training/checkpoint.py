@@ -49,7 +49,7 @@ class Checkpoints:
         directory: PathLike,
         best_link: PathLike,
         every: int = 0,
-        best_name: Optional[Callable[[Dict[str, Any]], str]] = None,
+        best_name: Optional[Callable[[Dict[str, Any]], Optional[str]]] = None,
     ) -> None:
         self.directory = Path(directory)
         self.best_link = Path(best_link)
@@ -128,9 +128,10 @@ class Checkpoints:
             return
         target = self.directory / best["checkpoint"]
         previous = self.best_link.resolve() if self.best_link.is_symlink() else None
-        if self.best_name and target.is_dir():
+        name = self.best_name(best) if self.best_name else None
+        if name and target.is_dir():
             weights = target / ("ema.params" if (target / "ema.params").exists() else "model.params")
-            named = target / self.best_name(best)
+            named = target / name
             if not named.exists():
                 _hard_link(weights, named)
         if previous == target.resolve() or not target.is_dir():

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import mxnet as mx
 import numpy as np
@@ -19,13 +19,11 @@ from ..utils.files import PathLike, atomic_write
 class History:
     """``history.jsonl``: a ``header`` line, one ``epoch`` line for each finished epoch, a ``resume`` line per restart.
 
-    Lines are appended and synced one by one; a line cut short by a crash is dropped when the run resumes. Whoever is in
-    ``listeners`` is called with every record of an epoch that is appended.
+    Lines are appended and synced one by one; a line cut short by a crash is dropped when the run resumes.
     """
 
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
-        self.listeners: List[Callable[[Dict[str, Any]], None]] = []
 
     def start(self, header: Dict[str, Any]) -> None:
         with atomic_write(self.path) as handle:
@@ -46,8 +44,6 @@ class History:
                 os.fsync(handle.fileno())
         except OSError as error:
             raise GluonAFFError(f"cannot write {self.path}: {error.strerror or error}") from error
-        for listener in self.listeners:
-            listener(record)
 
     def header(self) -> Dict[str, Any]:
         return next((r for r in read_records(self.path) if r["record"] == "header"), {})

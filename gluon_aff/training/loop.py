@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
 
 import mxnet as mx
+import numpy as np
 from mxnet import autograd
 
 from ..errors import GluonAFFError, UsageError
@@ -24,42 +25,77 @@ from .arrays import (
     set_arrays,
 )
 from .checkpoint import Checkpoint, checkpoint_name
+from .listeners import BatchDone, Listeners
 from .metrics import Diverged, Measured, Tally, split_batch
 from .ranks import SingleProcess
 from .run import Run
 from .schedule import Schedule
 from .state import State
 from .stop import Stop
-from .targets import Targets
 from .updater import Updater
 
 _PLOT_SECONDS = 60.0
+
+
+Score = Dict[str, Any]
+
+
+class Loader(Protocol):
+    """Batches of an epoch as NumPy arrays (x, y)."""
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+        """Those of an epoch from batch ``start`` on."""
+
+
+#: (images, labels, epoch, batch), lists of one array per device, -> per device what network and loss are given.
+MakeTargets = Callable[
+    [List[mx.nd.NDArray], List[mx.nd.NDArray], int, int], Sequence[Tuple[mx.nd.NDArray, mx.nd.NDArray]]
+]
 
 
 @dataclass
 class Job:
     """What a training run is made of; its parts do not know each other.
 
-    loader: ``len()`` batches per epoch, ``batches(epoch, start)`` yields NumPy (x, y). loss: (output, target) -> one
-    value per image. metric: (output, target) -> (array, count), called ``metric_name`` in the history. evaluate:
-    ``(net, stop)`` -> a dictionary whose "val" is to be maximised, or None when stopped on the way; with several ranks
-    the same on all. group: the ranks that train together, each with its part of every batch in its loader.
+    Attributes
+    ----------
+    net : Block
+        Initialised on ``devices``.
+    loader : Loader
+        This rank's part of every batch.
+    targets : callable
+        See MakeTargets; `Targets` for instance.
+    loss : callable
+        (output, target) -> one value per image.
+    metric : callable
+        (output, target) -> (array, count), called ``metric_name`` in the history.
+    evaluate : callable
+        (net, stop) -> a dictionary whose "val" is to be maximised, or None when stopped on the way; with several
+        ranks the same on all.
+    group : SingleProcess
+        The ranks that train together.
+    listeners : Listeners
+        Are told of every batch and epoch.
     """
 
     net: mx.gluon.Block
-    loader: Any
+    loader: Loader
     devices: List[mx.Context]
-    targets: Targets
+    targets: MakeTargets
     loss: Callable[[mx.nd.NDArray, mx.nd.NDArray], mx.nd.NDArray]
     metric: Callable[[mx.nd.NDArray, mx.nd.NDArray], Measured]
     metric_name: str
     updater: Updater
     schedule: Schedule
-    evaluate: Callable[[mx.gluon.Block, Stop], Optional[Dict[str, Any]]]
+    evaluate: Callable[[mx.gluon.Block, Stop], Optional[Score]]
     epochs: int
     accumulate: int = 1
     seed: int = 0
     group: SingleProcess = field(default_factory=SingleProcess)
+    listeners: Listeners = field(default_factory=Listeners)
 
 
 def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
@@ -76,6 +112,8 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
     _start_together(job, total)
     while state.epoch < job.epochs and not job.group.agree(stop):
         tally, began, images, stopped = Tally(state), time.perf_counter(), 0, False
+        start, seen, score = state.batch, 0, None
+        job.listeners.pass_begins(state.epoch, start)
         batches = progress(job.loader.batches(state.epoch, state.batch), total - state.batch, f"epoch {state.epoch}")
         for batch, (x, y) in enumerate(batches, start=state.batch):
             mx.random.seed(step_seed(job.seed, state.epoch, batch, job.group.rank))
@@ -90,7 +128,7 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
                     autograd.backward(scaled)
             measured = [job.metric(output, target) for output, (_, target) in zip(outputs, pairs)]
             tally.add(_place(state, batch, lr), losses, measured)
-            images += len(x)
+            images, seen = images + len(x), seen + len(x)
             if (batch + 1) % job.accumulate == 0 or batch + 1 == total:
                 images, *flags = job.updater.sum_gradients(job.group, [images, *stop.flags()])
                 job.updater.step(lr, int(images))
@@ -98,17 +136,20 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
                 stopped = stop.join(flags)
                 if stopped:
                     break
+            job.listeners.batch_done(BatchDone(state.epoch, batch, len(x), lr, measured))
         tally.finish()
         state.seconds += time.perf_counter() - began
-        score = None
         if not stopped:
+            job.listeners.pass_ends(state.epoch, start, seen)
             average_statistics(job.group, rank_statistics(job.net, job.updater.ema))
             job.group.check_equal(network_arrays(job.net), f"after epoch {state.epoch}")
             with evaluating(job.net, job.updater.ema.arrays if job.updater.ema else None):
                 score = job.evaluate(job.net, stop)
-        if score is not None:
-            _finish_epoch(job, state, run, score)
+        record = None if score is None else _finish_epoch(job, state, run, score)
         save(job, state, run)  # without a score: in the middle of an epoch, or before its validation
+        if run and record:
+            run.plot(every=_PLOT_SECONDS)
+            job.listeners.epoch_ends(record)
 
 
 def step_seed(seed: int, epoch: int, batch: int, rank: int = 0) -> int:
@@ -133,7 +174,7 @@ def _place(state: State, batch: int, lr: float) -> str:
     return f"update {state.update + 1} (epoch {state.epoch}, batch {batch}), learning rate {lr:g}"
 
 
-def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Dict[str, Any]) -> None:
+def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Score) -> Dict[str, Any]:
     """Write the epoch's record and log line, note the best, and move the state to the next epoch."""
     total = state.with_sums(job.group.sum_numbers(state.sums()))
     record = {
@@ -150,10 +191,10 @@ def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Dict[str, A
     if run:
         run.history.append(record)
         run.log(run.line(record))
-        run.plot(every=_PLOT_SECONDS)
     state.next_epoch()
     if state.best is None or score["val"] > state.best["val"]:
         state.best = {**score, "epoch": record["epoch"], "checkpoint": checkpoint_name(state.epoch, 0)}
+    return record
 
 
 def save(job: Job, state: State, run: Optional[Run]) -> None:

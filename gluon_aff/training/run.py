@@ -41,7 +41,7 @@ class Run:
         plot_dir: Optional[PathLike] = None,
         save_period: int = 0,
         line: Callable[[Dict[str, Any]], str] = epoch_line,
-        best_name: Optional[Callable[[Dict[str, Any]], str]] = None,
+        best_name: Optional[Callable[[Dict[str, Any]], Optional[str]]] = None,
     ) -> None:
         self.directory = Path(directory)
         self.details = details

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable
 
 from ..errors import UsageError
+from .listeners import Listener
 
 _NAMES = {
     "train": "train/{train_metric}",
@@ -18,8 +19,8 @@ _NAMES = {
 }
 
 
-class EventLog:
-    """``directory`` with one event file: the epochs so far, to which `add` appends.
+class EventLog(Listener):
+    """``directory`` with one event file: the epochs so far, and every epoch that ends.
 
     Raises UsageError when tensorboardX, the extra ``tensorboard``, is not installed.
     """
@@ -33,10 +34,9 @@ class EventLog:
             path.unlink()
         self._writer = EventsWriter(str(directory / "events"))  # SummaryWriter has a queue, and may lose its end
         for record in epochs:
-            self.add(record)
+            self.epoch_ends(record)
 
-    def add(self, record: Dict[str, Any]) -> None:
-        """One epoch of a History."""
+    def epoch_ends(self, record: Dict[str, Any]) -> None:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 

@@ -12,8 +12,10 @@ from gluon_aff.comparison.logs import read_log
 from gluon_aff.comparison.settings import differing, settings_of_header, side_by_side
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.facts import published_runs
-from gluon_aff.tasks.cifar import parse_options
-from gluon_aff.tasks.options.config import identity
+from gluon_aff.tasks import get_task
+from gluon_aff.tasks.options.completing import identity
+
+parse_options = get_task("cifar").options
 
 FINE = "release_cifar100_AFF-ResNet-32_fine_0.8357"
 AFF50 = "release_imagenet_AFF-ResNet-50_0.2028"
@@ -77,7 +79,7 @@ def test_two_of_the_authors_curves(tmp_path, capsys):
 def history(directory, options, values, planned=None, devices=1):
     """A run of ours that has come as far as ``values``."""
     directory.mkdir(exist_ok=True)
-    chosen = identity(vars(options))
+    chosen = identity(get_task("cifar").parser(), vars(options))
     chosen["num_epochs"] = planned or chosen["num_epochs"]
     header = {"record": "header", "options": chosen, "devices": ["gpu"] * devices, "data": {"classes": 100}}
     records = [header, *({"record": "epoch", "epoch": n, "val": value} for n, value in enumerate(values))]
@@ -132,7 +134,8 @@ def test_settings_that_differ_are_marked(tmp_path, capsys):
     ],
 )
 def test_our_recipes_are_what_the_logs_say(argv, name, devices):
-    header = {"options": identity(vars(parse_options(argv))), "devices": ["gpu"] * devices, "data": {"classes": 100}}
+    options = identity(get_task("cifar").parser(), vars(parse_options(argv)))
+    header = {"options": options, "devices": ["gpu"] * devices, "data": {"classes": 100}}
     rows = side_by_side(settings_of_header(header), reference(name).settings)
     assert differing(rows) == []
     assert sum(row.same is True for row in rows) >= 20

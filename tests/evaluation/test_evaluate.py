@@ -88,11 +88,11 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The directory of a training run of one epoch."""
-    from gluon_aff.tasks.cifar import parse_options, train
+    from gluon_aff.tasks import get_task
 
     directory = tmp_path_factory.mktemp("runs") / "digits"
     sizes = ["--train-images", "64", "--test-images", "50", "--num-epochs", "1"]
-    train(parse_options(["--dataset", "digits", "--gpus", "", "--save-dir", str(directory), *sizes]))
+    assert get_task("cifar").main(["--dataset", "digits", "--gpus", "", "--save-dir", str(directory), *sizes]) == 0
     return directory
 
 

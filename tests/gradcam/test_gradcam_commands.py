@@ -104,11 +104,11 @@ def test_folders_name_the_classes_when_nothing_else_does(weights, tmp_path):
 
 
 def test_a_run_tells_names_and_size(tmp_path, capsys):
-    from gluon_aff.tasks.cifar import parse_options, train
+    from gluon_aff.tasks import get_task
 
     sizes = ["--train-images", "32", "--test-images", "20", "--num-epochs", "1", "--resize", "24"]
     where = ["--dataset", "digits", "--gpus", "", "--save-dir", str(tmp_path / "run"), "--channel-times", "1"]
-    train(parse_options([*where, *sizes]))
+    assert get_task("cifar").main([*where, *sizes]) == 0
     viewed = open_viewed(str(tmp_path / "run"), [mx.cpu()])
     assert viewed.name == "run" and viewed.classes.names == tuple("0123456789")
     Image.new("RGB", (50, 40)).save(tmp_path / "wide.png")

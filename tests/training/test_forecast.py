@@ -1,12 +1,11 @@
 """How long a run will take, and the lines between those of the epochs."""
 
 import mxnet as mx
-import numpy as np
 import pytest
 
-from gluon_aff.errors import GluonAFFError
-from gluon_aff.training import Schedule, forecast
-from gluon_aff.training.forecast import Forecast, WatchedLoader, duration
+from gluon_aff.training import BatchDone, batch_log, forecast
+from gluon_aff.training.batch_log import BatchLog
+from gluon_aff.training.forecast import Forecast, duration
 
 
 @pytest.mark.parametrize(
@@ -30,87 +29,62 @@ def test_durations(seconds, text):
 def clock(monkeypatch):
     """A clock that only the test moves."""
     clock = type("Clock", (), {"now": 100.0})()
-    monkeypatch.setattr(forecast.time, "perf_counter", lambda: clock.now)
+    for module in (forecast, batch_log):
+        monkeypatch.setattr(module.time, "perf_counter", lambda: clock.now)
     return clock
 
 
+def done(epoch, batch, images, lr=0.1, measured=()):
+    return BatchDone(epoch, batch, images, lr, list(measured))
+
+
 def test_a_forecast_leaves_the_first_batch_out_and_is_made_once(clock):
-    told = Forecast(batches=100, epochs=3)
-    told.begin()
     lines = []
-    for done in range(1, 101):
-        clock.now += 60.0 if done == 1 else 2.5
-        lines.append(told.add(8, 0, done))
-    assert [number for number, line in enumerate(lines, 1) if line] == [11]
+    told = Forecast(100, 3, lambda line: lines.append((batch, line)))
+    told.pass_begins(0, 0)
+    for batch in range(100):
+        clock.now += 60.0 if batch == 0 else 2.5
+        told.batch_done(done(0, batch, 8))
     # 10 batches of 2.5 s: 250 s an epoch; 289 of 300 batches are left
-    assert lines[10] == (
-        "pace: 3.2 images/s over 10 batches: about 4 min 10 s per epoch, 12 min 2 s in all from here, "
-        "validation not counted"
-    )
+    assert lines == [
+        (
+            10,
+            "pace: 3.2 images/s over 10 batches: about 4 min 10 s per epoch, 12 min 2 s in all from here, "
+            "validation not counted",
+        )
+    ]
 
 
 def test_a_short_epoch_makes_its_forecast_at_its_end(clock):
-    told = Forecast(batches=2, epochs=5)
-    told.begin()
+    lines = []
+    told = Forecast(2, 5, lines.append)
+    told.pass_begins(1, 0)
     clock.now += 30
-    assert told.add(8, 1, 1) is None
+    told.batch_done(done(1, 0, 8))
+    assert not lines
     clock.now += 1
-    assert "8 images/s over 1 batches: about 2 s per epoch, 6 s in all" in told.add(8, 1, 2)
-
-
-class Six:
-    """Six batches of two images; the last one has none when ``short``."""
-
-    def __init__(self, short=False):
-        self.short = short
-
-    def __len__(self):
-        return 6
-
-    def batches(self, epoch, start=0):
-        return (np.zeros((0 if self.short and index == 5 else 2, 3)) for index in range(start, 6))
-
-
-def watched(lines, short=False, every=2):
-    pairs = Six(short)
-    pairs.batches = lambda epoch, start=0: ((x, x) for x in Six.batches(pairs, epoch, start))
-    return WatchedLoader(
-        pairs,
-        lambda output, target: ((output == target).sum(), len(target)),
-        "accuracy",
-        Schedule("cosine", 1.0, 3, 3),
-        3,
-        accumulate=2,
-        every=every,
-        planned=lambda start: (12 - 2 * start, 12 - 2 * start),
-        log=lines.append,
-    )
+    told.batch_done(done(1, 1, 8))
+    assert "8 images/s over 1 batches: about 2 s per epoch, 6 s in all" in lines[0]
 
 
 def test_lines_between_batches(clock):
     lines = []
-    loader = watched(lines)
-    for index, _ in enumerate(loader.batches(1)):
+    log = BatchLog("accuracy", 2, lines.append)
+    log.pass_begins(1, 0)
+    for batch in range(6):
         clock.now += 0.5
-        loader.measure(mx.nd.array([1, 1]), mx.nd.array([1, index % 2]))
-    lines = [line for line in lines if line.startswith("Epoch")]
-    schedule = Schedule("cosine", 1.0, 3, 3)
-    # batches 0 and 1 of epoch 1 make update 4, two images each in half a second, three of four of them right
-    assert lines[0] == f"Epoch[1] Batch [1]\tSpeed: 4.000000 samples/sec\taccuracy=0.750000\tlr={schedule(4):f}"
+        right = (mx.nd.array([1, 1]) == mx.nd.array([1, batch % 2])).sum()
+        log.batch_done(done(1, batch, 2, lr=0.25 * (batch // 2), measured=[(right, 2)]))
+    # two batches of two images, each in half a second; three of four of the first ones right
+    assert lines[0] == "Epoch[1] Batch [1]\tSpeed: 4.000000 samples/sec\taccuracy=0.750000\tlr=0.000000"
     assert [line.split("\t")[0] for line in lines] == ["Epoch[1] Batch [1]", "Epoch[1] Batch [3]", "Epoch[1] Batch [5]"]
-    assert lines[2].endswith(f"\tlr={schedule(6):f}")
+    assert lines[2].endswith("\tlr=0.500000")
 
 
-def test_an_epoch_with_another_number_of_images_ends_the_run():
-    assert len(list(watched([]).batches(0, 2))) == 4
-    with pytest.raises(GluonAFFError, match="epoch 0 had 10 images, not 12"):
-        list(watched([], short=True).batches(0))
-    next(iter(watched([], short=True).batches(0)))  # not finished, not judged
-
-
-def test_no_interval_means_no_lines():
+def test_a_line_counts_the_images_of_all_ranks(clock):
     lines = []
-    loader = watched(lines, every=0)
-    for _ in loader.batches(0):
-        loader.measure(mx.nd.zeros(2), mx.nd.zeros(2))
-    assert [line.split(":")[0] for line in lines] == ["pace"]
+    log = BatchLog("accuracy", 1, lines.append, ranks=3)
+    log.pass_begins(0, 4)
+    clock.now += 0.5
+    log.batch_done(done(0, 4, 2, measured=[(mx.nd.array([1]), 2)]))
+    assert "Speed: 12.000000 samples/sec" in lines[0]

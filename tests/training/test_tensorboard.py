@@ -23,7 +23,7 @@ def test_every_epoch_of_the_history_is_written_once(tmp_path):
     pytest.importorskip("tensorboardX")
     (tmp_path / "events.out.tfevents.1").write_text("of the run before it was resumed")
     log = EventLog(tmp_path, [RECORD])
-    log.add({**RECORD, "epoch": 1, "val_top5": 0.8})
+    log.epoch_ends({**RECORD, "epoch": 1, "val_top5": 0.8})
     (path,) = tmp_path.iterdir()  # read while the run is under way
     content = path.read_bytes()
     counts = {"train/accuracy": 2, "train/loss": 2, "validation/val": 2, "validation/top5": 1, "images_per_second": 2}

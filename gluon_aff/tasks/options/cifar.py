@@ -1,13 +1,9 @@
-"""The options of a CIFAR run, and the names of its network, directory and files."""
+"""The options of a CIFAR run."""
 
 from __future__ import annotations
 
-from argparse import Namespace
-from pathlib import Path
-from typing import Any, Dict, Optional
-
 from ...data import DATASETS
-from ...nn import AUTHORS_KEYS, canonical_fusion, list_fusions
+from ...nn import list_fusions
 from . import shared as groups
 from .parser import OptionParser, Switch, number
 from .shared import fusion_name
@@ -15,11 +11,8 @@ from .shared import fusion_name
 MODELS = ("resnet", "resnext", "inception")
 
 
-def build_parser() -> OptionParser:
-    parser = OptionParser(
-        prog="train_cifar.py",
-        description="Train an attentional feature fusion network on CIFAR or on images like CIFAR's.",
-    )
+def add_options(parser: OptionParser) -> None:
+    """All options of the task."""
     data = groups.data_options(parser, DATASETS, "cifar100")
     data.add_argument(
         "--labels",
@@ -56,47 +49,3 @@ def build_parser() -> OptionParser:
     groups.optimisation_options(parser)
     groups.mixing_options(parser)
     groups.run_options(parser)
-    return parser
-
-
-def complete(options: Dict[str, Any]) -> None:
-    """Fill in the width that belongs to the host."""
-    if options["channel_times"] is None:
-        options["channel_times"] = 1 if options["model"] == "inception" else 4
-
-
-def own_recipe(options: Dict[str, Any]) -> Optional[str]:
-    """The handwritten digits come with a recipe of their own."""
-    return "quick" if options["dataset"] == "digits" else None
-
-
-def fit_recipe(values: Dict[str, Any], given: Dict[str, Any]) -> None:
-    """A recipe's coarse labels are CIFAR-100's."""
-    if given.get("dataset", values["dataset"]) != "cifar100":
-        values.pop("labels", None)
-
-
-def depth(options: Namespace) -> int:
-    """A network's depth in its own counting."""
-    return (9 if options.model == "resnext" else 6) * options.blocks + 2
-
-
-def model_name(options: Namespace) -> str:
-    """``cifar_aff_resnet32`` and the like."""
-    prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
-    return f"cifar_{prefix}{options.model}{depth(options)}"
-
-
-def default_directory(options: Namespace) -> Path:
-    return Path("runs") / f"{options.dataset}-{model_name(options)}-{options.seed}"
-
-
-def best_file_name(options: Namespace, best: Dict[str, Any]) -> str:
-    """The authors' name of a best parameter file: ``0.8357-cifar100-ASKCFuse-resnet-32-c-4-s-1-best.params``."""
-    keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
-    host = "resneXt" if options.model == "resnext" else options.model
-    fusion = keys.get(options.fusion, options.fusion)
-    return (
-        f"{best['val']:.4f}-{options.dataset}-{fusion}-{host}-{depth(options)}"
-        f"-c-{options.channel_times}-s-{options.start_layer}-best.params"
-    )

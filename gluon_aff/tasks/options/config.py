@@ -12,21 +12,6 @@ from ...utils.files import PathLike, atomic_write
 
 RECIPES = Path(__file__).with_name("recipes")
 
-#: Options that say what to do now, not what the run is: never part of a configuration.
-COMMANDS = (
-    *("config", "print_recipe", "dry_run", "summary", "resume", "overwrite"),
-    *("download", "eval", "predict", "images"),
-)
-#: Where a run writes; not taken over from another run's configuration.
-PLACES = ("save_dir", "logging_dir", "logging_file", "save_plot_dir")
-#: Options that may differ when a run is resumed: no figure depends on them.
-FREE = (
-    *PLACES,
-    *("data_dir", "val_dir", "ground_truth", "rec_train", "rec_train_idx", "rec_val", "rec_val_idx"),
-    *("num_data_workers", "max_bad", "save_period", "log_interval", "tensorboard"),
-    *("resume_from", "use_pretrained", "gpus", "test_batch_size"),
-)
-
 
 def list_recipes(task: str) -> List[str]:
     return sorted(path.stem[len(task) + 1 :] for path in RECIPES.glob(f"{task}-*.yaml"))
@@ -63,12 +48,7 @@ def read_yaml(path: PathLike) -> Any:
 def write_config(path: PathLike, options: Dict[str, Any]) -> None:
     """Save a run's options so that --config and --resume can read them."""
     with atomic_write(path) as handle:
-        yaml.safe_dump(identity(options, ()), handle, sort_keys=False)
-
-
-def identity(options: Dict[str, Any], free: Any = FREE) -> Dict[str, Any]:
-    """The options that make a run what it is."""
-    return {name: value for name, value in options.items() if name not in COMMANDS and name not in free}
+        yaml.safe_dump(options, handle, sort_keys=False)
 
 
 def check_same(saved: Dict[str, Any], asked: Dict[str, Any], where: str, independent_of_length: bool) -> None:

@@ -1,15 +1,13 @@
-"""The options of an ImageNet run, the authors' and GluonCV's among them, and the names of its network and files."""
+"""The options of an ImageNet run, the authors' and GluonCV's among them."""
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError, Namespace
-from pathlib import Path
-from typing import Any, Dict
+from argparse import ArgumentTypeError
 
 from ...data.imagenet.loaders import NORMALISATIONS
-from ...nn import AUTHORS_KEYS, canonical_fusion, list_fusions
+from ...nn import list_fusions
 from . import shared as groups
-from .parser import OptionParser, Switch, number
+from .parser import OptionParser, Role, Switch, number
 from .shared import fusion_name
 
 MODELS = ("resnet", "resnext")
@@ -22,11 +20,8 @@ _REFUSED = {
 }
 
 
-def build_parser() -> OptionParser:
-    parser = OptionParser(
-        prog="train_imagenet.py",
-        description="Train an attentional feature fusion network on ImageNet, or on images laid out like it.",
-    )
+def add_options(parser: OptionParser) -> None:
+    """All options of the task."""
     _data_options(parser)
     _model_options(parser)
     groups.optimisation_options(parser)
@@ -42,27 +37,34 @@ def build_parser() -> OptionParser:
         default=50,
         metavar="N",
         help="a line every N batches, 0: none (%(default)s)",
+        role=Role.FREE,
     )
     parser.refuse(_REFUSED)
     parser.revise("--dtype", default=None, help="default: float16 on a GPU, float32 on the CPU; by MXNet's AMP")
     parser.revise("--lr-decay-epoch", default=[40, 60], help="or at these (40,60)")
     parser.revise("--warmup-epochs", default=5, help="linear warm-up (default: %(default)s)")
     parser.set_defaults(init="kaiming", num_epochs=240, lr=0.075, lr_mode="cosine", mixup_alpha=0.2, mixup_off_epoch=5)
-    return parser
 
 
 def _data_options(parser: OptionParser) -> None:
     data = groups.data_options(parser, ("imagenet",), "imagenet")
     add = data.add_argument
-    add("--val-dir", metavar="PLACE", help="validation images elsewhere: a folder, zip or .rec file")
-    add("--ground-truth", metavar="FILE", help="the classes of a flat folder of validation images")
+    add("--val-dir", metavar="PLACE", help="validation images elsewhere: a folder, zip or .rec file", role=Role.FREE)
+    add("--ground-truth", metavar="FILE", help="the classes of a flat folder of validation images", role=Role.FREE)
     add("--use-rec", action=Switch, off=("--no-use-rec",), help="read record files instead of --data-dir")
     for split in ("train", "val"):
         place = f"$MXNET_HOME/datasets/imagenet/rec/{split}"
-        add(f"--rec-{split}", metavar="FILE", help=f"(default: {place}.rec)")
-        add(f"--rec-{split}-idx", metavar="FILE", help="its index (default: the .idx file beside it)")
+        add(f"--rec-{split}", metavar="FILE", help=f"(default: {place}.rec)", role=Role.FREE)
+        add(f"--rec-{split}-idx", metavar="FILE", help="its index (default: the .idx file beside it)", role=Role.FREE)
     add("--classes", type=number(int, 1), help="outputs of the network (default: the data's classes)")
-    add("--max-bad", type=number(int), default=50, metavar="N", help="images that may be unreadable (%(default)s)")
+    add(
+        "--max-bad",
+        type=number(int),
+        default=50,
+        metavar="N",
+        help="images that may be unreadable (%(default)s)",
+        role=Role.FREE,
+    )
     add("--strict", dest="max_bad", action="store_const", const=0, help="--max-bad 0: stop at the first")
     add("--input-size", type=number(int, 1), default=224, metavar="PIXELS", help="(default: %(default)s)")
     add(
@@ -121,6 +123,7 @@ def _model_options(parser: OptionParser) -> None:
         metavar="WEIGHTS",
         help="start from published weights: this model's, those of an id, or a file; their head stays out where the "
         "number of classes differs",
+        role=Role.FREE,
     )
 
 
@@ -137,52 +140,3 @@ def _first_gpus(text: str) -> str:
     if not text.isdigit():
         raise ArgumentTypeError(f"{text!r} is not a number of GPUs")
     return ",".join(map(str, range(int(text))))
-
-
-def complete(options: Dict[str, Any]) -> None:
-    """Nothing here depends on another option."""
-
-
-def registered_name(options: Namespace) -> str:
-    """The host network in the register: ``resnet50``, ``resnext101_32x4d.paper``."""
-    host = f"{options.model}{options.num_layer}" + ("_32x4d" if options.model == "resnext" else "")
-    return host + (".paper" if options.tag == "paper" else "")
-
-
-def model_name(options: Namespace) -> str:
-    """``aff_resnet50``, ``iaff_resnext50_32x4d`` and the like."""
-    prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
-    return prefix + registered_name(options).split(".")[0]
-
-
-def applies_autoaugment(options: Namespace) -> bool:
-    """Whether ``--auto_aug`` has an effect on this run's input."""
-    return options.auto_aug and not (options.use_rec and options.auto_aug_input == "folder")
-
-
-def default_directory(options: Namespace) -> Path:
-    return Path("runs") / f"{options.dataset}-{model_name(options)}-{options.seed}"
-
-
-def best_file_name(options: Namespace, best: Dict[str, Any]) -> str:
-    """The authors' name, top-1 error first: ``0.2028-imagenet-ImageNet-ASKCFuse-resnet--50-s-3-235-best.params``."""
-    keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
-    fusion = keys.get(options.fusion, options.fusion)
-    return (
-        f"{1 - best['val']:.4f}-imagenet-ImageNet-{fusion}-{options.model}--{options.num_layer}"
-        f"-s-{options.start_layer}-{best['epoch']}-best.params"
-    )
-
-
-def log_lines(record: Dict[str, Any]) -> str:
-    """An epoch's lines of the authors' ImageNet logs; errors are shares, 0 to 1."""
-    return (
-        "[Epoch {epoch:d}] training: {train_metric}={train:f} loss={loss:f}\n"
-        "[Epoch {epoch:d}] speed: {speed:d} samples/sec\ttime cost: {time:f}\n"
-        "[Epoch {epoch:d}] validation: err-top1={top1:f} err-top5={top5:f}"
-    ).format(
-        **record,
-        speed=round(record["images"] / record["time"]),
-        top1=1 - record["val"],
-        top5=1 - record["val_top5"],
-    )

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import enum
 from difflib import get_close_matches
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ...errors import UsageError
 
 _UNSET = object()
+
+
+class Role(enum.Enum):
+    """What an option is to a run; every option says so where it is added.
+
+    IDENTITY: figures depend on it, so a resumed run keeps it. FREE: it may differ on resume, as no figure depends on
+    it. PLACE: where the run writes; free, and not taken over from another run's configuration. COMMAND: what to do
+    now; never part of a configuration.
+    """
+
+    IDENTITY = "identity"
+    FREE = "free"
+    PLACE = "place"
+    COMMAND = "command"
+
+
+class OptionGroup(argparse._ArgumentGroup):
+    """A titled group of options that takes each option's role."""
+
+    def add_argument(self, *flags: str, role: Role = Role.IDENTITY, **settings: Any) -> argparse.Action:
+        return _with_role(super().add_argument(*flags, **settings), role)
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -19,6 +41,21 @@ class OptionParser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
+
+    def add_argument(self, *flags: str, role: Role = Role.IDENTITY, **settings: Any) -> argparse.Action:
+        return _with_role(super().add_argument(*flags, **settings), role)
+
+    def add_argument_group(self, *arguments: Any, **settings: Any) -> OptionGroup:
+        group = OptionGroup(self, *arguments, **settings)
+        self._action_groups.append(group)
+        return group
+
+    def names(self, *roles: Role) -> Set[str]:
+        """The options of these roles. Of several flags for one option the first decides."""
+        first: Dict[str, argparse.Action] = {}
+        for action in self._actions:
+            first.setdefault(action.dest, action)
+        return {name for name, action in first.items() if getattr(action, "role", None) in roles}
 
     def error(self, message: str) -> None:
         raise UsageError(f"{message} (see --help)")
@@ -83,6 +120,11 @@ class OptionParser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             raise UsageError(f"{where}: {error.message}") from None
         return result
+
+
+def _with_role(action: argparse.Action, role: Role) -> argparse.Action:
+    action.role = role  # type: ignore[attr-defined]
+    return action
 
 
 class _Refused(argparse.Action):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-from pathlib import Path
-from typing import Any, Dict, Optional
-
 from ...data import SEGMENTATION_DATASETS
-from ...nn import canonical_fusion, list_fusions
+from ...nn import list_fusions
 from ...segmentation.losses import LOSSES
 from . import shared as groups
-from .parser import OptionParser, number
+from .parser import OptionParser, Role, number
 from .shared import fusion_name
 
 MODELS = ("fpn",)
@@ -32,16 +28,15 @@ _REFUSED = {
 }
 
 
-def build_parser() -> OptionParser:
-    parser = OptionParser(
-        prog="train_seg.py",
-        description="Train a feature pyramid network with attentional feature fusion to find what a mask marks.",
-    )
+def add_options(parser: OptionParser) -> None:
+    """All options of the task."""
     data = groups.data_options(parser, SEGMENTATION_DATASETS, "coco")
     parser.alias("--num-data-workers", "--workers")
     parser.revise("--dataset", type=_dataset)
     data.add_argument("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
-    data.add_argument("--download", action="store_true", help="coco: fetch the images that hold the category")
+    data.add_argument(
+        "--download", action="store_true", help="coco: fetch the images that hold the category", role=Role.COMMAND
+    )
     data.add_argument(
         "--mask-threshold", type=number(int, 1, 255), help="folder: mask values from here on are foreground"
     )
@@ -72,42 +67,32 @@ def build_parser() -> OptionParser:
     run.add_argument("--checkname", dest="save_dir", metavar="RUN", help="--save-dir")
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument(
-        "--test-batch-size", type=number(int, 1), default=16, metavar="N", help="of validation (default: %(default)s)"
+        "--test-batch-size",
+        type=number(int, 1),
+        default=16,
+        metavar="N",
+        help="of validation (default: %(default)s)",
+        role=Role.FREE,
     )
     scoring.add_argument(
-        "--eval", action="store_true", help="score the run or weights of --resume on --val-split, and leave"
+        "--eval",
+        action="store_true",
+        help="score the run or weights of --resume on --val-split, and leave",
+        role=Role.COMMAND,
     )
     scoring.add_argument(
-        "--predict", metavar="DIR", help="as --eval, and write masks, overlays and contact sheets there"
+        "--predict",
+        metavar="DIR",
+        help="as --eval, and write masks, overlays and contact sheets there",
+        role=Role.COMMAND,
     )
-    scoring.add_argument("--images", metavar="PLACE", help="with --predict: images of your own, a file, folder or zip")
+    scoring.add_argument(
+        "--images", metavar="PLACE", help="with --predict: images of your own, a file, folder or zip", role=Role.COMMAND
+    )
     parser.refuse(_REFUSED)
     parser.set_defaults(
         optimizer="adagrad", lr=0.01, lr_mode="poly", poly_power=0.9, num_epochs=300, batch_size=32, init="kaiming"
     )
-    return parser
-
-
-def complete(options: Dict[str, Any]) -> None:
-    """Fill in the splits of the data set."""
-    train, val = SPLITS[options["dataset"]]
-    options["train_split"] = options["train_split"] or train
-    options["val_split"] = options["val_split"] or val
-
-
-def own_recipe(options: Dict[str, Any]) -> Optional[str]:
-    """The drawn stop signs come with a recipe of their own."""
-    return "quick" if options["dataset"] == "shapes" else None
-
-
-def model_name(options: Namespace) -> str:
-    """``aff_fpn_resnet20`` and the like."""
-    prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
-    return f"{prefix}fpn_resnet{6 * options.blocks + 2}"
-
-
-def default_directory(options: Namespace) -> Path:
-    return Path("runs") / f"{options.dataset}-{model_name(options)}-{options.seed}"
 
 
 def _dataset(text: str) -> str:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentTypeError
-from argparse import _ArgumentGroup as ArgumentGroup
 from typing import Callable, Sequence
 
 from ...errors import UsageError
 from ...nn import canonical_fusion
 from ...training.schedule import MODES
 from ...training.updater import OPTIMIZERS
-from .parser import OptionParser, Switch, epochs, number
+from .parser import OptionGroup, OptionParser, Role, Switch, epochs, number
 
 DTYPES = ("float32", "float16", "bfloat16")
 
 
-def data_options(parser: OptionParser, datasets: Sequence[str], default: str) -> ArgumentGroup:
+def data_options(parser: OptionParser, datasets: Sequence[str], default: str) -> OptionGroup:
     """The group itself, so that a task can add what its data need."""
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", choices=datasets, default=default, help="data set (default: %(default)s)")
-    group.add_argument("--data-dir", metavar="PLACE", help="folder, archive or zip that holds the data")
+    group.add_argument("--data-dir", metavar="PLACE", help="folder, archive or zip that holds the data", role=Role.FREE)
     group.add_argument("--train-images", type=number(int, 1), metavar="N", help="train on N of the images only")
     group.add_argument("--test-images", type=number(int, 1), metavar="N", help="validate on N of the images only")
     group.add_argument(
@@ -30,13 +29,14 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
         default=min(4, os.cpu_count() or 1),
         metavar="N",
         help="threads that make batches; no result depends on it (default here: %(default)s)",
+        role=Role.FREE,
     )
     return group
 
 
 def model_options(
     parser: OptionParser, models: Sequence[str], fusion: Callable[[str], str], fusions: Sequence[str]
-) -> ArgumentGroup:
+) -> OptionGroup:
     """``fusion`` is an argparse type that accepts a fusion's name; ``fusions`` are named in the help."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", choices=models, default=models[0], help="host network (default: %(default)s)")
@@ -53,7 +53,7 @@ def model_options(
     return group
 
 
-def optimisation_options(parser: OptionParser) -> ArgumentGroup:
+def optimisation_options(parser: OptionParser) -> OptionGroup:
     group = parser.add_argument_group("optimisation")
     group.add_argument("--batch-size", type=number(int, 1), default=128, help="per device (default: %(default)s)")
     group.add_argument("--num-epochs", type=number(int, 1), default=640, help="(default: %(default)s)")
@@ -104,34 +104,70 @@ def mixing_options(parser: OptionParser) -> None:
     )
 
 
-def run_options(parser: OptionParser) -> ArgumentGroup:
+def run_options(parser: OptionParser) -> OptionGroup:
     group = parser.add_argument_group("run")
     group.add_argument("--recipe", metavar="NAME", help="fill in a recipe's options; others given here win")
-    group.add_argument("--config", metavar="FILE", help="fill in the options of a run's config.yaml")
-    group.add_argument("--print-recipe", action="store_true", help="print the recipe's options and leave")
-    group.add_argument("--dry-run", action="store_true", help="print and plot the schedule and leave")
-    group.add_argument("--summary", action="store_true", help="print the network's layers and leave; needs no data")
-    group.add_argument("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)")
+    group.add_argument("--config", metavar="FILE", help="fill in the options of a run's config.yaml", role=Role.COMMAND)
+    group.add_argument(
+        "--print-recipe", action="store_true", help="print the recipe's options and leave", role=Role.COMMAND
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="print and plot the schedule and leave", role=Role.COMMAND
+    )
+    group.add_argument(
+        "--summary", action="store_true", help="print the network's layers and leave; needs no data", role=Role.COMMAND
+    )
+    group.add_argument(
+        "--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)", role=Role.FREE
+    )
     group.add_argument("--mode", choices=("hybrid", "imperative"), default="hybrid", help="(default: %(default)s)")
     group.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of all that is random (%(default)s)")
-    group.add_argument("--save-dir", metavar="RUN", help="the run's directory (default: runs/<data>-<model>-<seed>)")
     group.add_argument(
-        "--save-period", type=number(int), default=0, metavar="N", help="keep every Nth epoch's checkpoint"
-    )
-    group.add_argument("--logging-dir", metavar="DIR", help="for train.log (default: the run's directory)")
-    group.add_argument("--logging-file", metavar="FILE", help="the log under another name than train.log")
-    group.add_argument(
-        "--tensorboard", action=Switch, off=("--no-tensorboard",), help="event files in the run's directory as well"
-    )
-    group.add_argument("--save-plot-dir", metavar="DIR", help="for the plots (default: the run's directory)")
-    group.add_argument(
-        "--resume", nargs="?", const=True, metavar="RUN", help="go on with the run in RUN, or in --save-dir"
+        "--save-dir", metavar="RUN", help="the run's directory (default: runs/<data>-<model>-<seed>)", role=Role.PLACE
     )
     group.add_argument(
-        "--resume-from", metavar="FILE", help="start from weights alone: a file, or an id of `gluon-aff published`"
+        "--save-period",
+        type=number(int),
+        default=0,
+        metavar="N",
+        help="keep every Nth epoch's checkpoint",
+        role=Role.FREE,
     )
     group.add_argument(
-        "--overwrite", action="store_true", help="remove the run that is in the directory, and begin anew"
+        "--logging-dir", metavar="DIR", help="for train.log (default: the run's directory)", role=Role.PLACE
+    )
+    group.add_argument(
+        "--logging-file", metavar="FILE", help="the log under another name than train.log", role=Role.PLACE
+    )
+    group.add_argument(
+        "--tensorboard",
+        action=Switch,
+        off=("--no-tensorboard",),
+        help="event files in the run's directory as well",
+        role=Role.FREE,
+    )
+    group.add_argument(
+        "--save-plot-dir", metavar="DIR", help="for the plots (default: the run's directory)", role=Role.PLACE
+    )
+    group.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        metavar="RUN",
+        help="go on with the run in RUN, or in --save-dir",
+        role=Role.COMMAND,
+    )
+    group.add_argument(
+        "--resume-from",
+        metavar="FILE",
+        help="start from weights alone: a file, or an id of `gluon-aff published`",
+        role=Role.FREE,
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="remove the run that is in the directory, and begin anew",
+        role=Role.COMMAND,
     )
     return group
 

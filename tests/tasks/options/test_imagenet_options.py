@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from gluon_aff.errors import UsageError
-from gluon_aff.tasks import imagenet
-from gluon_aff.tasks.imagenet import parse_options
+from gluon_aff.tasks import get_task
+from gluon_aff.tasks.imagenet import registered_name
 from gluon_aff.tasks.imagenet_data import place_of
-from gluon_aff.tasks.options.imagenet import best_file_name, log_lines, model_name, registered_name
 from gluon_aff.training.schedule import from_options
+
+TASK = get_task("imagenet")
+parse_options = TASK.options
 
 PUBLISHED = "--label-smoothing --mixup --auto_aug --last-gamma --no-wd --use-rec"
 
@@ -29,11 +31,11 @@ PUBLISHED = "--label-smoothing --mixup --auto_aug --last-gamma --no-wd --use-rec
 )
 def test_published_flags(host, model, file):
     options = parse_options(f"{host} {PUBLISHED}".split())
-    assert (model_name(options), options.num_epochs, options.lr, options.lr_mode) == (model, 240, 0.075, "cosine")
+    assert (TASK.model_name(options), options.num_epochs, options.lr, options.lr_mode) == (model, 240, 0.075, "cosine")
     assert (options.batch_size, options.warmup_epochs, options.mixup_alpha, options.mixup_off_epoch) == (128, 5, 0.2, 5)
     assert options.label_smoothing and options.mixup and options.auto_aug and options.last_gamma and options.no_wd
     assert (options.init, options.dtype, options.input_size, options.start_layer) == ("kaiming", None, 224, 3)
-    name = best_file_name(options, {"val": 1 - 0.202803, "epoch": 235})
+    name = TASK.best_file(options, {"val": 1 - 0.202803, "epoch": 235})
     assert name == f"0.2028-imagenet-ImageNet-{file}-best.params"
 
 
@@ -56,7 +58,7 @@ def test_every_option_of_the_authors_scripts_is_known():
 def test_names_of_hosts():
     assert registered_name(parse_options(["--tag", "paper"])) == "resnet50.paper"
     assert registered_name(parse_options(["--model", "resnext", "--num-layer", "101"])) == "resnext101_32x4d"
-    assert model_name(parse_options(["--fusion", "add"])) == "resnet50"
+    assert TASK.model_name(parse_options(["--fusion", "add"])) == "resnet50"
 
 
 def test_release_has_the_logged_learning_rates():
@@ -89,13 +91,14 @@ def test_precision_follows_the_devices_unless_it_is_given():
     import mxnet as mx
 
     cpu, gpu = [mx.cpu()], [mx.gpu(0), mx.gpu(1)]
-    assert [imagenet.precision(Namespace(dtype=None), where) for where in (cpu, gpu)] == ["float32", "float16"]
-    assert imagenet.precision(Namespace(dtype="float16"), cpu) == "float16"  # and refused where it cannot be
+    found = [TASK.for_devices(Namespace(dtype=None), where).dtype for where in (cpu, gpu)]
+    assert found == ["float32", "float16"]
+    assert TASK.for_devices(Namespace(dtype="float16"), cpu).dtype == "float16"  # and refused where it cannot be
 
 
 def test_lines_of_the_log_are_the_authors():
     record = {"epoch": 3, "train_metric": "rmse", "train": 0.02, "loss": 5.5, "images": 1000, "time": 8.0}
-    assert log_lines({**record, "val": 0.25, "val_top5": 0.5}).splitlines() == [
+    assert TASK.log_line({**record, "val": 0.25, "val_top5": 0.5}).splitlines() == [
         "[Epoch 3] training: rmse=0.020000 loss=5.500000",
         "[Epoch 3] speed: 125 samples/sec\ttime cost: 8.000000",
         "[Epoch 3] validation: err-top1=0.750000 err-top5=0.500000",

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gluon_aff.tasks import cifar, imagenet, seg
+from gluon_aff.tasks import get_task, list_tasks
 from gluon_aff.tasks.options.config import RECIPES, list_recipes, read_recipe, read_yaml
 
-TASKS = {task.name: task for task in (cifar.TASK, imagenet.TASK, seg.TASK)}
+TASKS = {name: get_task(name) for name in list_tasks()}
 
 
 def test_every_recipe_belongs_to_a_task():
