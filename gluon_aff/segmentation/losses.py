@@ -11,7 +11,6 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import UsageError
-from ..training.metrics import Measured
 
 Loss = Callable[[mx.nd.NDArray, mx.nd.NDArray], mx.nd.NDArray]
 
@@ -66,7 +65,7 @@ LOSSES: Dict[str, Loss] = {
 }
 
 
-def batch_iou(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
+def batch_iou(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Tuple[mx.nd.NDArray, int]:
     """Training metric: foreground IoU of the batch on a device (logit > 0), as a sum over its images, and their number.
 
     Over an epoch it is the mean of the batches' IoU, weighted by images. A batch with neither truth nor prediction

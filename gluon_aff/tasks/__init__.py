@@ -11,12 +11,10 @@ from .register import (
     task_of_host,
     task_of_network,
 )
-from .running import Outcome
 from .task import Task
 
 __all__ = [
     "Data",
-    "Outcome",
     "Setup",
     "Task",
     "get_task",

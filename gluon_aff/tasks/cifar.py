@@ -110,6 +110,7 @@ class CIFAR(Task):
             "kernel5": options.kernel5,
             "final_drop": options.drop_rate or None,
         }
+        given = check_accepted(name, model_entry(name).accepts(), wanted, {"final_drop": "drop-rate"})
         return make_network(
             name,
             options,
@@ -117,7 +118,7 @@ class CIFAR(Task):
             classes=outputs or options.classes or _HEADS.get(options.dataset, 100),
             blocks=options.blocks,
             channel_times=options.channel_times,
-            **check_accepted(name, model_entry(name).accepts(), wanted, {"final_drop": "drop-rate"}),
+            **given,
         )
 
     def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from functools import partial
 from typing import Any, Callable, Dict, Optional, Sequence
 
 import mxnet as mx
 
 from ..training import Job, Listener, Loader, Stop, Targets, accuracy, hits, soft_rmse
 from ..training.distillation import Distillation
+from ..training.loop import MakeTargets
 from ..training.metrics import Measured
 from .parts import Setup, make_job
+from .teachers import open_teacher
 
 
 def classification_job(
@@ -23,7 +24,7 @@ def classification_job(
     val_images: int,
     outputs: int,
     *,
-    teacher: Optional[mx.gluon.Block] = None,
+    teacher: Optional[str] = None,
     listeners: Sequence[Listener] = (),
     left_out: Callable[[], int] = lambda: 0,
     more_figures: Callable[[], Dict[str, Any]] = dict,
@@ -36,8 +37,8 @@ def classification_job(
         Validation batches of this rank, and the images in those of all ranks together.
     outputs : int
         Of the head.
-    teacher : Block, optional
-        To distil from.
+    teacher : str, optional
+        Name of the network to distil from, see `open_teacher`.
     left_out : callable
         How many of this rank's validation images could not be read.
     more_figures : callable
@@ -57,15 +58,26 @@ def classification_job(
         figures = accuracy(net, val_loader, val_images, setup.devices, stop, setup.group, left_out)
         return figures and {**figures, **more_figures()}
 
-    make = partial(
-        make_job, options, setup, net, loader, metric_name=metric_name, evaluate=evaluate, listeners=listeners
+    targets: MakeTargets = labels
+    loss = mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=labels.sparse)
+    measure = metric
+    if teacher:
+        network = open_teacher(teacher, outputs, options.input_size, setup.devices)
+        targets = distillation = Distillation(labels, network, options.temperature, options.hard_weight)
+        loss = distillation.loss
+
+        def measure(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
+            return metric(output, distillation.hard(target))
+
+    return make_job(
+        options,
+        setup,
+        net,
+        loader,
+        targets=targets,
+        loss=loss,
+        metric=measure,
+        metric_name=metric_name,
+        evaluate=evaluate,
+        listeners=listeners,
     )
-    if teacher is None:
-        loss = mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=labels.sparse)
-        return make(targets=labels, loss=loss, metric=metric)
-    distillation = Distillation(labels, teacher, options.temperature, options.hard_weight)
-
-    def against_labels(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
-        return metric(output, distillation.hard(target))
-
-    return make(targets=distillation, loss=distillation.loss, metric=against_labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, Optional, Sequence, Tuple
 
 import mxnet as mx
 
@@ -14,8 +14,6 @@ from ..errors import GluonAFFError, UsageError
 from ..models import ModelEntry, model_entry
 from ..nn import AUTHORS_KEYS, canonical_fusion
 from ..training import Job, Listener
-from ..training.batch_log import BatchLog
-from ..training.forecast import Forecast
 from .classification import classification_job
 from .imagenet_data import (
     applies_autoaugment,
@@ -32,7 +30,6 @@ from .options.parser import OptionParser
 from .parts import Data, Setup, check_accepted, make_network
 from .register import register_task
 from .task import Options, Record, Task
-from .teachers import open_teacher
 
 
 @dataclass
@@ -67,12 +64,6 @@ class ImageNet(Task):
         prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
         return prefix + registered_name(options).split(".")[0]
 
-    def for_devices(self, options: Namespace, devices: List[mx.Context]) -> Namespace:
-        """Without --dtype the authors' float16 on GPUs, and float32 elsewhere."""
-        on_gpus = all(device.device_type == "gpu" for device in devices)
-        dtype = options.dtype or ("float16" if on_gpus else "float32")
-        return Namespace(**{**vars(options), "dtype": dtype})
-
     # ---- the parts of a run
 
     def data(self, options: Namespace, setup: Setup) -> ImageNetData:
@@ -93,21 +84,15 @@ class ImageNet(Task):
         if options.resume_from and options.use_pretrained:
             raise UsageError("--resume-from and --use-pretrained both name the weights to start from: give one of them")
         classes = outputs or options.classes or 1000
+        weights = _pretrained(options) if options.use_pretrained and not options.resume else None
         net = make_network(name, options, ctx, classes=classes, start_layer=options.start_layer, **given)
-        if options.use_pretrained and not options.resume:
-            published.load(_pretrained(options), net, replace_head=True)
+        if weights:
+            published.load(weights, net, replace_head=True)
         return net
 
     def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
         assert isinstance(data, ImageNetData) and data.outputs
-        loader, val_loader, ranks = data.loader, data.val_loader, setup.group.size
-        teacher = None
-        if options.teacher:
-            teacher = open_teacher(options.teacher, data.outputs, options.input_size, setup.devices)
-        listeners: List[Listener] = [Forecast(len(loader), options.num_epochs, setup.log, ranks)]
-        if options.log_interval:
-            metric_name = "rmse" if options.mixup else "accuracy"
-            listeners.append(BatchLog(metric_name, options.log_interval, setup.log, ranks))
+        loader, val_loader = data.loader, data.val_loader
         return classification_job(
             options,
             setup,
@@ -116,8 +101,8 @@ class ImageNet(Task):
             val_loader,
             val_loader.count,
             data.outputs,
-            teacher=teacher,
-            listeners=[*listeners, ImageCount(loader)],
+            teacher=options.teacher,
+            listeners=[ImageCount(loader)],
             left_out=data.unreadable,
             more_figures=lambda: {"left_out": len(loader.bad) + len(val_loader.bad)},
         )

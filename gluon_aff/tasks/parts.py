@@ -14,8 +14,10 @@ import numpy as np
 from .. import published
 from ..errors import UsageError
 from ..runtime import devices
-from ..training import Job, Listener, Listeners, Loader, Schedule, SingleProcess, Updater
+from ..training import Job, Listener, Listeners, Loader, LogBuffer, Schedule, SingleProcess, Updater
+from ..training.batch_log import BatchLog
 from ..training.ema import EMA
+from ..training.forecast import Forecast
 from ..training.loop import MakeTargets, Score
 from ..training.metrics import Measured
 from ..training.plots import plot_schedule
@@ -25,23 +27,6 @@ from ..zoo import create_model
 
 if TYPE_CHECKING:
     from .task import Task
-
-
-class Notes:
-    """Lines for a run's log; those that come up before there is a run are kept until `begin`."""
-
-    def __init__(self) -> None:
-        self._kept: List[str] = []
-        self._log: Callable[[str], None] = self._kept.append
-
-    def __call__(self, line: str) -> None:
-        self._log(line)
-
-    def begin(self, log: Callable[[str], None]) -> None:
-        """Hand over what was kept, and from now on every line."""
-        self._log = log
-        for line in self._kept:
-            log(line)
 
 
 @dataclass
@@ -55,7 +40,7 @@ class Setup:
         The ranks that train together.
     mixed, dtype_given : bool
         Whether AMP is on, and whether the user chose the type.
-    log : Notes
+    log : LogBuffer
         The way into the run's log.
     """
 
@@ -63,7 +48,7 @@ class Setup:
     group: SingleProcess
     mixed: bool
     dtype_given: bool
-    log: Notes
+    log: LogBuffer
 
     @property
     def shard(self) -> Tuple[int, int]:
@@ -107,22 +92,12 @@ def make_network(name: str, options: Namespace, ctx: Any, **settings: Any) -> mx
 
     ``settings``: for ``create_model``, beyond what every task has. Raises UsageError for what does not fit.
     """
-    seed_all(options.seed)
+    for generator in (random.seed, np.random.seed, mx.random.seed):
+        generator(options.seed)
     if options.sync_bn:
         settings.update(_sync_batch_norm(ctx))
     initializer = mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier()
     net = create_model(name, fusion=options.fusion, r=options.r, ctx=ctx, init=initializer, **settings)
-    return ready(net, options)
-
-
-def seed_all(seed: int) -> None:
-    """Seed every generator that an initialisation may draw from."""
-    for generator in (random.seed, np.random.seed, mx.random.seed):
-        generator(seed)
-
-
-def ready(net: mx.gluon.HybridBlock, options: Namespace) -> mx.gluon.HybridBlock:
-    """An initialised network with the weights of ``--resume-from``, compiled as ``--mode`` says."""
     if options.resume_from:
         published.load(options.resume_from, net)
     if options.mode == "hybrid":
@@ -166,27 +141,8 @@ def make_job(
     listeners: Sequence[Listener] = (),
 ) -> Job:
     """A task's job: its own parts, see `Job`, and optimizer, schedule and the like from the options."""
-    return Job(
-        net=net,
-        loader=loader,
-        devices=setup.devices,
-        targets=targets,
-        loss=loss,
-        metric=metric,
-        metric_name=metric_name,
-        updater=_make_updater(net, options, setup.mixed),
-        schedule=from_options(options, _updates_per_epoch(len(loader), options)),
-        evaluate=evaluate,
-        epochs=options.num_epochs,
-        accumulate=options.accumulate,
-        seed=options.seed,
-        group=setup.group,
-        listeners=Listeners(listeners),
-    )
-
-
-def _make_updater(net: mx.gluon.Block, options: Namespace, mixed: bool) -> Updater:
-    return Updater(
+    told = Listeners([*_log_listeners(options, setup, len(loader), metric_name), *listeners])
+    updater = Updater(
         net,
         options.optimizer,
         momentum=options.momentum,
@@ -195,8 +151,34 @@ def _make_updater(net: mx.gluon.Block, options: Namespace, mixed: bool) -> Updat
         clip=options.clip_gradient,
         accumulate=options.accumulate > 1,
         ema=EMA(net, options.ema) if options.ema else None,
-        mixed=mixed,
+        mixed=setup.mixed,
     )
+    return Job(
+        net=net,
+        loader=loader,
+        devices=setup.devices,
+        targets=targets,
+        loss=loss,
+        metric=metric,
+        metric_name=metric_name,
+        updater=updater,
+        schedule=from_options(options, _updates_per_epoch(len(loader), options)),
+        evaluate=evaluate,
+        epochs=options.num_epochs,
+        accumulate=options.accumulate,
+        seed=options.seed,
+        group=setup.group,
+        listeners=told,
+    )
+
+
+def _log_listeners(options: Namespace, setup: Setup, batches: int, metric_name: str) -> Iterator[Listener]:
+    """Where a task has --log-interval: how long the run will take, and lines between those of the epochs."""
+    if not hasattr(options, "log_interval"):
+        return
+    yield Forecast(batches, options.num_epochs, setup.log, setup.group.size)
+    if options.log_interval:
+        yield BatchLog(metric_name, options.log_interval, setup.log, setup.group.size)
 
 
 def _updates_per_epoch(batches: int, options: Namespace) -> int:

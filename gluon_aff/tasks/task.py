@@ -12,13 +12,14 @@ import yaml
 from ..errors import UsageError
 from ..models import ModelEntry
 from ..models.summary import describe
+from ..training import Outcome
 from ..training.history import epoch_line
 from ..training.loop import Job
 from .options.completing import complete_options
 from .options.config import read_recipe
 from .options.parser import OptionParser
 from .parts import Data, Setup, show_schedule
-from .running import Outcome, train
+from .running import train
 
 Options = Dict[str, Any]
 Record = Dict[str, Any]
@@ -81,10 +82,6 @@ class Task:
     def directory(self, options: Namespace) -> Path:
         """A run's default directory."""
         return Path("runs") / f"{options.dataset}-{self.model_name(options)}-{options.seed}"
-
-    def for_devices(self, options: Namespace, devices: List[mx.Context]) -> Namespace:
-        """The options with what depends on the devices filled in."""
-        return options
 
     def options(self, argv: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> Namespace:
         """Every option of a run: what is given wins over --config and --recipe, these win over the defaults.

@@ -1,5 +1,6 @@
 """Training: options, schedule, targets, the loop, checkpoints, history. Knows no data set and no network."""
 
+from .course import Facts, LogBuffer, Outcome, Plan, carry_out, train_along
 from .listeners import BatchDone, Listener, Listeners
 from .loop import Job, Loader, fit, restore, save
 from .metrics import Diverged, accuracy, hits, soft_rmse
@@ -15,10 +16,14 @@ __all__ = [
     "SingleProcess",
     "BatchDone",
     "Diverged",
+    "Facts",
     "Job",
     "Listener",
     "Listeners",
     "Loader",
+    "LogBuffer",
+    "Outcome",
+    "Plan",
     "Run",
     "Schedule",
     "State",
@@ -27,6 +32,7 @@ __all__ = [
     "Updater",
     "Workers",
     "accuracy",
+    "carry_out",
     "fit",
     "group",
     "has_run",
@@ -34,4 +40,5 @@ __all__ = [
     "restore",
     "save",
     "soft_rmse",
+    "train_along",
 ]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, Optional
 
 import mxnet as mx
 from mxnet import autograd
 from mxnet.contrib import amp
 
 from ..errors import UsageError
+
+
+def resolve_dtype(dtype: Optional[str], devices: List[mx.Context]) -> str:
+    """``dtype``, or without one the authors' float16 on GPUs and float32 elsewhere."""
+    on_gpus = all(device.device_type == "gpu" for device in devices)
+    return dtype or ("float16" if on_gpus else "float32")
 
 
 def start_mixed_precision(dtype: str, devices: List[mx.Context]) -> bool:

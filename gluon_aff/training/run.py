@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+import yaml
+
 from ..errors import GluonAFFError
-from ..utils.files import PathLike
+from ..utils.files import PathLike, atomic_write
 from .checkpoint import Checkpoints
 from .history import History, epoch_line
 from .plots import plot_history
@@ -66,6 +68,11 @@ class Run:
         for path in (self.history.path, self.config_path, self.log_path, self.plot_path):
             if path.exists():
                 path.unlink()
+
+    def write_config(self, options: Dict[str, Any]) -> None:
+        """Save the run's options so that --config and --resume can read them."""
+        with atomic_write(self.config_path) as handle:
+            yaml.safe_dump(options, handle, sort_keys=False)
 
     def log(self, line: str) -> None:
         """To standard output and to train.log."""

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 import yaml
 
 from ...errors import UsageError
-from ...utils.files import PathLike, atomic_write
+from ...utils.files import PathLike
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -43,12 +43,6 @@ def read_yaml(path: PathLike) -> Any:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def write_config(path: PathLike, options: Dict[str, Any]) -> None:
-    """Save a run's options so that --config and --resume can read them."""
-    with atomic_write(path) as handle:
-        yaml.safe_dump(options, handle, sort_keys=False)
 
 
 def check_same(saved: Dict[str, Any], asked: Dict[str, Any], where: str, independent_of_length: bool) -> None:

@@ -1,6 +1,5 @@
 """The options of train_imagenet.py: the authors' and GluonCV's command lines, recipes, names of files."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from gluon_aff.errors import UsageError
 from gluon_aff.tasks import get_task
 from gluon_aff.tasks.imagenet import registered_name
 from gluon_aff.tasks.imagenet_data import place_of
+from gluon_aff.training.amp import resolve_dtype
 from gluon_aff.training.schedule import from_options
 
 TASK = get_task("imagenet")
@@ -91,9 +91,8 @@ def test_precision_follows_the_devices_unless_it_is_given():
     import mxnet as mx
 
     cpu, gpu = [mx.cpu()], [mx.gpu(0), mx.gpu(1)]
-    found = [TASK.for_devices(Namespace(dtype=None), where).dtype for where in (cpu, gpu)]
-    assert found == ["float32", "float16"]
-    assert TASK.for_devices(Namespace(dtype="float16"), cpu).dtype == "float16"  # and refused where it cannot be
+    assert [resolve_dtype(None, where) for where in (cpu, gpu)] == ["float32", "float16"]
+    assert resolve_dtype("float16", cpu) == "float16"  # and refused where it cannot be
 
 
 def test_lines_of_the_log_are_the_authors():

@@ -5,8 +5,9 @@ import pytest
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks.options import shared as groups
 from gluon_aff.tasks.options.completing import without
-from gluon_aff.tasks.options.config import check_same, list_recipes, read_recipe, read_yaml, write_config
+from gluon_aff.tasks.options.config import check_same, list_recipes, read_recipe, read_yaml
 from gluon_aff.tasks.options.parser import OptionParser, Role, Switch, number
+from gluon_aff.training import Run
 
 
 @pytest.fixture
@@ -87,7 +88,8 @@ def test_recipes_differ_by_network():
 def test_configurations_come_back_as_they_were(tmp_path):
     parser = every_group()
     options = {**parser.defaults(), "lr": 1e-5, "lr_decay_epoch": [3, 5], "gpus": "", "resume": True}
-    write_config(tmp_path / "config.yaml", without(parser, options, Role.COMMAND))
+    run = Run(tmp_path, {})
+    run.write_config(without(parser, options, Role.COMMAND))
     read = parser.checked(read_yaml(tmp_path / "config.yaml"), "config.yaml")
     assert "resume" not in read
     assert read == {name: options[name] for name in read}
