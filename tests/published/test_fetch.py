@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import http.server
-import importlib
 import json
 import re
 import socket
@@ -14,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from gluon_aff import published
+from gluon_aff import facts, published
 from gluon_aff.errors import GluonAFFError, UsageError
 
 CONTENT = bytes(range(251)) * 5000  # 1.2 MB
@@ -67,7 +66,7 @@ def use_catalogue(monkeypatch, folder, host):
     records.append({**record, "id": ANOTHER, "file": "0.8-second.params", "git_blob_sha1": "0" * 40, "bytes": 9})
     (folder / "params").mkdir()
     (folder / "params" / "catalogue.json").write_text(json.dumps(records), encoding="utf-8")
-    monkeypatch.setattr(importlib.import_module("gluon_aff.published.catalogue"), "_PACKAGE", folder)
+    monkeypatch.setattr(facts, "_PACKAGE", folder)
 
 
 def test_fetches_to_the_models_directory(server, own_mxnet_home):

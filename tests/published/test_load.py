@@ -1,6 +1,5 @@
 """Loading: float16 and float32, what does not fit is named with what to change, and nothing is half-loaded."""
 
-import importlib
 import json
 import warnings
 
@@ -8,7 +7,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from gluon_aff import create_model, published
+from gluon_aff import create_model, facts, published
 from gluon_aff.errors import GluonAFFError, UsageError
 
 SMALL = {"name": "cifar_aff_resnet8", "channel_times": 1}
@@ -221,7 +220,7 @@ def test_an_id_loads_from_the_models_directory(monkeypatch, saved, tmp_path):
     record["git_blob_sha1"] = published.git_blob_sha1(path)
     (tmp_path / "params").mkdir()
     (tmp_path / "params" / "catalogue.json").write_text(json.dumps([record]), encoding="utf-8")
-    monkeypatch.setattr(importlib.import_module("gluon_aff.published.catalogue"), "_PACKAGE", tmp_path)
+    monkeypatch.setattr(facts, "_PACKAGE", tmp_path)
     place = published.place_of("small")
     place.parent.mkdir(parents=True)
     place.write_bytes(path.read_bytes())

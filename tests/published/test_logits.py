@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gluon_aff import published
+from gluon_aff.published import weights
 
 LOGITS = golden.load("logits")
 
@@ -13,7 +14,7 @@ LOGITS = golden.load("logits")
 @pytest.fixture(autouse=True)
 def uninitialised(monkeypatch):
     """All values are filled in anyway."""
-    monkeypatch.setattr(published.network, "initializer_of", lambda name: mx.init.Zero())
+    monkeypatch.setattr(weights, "initializer_of", lambda name: mx.init.Zero())
 
 
 @pytest.mark.parametrize("identity", LOGITS)
