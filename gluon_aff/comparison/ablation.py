@@ -9,7 +9,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..facts import paper_accuracy, sirst_figures
 from ..tasks import task_of_host
-from ..utils.files import atomic_write, write_figure
+from ..utils.files import atomic_write
+from ..utils.png import new_figure, write_figure
 
 Record = Dict[str, Any]
 
@@ -149,9 +150,7 @@ def _published_on_sirst() -> List[str]:
 
 def plot(report: Record, path: Path) -> None:
     """Accuracy against parameters as in Fig. 7, a line or point for each strategy, with its spread; PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for number, strategy in enumerate(sorted({row["strategy"] for row in report["rows"]})):
         rows = sorted((row for row in report["rows"] if row["strategy"] == strategy), key=lambda row: row["blocks"])

@@ -15,7 +15,8 @@ from ..models.summary import count_parameters
 from ..nn import canonical_fusion
 from ..tasks.ablation import BUDGETS
 from ..training.history import History
-from ..utils.files import PathLike, write_figure
+from ..utils.files import PathLike
+from ..utils.png import load_matplotlib, new_figure, write_figure
 
 HOSTS = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper", "fpn": "fpn_resnet20"}
 PAPER_DATA = {"fpn": "StopSign, IoU"}
@@ -144,15 +145,13 @@ def draw_depth(ours: Sequence[Point], theirs: Sequence[Point], path: PathLike) -
 
     Raises UsageError when there is nothing to draw.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
     hosts = [host for host in HOSTS if any(point.host == host for point in (*ours, *theirs))]
     if not hosts:
         raise UsageError("there are no figures to draw: name reports or runs, or a host of the paper with --host")
     strategies = sorted({point.strategy for point in (*ours, *theirs)})
-    colours = {name: colormaps["tab20" if len(strategies) > 10 else "tab10"](i) for i, name in enumerate(strategies)}
-    figure = Figure(figsize=(6.2 * len(hosts) + 1.5, 4.6), layout="constrained")
+    palette = load_matplotlib().colormaps["tab20" if len(strategies) > 10 else "tab10"]
+    colours = {name: palette(i) for i, name in enumerate(strategies)}
+    figure = new_figure(figsize=(6.2 * len(hosts) + 1.5, 4.6), layout="constrained")
     for axes, host in zip(figure.subplots(1, len(hosts), squeeze=False)[0], hosts):
         for points, style in ((theirs, {"ls": "--", "lw": 1, "alpha": 0.7}), (ours, {"ls": "-", "lw": 1.8})):
             for name in strategies:

@@ -7,7 +7,8 @@ from typing import Any, Dict, List, Sequence
 
 from ..errors import UsageError
 from ..training.history import read_records
-from ..utils.files import PathLike, write_figure
+from ..utils.files import PathLike
+from ..utils.png import new_figure, write_figure
 from .curve import ACCURACY, ERROR, Curve, Point
 from .open import open_run
 
@@ -18,14 +19,12 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = ()) ->
     All are drawn in the metric of the first. ``names`` are for the legend (default: the runs'). Returns the curves.
     Raises UsageError and GluonAFFError as `open_run` does.
     """
-    from matplotlib.figure import Figure
-
     epochs_of = [_epochs(run) for run in runs]
     curves = [_curve(run, epochs) if epochs else open_run(run) for run, epochs in zip(runs, epochs_of)]
     metric, figure_name = curves[0].metric, _one_figure(runs, epochs_of)
     losses = [{record["epoch"]: record["loss"] for record in records} for records in epochs_of]
     scale = 100 if metric == ERROR else 1
-    figure = Figure(figsize=(11 if any(losses) else 7, 4.5), layout="constrained")
+    figure = new_figure(figsize=(11 if any(losses) else 7, 4.5), layout="constrained")
     left, *right = figure.subplots(1, 2 if any(losses) else 1, squeeze=False)[0]
     for number, (curve, loss) in enumerate(zip(curves, losses)):
         measured = curve.measured_as(metric)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional
 
 from ..utils.console import table
-from ..utils.files import PathLike, write_figure
+from ..utils.files import PathLike
+from ..utils.png import new_figure, write_figure
 from .curve import ERROR, Curve, Matched, Point, matched, sampled
 from .settings import differing, side_by_side
 
@@ -111,11 +112,9 @@ def at(curve: Curve, point: Point) -> str:
 
 def draw(comparison: Comparison, path: PathLike) -> None:
     """Both curves above, their difference below where epochs match; PNG."""
-    from matplotlib.figure import Figure
-
     run, theirs, pairs = comparison.run, comparison.reference, comparison.pairs
     scale = 100 if theirs.metric == ERROR else 1
-    picture = Figure(figsize=(9, 6 if pairs else 4.5), layout="constrained")
+    picture = new_figure(figsize=(9, 6 if pairs else 4.5), layout="constrained")
     upper, lower = (
         picture.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
         if pairs

@@ -6,7 +6,8 @@ from typing import Sequence
 
 import numpy as np
 
-from ..utils.files import PathLike, write_figure
+from ..utils.files import PathLike
+from ..utils.png import load_matplotlib, new_figure, write_figure
 
 _WITH_FIGURES, _WITH_NAMES = 20, 100  # largest numbers of classes whose cells, and whose names, can be read
 
@@ -16,8 +17,8 @@ def plot_confusion(counts: np.ndarray, classes: Sequence[str], title: str, path:
 
     The column of other classes is drawn when there is something in it. Classes without images are left blank.
     """
+    load_matplotlib()
     from matplotlib.colors import PowerNorm
-    from matplotlib.figure import Figure
 
     names = list(classes)
     columns = names + ["other"] if counts[:, -1].any() else names
@@ -26,7 +27,7 @@ def plot_confusion(counts: np.ndarray, classes: Sequence[str], title: str, path:
     share = np.ma.masked_array(shown / np.maximum(totals, 1), mask=np.broadcast_to(totals == 0, shown.shape))
 
     side = 4.0 + (0.42 * len(names) if len(names) <= _WITH_FIGURES else min(0.13 * len(names), 9.0))
-    figure = Figure(figsize=(side + 1.0, side), layout="constrained")
+    figure = new_figure(figsize=(side + 1.0, side), layout="constrained")
     axes = figure.subplots()
     scale = PowerNorm(0.5, vmin=0, vmax=1)  # so that rare confusions are seen
     image = axes.imshow(share, cmap="Blues", norm=scale, interpolation="nearest", aspect="auto")

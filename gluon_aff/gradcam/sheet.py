@@ -8,7 +8,8 @@ from typing import List, Mapping, Sequence
 
 import numpy as np
 
-from ..utils.files import FileNames, PathLike, atomic_write, write_figure, write_pixels
+from ..utils.files import FileNames, PathLike, atomic_write
+from ..utils.png import load_matplotlib, new_figure, write_figure, write_pixels
 from .seen import Seen
 
 COLUMNS = 10  # of a sheet; more images make more sheets
@@ -20,9 +21,7 @@ _DPI = 110
 
 def coloured(heat: np.ndarray) -> np.ndarray:
     """(H, W) in [0, 1] to colours, uint8 (H, W, 3), from blue (0) to red (1)."""
-    from matplotlib import colormaps
-
-    return colormaps[_COLOURS](heat, bytes=True)[..., :3]
+    return load_matplotlib().colormaps[_COLOURS](heat, bytes=True)[..., :3]
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -66,12 +65,10 @@ def draw_sheet(seen: Mapping[str, Sequence[Seen]], path: PathLike) -> None:
 
     Below each picture stands what the network predicted, with ✕ where that is wrong.
     """
-    from matplotlib.figure import Figure
-
     first = next(iter(seen.values()))
     rows = len(seen) + 1
     tile = _SMALL if max(first[0].pixels.shape) <= 64 else _LARGE
-    figure = Figure(figsize=(_NAME + tile * len(first), (tile + _TEXT) * rows), layout="constrained")
+    figure = new_figure(figsize=(_NAME + tile * len(first), (tile + _TEXT) * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     grid = figure.subplots(rows, len(first), squeeze=False)
     for axes, each in zip(grid[0], first):

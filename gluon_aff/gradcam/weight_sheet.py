@@ -9,7 +9,8 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 
 from ..utils.console import table
-from ..utils.files import PathLike, atomic_write, write_figure
+from ..utils.files import PathLike, atomic_write
+from ..utils.png import new_figure, write_figure
 from . import FusionWeights
 
 _PARTS = ("weight", "local", "context")
@@ -69,13 +70,11 @@ def draw(weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path:
     Maps are means over channels of the first image's. One scale for all M, symmetric about 0.5, and one for all parts,
     symmetric about 0, below which they argue for the other input.
     """
-    from matplotlib.figure import Figure
-
     found, stages = arrays(weights), _stages(weights)
     paths = list(dict.fromkeys(each.path for each in weights))
     limits = _limits(found)
     columns = 1 + 3 * stages
-    figure = Figure(
+    figure = new_figure(
         figsize=(_NAME + _TILE * columns + 2 * _BARS, (_TILE + _TEXT) * len(paths) + 0.5), layout="constrained"
     )
     grid = figure.subplots(len(paths), columns, squeeze=False)

@@ -7,7 +7,8 @@ from typing import Iterable, List, Optional, Tuple
 
 import numpy as np
 
-from ..utils.files import FileNames, PathLike, write_pixels
+from ..utils.files import FileNames, PathLike
+from ..utils.png import write_pixels
 from .sheet import ROWS, Row, draw_sheet
 
 Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]

@@ -6,16 +6,15 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from ..utils.files import PathLike, write_figure
+from ..utils.files import PathLike
+from ..utils.png import new_figure, write_figure
 from .curves import PixelCurves
 from .sizes import SizeGroup
 
 
 def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
     """Precision over recall, hits over false alarms, and IoU over the threshold, as PNG. Dots: the logit 0."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12.5, 4), layout="constrained")
+    figure = new_figure(figsize=(12.5, 4), layout="constrained")
     precision, roc, threshold = figure.subplots(1, 3)
     middle = int(np.flatnonzero(curves.logits == 0)[0])
     recall, alarms = curves.recall, curves.false_alarm_rate
@@ -48,9 +47,7 @@ def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
 
 def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
     """IoU, recall and share of detected objects for small, medium and large ones, as PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = new_figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     filled = [(place, group) for place, group in enumerate(groups) if group.objects]
     bars = (

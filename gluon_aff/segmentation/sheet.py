@@ -7,7 +7,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..utils.files import PathLike, write_figure
+from ..utils.files import PathLike
+from ..utils.png import new_figure, write_figure
 
 ROWS = 8
 
@@ -62,8 +63,6 @@ def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
     Small objects are magnified in a corner (the window is framed in the whole picture), those outside of the window
     get a ring.
     """
-    from matplotlib.figure import Figure
-
     columns = ["image", "prediction"]
     if any(row.truth is not None for row in rows):
         columns = ["image", "truth", "prediction", "difference"]
@@ -71,7 +70,7 @@ def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
     width = len(columns) * _CELL + (len(columns) + 1) * _GAP
     head = _NAMES + (_LEGEND if "difference" in columns else 0)
     height = head + sum(heights) + len(rows) * _BAND + _GAP
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = new_figure(figsize=(width, height), facecolor="white")
     for number, column in enumerate(columns):
         middle = (_GAP + number * (_CELL + _GAP) + _CELL / 2) / width
         figure.text(middle, 1 - (head - _NAMES / 2) / height, column, ha="center", va="center")

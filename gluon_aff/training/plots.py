@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Sequence
 
-from ..utils.files import PathLike, write_figure
+from ..utils.files import PathLike
+from ..utils.png import new_figure, write_figure
 from .schedule import Schedule
 
 _METRIC_NAMES = {
@@ -19,9 +20,7 @@ _ACCURACY = {"val": "validation accuracy"}
 
 def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) -> None:
     """Validation and training figures against epochs, as PNG. ``records`` are a History's epochs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = new_figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in records]
     metric = records[-1]["train_metric"] if records else "accuracy"
@@ -39,11 +38,9 @@ def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) 
 
 def plot_schedule(schedule: Schedule, title: str, path: PathLike) -> None:
     """Learning rate against epochs, at most some 2000 points, as PNG."""
-    from matplotlib.figure import Figure
-
     updates = schedule.epochs * schedule.updates_per_epoch
     points = range(1, updates + 1, max(1, updates // 2000))
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    figure = new_figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.plot([point / schedule.updates_per_epoch for point in points], [schedule(point) for point in points])
     axes.set_xlabel("epoch")

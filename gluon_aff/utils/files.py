@@ -1,20 +1,167 @@
-"""Writing files so that a reader never sees half of one, and telling whether one is what it was."""
+"""Writing files so that a reader never sees half of one; digests; safe file names."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-from contextlib import contextmanager
-from io import BytesIO
+import shutil
+import stat
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Iterator, Set, Union
-
-import numpy as np
+from typing import IO, Iterator, Optional, Set, Union
 
 from ..errors import GluonAFFError
 
 PathLike = Union[str, "os.PathLike[str]"]
+
+_LONGEST_NAME = 200  # bytes; file systems take 255, and a temporary name is longer than the file's
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_NAMED_DESCRIPTORS = {"/dev/stdout": 1, "/dev/stderr": 2}
+_swept: Set[str] = set()  # directories in which this process has looked for leftovers
+
+
+@contextmanager
+def atomic_write(path: PathLike, mode: str = "w") -> Iterator[IO]:
+    """Open a temporary file beside ``path``; on success flush, sync and rename it into place.
+
+    A symbolic link stays: the file that it points to is replaced. What is not a regular file (a device, a pipe,
+    ``/dev/stdout``) is written to directly. A missing directory is made. Text is UTF-8; a file name that is not text in
+    this locale keeps its bytes.
+
+    Parameters
+    ----------
+    path : path
+    mode : {"w", "wb"}
+
+    Yields
+    ------
+    file object
+
+    Raises
+    ------
+    GluonAFFError
+        When the disk is full or the place cannot be written. What ``path`` held before is then still there.
+    """
+    encoding = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
+    temporary: Optional[Path] = None
+    try:
+        descriptor = _direct_descriptor(path)
+        if descriptor is not None:
+            with open(descriptor, mode, **encoding) as handle:
+                yield handle
+            return
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        temporary = temporary_name(target)
+        with open(temporary, mode, **encoding) as handle:
+            if target.exists():
+                shutil.copymode(target, temporary)
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+        sync_directory(target.parent)
+    except (OSError, UnicodeEncodeError) as error:
+        raise cannot_write(path, error) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def _direct_descriptor(path: PathLike) -> Optional[int]:
+    """A new descriptor of what is there and cannot be replaced by a file; None for a regular file or none at all.
+
+    Raises OSError when it cannot be written to.
+    """
+    name = os.fspath(path)
+    if not name:
+        raise FileNotFoundError(errno.ENOENT, "the file name is empty")
+    number = _NAMED_DESCRIPTORS.get(name)
+    match = _DESCRIPTOR.fullmatch(name)
+    if number is not None or match:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()  # what was printed before comes first
+        return os.dup(int(match.group(1)) if match else number)  # shares the position with what is printed
+    try:
+        kind = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(kind):
+        return os.open(path, os.O_WRONLY)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file is write-protected")
+    return None
+
+
+def cannot_write(path: PathLike, error: Exception) -> GluonAFFError:
+    """The error that tells the user why ``path`` was not written.
+
+    Parameters
+    ----------
+    path : path
+    error : OSError or UnicodeEncodeError
+
+    Returns
+    -------
+    GluonAFFError
+    """
+    if isinstance(error, UnicodeEncodeError):
+        return GluonAFFError(
+            f"cannot write {os.fspath(path)!a}: file names of this locale are {sys.getfilesystemencoding()}; "
+            "set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8"
+        )
+    return GluonAFFError(f"cannot write {os.fspath(path) or repr('')}: {getattr(error, 'strerror', None) or error}")
+
+
+def temporary_name(target: Path) -> Path:
+    """A name beside ``target`` for this process alone, by which `remove_leftovers` knows whose it is."""
+    return target.with_name(f".{_shortened(target.name)}.{_host()}-{os.getpid()}.tmp")
+
+
+def remove_leftovers(directory: PathLike) -> None:
+    """Remove the temporary files in ``directory`` that processes of this machine left when they were killed.
+
+    Files of processes that are alive, of other machines and of other programs stay.
+
+    Parameters
+    ----------
+    directory : path
+        Nothing happens when it is missing or cannot be read.
+    """
+    pattern = re.compile(rf"\..+\.{re.escape(_host())}-(\d+)\.tmp")
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            match = pattern.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False) and not _is_alive(int(match.group(1))):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _sweep(directory: Path) -> None:
+    """`remove_leftovers`, once a process: a folder may have many files and get many more."""
+    if str(directory) not in _swept:
+        _swept.add(str(directory))
+        remove_leftovers(directory)
+
+
+def _host() -> str:
+    """This machine's name, as it may stand in a file's."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", os.uname().nodename)[:40]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # another user's
+    return True
 
 
 def sync_directory(path: PathLike) -> None:
@@ -27,7 +174,7 @@ def sync_directory(path: PathLike) -> None:
 
 
 def sha256_of(path: PathLike) -> str:
-    """Of a file's content. Raises OSError when it cannot be read."""
+    """The SHA-256 of a file's content, in hexadecimal. Raises OSError when it cannot be read."""
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
         for block in iter(lambda: handle.read(2**20), b""):
@@ -35,65 +182,27 @@ def sha256_of(path: PathLike) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def atomic_write(path: PathLike, mode: str = "w") -> Iterator[IO]:
-    """Open a temporary file beside ``path``; on success flush, sync and rename it into place.
-
-    The directory is made when missing. Raises GluonAFFError when the disk is full or the place cannot be written;
-    whatever ``path`` held before is then still there.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        sync_directory(path.parent)
-    except OSError as error:
-        raise GluonAFFError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
-
-
-def write_figure(figure: Any, path: PathLike, dpi: int = 110) -> None:
-    """A matplotlib Figure. Raises GluonAFFError as `atomic_write` does."""
-    image = BytesIO()
-    figure.savefig(image, format="png", dpi=dpi)
-    with atomic_write(path, "wb") as handle:
-        handle.write(image.getvalue())
-
-
-def write_pixels(pixels: np.ndarray, path: PathLike) -> None:
-    """An image, uint8 (H, W) or (H, W, 3). Raises GluonAFFError as `atomic_write` does."""
-    from PIL import Image
-
-    image = BytesIO()
-    Image.fromarray(pixels).save(image, format="png")
-    with atomic_write(path, "wb") as handle:
-        handle.write(image.getvalue())
-
-
 class FileNames:
-    """Turns image names into file names without a suffix that are safe on any system and unlike each other.
+    """Turns image names into file names without a suffix that are safe on any system and distinct.
 
-    Every run of characters that are not letters, digits, dot, dash or underscore becomes one underscore, dots in
-    front as well. A name that was given before, whatever its case, gets -2, -3, ... at its end.
+    Every run of characters that are not letters, digits, dot, dash or underscore becomes one underscore, leading dots
+    as well. A name that was given before, in whatever case, gets -2, -3, ... at its end.
     """
 
     def __init__(self) -> None:
         self._used: Set[str] = set()
 
     def __call__(self, name: str) -> str:
-        stem = re.sub(r"[^\w.-]+|^\.+", "_", name)
-        while len(stem.encode()) > 200:  # file systems take 255 bytes, and a temporary name is longer
-            stem = stem[:-1]
-        chosen, number = stem or "_", 1
+        stem = _shortened(re.sub(r"[^\w.-]+|^\.+", "_", name)) or "_"
+        chosen, number = stem, 1
         while chosen.lower() in self._used:
             number += 1
             chosen = f"{stem}-{number}"
         self._used.add(chosen.lower())
         return chosen
+
+
+def _shortened(name: str) -> str:
+    while len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+        name = name[:-1]
+    return name
