@@ -19,7 +19,6 @@ from script_runs import ROOT, assert_equal, load_script, results, runner
 from gluon_aff.comparison import open_run
 from gluon_aff.comparison.logs import read_log
 from gluon_aff.tasks import get_task, parts
-from gluon_aff.tasks.parts import schedule_of
 from gluon_aff.tasks.trained import open_trained
 from gluon_aff.training.history import History
 from gluon_aff.zoo import create_model
@@ -115,7 +114,7 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     assert lines[5] == "note: float16, the published runs' type, needs a GPU: training in float32"
     (batch,) = [line for line in lines if line.startswith("Epoch[1]")]
     assert batch.startswith("Epoch[1] Batch [1]\tSpeed: ") and "samples/sec\taccuracy=" in batch
-    schedule = schedule_of(get_task("imagenet"), parse_options(map(str, argv)))
+    schedule = get_task("imagenet").schedule(parse_options(map(str, argv)))
     assert batch.endswith(f"\tlr={schedule(5):f}")
     assert sum(line.startswith("pace: ") for line in lines) == 1
     (speed,) = [line for line in lines if line.startswith("[Epoch 1] speed: ")]

@@ -17,7 +17,6 @@ from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoi
 
 from gluon_aff.cli import main as cli
 from gluon_aff.tasks import get_task
-from gluon_aff.tasks.parts import schedule_of
 from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
 
@@ -65,7 +64,7 @@ def test_a_run_and_what_it_leaves(finished_run):
 
 def test_poly_is_really_applied_to_adagrad(train):
     options = get_task("seg").options([*TINY, "--epochs", "4", "--lr", "0.04", "--optimizer", "adagrad"])
-    schedule = schedule_of(get_task("seg"), options)
+    schedule = get_task("seg").schedule(options)
     rates = [schedule(update) for update in range(1, 9)]
     assert options.lr_mode == "poly" and rates == sorted(rates, reverse=True)
     np.testing.assert_allclose(rates[3], 0.04 * (1 - 4 / 7) ** 0.9, rtol=1e-5)  # GluonCV divides by N - 1
@@ -177,16 +176,35 @@ def test_eval_of_what_is_no_segmentation(train, finished):
     assert code == 2 and "a CIFARResNet, which segments nothing" in err
 
 
-def test_tools_for_classification_say_where_to_go(finished, capsys):
-    run = finished("run")
-    assert console.run(cli.main, ["evaluate", "--weights", str(run), "--dataset", "digits"]) == 2
-    assert f"train_seg.py --eval --resume {run} scores it" in capsys.readouterr().err
-    file = str(run / "best/model.params")
-    assert console.run(cli.main, ["evaluate", "--weights", file]) == 2
-    assert f"train_seg.py --eval --resume-from {file} scores it" in capsys.readouterr().err
-    assert console.run(cli.main, ["compare", str(run), "--with", "table4/aff/resnet_b1"]) == 2
-    assert "is a segmentation run, whose figures are IoU" in capsys.readouterr().err
-    assert console.run(cli.main, ["plot", "history", str(run), "--out", str(run / "h.png")]) == 0
+def test_evaluate_scores_segmentation_as_eval_does(finished, train, capsys):
+    run = str(finished("run"))
+    file = f"{run}/best/model.params"
+
+    def evaluated(*argv):
+        assert console.run(cli.main, ["evaluate", *map(str, argv), "--gpus", "", "--json", "-"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert train("--no-cuda", "--eval", "--resume", run)[0] == 0
+    (written,) = Path(run).rglob("eval-shapes-val/report.json")
+    theirs, ours = json.loads(written.read_text()), evaluated("--weights", run)
+    theirs.pop("facts"), ours.pop("facts")
+    assert ours == theirs and ours["images"] == 4
+    of_file = evaluated("--weights", file, "--dataset", "shapes", "--input-size", "32")
+    assert of_file["images"] == 100
+
+
+def test_tools_for_classification_refuse_a_segmentation(finished, capsys):
+    run = str(finished("run"))
+    file = f"{run}/best/model.params"
+    for argv, message in [
+        (["evaluate", "--weights", run, "--dataset", "digits"], "no segmentation data set 'digits'"),
+        (["evaluate", "--weights", run, "--labels", "coarse"], "--labels is not for segmentation: leave it out"),
+        (["evaluate", "--weights", file], "say on what: --dataset sirst|coco|folder|shapes"),
+        (["compare", run, "--with", "table4/aff/resnet_b1"], "is measured by IoU, the other by accuracy"),
+    ]:
+        assert console.run(cli.main, argv) == 2
+        assert message in capsys.readouterr().err
+    assert console.run(cli.main, ["plot", "history", run, "--out", f"{run}/h.png"]) == 0
 
 
 def test_summary_and_dry_run(train):

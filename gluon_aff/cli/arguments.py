@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any, Callable, Dict, Optional
 
-DATASETS = ("cifar10", "cifar100", "digits", "folder", "imagenet")
 _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
     "fusion": {"help": "any strategy, by the field's or the authors' name"},
     "r": {"type": int, "help": "bottleneck ratio of the fusion; 0 for no bottleneck"},
@@ -61,7 +60,7 @@ def add_viewer(command: argparse.ArgumentParser) -> None:
     group = add_weights(command)
     group.add_argument(
         "--dataset",
-        choices=DATASETS,
+        metavar="NAME",
         help="what the network was trained on (default: what the weights tell)",
     )
     group.add_argument("--labels", choices=("fine", "coarse"), help="of CIFAR-100")

@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..utils.files import atomic_write
 from .arguments import whole
 
+if TYPE_CHECKING:
+    from ..comparison import Curve
+
 
 def compare(args: argparse.Namespace) -> int:
-    from ..comparison import Comparison, draw, open_run, reference, references
+    from ..comparison import Comparison, draw, open_run, references
 
     if args.list:
         print("\n".join(references()))
         return 0
     if not args.run_name or not args.reference:
         raise UsageError("say what to compare: gluon-aff compare RUN --with NAME (--list prints the names)")
-    comparison = Comparison(open_run(args.run_name, args.segment), reference(args.reference))
+    comparison = Comparison(open_run(args.run_name, args.segment), _reference(args.reference))
     plot = Path(args.plot or _plot_path(args.run_name))
     draw(comparison, plot)
     if args.json:
@@ -31,6 +35,13 @@ def compare(args: argparse.Namespace) -> int:
             handle.write(document)
     print("\n".join([*comparison.lines(args.every), "", f"plot       {plot}"]))
     return 0
+
+
+def _reference(text: str) -> Curve:
+    """A run of one's own where there is one of that name, else what is published."""
+    from ..comparison import open_run, reference
+
+    return open_run(text) if Path(text).expanduser().exists() else reference(text)
 
 
 def _plot_path(run: str) -> str:
@@ -53,7 +64,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="a run's directory or history.jsonl, a log of the authors' scripts, a .csv curve, or a published id",
     )
     command.add_argument(
-        "--with", dest="reference", metavar="NAME", help="a published id or a row such as table4/aff/resnet_b4"
+        "--with",
+        dest="reference",
+        metavar="NAME",
+        help="a published id, a row such as table4/aff/resnet_b4, or another run of your own",
     )
     command.add_argument("--list", action="store_true", help="print every name that --with knows")
     command.add_argument("--segment", type=int, metavar="K", help="which run of a log that holds several")

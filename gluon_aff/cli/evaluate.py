@@ -1,4 +1,4 @@
-"""``gluon-aff evaluate``: top-1 and top-5 of weights on a data set."""
+"""``gluon-aff evaluate``: figures of weights on a data set."""
 
 from __future__ import annotations
 
@@ -6,30 +6,20 @@ import argparse
 import os
 from pathlib import Path
 
-from ..errors import UsageError
 from ..utils.files import atomic_write
-from .arguments import DATASETS, add_weights, model_options, whole
+from .arguments import add_weights, model_options, whole
 
 
 def evaluate(args: argparse.Namespace) -> int:
     from .._version import __version__
-    from ..evaluation import DataOptions, open_test_set, open_trained, score
-    from ..evaluation.report import as_json, lines, write
-    from ..evaluation.upstream import BATCH_SIZE
-    from ..models.common import SegmentationNet
+    from ..evaluation import ScoreRequest, as_json
     from ..runtime import devices
+    from ..tasks import get_task
+    from ..tasks.trained import open_trained
     from ..training.history import environment
 
     contexts = devices.pick(args.gpus)
-    subject = open_trained(args.weights, args.model, model_options(args), contexts)
-    if isinstance(subject.net, SegmentationNet):
-        flag = "--resume" if Path(args.weights).is_dir() else "--resume-from"
-        raise UsageError(
-            f"{args.weights} is of a segmentation network: train_seg.py --eval {flag} {args.weights} scores it"
-        )
-    known = {**subject.data}
-    if args.dataset and args.dataset != known.get("dataset"):
-        known = {}  # what is known of the weights' own data says nothing of another set
+    trained = open_trained(args.weights, args.model, model_options(args), contexts)
     given = {
         "dataset": args.dataset,
         "data": args.data,
@@ -38,22 +28,26 @@ def evaluate(args: argparse.Namespace) -> int:
         "normalisation": args.normalisation,
         "ground_truth": args.ground_truth,
     }
-    chosen = {**known, **{name: value for name, value in given.items() if value is not None}}
-    if "dataset" not in chosen:
-        raise UsageError(f"say on what: --dataset {'|'.join(DATASETS)} (these weights do not tell)")
-    batch_size = args.batch_size or (BATCH_SIZE if args.protocol == "upstream" else 128)
-    options = DataOptions(**chosen, batch_size=batch_size, workers=args.workers, skip_bad=args.skip_bad)
-    found = score(subject, open_test_set(options, args.protocol), contexts, args.protocol, batch_size, args.passes)
-    facts = {**environment(__version__), "devices": [str(context) for context in contexts], "batch_size": batch_size}
+    request = ScoreRequest(
+        contexts,
+        {name: value for name, value in given.items() if value is not None},
+        protocol=args.protocol,
+        passes=args.passes,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        skip_bad=args.skip_bad,
+        environment={**environment(__version__), "devices": [str(context) for context in contexts]},
+    )
+    report = get_task(trained.task).score(trained, request)
     if args.json == "-":
-        print(as_json(found, facts), end="")
+        print(as_json(report), end="")
     else:
-        print("\n".join(lines(found)))
+        print("\n".join(report.lines()))
         if args.json:
             with atomic_write(args.json) as handle:
-                handle.write(as_json(found, facts))
+                handle.write(as_json(report))
     if args.out:
-        paths = write(found, facts, Path(args.out))
+        paths = report.write(Path(args.out))
         if args.json != "-":
             print(f"\nwritten    {', '.join(map(str, paths))}")
     return 0
@@ -64,12 +58,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "evaluate",
         help="score weights on a data set, every image once or as the authors counted",
-        description="Top-1 and top-5, a table per class, a confusion matrix and images/s.",
+        description="Of a classifier top-1 and top-5, a table per class, a confusion matrix and images/s; of a "
+        "segmentation network IoU, nIoU, curves and figures by size of the objects.",
     )
     add_weights(command)
 
     group = command.add_argument_group("data")
-    group.add_argument("--dataset", choices=DATASETS, help="(default: what the weights are for, where that is known)")
+    group.add_argument("--dataset", metavar="NAME", help="(default: what the weights are for, where that is known)")
     group.add_argument("--data", metavar="PATH", help="folder, archive, zip or .rec file that holds the images")
     group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
     group.add_argument(

@@ -12,7 +12,7 @@ from ..models.summary import Summary, describe, summarize
 from ..nn import AUTHORS_KEYS, list_fusions
 from ..published import catalogue
 from ..utils import console
-from ..utils.console import table
+from ..utils.tables import table
 from .arguments import add_model_options, model_options
 
 

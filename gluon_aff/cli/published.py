@@ -13,7 +13,7 @@ from .. import published
 from ..errors import GluonAFFError
 from ..published.conversion import FORMATS
 from ..published.structure import INVISIBLE, Structure
-from ..utils.console import table
+from ..utils.tables import table
 
 
 def list_ids(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from ..facts import paper_accuracy, sirst_figures
 from ..tasks import task_of_host
 from ..utils.files import atomic_write
 from ..utils.png import new_figure, write_figure
+from ..utils.tables import markdown_table
 
 Record = Dict[str, Any]
 
@@ -117,9 +118,8 @@ def markdown(report: Record) -> str:
         f"{what} after the last epoch, mean over seeds ± sample standard deviation; the best epoch's mean beside it "
         f"is chosen on the same test images. The paper's figures are {where}.",
         "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
     ]
+    table = []
     for row in report["rows"]:
         spread = "" if row["final_spread"] is None else f" ± {row['final_spread']:.4f}"
         cells = [row["strategy"], row["r"] or "-", row["blocks"], f"{row['parameters']:,}", len(row["seeds"])]
@@ -127,8 +127,8 @@ def markdown(report: Record) -> str:
         cells += [f"{row['final_niou_mean']:.4f}", f"{row['best_niou_mean']:.4f}"] if segmentation else []
         cells += [row["test_images"], f"{row['images_per_second']:.0f}"]
         cells += ["" if row["paper"] is None else f"{row['paper']:.3f}"]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines.append("")
+        table.append(cells)
+    lines += [*markdown_table(header, table), ""]
     for blocks, rho in report["rank_correlation"].items():
         rows = [row for row in report["rows"] if str(row["blocks"]) == blocks]
         ours = " > ".join(row["strategy"] for row in rows)
@@ -143,9 +143,9 @@ def markdown(report: Record) -> str:
 
 def _published_on_sirst() -> List[str]:
     data = sirst_figures()
-    rows = [f"| {row['network']} | {row['iou']:.3f} | {row['niou']:.3f} |" for row in data["rows"]]
-    lines = ["Published on SIRST, at another size and length:", "", "| network | IoU | nIoU |", "|---|---|---|", *rows]
-    return [*lines, "", f"{data['note']} {data['source']}.", ""]
+    rows = [(row["network"], f"{row['iou']:.3f}", f"{row['niou']:.3f}") for row in data["rows"]]
+    table = markdown_table(("network", "IoU", "nIoU"), rows)
+    return ["Published on SIRST, at another size and length:", "", *table, "", f"{data['note']} {data['source']}.", ""]
 
 
 def plot(report: Record, path: Path) -> None:

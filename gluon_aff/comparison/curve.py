@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from ..errors import UsageError
+
 ACCURACY, ERROR = "accuracy", "top-1 error"
 
 
@@ -18,9 +20,20 @@ class Point(NamedTuple):
 class Curve:
     """Validation figures of one run, or a single figure without epochs (``points`` empty, ``value`` set).
 
-    name: for headings. metric: ACCURACY or ERROR, both 0..1. points: in the order of epochs, which count from 0.
-    settings: hyper-parameters under `settings.NAMES`. planned: epochs the run is to have. notes: what a reader of a
-    comparison must know.
+    Attributes
+    ----------
+    name : str
+        For headings.
+    metric : str
+        ACCURACY, ERROR or another task's; from 0 to 1.
+    points : tuple of Point
+        In the order of epochs, which count from 0.
+    settings : dict
+        Hyper-parameters under `settings.NAMES`.
+    planned : int or None
+        Epochs that the run is to have.
+    notes : tuple of str
+        What a reader of a comparison must know.
     """
 
     name: str
@@ -49,9 +62,13 @@ class Curve:
         return next((point for point in self.points if self._goodness(point.value) >= goal), None)
 
     def measured_as(self, metric: str) -> Curve:
-        """The same with accuracies turned into errors, or the other way round."""
+        """The same with accuracies turned into errors, or back. Raises UsageError for other metrics."""
         if metric == self.metric:
             return self
+        if {metric, self.metric} != {ACCURACY, ERROR}:
+            raise UsageError(
+                f"{self.name} is measured by {self.metric}, the other by {metric}: they cannot be compared"
+            )
         points = tuple(Point(point.epoch, 1 - point.value) for point in self.points)
         return replace(self, metric=metric, points=points, value=None if self.value is None else 1 - self.value)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from ..errors import GluonAFFError, UsageError
 from ..facts import published_runs
+from ..tasks import get_task, list_tasks
 from ..training.history import read_records
 from .curve import ACCURACY, Curve, Point
 from .logs import LoggedRun, read_csv, read_log
@@ -50,20 +51,21 @@ def _of_history(path: Path) -> Curve:
     epochs = [record for record in records if record["record"] == "epoch"]
     if not epochs:
         raise GluonAFFError(f"{path} has no finished epoch yet: compare when there is one")
-    if header.get("task") == "seg":
-        raise UsageError(
-            f"{path} is a segmentation run, whose figures are IoU: `gluon-aff plot history` draws it with others, "
-            "`gluon-aff results --table sirst` (table4) prints published figures"
-        )
     if "val" not in epochs[0]:
-        raise GluonAFFError(f"{path} has no validation accuracy (val): its run is not one of classification")
+        raise GluonAFFError(f"{path} has no validation figure (val): it is not the history of a run of ours")
     return Curve(
         name=str(path.parent) if path.name == "history.jsonl" else str(path),
-        metric=ACCURACY,
+        metric=_metric(header),
         points=tuple(Point(record["epoch"], record["val"]) for record in epochs),
         settings=settings_of_header(header),
         planned=header.get("options", {}).get("num_epochs"),
     )
+
+
+def _metric(header: Dict[str, Any]) -> str:
+    """What the "val" of a run's epochs is."""
+    task = header.get("task", "cifar")
+    return get_task(task).metric if task in list_tasks() else ACCURACY
 
 
 def _of_log(path: Path, number: Optional[int]) -> Curve:

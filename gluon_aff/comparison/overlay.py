@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from ..errors import UsageError
 from ..training.history import read_records
 from ..utils.files import PathLike
 from ..utils.png import new_figure, write_figure
-from .curve import ACCURACY, ERROR, Curve, Point
+from .curve import ERROR, Curve
 from .open import open_run
 
 
@@ -19,9 +18,9 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = ()) ->
     All are drawn in the metric of the first. ``names`` are for the legend (default: the runs'). Returns the curves.
     Raises UsageError and GluonAFFError as `open_run` does.
     """
+    curves = [open_run(run) for run in runs]
     epochs_of = [_epochs(run) for run in runs]
-    curves = [_curve(run, epochs) if epochs else open_run(run) for run, epochs in zip(runs, epochs_of)]
-    metric, figure_name = curves[0].metric, _one_figure(runs, epochs_of)
+    metric = curves[0].metric
     losses = [{record["epoch"]: record["loss"] for record in records} for records in epochs_of]
     scale = 100 if metric == ERROR else 1
     figure = new_figure(figsize=(11 if any(losses) else 7, 4.5), layout="constrained")
@@ -36,7 +35,7 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = ()) ->
         left.plot(best.epoch, scale * best.value, "o", ms=4, color=line.get_color())
         if loss:
             right[0].plot(list(loss), list(loss.values()), lw=1.2, color=line.get_color(), label=name)
-    left.set_ylabel(figure_name or (f"{metric} in %" if metric == ERROR else metric))
+    left.set_ylabel(f"{metric} in %" if metric == ERROR else metric)
     for axes in right:
         axes.set_ylabel("training loss")
     for axes in (left, *right):
@@ -54,19 +53,6 @@ def _epochs(run: str) -> List[Dict[str, Any]]:
     if path.suffix != ".jsonl" or not path.is_file():
         return []
     return [record for record in read_records(path) if record["record"] == "epoch"]
-
-
-def _curve(run: str, epochs: List[Dict[str, Any]]) -> Curve:
-    return Curve(str(Path(run)), ACCURACY, tuple(Point(record["epoch"], record["val"]) for record in epochs))
-
-
-def _one_figure(runs: Sequence[str], epochs_of: Sequence[List[Dict[str, Any]]]) -> str:
-    """ "IoU" where all runs are segmentation's, "" where none is. Raises UsageError for some of each."""
-    segments = [bool(epochs) and epochs[0].get("train_metric") == "iou" for epochs in epochs_of]
-    if len(set(segments)) > 1:
-        one, other = runs[segments.index(True)], runs[segments.index(False)]
-        raise UsageError(f"{one} is measured by IoU, {other} is not: draw them apart")
-    return "IoU" if segments[0] else ""
 
 
 def _short(name: str) -> str:

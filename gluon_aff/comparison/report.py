@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from ..utils.console import table
 from ..utils.files import PathLike
 from ..utils.png import new_figure, write_figure
+from ..utils.tables import table
 from .curve import ERROR, Curve, Matched, Point, matched, sampled
 from .settings import differing, side_by_side
 

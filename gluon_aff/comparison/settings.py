@@ -8,6 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from ..errors import UsageError
 from ..models import model_entry
 from ..nn import canonical_fusion
+from ..tasks import get_task, list_tasks
 
 Settings = Dict[str, Any]
 
@@ -69,17 +70,15 @@ def differing(rows: List[Row]) -> List[Row]:
 
 
 def settings_of_header(header: Dict[str, Any]) -> Settings:
-    """From the header of a run's history: a classification script's options and what became of them."""
+    """From the header of a run's history: its task's options and what became of them."""
     options = header.get("options", {})
-    if not options:
+    if "dataset" not in options:
         return {}
     devices = len(header.get("devices", [])) or 1
-    network = _imagenet_network if header.get("task") == "imagenet" else _cifar_network
     settings = {
         "data": options["dataset"],
         "outputs": header.get("data", {}).get("classes"),
-        **network(options),
-        "first fused stage": options["start_layer"],
+        **_network_of_options(header.get("task", "cifar"), options),
         "start weights": options.get("resume_from"),
         "devices": devices,
         "images per update": options["batch_size"] * devices * options["accumulate"],
@@ -94,27 +93,18 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
     return {name: value for name, value in settings.items() if name != "outputs" or value is not None}
 
 
-def _cifar_network(options: Dict[str, Any]) -> Settings:
-    host = f"cifar_{options['model']}" + (".paper" if options.get("tag") == "paper" else "")
+def _network_of_options(task: str, options: Dict[str, Any]) -> Settings:
+    registered = get_task(task).registered(options) if task in list_tasks() else None
+    if registered is None:
+        return {"host": options.get("model"), "fusion": _fusion(options.get("fusion", "add"))}
+    host, given = registered
+    names = {"first fused stage": "start_layer", "blocks": "blocks", "width": "channel_times", "deep stem": "deep_stem"}
     return {
         "labels": options["labels"] if options["dataset"] == "cifar100" else None,
         "host": _host(host),
-        "fusion": _fusion(options["fusion"]),
-        "r": _ratio(host, options["fusion"], options["r"]),
-        "blocks": options["blocks"],
-        "width": options["channel_times"],
-        "deep stem": options["deep_stem"],
-    }
-
-
-def _imagenet_network(options: Dict[str, Any]) -> Settings:
-    host = f"{options['model']}{options['num_layer']}" + ("_32x4d" if options["model"] == "resnext" else "")
-    host += ".paper" if options["tag"] == "paper" else ""
-    return {
-        "labels": None,
-        "host": _host(host),
-        "fusion": _fusion(options["fusion"]),
-        "r": _ratio(host, options["fusion"], options["r"]),
+        "fusion": _fusion(given["fusion"]),
+        "r": _ratio(host, given["fusion"], given["r"]),
+        **{name: given[option] for name, option in names.items() if option in given},
     }
 
 

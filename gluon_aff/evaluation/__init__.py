@@ -1,19 +1,23 @@
 """Scoring weights on a data set, every image once or as the authors counted."""
 
-from ..tasks.trained import TrainedNetwork, open_trained
 from .predictions import Predictions, predict
+from .request import FigureReport, Report, ScoreRequest, as_json
 from .score import Score, score
-from .test_sets import DATASETS, PROTOCOLS, DataOptions, TestSet, open_test_set
+from .test_sets import PROTOCOLS, DataOptions, TestSet, open_test_set
+from .trained import Claim, TrainedNetwork
 
 __all__ = [
-    "DATASETS",
+    "Claim",
+    "FigureReport",
+    "Report",
+    "ScoreRequest",
+    "as_json",
     "PROTOCOLS",
     "DataOptions",
     "Predictions",
     "Score",
     "TrainedNetwork",
     "TestSet",
-    "open_trained",
     "open_test_set",
     "predict",
     "score",

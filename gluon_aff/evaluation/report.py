@@ -3,68 +3,81 @@
 from __future__ import annotations
 
 import csv
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List
 
-from ..utils.console import table
 from ..utils.files import atomic_write
+from ..utils.tables import table
 from .plots import plot_confusion
+from .request import as_json
 from .score import Score
-from .test_sets import OFFICIAL_SIZES
+from .test_sets import official_size
 
 _SHOWN = 20  # classes that are printed one by one
 
 
-def lines(score: Score) -> List[str]:
-    """The report, line by line."""
-    subject, data, images = score.subject, score.test_set, len(score.predictions)
-    labels = f", {data.labels} labels" if data.dataset == "cifar100" else ""
-    found = [
-        f"weights    {subject.name} ({subject.network})",
-        f"data       {data.dataset}{labels}, {data.source}; normalised as for {data.normalisation}",
-        f"protocol   {_protocol(score)}",
-    ]
-    official = OFFICIAL_SIZES.get(data.dataset)
-    if official and data.images != official:
-        found.append(f"note       the official set has {official:,} images, this one {data.images:,}: another figure")
-    for name, hits in (("top-1", score.top1), ("top-5", score.top5)):
-        error = _percent(images - hits, images)
-        found.append(f"{name}      {hits / images:.4f} ({hits:,} of {images:,}), error {error}")
-    found += [f"not read   {message}" for message in score.bad[:_SHOWN]]
-    if len(score.bad) > _SHOWN:
-        found.append(f"           and {len(score.bad) - _SHOWN} more")
-    found += _claim_lines(score)
-    found.append(f"speed      {score.images_per_second:.1f} images/s, {score.images_run:,} in {score.seconds:.1f} s")
-    if score.passes:
-        found += ["", *_passes(score)]
-    return [*found, "", *_classes(score)]
+@dataclass
+class ClassificationReport:
+    """A `Score` with the environment it was made in."""
 
+    score: Score
+    environment: Dict[str, Any]
 
-def write(score: Score, environment: Dict[str, Any], directory: Path) -> List[Path]:
-    """evaluation.json, per_class.csv, confusion.csv and confusion.png; returns their paths."""
-    paths = [directory / name for name in ("evaluation.json", "per_class.csv", "confusion.csv", "confusion.png")]
-    with atomic_write(paths[0]) as handle:
-        handle.write(as_json(score, environment))
-    with atomic_write(paths[1]) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(("class", "images", "top1", "top5", "taken_for"))
-        for row in score.class_scores():
-            writer.writerow((row.name, row.images, row.top1, row.top5, row.taken_for or ""))
-    counts = score.confusion()
-    with atomic_write(paths[2]) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(("class", *score.test_set.classes, "other"))
-        for name, row in zip(score.test_set.classes, counts.tolist()):
-            writer.writerow((name, *row))
-    images = len(score.predictions)
-    title = f"{score.subject.name} on {score.test_set.dataset}: top-1 {score.top1 / images:.4f} of {images:,} images"
-    plot_confusion(counts, score.test_set.classes, title, paths[3])
-    return paths
+    def lines(self) -> List[str]:
+        """The report for a terminal, line by line."""
+        score = self.score
+        subject, data, images = score.subject, score.test_set, len(score.predictions)
+        labels = f", {data.labels} labels" if data.dataset == "cifar100" else ""
+        found = [
+            f"weights    {subject.name} ({subject.network})",
+            f"data       {data.dataset}{labels}, {data.source}; normalised as for {data.normalisation}",
+            f"protocol   {_protocol(score)}",
+        ]
+        official = official_size(data.dataset)
+        if official and data.images != official:
+            found.append(
+                f"note       the official set has {official:,} images, this one {data.images:,}: another figure"
+            )
+        for name, hits in (("top-1", score.top1), ("top-5", score.top5)):
+            error = _percent(images - hits, images)
+            found.append(f"{name}      {hits / images:.4f} ({hits:,} of {images:,}), error {error}")
+        found += [f"not read   {message}" for message in score.bad[:_SHOWN]]
+        if len(score.bad) > _SHOWN:
+            found.append(f"           and {len(score.bad) - _SHOWN} more")
+        found += _claim_lines(score)
+        speed = f"{score.images_per_second:.1f} images/s, {score.images_run:,} in {score.seconds:.1f} s"
+        found.append(f"speed      {speed}")
+        if score.passes:
+            found += ["", *_passes(score)]
+        return [*found, "", *_classes(score)]
 
+    def to_json(self) -> Dict[str, Any]:
+        """Every figure, with the environment."""
+        return {**self.score.to_json(), "environment": self.environment}
 
-def as_json(score: Score, environment: Dict[str, Any]) -> str:
-    return json.dumps({**score.to_json(), "environment": environment}, indent=1) + "\n"
+    def write(self, directory: Path) -> List[Path]:
+        """evaluation.json, per_class.csv, confusion.csv and confusion.png; returns their paths."""
+        paths = [directory / name for name in ("evaluation.json", "per_class.csv", "confusion.csv", "confusion.png")]
+        score = self.score
+        with atomic_write(paths[0]) as handle:
+            handle.write(as_json(self))
+        with atomic_write(paths[1]) as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerow(("class", "images", "top1", "top5", "taken_for"))
+            for row in score.class_scores():
+                writer.writerow((row.name, row.images, row.top1, row.top5, row.taken_for or ""))
+        counts = score.confusion()
+        with atomic_write(paths[2]) as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerow(("class", *score.test_set.classes, "other"))
+            for name, row in zip(score.test_set.classes, counts.tolist()):
+                writer.writerow((name, *row))
+        images = len(score.predictions)
+        top1 = f"top-1 {score.top1 / images:.4f} of {images:,} images"
+        title = f"{score.subject.name} on {score.test_set.dataset}: {top1}"
+        plot_confusion(counts, score.test_set.classes, title, paths[3])
+        return paths
 
 
 def _protocol(score: Score) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..errors import GluonAFFError
 from ..facts import published_runs
-from ..tasks.trained import Claim, TrainedNetwork
 from .predictions import TOP, Predictions, predict
-from .test_sets import OFFICIAL_SIZES, TestSet
+from .test_sets import TestSet, official_size
+from .trained import Claim, TrainedNetwork
 from .upstream import PassScore, pass_scores
 
 
@@ -58,7 +58,7 @@ class Score:
         claim, options = self.subject.claim, self.test_set
         if claim is None or options.dataset != claim.dataset or options.labels != (claim.labels or "fine"):
             return None
-        whole = OFFICIAL_SIZES.get(claim.dataset) if claim.run else claim.images
+        whole = official_size(claim.dataset) if claim.run else claim.images
         return claim if options.images == whole else None
 
     def confusion(self) -> np.ndarray:

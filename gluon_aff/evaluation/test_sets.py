@@ -8,17 +8,15 @@ from typing import Callable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from ..data import DATASETS as CIFAR_LIKE
-from ..data import BatchLoader, EvalTransform, load_image_set
+from ..data import BatchLoader, EvalTransform, image_dataset, list_datasets, load_image_set
 from ..data.imagenet.loaders import ImageNetLoader, normalisation
+from ..data.imagenet.sources import OFFICIAL_SIZES as IMAGENET_SIZES
 from ..data.imagenet.sources import RecordSource, open_imagenet
 from ..errors import UsageError
 from ..facts import imagenet_classes
 from .upstream import RecordIteratorPass
 
-DATASETS = (*CIFAR_LIKE, "imagenet")
 PROTOCOLS = ("exact", "upstream")
-OFFICIAL_SIZES = {"cifar10": 10000, "cifar100": 10000, "imagenet": 50000}
 
 
 @dataclass
@@ -60,10 +58,16 @@ class TestSet:
     normalisation: str
 
 
+def official_size(dataset: str) -> Optional[int]:
+    """Images of the whole test split of a data set, or None where that is not fixed."""
+    return IMAGENET_SIZES["val"] if dataset == "imagenet" else image_dataset(dataset).official.get("test")
+
+
 def open_test_set(options: DataOptions, protocol: str = "exact") -> TestSet:
     """Open the test images that ``options`` name. Raises UsageError and GluonAFFError for what cannot be."""
-    if options.dataset not in DATASETS:
-        raise UsageError(f"no data set {options.dataset!r}: choose one of {', '.join(DATASETS)}")
+    known = (*list_datasets(), "imagenet")
+    if options.dataset not in known:
+        raise UsageError(f"no data set {options.dataset!r}: choose one of {', '.join(known)}")
     if protocol not in PROTOCOLS:
         raise UsageError(f"no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
     if options.dataset == "imagenet":

@@ -8,10 +8,10 @@ from typing import List, Optional
 import numpy as np
 from PIL import Image
 
+from ..data.class_names import ClassNames
 from ..data.pictures import Picture, Pictures
 from ..errors import UsageError
 from . import Explanation, explain
-from .class_names import ClassNames
 from .viewed import Viewed
 
 

@@ -9,16 +9,12 @@ from typing import Any, Callable, Dict, List, Optional
 import mxnet as mx
 import numpy as np
 
-from ..data.decoding import decode_image, resized
-from ..data.imagenet.loaders import decode, normalisation
+from ..data.class_names import ClassNames
 from ..data.transform import EvalTransform
-from ..errors import GluonAFFError, UsageError
 from ..models.common import SegmentationNet
 from ..published.hosts import head_of
+from ..tasks import get_task, task_of_dataset
 from ..tasks.trained import open_trained
-from .class_names import ClassNames, class_names
-
-_IMAGENET_SIZE, _CIFAR_SIZE, _SEGMENTATION_SIZE = 224, 32, 512
 
 
 @dataclass
@@ -61,37 +57,15 @@ def open_viewed(
         subject.data = {}
     known = {**subject.data, **given}
     name = path.resolve().name if path.exists() else subject.name
-    size = known.get("size")
-    segments = isinstance(subject.net, SegmentationNet)
-    if segments:
-        reading = _square(size or _SEGMENTATION_SIZE), normalisation("folder")
-    elif known.get("dataset") == "imagenet":
-        crop = _crop(size or _IMAGENET_SIZE, known.get("crop_ratio"))
-        reading = crop, normalisation(known.get("normalisation") or "folder")
-    elif known.get("normalisation"):
-        raise UsageError("--normalisation is for ImageNet networks: leave it out")
-    else:
-        size = size or (None if known.get("dataset") == "folder" else _CIFAR_SIZE)
-        reading = _square(size) if size else decode_image, EvalTransform()
     outputs = _outputs(subject.net)
-    names = None if segments else class_names(known, outputs)
-    return Viewed(name, subject.net, segments, outputs, names, *reading)
+    task = get_task(subject.task)
+    if known.get("dataset", subject.task) not in (subject.task, *task.datasets()):
+        task = task_of_dataset(known["dataset"])
+    seen = task.input_of(known, outputs)
+    segments = isinstance(subject.net, SegmentationNet)
+    return Viewed(name, subject.net, segments, outputs, seen.classes, seen.read, seen.transform)
 
 
 def _outputs(net: mx.gluon.HybridBlock) -> int:
     shapes = {key: parameter.shape for key, parameter in net._collect_params_with_prefix().items()}
     return shapes[f"{head_of(shapes)}.weight"][0]
-
-
-def _square(size: int) -> Callable[[bytes, str], np.ndarray]:
-    return lambda content, where: resized(decode_image(content, where)[None], size)[0]
-
-
-def _crop(size: int, ratio: Optional[float]) -> Callable[[bytes, str], np.ndarray]:
-    def read(content: bytes, where: str) -> np.ndarray:
-        try:
-            return decode(content, size, ratio)
-        except ValueError as error:
-            raise GluonAFFError(f"{where} cannot be read as an image ({error}): replace or remove it") from None
-
-    return read

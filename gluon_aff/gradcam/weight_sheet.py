@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from ..utils.console import table
 from ..utils.files import PathLike, atomic_write
 from ..utils.png import new_figure, write_figure
+from ..utils.tables import table
 from . import FusionWeights
 
 _PARTS = ("weight", "local", "context")

@@ -18,7 +18,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-from ..utils.console import table
+from ..utils.tables import table
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from ..utils.console import table
 from ..utils.files import PathLike, atomic_write
+from ..utils.tables import markdown_table, table
 from .plots import extent, plot_curves, plot_sizes
 from .score import ImageScore, SegmentationScore
 
@@ -56,14 +56,14 @@ def markdown(score: SegmentationScore, facts: Mapping[str, Any]) -> str:
     worst = sorted(score.images, key=lambda image: image.iou)[:_WORST]
     found = ["# Segmentation", ""]
     found += [f"{name}: {_fact(value)}  " for name, value in facts.items()]
-    found += ["", *_markdown_table(("figure", "value"), _figures(score)), ""]
+    found += ["", *markdown_table(("figure", "value"), _figures(score)), ""]
     found += [
         "IoU: total intersection over total union of the foreground, logit > 0. nIoU: mean of the images' IoU, 1 for "
         "an image with neither truth nor prediction. mIoU: GluonCV's, over background and foreground.",
         "",
         "## By size of the objects",
         "",
-        *_markdown_table(_SIZE_COLUMNS, _size_rows(score)),
+        *markdown_table(_SIZE_COLUMNS, _size_rows(score)),
         "",
         "Objects are the 8-connected components of the truth, sizes their areas in the original image. A false alarm "
         "counts in the union of the nearest object; "
@@ -72,7 +72,7 @@ def markdown(score: SegmentationScore, facts: Mapping[str, Any]) -> str:
         "",
         f"## The {len(worst)} images of lowest IoU (images.csv has all {len(score.images):,})",
         "",
-        *_markdown_table(
+        *markdown_table(
             ("image", "size", "truth", "predicted", "intersection", "IoU"),
             [_image_row(image) for image in worst],
         ),
@@ -84,27 +84,42 @@ def markdown(score: SegmentationScore, facts: Mapping[str, Any]) -> str:
     return "\n".join(found)
 
 
-def write_segmentation_report(directory: PathLike, score: SegmentationScore, facts: Mapping[str, Any]) -> List[Path]:
-    """report.json, images.csv, report.md, curves.png and sizes.png; returns their paths.
+@dataclass
+class SegmentationReport:
+    """A score with its facts (what was scored, with what command, on what machine), JSON's types by name."""
 
-    ``facts`` are JSON's types by name: command, data, weights, environment. Raises GluonAFFError for a score without
-    images.
-    """
-    directory = Path(directory)
-    paths = [directory / name for name in ("report.json", "images.csv", "report.md", "curves.png", "sizes.png")]
-    title = f"IoU {score.iou:.4f}, nIoU {score.niou:.4f} of {len(score.images):,} images"
-    with atomic_write(paths[0]) as handle:
-        handle.write(json.dumps(as_json(score, facts), indent=1) + "\n")
-    with atomic_write(paths[1]) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow((*_COLUMNS, *_COUNTS, "iou"))
-        for image in score.images:
-            writer.writerow([*(getattr(image, name) for name in (*_COLUMNS, *_COUNTS)), f"{image.iou:.6f}"])
-    with atomic_write(paths[2]) as handle:
-        handle.write(markdown(score, facts))
-    plot_curves(score.curves, title, paths[3])
-    plot_sizes(score.sizes, title, paths[4])
-    return paths
+    score: SegmentationScore
+    facts: Mapping[str, Any]
+
+    def lines(self) -> List[str]:
+        """The report for a terminal, line by line."""
+        about = [f"{name:<15}{self.facts[name]}" for name in ("weights", "data") if name in self.facts]
+        return [*about, *lines(self.score)]
+
+    def to_json(self) -> Dict[str, Any]:
+        """Every figure, with the facts."""
+        return as_json(self.score, self.facts)
+
+    def write(self, directory: PathLike) -> List[Path]:
+        """report.json, images.csv, report.md, curves.png and sizes.png; returns their paths.
+
+        Raises GluonAFFError for a score without images.
+        """
+        directory, score = Path(directory), self.score
+        paths = [directory / name for name in ("report.json", "images.csv", "report.md", "curves.png", "sizes.png")]
+        title = f"IoU {score.iou:.4f}, nIoU {score.niou:.4f} of {len(score.images):,} images"
+        with atomic_write(paths[0]) as handle:
+            handle.write(json.dumps(self.to_json(), indent=1) + "\n")
+        with atomic_write(paths[1]) as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerow((*_COLUMNS, *_COUNTS, "iou"))
+            for image in score.images:
+                writer.writerow([*(getattr(image, name) for name in (*_COLUMNS, *_COUNTS)), f"{image.iou:.6f}"])
+        with atomic_write(paths[2]) as handle:
+            handle.write(markdown(score, self.facts))
+        plot_curves(score.curves, title, paths[3])
+        plot_sizes(score.sizes, title, paths[4])
+        return paths
 
 
 def _figures(score: SegmentationScore) -> List[tuple]:
@@ -139,11 +154,6 @@ def _size_rows(score: SegmentationScore) -> List[tuple]:
 def _image_row(image: ImageScore) -> tuple:
     counts = (f"{value:,}" for value in (image.truth, image.predicted, image.intersection))
     return (image.name, f"{image.width} x {image.height}", *counts, f"{image.iou:.4f}")
-
-
-def _markdown_table(header: tuple, rows: List[tuple]) -> List[str]:
-    cells = [header, ("---",) * len(header), *rows]
-    return ["| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |" for row in cells]
 
 
 def _fact(value: Any) -> str:

@@ -10,27 +10,33 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 import mxnet as mx
 
 from ..data import (
-    DATASETS,
     BatchLoader,
     EvalTransform,
     ImageSet,
     TrainTransform,
     autoaugment_policy,
     check_labels,
+    image_dataset,
+    list_datasets,
     load_image_set,
 )
+from ..data.class_names import class_names
+from ..data.decoding import decode_image
+from ..data.pictures import NetworkInput, squared
+from ..errors import UsageError
+from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import ModelEntry, model_entry
+from ..models.common import ClassificationNet
 from ..nn import AUTHORS_KEYS, canonical_fusion
 from ..training import Job
-from .classification import classification_job
+from .classification import classification_job, score_classifier
 from .options import cifar as options_of_cifar
 from .options.parser import OptionParser
 from .parts import Data, Setup, check_accepted, make_network, smaller_batch
 from .register import register_task
 from .task import Options, Record, Task
 
-_OFFICIAL_SIZES = {"cifar10": 50000, "cifar100": 50000}
-_HEADS = {"cifar10": 10, "cifar100": 100, "digits": 10}
+_SIZE = 32  # of images of which nothing is known
 _PAPER_EPOCHS, _PAPER_DECAYS, _PAPER_MIXUP_OFF = 400, (300, 350), 20
 
 
@@ -57,7 +63,7 @@ class CIFAR(Task):
         options_of_cifar.add_options(parser)
 
     def datasets(self) -> Sequence[str]:
-        return DATASETS
+        return list_datasets()
 
     def complete(self, options: Options) -> None:
         """Fill in the width that belongs to the host."""
@@ -65,8 +71,7 @@ class CIFAR(Task):
             options["channel_times"] = 1 if options["model"] == "inception" else 4
 
     def own_recipe(self, options: Options) -> Optional[str]:
-        """The handwritten digits come with a recipe of their own."""
-        return "quick" if options["dataset"] == "digits" else None
+        return image_dataset(options["dataset"]).recipe
 
     def fit_recipe(self, values: Options, given: Options) -> None:
         """A recipe's coarse labels are CIFAR-100's."""
@@ -115,7 +120,7 @@ class CIFAR(Task):
             name,
             options,
             ctx,
-            classes=outputs or options.classes or _HEADS.get(options.dataset, 100),
+            classes=outputs or options.classes or _known_head(options),
             blocks=options.blocks,
             channel_times=options.channel_times,
             **given,
@@ -126,7 +131,11 @@ class CIFAR(Task):
         return classification_job(options, setup, net, data.loader, data.test_loader, len(data.test), data.outputs)
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
-        images = options.train_images or _OFFICIAL_SIZES.get(options.dataset) or len(load_split(options, "train"))
+        images = (
+            options.train_images
+            or image_dataset(options.dataset).official.get("train")
+            or len(load_split(options, "train"))
+        )
         return max(1, images // (options.batch_size * devices))
 
     def input_shape(self, options: Namespace) -> Tuple[int, ...]:
@@ -166,13 +175,29 @@ class CIFAR(Task):
     # ---- what can be done with it
 
     def trains(self, entry: ModelEntry) -> bool:
-        return entry.input_size <= 32
+        return issubclass(entry.network, ClassificationNet) and entry.input_size <= 32
 
     def images(self, options: Namespace) -> Options:
         known = {"size": options.resize, "seed": options.seed, "images": options.test_images}
         if options.dataset == "cifar100":
             known["labels"] = options.labels
         return {**super().images(options), **known}
+
+    def input_of(self, known: Options, outputs: int) -> NetworkInput:
+        if known.get("normalisation"):
+            raise UsageError("--normalisation is for ImageNet networks: leave it out")
+        name = known.get("dataset")
+        size = known.get("size") or (image_dataset(name).size if name in list_datasets() else _SIZE)
+        names = class_names(name, outputs, known.get("labels"), known.get("data"))
+        return NetworkInput(squared(size) if size else decode_image, EvalTransform(), names)
+
+    def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
+        return score_classifier(trained, request)
+
+    def registered(self, options: Options) -> Tuple[str, Options]:
+        host = f"cifar_{options['model']}" + (".paper" if options.get("tag") == "paper" else "")
+        names = ("fusion", "r", "start_layer", "blocks", "channel_times", "deep_stem")
+        return host, {name: options[name] for name in names}
 
     def ablation_recipe(self, epochs: int) -> List[str]:
         """The paper's 400 epochs, its decays at 300 and 350 and the last 20 without mixup scaled to ``epochs``."""
@@ -190,8 +215,14 @@ def load_split(options: Namespace, split: str) -> ImageSet:
 
 
 def head_size(options: Namespace, train: ImageSet) -> int:
-    """Outputs of the network: ``--classes``, else 100 for CIFAR-100 whatever its labels, else the data's classes."""
-    return options.classes or (100 if options.dataset == "cifar100" else len(train.classes))
+    """Outputs of the network: ``--classes``, else what the data set's record says, else the data's classes."""
+    return options.classes or image_dataset(options.dataset).head or len(train.classes)
+
+
+def _known_head(options: Namespace) -> int:
+    """Outputs of the network where the data have not been read; 100 where only they would tell."""
+    record = image_dataset(options.dataset)
+    return record.head or len(record.class_names(options.labels) or range(100))
 
 
 def _depth(options: Namespace) -> int:

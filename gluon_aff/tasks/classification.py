@@ -7,6 +7,11 @@ from typing import Any, Callable, Dict, Optional, Sequence
 
 import mxnet as mx
 
+from ..data import list_datasets
+from ..errors import UsageError
+from ..evaluation import DataOptions, Report, ScoreRequest, TrainedNetwork, open_test_set, score
+from ..evaluation.report import ClassificationReport
+from ..evaluation.upstream import BATCH_SIZE
 from ..training import Job, Listener, Loader, Stop, Targets, accuracy, hits, soft_rmse
 from ..training.distillation import Distillation
 from ..training.loop import MakeTargets
@@ -81,3 +86,27 @@ def classification_job(
         evaluate=evaluate,
         listeners=listeners,
     )
+
+
+def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
+    """Top-1 and top-5 of a classifier, on what the user says or else on what its weights are for.
+
+    Raises
+    ------
+    UsageError
+        When neither tells the data set, and for options that it has not.
+    GluonAFFError
+        For data that cannot be read.
+    """
+    known = dict(trained.data)
+    if request.data.get("dataset", known.get("dataset")) != known.get("dataset"):
+        known = {}  # what is known of the weights' own data says nothing of another set
+    chosen = {**known, **request.data}
+    if "dataset" not in chosen:
+        names = "|".join((*list_datasets(), "imagenet"))
+        raise UsageError(f"say on what: --dataset {names} (these weights do not tell)")
+    batch_size = request.batch_size or (BATCH_SIZE if request.protocol == "upstream" else 128)
+    options = DataOptions(**chosen, batch_size=batch_size, workers=request.workers, skip_bad=request.skip_bad)
+    test_set = open_test_set(options, request.protocol)
+    found = score(trained, test_set, request.devices, request.protocol, batch_size, request.passes)
+    return ClassificationReport(found, {**request.environment, "batch_size": batch_size})

@@ -10,11 +10,16 @@ import mxnet as mx
 
 from .. import published
 from ..data import ImageNetLoader, ImageNetTrainLoader
+from ..data.class_names import class_names
+from ..data.imagenet.loaders import normalisation
+from ..data.pictures import NetworkInput, cropped
 from ..errors import GluonAFFError, UsageError
+from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import ModelEntry, model_entry
+from ..models.common import ClassificationNet
 from ..nn import AUTHORS_KEYS, canonical_fusion
 from ..training import Job, Listener
-from .classification import classification_job
+from .classification import classification_job, score_classifier
 from .imagenet_data import (
     applies_autoaugment,
     classes_of,
@@ -30,6 +35,8 @@ from .options.parser import OptionParser
 from .parts import Data, Setup, check_accepted, make_network
 from .register import register_task
 from .task import Options, Record, Task
+
+_SIZE = 224  # of images of which nothing is known
 
 
 @dataclass
@@ -178,7 +185,7 @@ class ImageNet(Task):
     # ---- what can be done with it
 
     def trains(self, entry: ModelEntry) -> bool:
-        return entry.input_size > 32
+        return issubclass(entry.network, ClassificationNet) and entry.input_size > 32
 
     def images(self, options: Namespace) -> Options:
         return {
@@ -189,6 +196,20 @@ class ImageNet(Task):
             "normalisation": normalisation_of(options),
             "ground_truth": options.ground_truth,
         }
+
+    def images_of_weights(self) -> Options:
+        return {"dataset": "imagenet"}
+
+    def input_of(self, known: Options, outputs: int) -> NetworkInput:
+        read = cropped(known.get("size") or _SIZE, known.get("crop_ratio"))
+        names = class_names("imagenet", outputs, place=known.get("data"))
+        return NetworkInput(read, normalisation(known.get("normalisation") or "folder"), names)
+
+    def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
+        return score_classifier(trained, request)
+
+    def registered(self, options: Options) -> Tuple[str, Options]:
+        return registered_name(Namespace(**options)), {name: options[name] for name in ("fusion", "r", "start_layer")}
 
 
 class ImageCount(Listener):

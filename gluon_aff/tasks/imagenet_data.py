@@ -10,13 +10,12 @@ import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from ..data.imagenet.loaders import normalisation
+from ..data.imagenet.sources import OFFICIAL_SIZES
 from ..data.source import EncodedImage, ImageNetSource
 from ..errors import UsageError
 from ..facts import imagenet_classes
 from ..runtime.home import mxnet_home
 from .parts import Setup
-
-_OFFICIAL_SIZE = 1281167
 
 
 class _Subset(ImageNetSource):
@@ -85,7 +84,7 @@ def training_images(options: Namespace) -> int:
     """For a schedule alone: as asked for, as there are, or, without data, as in ImageNet."""
     if options.train_images:
         return options.train_images
-    return len(open_split(options, "train")) if place_of(options, "train").exists() else _OFFICIAL_SIZE
+    return len(open_split(options, "train")) if place_of(options, "train").exists() else OFFICIAL_SIZES["train"]
 
 
 def make_loaders(

@@ -6,7 +6,7 @@ import random
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -24,9 +24,6 @@ from ..training.plots import plot_schedule
 from ..training.schedule import from_options
 from ..training.stop import Stop
 from ..zoo import create_model
-
-if TYPE_CHECKING:
-    from .task import Task
 
 
 @dataclass
@@ -185,19 +182,18 @@ def _updates_per_epoch(batches: int, options: Namespace) -> int:
     return -(-batches // options.accumulate)
 
 
-def schedule_of(task: Task, options: Namespace) -> Schedule:
-    """The schedule alone, without network and, where possible, without data."""
-    batches = task.batches_per_epoch(options, len(devices.pick(options.gpus)))
+def schedule_of(options: Namespace, batches_per_epoch: Callable[[Namespace, int], int]) -> Schedule:
+    """The schedule alone. ``batches_per_epoch``: from options and number of devices."""
+    batches = batches_per_epoch(options, len(devices.pick(options.gpus)))
     return from_options(options, _updates_per_epoch(batches, options))
 
 
-def show_schedule(task: Task, options: Namespace) -> int:
+def show_schedule(schedule: Schedule, title: str, options: Namespace) -> int:
     """Print the learning rate of every epoch, at its first update and as logged at its end, and plot it; return 0."""
-    schedule = schedule_of(task, options)
     print("epoch  first     logged")
     for epoch, first, last in schedule.table():
         print(f"{epoch:5d}  {first:f}  {last:f}")
     path = Path(options.save_plot_dir or options.save_dir) / "schedule.png"
-    plot_schedule(schedule, task.model_name(options), path)
+    plot_schedule(schedule, title, path)
     print(f"{schedule.updates_per_epoch} updates per epoch; plot: {path}")
     return 0

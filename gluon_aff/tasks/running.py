@@ -7,7 +7,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator
+from typing import Iterator
 
 import mxnet as mx
 
@@ -18,15 +18,13 @@ from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, gro
 from ..training.amp import resolve_dtype, start_mixed_precision
 from ..training.schedule import warmup_epochs
 from ..training.tensorboard import check_installed
+from .definition import TaskDefinition
 from .options.completing import identity, without
 from .options.parser import Role
 from .parts import Setup
 
-if TYPE_CHECKING:
-    from .task import Task
 
-
-def train(task: Task, options: Namespace) -> Outcome:
+def train(task: TaskDefinition, options: Namespace) -> Outcome:
     """Begin a run in ``options.save_dir`` or go on with it, to its end or until a signal stops it.
 
     Of several ranks only the first has a run; the others train along and keep nothing. Raises as `Task.train` does.

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 import mxnet as mx
-import numpy as np
 
-from ..data import SEGMENTATION_DATASETS, EvalPairs, PairLoader, PairSet, TrainPairs, load_pair_set
+from ..data import PairLoader, PairSet, TrainPairs, list_pair_datasets, pair_dataset
+from ..data.imagenet.loaders import normalisation
+from ..data.pictures import NetworkInput, squared
 from ..errors import UsageError
+from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import FPN, ModelEntry
 from ..nn import canonical_fusion
 from ..segmentation.losses import batch_iou, segmentation_loss
-from ..segmentation.score import SegmentationScore
 from ..training import Job, Stop
 from ..training.history import epoch_line
-from ..training.metrics import split_batch
-from ..utils.console import progress
 from .options import seg as options_of_seg
 from .options.parser import OptionParser
 from .parts import Data, Setup, make_job, make_network, smaller_batch
 from .register import register_task
+from .seg_data import load_split, score
+from .seg_scoring import complete_scoring, score_and_predict, score_pairs, scores
 from .task import Options, Record, Task
+
+_SIZE = 512  # of images of which nothing is known
 
 
 @dataclass
@@ -49,17 +52,16 @@ class Segmentation(Task):
         options_of_seg.add_options(parser)
 
     def datasets(self) -> Sequence[str]:
-        return SEGMENTATION_DATASETS
+        return list_pair_datasets()
 
     def complete(self, options: Options) -> None:
         """Fill in the splits of the data set."""
-        train, val = options_of_seg.SPLITS[options["dataset"]]
+        train, val = pair_dataset(options["dataset"]).splits
         options["train_split"] = options["train_split"] or train
         options["val_split"] = options["val_split"] or val
 
     def own_recipe(self, options: Options) -> Optional[str]:
-        """The drawn stop signs come with a recipe of their own."""
-        return "quick" if options["dataset"] == "shapes" else None
+        return pair_dataset(options["dataset"]).recipe
 
     def model_name(self, options: Namespace) -> str:
         """``aff_fpn_resnet20`` and the like."""
@@ -166,67 +168,25 @@ class Segmentation(Task):
     def images(self, options: Namespace) -> Options:
         return {**super().images(options), "size": options.base_size}
 
+    def input_of(self, known: Options, outputs: int) -> NetworkInput:
+        return NetworkInput(squared(known.get("size") or _SIZE), normalisation("folder"))
+
+    def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
+        return score_pairs(self, trained, request)
+
+    def registered(self, options: Options) -> Tuple[str, Options]:
+        return "fpn_resnet20", {name: options[name] for name in ("fusion", "r", "blocks", "channel_times")}
+
     # ---- the command line
 
     def completed(self, given: Options) -> Namespace:
         """With --eval or --predict, ``trained`` is the run or file to be scored; see `seg_scoring`."""
-        from .seg_scoring import complete_scoring, scores
-
         return complete_scoring(self, given) if scores(given) else super().completed(given)
 
     def run(self, options: Namespace) -> int:
-        from .seg_scoring import score_and_predict
-
         if (options.eval or options.predict) and not (options.print_recipe or options.summary):
             return score_and_predict(self, options)
         return super().run(options)
-
-
-def load_split(options: Namespace, split: str, count: Optional[int] = None) -> PairSet:
-    """The images and masks of a split, or ``count`` of them."""
-    pairs = load_pair_set(
-        options.dataset,
-        split,
-        options.data_dir,
-        download=options.download,
-        category=options.category,
-        mask_threshold=options.mask_threshold,
-    )
-    return pairs if count is None else pairs.subset(count, options.seed)
-
-
-def score(
-    net: mx.gluon.Block,
-    pairs: PairSet,
-    options: Namespace,
-    devices: List[mx.Context],
-    stop: Optional[Stop] = None,
-) -> Optional[SegmentationScore]:
-    """The figures of a network on a set, at ``base_size``; None when ``stop`` is requested on the way."""
-    found = SegmentationScore()
-    for logits, masks, chosen in predictions(net, pairs, options, devices):
-        found.add(logits, masks, [pairs.names[index] for index in chosen])
-        if stop is not None and stop.requested:
-            return None
-    return found
-
-
-def predictions(
-    net: mx.gluon.Block, pairs: PairSet, options: Namespace, devices: List[mx.Context]
-) -> Iterator[Tuple[np.ndarray, np.ndarray, range]]:
-    """Batch by batch in the set's order: logits and masks (B, 1, base_size, base_size), and the images' places."""
-    loader = PairLoader(
-        pairs,
-        options.test_batch_size * len(devices),
-        EvalPairs(options.base_size),
-        shuffle=False,
-        workers=options.num_data_workers,
-    )
-    first = 0
-    for x, y in progress(loader.batches(0), len(loader), "validation"):
-        outputs = [net(data) for data, _ in zip(*split_batch(x, y, devices))]
-        yield np.concatenate([output.asnumpy() for output in outputs]), y, range(first, first + len(x))
-        first += len(x)
 
 
 register_task(Segmentation())

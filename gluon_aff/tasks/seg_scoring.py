@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections import deque
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 
 from .. import published
 from .._version import __version__
-from ..data import PairSet, load_images
+from ..data import PairSet, list_pair_datasets, load_images, pair_dataset
 from ..errors import UsageError
+from ..evaluation import ScoreRequest, TrainedNetwork
 from ..models import FPN
 from ..runtime import devices
 from ..segmentation.pictures import Item, write_predictions
-from ..segmentation.report import lines, write_segmentation_report
+from ..segmentation.report import SegmentationReport
 from ..segmentation.score import SegmentationScore
 from ..segmentation.sizes import COCO_LIMITS
 from ..training.history import environment
+from .definition import Options, TaskDefinition
 from .finished import FinishedRun, config_of, open_run
 from .options.completing import complete_options
-from .seg import load_split, predictions
-from .task import Options, Task
+from .seg_data import load_split, predictions
 
 _NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder")
-#: Areas in pixels at which medium and large objects begin, where COCO's would call every object small.
-_SIZE_LIMITS = {"sirst": (16, 64)}
 
 
 def scores(given: Options) -> bool:
@@ -36,7 +36,7 @@ def scores(given: Options) -> bool:
     return bool(given.get("eval") or given.get("predict"))
 
 
-def complete_scoring(task: Task, given: Options) -> Namespace:
+def complete_scoring(task: TaskDefinition, given: Options) -> Namespace:
     """Every option of a score; ``trained`` is the run or file.
 
     A run brings its own options, of which those of the data may be given anew. Raises UsageError.
@@ -58,7 +58,7 @@ def complete_scoring(task: Task, given: Options) -> Namespace:
     return options
 
 
-def score_and_predict(task: Task, options: Namespace) -> int:
+def score_and_predict(task: TaskDefinition, options: Namespace) -> int:
     """Score ``options.trained`` and write what is asked for; 0.
 
     The report goes to --predict's directory, else into eval-<data set>-<split> in the run or beside the file.
@@ -71,27 +71,72 @@ def score_and_predict(task: Task, options: Namespace) -> int:
         sheets = write_predictions(out, _items(net, pairs, options, contexts, None))
         print(f"{len(pairs)} images of {options.images}; masks/, overlays/ and {_named(sheets)}")
         return 0
-    pairs = load_split(options, options.val_split, options.test_images)
-    found = SegmentationScore(_SIZE_LIMITS.get(options.dataset, COCO_LIMITS))
-    items = _items(net, pairs, options, contexts, found)
-    sheets = write_predictions(out, items) if options.predict else [None for _ in items]
-    about = environment(__version__)
-    facts = {
-        "weights": str(file),
-        "data": f"{pairs.note}; from {pairs.source}",
-        "size": f"{options.base_size}x{options.base_size}",
-        "command": " ".join(about.pop("command")),
-        **about,
-    }
-    paths = write_segmentation_report(out, found, facts)
-    print("\n".join([f"weights        {file}", f"data           {facts['data']}", *lines(found)]))
+    report, sheets = _score(net, file, options, contexts, environment(__version__), out if options.predict else None)
+    print("\n".join(report.lines()))
+    paths = report.write(out)
     print(f"report: {', '.join(path.name for path in paths)} in {out}")
     if options.predict:
         print(f"pictures: masks/, overlays/ and {_named(sheets)}")
     return 0
 
 
-def _network(task: Task, options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.HybridBlock, Path]:
+def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreRequest) -> SegmentationReport:
+    """Score a run on its own data, or a network on what the user says.
+
+    Raises
+    ------
+    UsageError
+        When neither tells the data set, and for options that it has not.
+    GluonAFFError
+        For data that cannot be read.
+    """
+    request.refuse("segmentation", "labels", "normalisation", "ground_truth", "protocol", "skip_bad")
+    given = request.data
+    if trained.options is None and "dataset" not in given:
+        names = "|".join(list_pair_datasets())
+        raise UsageError(f"say on what: --dataset {names} (these weights do not tell)")
+    if trained.options is None or given.get("dataset", trained.options.dataset) != trained.options.dataset:
+        options = complete_options(task, {"dataset": given["dataset"]})
+        size = trained.data.get("size")
+        options.base_size = size or options.base_size
+    else:
+        options = Namespace(**vars(trained.options))
+    options.data_dir = given.get("data", options.data_dir)
+    options.base_size = given.get("size", options.base_size)
+    options.download, options.num_data_workers = False, request.workers
+    options.test_batch_size = request.batch_size or options.test_batch_size
+    return _score(trained.net, trained.file, options, request.devices, request.environment, None)[0]
+
+
+def _score(
+    net: mx.gluon.HybridBlock,
+    file: Path,
+    options: Namespace,
+    contexts: List[mx.Context],
+    environment: Dict[str, Any],
+    pictures: Optional[Path],
+) -> Tuple[SegmentationReport, List[Path]]:
+    """The report, and the contact sheets of the predictions, which go to ``pictures`` if that is given."""
+    pairs = load_split(options, options.val_split, options.test_images)
+    found = SegmentationScore(pair_dataset(options.dataset).size_limits or COCO_LIMITS)
+    items = _items(net, pairs, options, contexts, found)
+    sheets: List[Path] = []
+    if pictures:
+        sheets = write_predictions(pictures, items)
+    else:
+        deque(items, maxlen=0)
+    about = dict(environment)
+    facts = {
+        "weights": str(file),
+        "data": f"{pairs.note}; from {pairs.source}",
+        "size": f"{options.base_size}x{options.base_size}",
+        "command": " ".join(about.pop("command", [])),
+        **about,
+    }
+    return SegmentationReport(found, facts), sheets
+
+
+def _network(task: TaskDefinition, options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.HybridBlock, Path]:
     """The network that ``options.trained`` are of, and their file."""
     if isinstance(options.trained, FinishedRun):
         return options.trained.network(contexts), options.trained.weights
@@ -107,7 +152,7 @@ def _network(task: Task, options: Namespace, contexts: List[mx.Context]) -> Tupl
     return net, file
 
 
-def _check_run(task: Task, run: FinishedRun, given: Options) -> None:
+def _check_run(task: TaskDefinition, run: FinishedRun, given: Options) -> None:
     """Raise UsageError for a run of another script, or of another network than is asked for."""
     if run.task is not task:
         raise UsageError(f"{run.checkpoint} is no checkpoint of train_seg.py")

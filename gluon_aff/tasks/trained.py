@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -10,35 +9,11 @@ import mxnet as mx
 
 from .. import published
 from ..errors import UsageError
+from ..evaluation.trained import Claim, TrainedNetwork
 from ..models import initializer_of, model_entry
 from ..zoo import create_model
 from .finished import open_run
-
-
-@dataclass
-class Claim:
-    """A figure that was published or logged for these weights. ``epoch``: of the run, counted from 0."""
-
-    by: str
-    metric: str
-    value: float
-    images: int
-    dataset: str
-    labels: Optional[str] = None
-    run: Optional[str] = None
-    epoch: Optional[int] = None
-
-
-@dataclass
-class TrainedNetwork:
-    """``data`` are defaults for `test_sets.DataOptions`, known from the weights."""
-
-    name: str
-    file: Path
-    network: str
-    net: mx.gluon.HybridBlock
-    data: Dict[str, Any] = field(default_factory=dict)
-    claim: Optional[Claim] = None
+from .register import task_of_network
 
 
 def open_trained(
@@ -61,7 +36,7 @@ def open_trained(
     if model:
         net = create_model(model, init=initializer_of(model), ctx=devices, **given)
         published.load(file, net)
-        return TrainedNetwork(str(path), file, model, _ready(net), _data_of_model(model))
+        return _of_file(path, file, model, model, net)
     ids = published.identify(file)
     if ids:
         return _of_id(ids[0], file, devices)
@@ -69,7 +44,7 @@ def open_trained(
     call = dict(published.recognise(file).create_model)
     name = call.pop("name")
     described = ", ".join([name, *(f"{key} {value}" for key, value in call.items())])
-    return TrainedNetwork(str(path), file, described, _ready(net), _data_of_model(name))
+    return _of_file(path, file, name, described, net)
 
 
 def _ready(net: mx.gluon.HybridBlock) -> mx.gluon.HybridBlock:
@@ -78,8 +53,9 @@ def _ready(net: mx.gluon.HybridBlock) -> mx.gluon.HybridBlock:
     return net
 
 
-def _data_of_model(name: str) -> Dict[str, Any]:
-    return {"dataset": "imagenet"} if model_entry(name).input_size > 32 else {}
+def _of_file(path: Path, file: Path, model: str, described: str, net: mx.gluon.HybridBlock) -> TrainedNetwork:
+    task = task_of_network(model_entry(model))
+    return TrainedNetwork(str(path), file, task.name, described, _ready(net), task.images_of_weights())
 
 
 def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwork:
@@ -101,7 +77,9 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwo
     net = published.build(identity, devices)
     net.cast("float32")
     published.load(identity if file == published.place_of(identity) else file, net)
-    return TrainedNetwork(identity, file, record["model"]["name"], _ready(net), data, claim)
+    name = record["model"]["name"]
+    task = task_of_network(model_entry(name)).name
+    return TrainedNetwork(identity, file, task, name, _ready(net), data, claim)
 
 
 def _of_run(path: Path, devices: List[mx.Context]) -> TrainedNetwork:
@@ -111,4 +89,5 @@ def _of_run(path: Path, devices: List[mx.Context]) -> TrainedNetwork:
     if best and best["checkpoint"] == run.checkpoint.resolve().name:
         claim = Claim("logged", task.metric, best["val"], best["val_images"], data["dataset"], data.get("labels"))
     name = task.model_name(run.options)
-    return TrainedNetwork(str(path), run.weights, name, _ready(run.network(devices)), data, claim)
+    net = _ready(run.network(devices))
+    return TrainedNetwork(str(path), run.weights, task.name, name, net, data, claim, run.options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Callable, Iterable, List, Optional, Sequence
+from typing import Callable, Iterable, Optional, Sequence
 
 from ..errors import GluonAFFError
 
@@ -33,17 +33,3 @@ def progress(iterable: Iterable, total: Optional[int] = None, label: str = "", u
     from tqdm import tqdm
 
     return tqdm(iterable, total=total, desc=label, unit=unit, leave=False)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 3) -> List[str]:
-    """Lines of a text table; the first ``left`` columns are flush left, the others flush right."""
-    widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            str(cell).ljust(width) if column < left else str(cell).rjust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths))
-        ]
-        return "  ".join(padded).rstrip()
-
-    return [line(header), "  ".join("-" * width for width in widths), *map(line, rows)]

@@ -15,11 +15,11 @@ import gluon_aff
 from gluon_aff import published
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.evaluation import DataOptions, open_test_set, open_trained, predict, score
+from gluon_aff.evaluation import Claim, DataOptions, TrainedNetwork, open_test_set, predict, score
 from gluon_aff.evaluation.score import claimed_pass
 from gluon_aff.evaluation.upstream import pass_scores, record_passes
 from gluon_aff.facts import imagenet_classes, published_runs
-from gluon_aff.tasks.trained import Claim, TrainedNetwork
+from gluon_aff.tasks.trained import open_trained
 
 CPU = [mx.cpu()]
 
@@ -175,7 +175,7 @@ def test_labels_come_from_the_weights_or_the_user(tmp_path, monkeypatch, own_mxn
 
 def test_the_claim_is_held_against_the_whole_set_only():
     claim = Claim("published", "accuracy", 0.9, 10000, "cifar100", "coarse", run="x")
-    subject = TrainedNetwork("x", None, "x", Fixed(np.eye(20)), claim=claim)
+    subject = TrainedNetwork("x", None, "cifar", "x", Fixed(np.eye(20)), claim=claim)
 
     def claimed(labels, images, dataset="cifar100"):
         found = open_test_set(DataOptions("digits"))
@@ -217,7 +217,7 @@ def test_upstream_counts_what_the_authors_script_would(tmp_path):
     random = np.random.RandomState(3)
     labels, logits = random.randint(0, 8, 50), random.standard_normal((50, 8)).astype(np.float32)
     path = numbered_records(tmp_path / "val.rec", labels)
-    subject = TrainedNetwork("toy", None, "toy", Brightness(logits))
+    subject = TrainedNetwork("toy", None, "cifar", "toy", Brightness(logits))
     options = DataOptions("imagenet", path, size=7, batch_size=8)
     exact = score(subject, open_test_set(options), CPU)
     found = score(subject, open_test_set(options, "upstream"), CPU, "upstream", 8, passes=9)

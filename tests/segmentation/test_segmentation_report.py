@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.segmentation.report import lines, write_segmentation_report
+from gluon_aff.segmentation.report import SegmentationReport, lines
 from gluon_aff.segmentation.score import SegmentationScore
 
 
@@ -26,7 +26,7 @@ def scored(images=12, truth_value=1.0):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     score, directory = scored(), tmp_path_factory.mktemp("report")
-    paths = write_segmentation_report(directory, score, {"command": "train_seg.py --eval", "seed": 3})
+    paths = SegmentationReport(score, {"command": "train_seg.py --eval", "seed": 3}).write(directory)
     return score, directory, paths
 
 
@@ -90,7 +90,7 @@ def test_sets_without_foreground_or_background_are_reported(tmp_path):
     for number, value in enumerate((0.0, 1.0)):
         score = SegmentationScore()
         score.add(np.full((1, 1, 8, 8), -1.0), np.full((1, 1, 8, 8), value), ["a"])
-        write_segmentation_report(tmp_path / str(number), score, {})
+        SegmentationReport(score, {}).write(tmp_path / str(number))
         found = json.loads((tmp_path / str(number) / "report.json").read_text())
         assert found["roc_area"] is None
         assert found["iou"] == 1 - value
@@ -100,12 +100,12 @@ def test_a_perfect_score_is_reported(tmp_path):
     truth = np.eye(8)[None, None]
     score = SegmentationScore()
     score.add(40 * truth - 20, truth, ["a"])
-    write_segmentation_report(tmp_path, score, {})
+    SegmentationReport(score, {}).write(tmp_path)
     found = json.loads((tmp_path / "report.json").read_text())
     assert (found["iou"], found["average_precision"], found["roc_area"]) == (1, 1, 1)
 
 
 def test_without_images_nothing_is_written(tmp_path):
     with pytest.raises(GluonAFFError, match="not a single image"):
-        write_segmentation_report(tmp_path, SegmentationScore(), {})
+        SegmentationReport(SegmentationScore(), {}).write(tmp_path)
     assert not list(tmp_path.iterdir())

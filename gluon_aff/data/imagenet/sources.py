@@ -16,6 +16,8 @@ from ..trees import open_store
 from .truth import read_ground_truth, stem
 
 SPLITS = {"train", "val", "test"}
+#: Images of the splits of ImageNet-1k.
+OFFICIAL_SIZES = {"train": 1281167, "val": 50000}
 Parts = Tuple[str, ...]  # of a file or folder, from the set's own place on
 
 

@@ -198,3 +198,11 @@ def _listed(path: Path, files: Iterable[Tuple[str, ...]]) -> Listing:
     return {
         split: {name: sorted(classes[name]) for name in sorted(classes)} for split, classes in sorted(listing.items())
     }
+
+
+def folder_classes(place: Path) -> Tuple[str, ...]:
+    """Names of the classes of a folder or zip; none when it is not there or no image folder."""
+    try:
+        return tuple(next(iter(open_tree(place).listing.values()), ()))
+    except (GluonAFFError, OSError):
+        return ()

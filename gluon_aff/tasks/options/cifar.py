@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...data import DATASETS
+from ...data import list_datasets
 from ...nn import list_fusions
 from . import shared as groups
 from .parser import OptionParser, Switch, number
@@ -13,7 +13,7 @@ MODELS = ("resnet", "resnext", "inception")
 
 def add_options(parser: OptionParser) -> None:
     """All options of the task."""
-    data = groups.data_options(parser, DATASETS, "cifar100")
+    data = groups.data_options(parser, list_datasets(), "cifar100")
     data.add_argument(
         "--labels",
         choices=("fine", "coarse"),

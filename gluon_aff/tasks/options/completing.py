@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict
+from typing import Any, Dict
 
 from ...errors import UsageError
+from ..definition import TaskDefinition
 from .config import check_same, read_recipe, read_yaml
 from .parser import OptionParser, Role
-
-if TYPE_CHECKING:
-    from ..task import Task
 
 Options = Dict[str, Any]
 
 
-def complete_options(task: Task, given: Options) -> Namespace:
+def complete_options(task: TaskDefinition, given: Options) -> Namespace:
     """Every option of a run of ``task``. Raises UsageError, see `Task.options`."""
     parser = task.parser()
     asked = _asked(task, parser, given)
@@ -44,7 +42,7 @@ def without(parser: OptionParser, options: Options, *roles: Role) -> Options:
     return {name: value for name, value in options.items() if name not in left_out}
 
 
-def _asked(task: Task, parser: OptionParser, given: Options) -> Options:
+def _asked(task: TaskDefinition, parser: OptionParser, given: Options) -> Options:
     if "config" in given and "recipe" in given:
         raise UsageError("--config holds all options of a run, a recipe's included: give it or --recipe, not both")
     if "config" in given:
@@ -53,7 +51,7 @@ def _asked(task: Task, parser: OptionParser, given: Options) -> Options:
     return {**_recipe(task, parser, given["recipe"], given), **given} if "recipe" in given else given
 
 
-def _recipe(task: Task, parser: OptionParser, name: str, given: Options) -> Options:
+def _recipe(task: TaskDefinition, parser: OptionParser, name: str, given: Options) -> Options:
     values = parser.checked(read_recipe(task.name, name, given.get("model")), f"recipe {name}")
     task.fit_recipe(values, given)
     return {**values, "recipe": name}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...data import SEGMENTATION_DATASETS
+from ...data import list_pair_datasets
 from ...nn import list_fusions
 from ...segmentation.losses import LOSSES
 from . import shared as groups
@@ -10,14 +10,6 @@ from .parser import OptionParser, Role, number
 from .shared import fusion_name
 
 MODELS = ("fpn",)
-
-#: Names of the splits to train and to validate on, where none are given.
-SPLITS = {
-    "sirst": ("trainval", "test"),
-    "coco": ("train", "val"),
-    "folder": ("train", "val"),
-    "shapes": ("train", "val"),
-}
 
 _REFUSED = {
     "--start_epoch": "a run goes on from its own checkpoint, see --resume",
@@ -30,7 +22,7 @@ _REFUSED = {
 
 def add_options(parser: OptionParser) -> None:
     """All options of the task."""
-    data = groups.data_options(parser, SEGMENTATION_DATASETS, "coco")
+    data = groups.data_options(parser, list_pair_datasets(), "coco")
     parser.alias("--num-data-workers", "--workers")
     parser.revise("--dataset", type=_dataset)
     data.add_argument("--category", default="stop sign", help="coco: what to find (default: %(default)s)")

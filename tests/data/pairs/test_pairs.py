@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from gluon_aff.data import SEGMENTATION_DATASETS, PairSet, load_pair_set
+from gluon_aff.data import PairSet, list_pair_datasets, load_pair_set
 from gluon_aff.data.pairs import pair_set as pairs
 from gluon_aff.errors import UsageError
 
@@ -71,7 +71,7 @@ def test_a_subset_that_cannot_be(n):
 
 
 def test_names_of_the_data_sets():
-    assert SEGMENTATION_DATASETS == ("sirst", "coco", "folder", "shapes")
+    assert list_pair_datasets() == ["sirst", "coco", "folder", "shapes"]
 
 
 @pytest.mark.parametrize(

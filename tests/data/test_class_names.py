@@ -2,8 +2,8 @@
 
 import pytest
 
+from gluon_aff.data.class_names import ClassNames, class_names
 from gluon_aff.errors import UsageError
-from gluon_aff.gradcam.class_names import ClassNames, class_names
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from gluon_aff.gradcam.class_names import ClassNames, class_names
     ],
 )
 def test_of_known_sets(data, count, some):
-    names = class_names(data, count)
+    names = class_names(data["dataset"], count, data.get("labels"))
     assert len(names.names) == count
     for number, name in some.items():
         assert names[number].startswith(name.split(",")[0]) and names.find(names[number]) is not None
@@ -32,9 +32,9 @@ def test_of_a_folder(tmp_path):
         (tmp_path / "train" / name).mkdir(parents=True)
         (tmp_path / "train" / name / "1.png").write_bytes(b"")
     for dataset in ("folder", "imagenet"):
-        assert class_names({"dataset": dataset, "data": str(tmp_path)}, 2).names == ("a", "b")
-        assert class_names({"dataset": dataset, "data": str(tmp_path / "gone")}, 2) is None
-    assert class_names({}, 2) is None
+        assert class_names(dataset, 2, place=str(tmp_path)).names == ("a", "b")
+        assert class_names(dataset, 2, place=str(tmp_path / "gone")) is None
+    assert class_names(None, 2) is None
 
 
 def test_numbers_and_names_of_users():
