@@ -14,7 +14,7 @@ STRATEGIES = "add,concat,ms_gau,ms_se,ms_sa,aff,iaff,aff_global_global,aff_local
 
 
 def ablation(args: argparse.Namespace) -> int:
-    from ..comparison import ablation as ablation_report
+    from ..comparison import ablation_report
     from ..tasks import ablation as grid
 
     more = args.options[1:] if args.options[:1] == ["--"] else args.options
@@ -30,7 +30,7 @@ def ablation(args: argparse.Namespace) -> int:
         print("no cell is finished yet: there is nothing to report", file=sys.stderr)
         return code or 1
     command = shlex.join(["gluon-aff", *args.argv])
-    ablation_report.write(ablation_report.summarize(results, command), results, out)
+    ablation_report.write_ablation_report(ablation_report.summarize(results, command), results, out)
     print(f"{len(results)} of {len(cells)} cells are finished; report: {out / 'report.md'}, {out / 'report.png'}")
     return code
 

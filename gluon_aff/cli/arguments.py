@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from ..errors import UsageError
+from ..utils.figures import DPI, FORMATS, figure_format
+from ..utils.files import json_text, write_json
 
 _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
     "fusion": {"help": "any strategy, by the field's or the authors' name"},
@@ -19,7 +23,7 @@ _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
 
 
 def whole(least: int, most: Optional[int] = None) -> Callable[[str], int]:
-    """An argument's type: a whole number within bounds."""
+    """An argparse type: a whole number within bounds."""
 
     def read(text: str) -> int:
         if not text.isdigit() or int(text) < least or (most is not None and int(text) > most):
@@ -30,11 +34,63 @@ def whole(least: int, most: Optional[int] = None) -> Callable[[str], int]:
     return read
 
 
+def nonempty(text: str) -> str:
+    """An argparse type: any text but an empty one, which would stand for the current directory."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give a name or a path")
+    return text
+
+
+def figure_file(text: str) -> str:
+    """An argparse type: a file whose ending names a format that figures can be written in."""
+    try:
+        figure_format(nonempty(text))
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def add_figure(command: argparse.ArgumentParser, flag: str, text: str, default: Optional[str] = None) -> None:
+    """``flag`` for a figure's file, with ``text`` as help, and --dpi."""
+    endings = ", ".join(f".{form}" for form in FORMATS)
+    command.add_argument(flag, type=figure_file, default=default, metavar="FILE", help=f"{text}; ends in {endings}")
+    command.add_argument(
+        "--dpi", type=whole(10, 1200), default=DPI, metavar="N", help="pixels per inch of a .png (default: %(default)s)"
+    )
+
+
+def add_json(group: argparse._ActionsContainer) -> None:
+    """--json, which `print_report` obeys."""
+    group.add_argument("--json", metavar="FILE", help="write JSON as well; '-' prints JSON only")
+
+
+def print_report(lines: Sequence[str], document: object, place: Optional[str]) -> None:
+    """Print ``lines`` and write ``document`` to ``place``, if any; with "-" print the document alone."""
+    if place == "-":
+        print(json_text(document), end="")
+        return
+    print("\n".join(lines))
+    if place:
+        write_json(document, place)
+
+
+def names_of(text: str, count: int, what: str) -> List[str]:
+    """The names that --names lists, one for each of ``count`` things; none where it is empty.
+
+    Raises UsageError for another number of names.
+    """
+    names = [name.strip() for name in text.split(",")] if text else []
+    if names and len(names) != count:
+        raise UsageError(f"--names {text}: expected a name for each of the {count} {what}")
+    return names
+
+
 def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """--weights, and the network of a file; its group."""
+    """Add --weights and the group that describes the network of a file; returns that group."""
     command.add_argument(
         "--weights",
         required=True,
+        type=nonempty,
         metavar="ID|FILE|RUN",
         help="a catalogue id, a .params file, or a training run (its directory or a checkpoint's)",
     )
@@ -45,18 +101,18 @@ def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 
 def add_model_options(group: argparse._ActionsContainer) -> None:
-    """What there is to say of a network beside its name; ``model_options`` reads it back."""
+    """Add the options of a network beside its name; `model_options` reads them back."""
     for name, settings in _MODEL_OPTIONS.items():
         group.add_argument(f"--{name.replace('_', '-')}", **settings)
 
 
 def model_options(args: argparse.Namespace) -> Dict[str, Any]:
-    """By their names in ``create_model``; None where nothing was said."""
+    """The options of `add_model_options` by their names in ``create_model``; None where one was not given."""
     return {name: getattr(args, name) for name in _MODEL_OPTIONS}
 
 
 def add_viewer(command: argparse.ArgumentParser) -> None:
-    """``add_weights``, and how pictures are made ready for the network (``data_of`` reads it back)."""
+    """`add_weights`, and how images are preprocessed for the network (`data_of` reads it back)."""
     group = add_weights(command)
     group.add_argument(
         "--dataset",
@@ -68,8 +124,8 @@ def add_viewer(command: argparse.ArgumentParser) -> None:
         "--input-size",
         type=whole(1),
         metavar="N",
-        help="ImageNet's crop (default 224); other pictures become this size (default: the training's, else CIFAR's "
-        "32, segmentation 512)",
+        help="ImageNet's crop (default: 224); other images are resized to this (default: as in training, else 32 for "
+        "classification and 512 for segmentation)",
     )
     group.add_argument(
         "--normalisation",
@@ -80,13 +136,13 @@ def add_viewer(command: argparse.ArgumentParser) -> None:
 
 
 def data_of(args: argparse.Namespace) -> Dict[str, Any]:
-    """What the command line tells of the pictures."""
+    """What the command line says of the images."""
     size = args.input_size
     return {"dataset": args.dataset, "labels": args.labels, "size": size, "normalisation": args.normalisation}
 
 
 def add_pictures(group: argparse._ArgumentGroup, count: int, *names: str, more: str = "") -> None:
-    """--images (and other ``names`` for it) and --count, by default ``count``."""
+    """Add --images (and other ``names`` for it) and --count, whose default is ``count``."""
     group.add_argument(
         *names,
         "--images",
@@ -94,12 +150,12 @@ def add_pictures(group: argparse._ArgumentGroup, count: int, *names: str, more: 
         nargs="+",
         required=True,
         metavar="PLACE",
-        help=f"files, folders, zips, or what is in a zip (set.zip/test/cat){more}",
+        help=f"files, folders, zips, or a folder inside a zip (set.zip/test/cat){more}",
     )
     group.add_argument(
         "--count",
         type=whole(1),
         default=count,
         metavar="N",
-        help="at most so many, evenly out of all there are (default: %(default)s)",
+        help="at most N images, spaced evenly over all found (default: %(default)s)",
     )

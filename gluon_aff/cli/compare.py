@@ -3,49 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..utils.files import atomic_write
-from .arguments import whole
+from .arguments import add_figure, add_json, print_report, whole
 
 if TYPE_CHECKING:
     from ..comparison import Curve
 
 
 def compare(args: argparse.Namespace) -> int:
-    from ..comparison import Comparison, draw, open_run, references
+    from ..comparison import Comparison, draw_comparison, open_curve, references
 
     if args.list:
         print("\n".join(references()))
         return 0
     if not args.run_name or not args.reference:
-        raise UsageError("say what to compare: gluon-aff compare RUN --with NAME (--list prints the names)")
-    comparison = Comparison(open_run(args.run_name, args.segment), _reference(args.reference))
+        raise UsageError("nothing to compare: gluon-aff compare RUN --with NAME (--list prints the names)")
+    comparison = Comparison(open_curve(args.run_name, args.segment), _reference(args.reference))
     plot = Path(args.plot or _plot_path(args.run_name))
-    draw(comparison, plot)
-    if args.json:
-        document = json.dumps({**comparison.to_json(), "plot": str(plot)}, indent=1) + "\n"
-        if args.json == "-":
-            print(document, end="")
-            return 0
-        with atomic_write(args.json) as handle:
-            handle.write(document)
-    print("\n".join([*comparison.lines(args.every), "", f"plot       {plot}"]))
+    draw_comparison(comparison, plot, args.dpi)
+    lines = [*comparison.lines(args.every), "", f"plot       {plot}"]
+    print_report(lines, {**comparison.to_json(), "plot": str(plot)}, args.json)
     return 0
 
 
 def _reference(text: str) -> Curve:
-    """A run of one's own where there is one of that name, else what is published."""
-    from ..comparison import open_run, reference
+    """One of our own runs or logs where the path exists, otherwise a published name."""
+    from ..comparison import open_curve, reference
 
-    return open_run(text) if Path(text).expanduser().exists() else reference(text)
+    return open_curve(text) if Path(text).expanduser().exists() else reference(text)
 
 
 def _plot_path(run: str) -> str:
-    """In a run's own directory, otherwise here."""
+    """In a run's directory, otherwise in the current one."""
     return str(Path(run) / "comparison.png") if Path(run).is_dir() else "comparison.png"
 
 
@@ -53,7 +45,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
     command = commands.add_parser(
         "compare",
-        help="hold a training run against the authors' logs and the paper's figures",
+        help="compare a training run with the authors' logs and the paper's figures",
         description="Epoch-matched figures, best and final difference, the epoch at which the run reached the "
         "reference's value, settings side by side, and a plot. Works while the run is in progress.",
     )
@@ -71,9 +63,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--list", action="store_true", help="print every name that --with knows")
     command.add_argument("--segment", type=int, metavar="K", help="which run of a log that holds several")
-    command.add_argument("--every", type=whole(1), metavar="N", help="print every Nth epoch (default: some fourteen)")
-    command.add_argument(
-        "--plot", metavar="FILE", help="where the plot goes (default: comparison.png in the run, or here)"
-    )
-    command.add_argument("--json", metavar="FILE", help="write JSON as well; '-' prints JSON only")
+    command.add_argument("--every", type=whole(1), metavar="N", help="print every Nth epoch (default: about 14 in all)")
+    add_figure(command, "--plot", "the plot (default: comparison.png in the run's directory, or in this one)")
+    add_json(command)
     command.set_defaults(run=compare)

@@ -6,13 +6,12 @@ import argparse
 import os
 from pathlib import Path
 
-from ..utils.files import atomic_write
-from .arguments import add_weights, model_options, whole
+from .arguments import add_json, add_weights, model_options, print_report, whole
 
 
 def evaluate(args: argparse.Namespace) -> int:
     from .._version import __version__
-    from ..evaluation import ScoreRequest, as_json
+    from ..evaluation import ScoreRequest
     from ..runtime import devices
     from ..tasks import get_task
     from ..tasks.trained import open_trained
@@ -39,13 +38,7 @@ def evaluate(args: argparse.Namespace) -> int:
         environment={**environment(__version__), "devices": [str(context) for context in contexts]},
     )
     report = get_task(trained.task).score(trained, request)
-    if args.json == "-":
-        print(as_json(report), end="")
-    else:
-        print("\n".join(report.lines()))
-        if args.json:
-            with atomic_write(args.json) as handle:
-                handle.write(as_json(report))
+    print_report(report.lines(), report.to_json(), args.json)
     if args.out:
         paths = report.write(Path(args.out))
         if args.json != "-":
@@ -102,7 +95,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="threads that make batches; no figure depends on it (default here: %(default)s)",
     )
     group.add_argument("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)")
-    group.add_argument("--json", metavar="FILE", help="write JSON as well; '-' prints JSON only")
+    add_json(group)
     group.add_argument(
         "--out", metavar="DIR", help="write evaluation.json, per_class.csv, confusion.csv and .png there"
     )

@@ -6,47 +6,40 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List
 
-from ..errors import UsageError
-from .arguments import add_pictures, add_viewer, data_of, model_options, whole
+from .arguments import add_pictures, add_viewer, data_of, model_options, names_of, whole
 
 
 def gradcam(args: argparse.Namespace) -> int:
-    from ..gradcam import Seen, find_pictures, open_viewed, see
-    from ..gradcam.sheet import write_all
+    from ..gradcam import ExplainedImage, explain_images, find_pictures, open_image_network
+    from ..gradcam.cam_sheet import write_explained
     from ..runtime import devices
 
     contexts = devices.pick(args.gpus)[:1]
     weights = [args.weights, *(each for each in args.compare.split(",") if each)]
+    names = names_of(args.names, len(weights), "networks") or [""] * len(weights)
     pictures = find_pictures(args.images, args.count)
-    seen: Dict[str, List[Seen]] = {}
-    for number, (each, name) in enumerate(zip(weights, _names(args.names, weights))):
-        options = model_options(args) if number == 0 else {}
-        viewed = open_viewed(each, contexts, args.model if number == 0 else None, options, data_of(args))
-        row = see(viewed, pictures, args.target, args.layer, args.method, args.batch_size)
-        seen[_unlike(name or viewed.name, seen)] = row
-    sheets = write_all(seen, Path(args.out))
-    for network, row in seen.items():
-        judged = [one for one in row if one.wrong is not None]
-        what = "with their target found" if row[0].mask is not None else "right"
-        right = f", {sum(not one.wrong for one in judged)} of {len(judged)} {what}" if judged else ""
-        print(f"{network}: {len(row)} pictures{right}")
+    rows: Dict[str, List[ExplainedImage]] = {}
+    for number, (each, name) in enumerate(zip(weights, names)):
+        described = (args.model, model_options(args)) if number == 0 else (None, {})
+        network = open_image_network(each, contexts, *described, data_of(args))
+        images = explain_images(network, pictures, args.target, args.layer, args.method, args.batch_size)
+        rows[_unique(name or network.name, rows)] = images
+    sheets = write_explained(rows, Path(args.out))
+    for network_name, images in rows.items():
+        judged = [image for image in images if image.wrong is not None]
+        what = "with their target found" if images[0].mask is not None else "right"
+        right = f", {sum(not image.wrong for image in judged)} of {len(judged)} {what}" if judged else ""
+        print(f"{network_name}: {len(images)} images{right}")
     print(f"written: {', '.join(map(str, sheets))}, {args.out}/predictions.csv and a folder for each network")
     return 0
 
 
-def _names(text: str, weights: List[str]) -> List[str]:
-    names = [name.strip() for name in text.split(",")] if text else [""] * len(weights)
-    if len(names) != len(weights):
-        raise UsageError(f"--names {text}: expected a name for each of the {len(weights)} networks")
-    return names
-
-
-def _unlike(name: str, taken: Dict[str, Any]) -> str:
-    number = 2
-    unlike = name
-    while unlike in taken:
-        unlike, number = f"{name} ({number})", number + 1
-    return unlike
+def _unique(name: str, taken: Dict[str, Any]) -> str:
+    """``name``, with (2), (3), ... behind it where it is taken."""
+    unique, number = name, 2
+    while unique in taken:
+        unique, number = f"{name} ({number})", number + 1
+    return unique
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -58,18 +51,19 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "softmax score, ✕ where it is wrong. Of segmentation networks: IoU, where a mask lies beside the image.",
     )
     add_viewer(command)
-    group = command.add_argument_group("pictures and maps")
-    add_pictures(group, 10, more="; class folders tell what is right")
+    group = command.add_argument_group("images and maps")
+    add_pictures(group, 10, more="; a folder named like a class gives the true class")
     group.add_argument(
         "--class",
         dest="target",
         metavar="NAME|INDEX",
-        help="whose evidence to show (default: the predicted class's); the truth where no class folder tells it",
+        help="the class whose evidence to show (default: the predicted one); the true class of "
+        "images whose folder is not named like a class",
     )
-    group.add_argument("--layer", metavar="PATH", help="such as features.4.2 or layer3.1 (default: the last stage)")
+    group.add_argument("--layer", metavar="PATH", help="features.4.2, layer3.1, ... (default: the last stage)")
     group.add_argument("--method", choices=("grad_cam", "grad_cam++"), default="grad_cam", help="(%(default)s)")
-    group.add_argument("--compare", default="", metavar="ID,FILE,RUN", help="more weights, a row for each")
-    group.add_argument("--names", default="", metavar="A,B", help="what the rows are called (default: the weights)")
+    group.add_argument("--compare", default="", metavar="ID,FILE,RUN", help="more networks, a row for each")
+    group.add_argument("--names", default="", metavar="A,B", help="names of the rows (default: the weights')")
     group.add_argument("--batch-size", type=whole(1), default=8, metavar="N", help="(default: %(default)s)")
-    group.add_argument("--out", required=True, metavar="DIR", help="where files go")
+    group.add_argument("--out", required=True, metavar="DIR", help="where the files go")
     command.set_defaults(run=gradcam)

@@ -23,6 +23,7 @@ from . import (
     results,
     train,
 )
+from .parser import CommandParser
 
 SUBJECTS = (
     train,
@@ -43,7 +44,7 @@ SUBJECTS = (
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each subcommand sets ``run(args) -> exit code``."""
-    parser = argparse.ArgumentParser(prog="gluon-aff", description="Attentional Feature Fusion for MXNet/Gluon.")
+    parser = CommandParser(prog="gluon-aff", description="Attentional Feature Fusion for MXNet/Gluon.")
     parser.add_argument("--version", action="version", version=f"gluon_aff {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for subject in SUBJECTS:

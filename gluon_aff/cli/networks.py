@@ -12,7 +12,7 @@ from ..models.summary import Summary, describe, summarize
 from ..nn import AUTHORS_KEYS, list_fusions
 from ..published import catalogue
 from ..utils import console
-from ..utils.tables import table
+from ..utils.tables import text_table
 from .arguments import add_model_options, model_options
 
 
@@ -65,7 +65,7 @@ def models(args: argparse.Namespace) -> int:
         return 0
     header = ("name", "tag", "fusion", "input", "parameters", "FLOPs (authors)", "MACs", "weights")
     rows = [_model_row(*pair, published.get(pair[0].name, [])) for pair in zip(entries, summaries)]
-    print("\n".join(table(header, rows, left=4)))
+    print("\n".join(text_table(header, rows, left=4)))
     return 0
 
 
@@ -80,7 +80,7 @@ def fusions(args: argparse.Namespace) -> int:
     keys: Dict[str, List[str]] = {name: [] for name in list_fusions()}
     for key, name in AUTHORS_KEYS.items():
         keys[name].append(key)
-    print("\n".join(table(("fusion", "authors' keys"), [(name, ", ".join(keys[name]) or "-") for name in keys])))
+    print("\n".join(text_table(("fusion", "authors' keys"), [(name, ", ".join(keys[name]) or "-") for name in keys])))
     return 0
 
 

@@ -13,7 +13,7 @@ from .. import published
 from ..errors import GluonAFFError
 from ..published.conversion import FORMATS
 from ..published.structure import INVISIBLE, Structure
-from ..utils.tables import table
+from ..utils.tables import text_table
 
 
 def list_ids(args: argparse.Namespace) -> int:
@@ -38,7 +38,7 @@ def list_ids(args: argparse.Namespace) -> int:
         for record in records
     ]
     header = ("id", "model", "fusion", "here", "dtype", "labels", "metric", "value", "images", "MB")
-    print("\n".join(table(header, rows, left=7)))
+    print("\n".join(text_table(header, rows, left=7)))
     return 0
 
 
@@ -101,7 +101,7 @@ def inspect(args: argparse.Namespace) -> int:
         for name, array in container.arrays.items()
     ]
     types = Counter(array.dtype for array in container.arrays.values())
-    print("\n".join(table(("array", "dtype", "shape"), rows)))
+    print("\n".join(text_table(("array", "dtype", "shape"), rows)))
     print(f"\n{found.arrays} arrays: {', '.join(f'{count} {dtype}' for dtype, count in types.items()) or 'none'}")
     if found.create_model is not None and found.structure is not None:
         print("\n".join(_described(found.structure)))

@@ -6,7 +6,7 @@ import argparse
 
 
 def results(args: argparse.Namespace) -> int:
-    from ..comparison.tables import render, tables
+    from ..comparison.result_tables import render, tables
 
     print(render(tables(args.table), args.format), end="")
     return 0

@@ -1,8 +1,8 @@
 """Scoring weights on a data set, every image once or as the authors counted."""
 
+from .classification_score import Score, score
 from .predictions import Predictions, predict
-from .request import FigureReport, Report, ScoreRequest, as_json
-from .score import Score, score
+from .request import FigureReport, Report, ScoreRequest
 from .test_sets import PROTOCOLS, DataOptions, TestSet, open_test_set
 from .trained import Claim, TrainedNetwork
 
@@ -11,7 +11,6 @@ __all__ = [
     "FigureReport",
     "Report",
     "ScoreRequest",
-    "as_json",
     "PROTOCOLS",
     "DataOptions",
     "Predictions",

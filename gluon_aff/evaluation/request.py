@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence
@@ -10,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence
 import mxnet as mx
 
 from ..errors import UsageError
-from ..utils.files import atomic_write
+from ..utils.files import write_json
 
 
 @dataclass
@@ -96,11 +95,5 @@ class FigureReport:
 
     def write(self, directory: Path) -> List[Path]:
         path = directory / "evaluation.json"
-        with atomic_write(path) as handle:
-            handle.write(as_json(self))
+        write_json(self.to_json(), path)
         return [path]
-
-
-def as_json(report: Report) -> str:
-    """A report as JSON text."""
-    return json.dumps(report.to_json(), indent=1) + "\n"

@@ -11,20 +11,26 @@ import numpy as np
 from mxnet.gluon import Block
 
 from ..errors import UsageError
-from .layers import as_input, checked, default_layer, find_layer, watched
+from .layers import as_input, checked, default_layer, find_layer, recorded_outputs
 
 METHODS = ("grad_cam", "grad_cam++")
 
+Array = Union[mx.nd.NDArray, np.ndarray]
 ClassIndex = Union[int, Sequence[int], np.ndarray, None]
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Heat maps with what the network said.
+    """Heat maps with what the network gave.
 
-    maps : float32 (N, H, W), each in [0, 1], at the input's resolution.
-    classes : int64 (N,), whose evidence the maps show; all 0 for a segmentation of one class.
-    outputs : float32, class logits (N, classes) or segmentation logits (N, classes, H, W).
+    Attributes
+    ----------
+    maps : array
+        float32 (N, H, W), each in [0, 1], at the input's resolution.
+    classes : array
+        int64 (N,), whose evidence the maps show; all 0 for a segmentation of one class.
+    outputs : array
+        float32, class logits (N, classes) or segmentation logits (N, classes, H, W).
     """
 
     maps: np.ndarray
@@ -33,55 +39,64 @@ class Explanation:
 
 
 def grad_cam(
-    net: Block,
-    x: Union[mx.nd.NDArray, np.ndarray],
-    class_index: ClassIndex = None,
-    layer: Optional[str] = None,
-    method: str = "grad_cam",
+    net: Block, x: Array, class_index: ClassIndex = None, layer: Optional[str] = None, method: str = "grad_cam"
 ) -> np.ndarray:
-    """Heat maps of where a layer's evidence for a class lies: float32 (N, H, W) in [0, 1], at the input's resolution.
+    """Heat maps of where a layer's evidence for a class lies.
 
     ReLU(sum_k w_k A_k) of the layer's maps A, with w_k the mean over space of the gradient of the class's logit by
-    A_k; resized bilinearly, and divided by its maximum. A map without positive evidence is zero throughout. For
-    ``method="grad_cam++"`` w_k is that paper's instead, with the exponential of the logit as score.
+    A_k (Selvaraju et al., Eqs. 1 and 2); resized bilinearly, and divided by its maximum. A map without positive
+    evidence is zero throughout. For ``method="grad_cam++"`` w_k is that paper's instead, with the exponential of the
+    logit as score.
 
     Parameters
     ----------
-    net : any Gluon network, hybridized or not, on any device. Its parameters, gradients, running statistics, compiled
+    net : Block
+        Any Gluon network, hybridized or not, on any device. Its parameters, gradients, running statistics, compiled
         graph and hooks stay as they are. When it returns several outputs, the first counts.
-    x : a normalised batch (N, C, H, W), NDArray or NumPy.
-    class_index : a class, one for each image, or None for the predicted ones. Of segmentation logits
-        (N, classes, H, W) the score is the sum over the pixels that are predicted to be of the class; with a single
-        class that is where the logit is positive, and None means it.
-    layer : a path such as ``"features.4.2"`` or ``"layer3.1"`` (see ``layer_paths``); by default the last residual
-        stage, or an AFF-FPN's last fusion.
+    x : NDArray or array
+        A normalised batch (N, C, H, W).
+    class_index : int or sequence of int, optional
+        A class, one for each image, or None for the predicted ones. Of segmentation logits (N, classes, H, W) the
+        score is the sum over the pixels that are predicted to be of the class; with a single class that is where the
+        logit is positive, and None means it.
+    layer : str, optional
+        A path such as ``"features.4.2"`` or ``"layer3.1"`` (see `layer_paths`); by default the last residual stage,
+        or an AFF-FPN's last fusion.
+    method : str
+        One of `METHODS`.
 
-    Raises UsageError for an unknown layer, with the paths there are, for one that gives no maps, for a class that the
-    network does not have, and for a network without weights; GluonAFFError when the output is no number.
+    Returns
+    -------
+    array
+        float32 (N, H, W) in [0, 1], at the input's resolution.
+
+    Raises
+    ------
+    UsageError
+        For an unknown layer, with the paths there are; for one that gives no maps; for a class that the network does
+        not have; for a network without weights.
+    GluonAFFError
+        When the network's output is not finite.
     """
     return explain(net, x, class_index, layer, method).maps
 
 
 def explain(
-    net: Block,
-    x: Union[mx.nd.NDArray, np.ndarray],
-    class_index: ClassIndex = None,
-    layer: Optional[str] = None,
-    method: str = "grad_cam",
+    net: Block, x: Array, class_index: ClassIndex = None, layer: Optional[str] = None, method: str = "grad_cam"
 ) -> Explanation:
-    """As ``grad_cam``, with the classes and the network's outputs beside the maps."""
+    """As `grad_cam`, with the classes and the network's outputs beside the maps."""
     if method not in METHODS:
-        raise UsageError(f"no method {method!r}: choose one of {', '.join(METHODS)}")
+        raise UsageError(f"there is no method {method!r}: choose one of {', '.join(METHODS)}")
     layer = default_layer(net) if layer is None else layer
     block = find_layer(net, layer)
     x = as_input(net, x)
-    with watched(net, {layer: block}, _record_from) as seen, _at_inference():
+    with recorded_outputs(net, {layer: block}, _record_from) as inside, _at_inference():
         outputs = net(x)
         outputs = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
         values = checked(outputs, "the network's output")
-        if layer not in seen:
-            raise UsageError(f"layer {layer} takes no part when this {type(net).__name__} runs: choose another")
-        maps = _checked_maps(seen[layer], layer)
+        if layer not in inside:
+            raise UsageError(f"layer {layer} is not used when this {type(net).__name__} runs: choose another")
+        maps = _checked_maps(inside[layer], layer)
         classes, counted = _counted(class_index, values)
         score = (outputs * mx.nd.array(counted, ctx=x.ctx, dtype=x.dtype)).sum()
     gradient = _gradient(score, maps, layer)
@@ -96,7 +111,7 @@ def explain(
 
 @contextmanager
 def _at_inference() -> Iterator[None]:
-    """Not training, and not recording before the layer, which saves most of the memory."""
+    """Inference mode, and no recording before the layer, which saves most of the memory."""
     recording, training = mx.autograd.set_recording(False), mx.autograd.set_training(False)
     try:
         yield
@@ -106,7 +121,7 @@ def _at_inference() -> Iterator[None]:
 
 
 def _record_from(output: Any) -> None:
-    """What the network does with the layer's output is recorded, as a function of it."""
+    """Record what the network does from here on, as a function of the layer's output."""
     if isinstance(output, mx.nd.NDArray):
         output.attach_grad()
         mx.autograd.set_recording(True)
@@ -134,7 +149,7 @@ def _counted(class_index: ClassIndex, outputs: np.ndarray) -> Tuple[np.ndarray, 
     count, channels = outputs.shape[:2]
     if class_index is None and outputs.ndim == 4:
         if channels > 1:
-            raise UsageError(f"the network segments {channels} classes: say of which one (0 to {channels - 1})")
+            raise UsageError(f"the network segments {channels} classes: choose one (0 to {channels - 1})")
         class_index = 0
     classes = outputs.argmax(axis=1) if class_index is None else _checked_classes(class_index, count, channels)
     chosen = np.zeros_like(outputs)
@@ -156,7 +171,7 @@ def _checked_classes(class_index: Union[int, Sequence[int], np.ndarray], count: 
 
 
 def _gradient(score: mx.nd.NDArray, maps: mx.nd.NDArray, layer: str) -> mx.nd.NDArray:
-    """``autograd.grad`` writes to no parameter's gradient, as ``backward`` would."""
+    """Of ``score`` by ``maps``. Unlike ``backward``, ``autograd.grad`` writes to no parameter's gradient."""
     try:
         return mx.autograd.grad(score, [maps], train_mode=False)[0]
     except mx.MXNetError:
@@ -164,18 +179,19 @@ def _gradient(score: mx.nd.NDArray, maps: mx.nd.NDArray, layer: str) -> mx.nd.ND
 
 
 def _weights(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    return gradient.mean(axis=(2, 3))
+    return gradient.mean(axis=(2, 3))  # (N, C)
 
 
 def _weights_plus_plus(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    total = activation.sum(axis=(2, 3), keepdims=True)
+    total = activation.sum(axis=(2, 3), keepdims=True)  # (N, C, 1, 1)
     below = 2 * gradient**2 + total * gradient**3
+    # (N, C, H, W)
     alpha = np.divide(gradient**2, below, out=np.zeros_like(gradient), where=below != 0)
     return (alpha * np.maximum(gradient, 0)).sum(axis=(2, 3))
 
 
 def resized_maps(maps: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """(N, h, w) to (N, *size), bilinear between pixel centres; what lies beyond the outermost takes their value."""
+    """(N, h, w) to (N, *size), bilinear between pixel centres; beyond the outermost centres their values go on."""
     rows, columns = (_interpolation(old, new) for old, new in zip(maps.shape[1:], size))
     return rows @ maps @ columns.T
 

@@ -1,4 +1,4 @@
-"""What the fusions of a network choose: their weights M and the parts these are made of (paper Eqs. 1 to 4)."""
+"""What the fusions of a network choose: their weights M and the parts of these (paper, Eqs. 1 to 4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..models.cifar_inception import FusedConv
 from ..nn import MSCAM, SK, Fusion, LongSkip
 from ..nn.fusions import GAU, MSGAU, MSSA, Highway
-from .layers import as_input, checked, find_layer, named_blocks, watched
+from .layers import as_input, checked, find_layer, named_blocks, recorded_outputs
 
 _BRANCHES = ("local_att", "global_att")
 _INPUTS = {LongSkip: ("high-level map", "low-level map"), FusedConv: ("5x5 branch", "3x3 branch")}
@@ -24,15 +24,26 @@ _ON_RESIDUAL = (GAU, Highway, MSGAU, MSSA)
 class FusionWeights:
     """The weight of one fusion on a batch, M = sigmoid(local + context), float32.
 
-    path : of the fusion in the network. kind : its class, such as "AFF".
-    stage : 1, or 2 for iAFF's second weight.
-    weight : (N, C, H, W); (N, C, 1, 1) where the fusion has global context alone.
-    local, context : the parts before the sigmoid, L (N, C, H, W) and g (N, C, 1, 1); None for one it does not have.
+    Attributes
+    ----------
+    path : str
+        Of the fusion in the network.
+    kind : str
+        The fusion's class, such as "AFF".
+    stage : int
+        1, or 2 for iAFF's second weight.
+    weight : array
+        M, (N, C, H, W); (N, C, 1, 1) where the fusion has global context alone.
+    local, context : array or None
+        The parts before the sigmoid, L (N, C, H, W) and g (N, C, 1, 1); None for one that the fusion does not have.
         (Global + Global and Local + Local have two of one kind.)
-    inputs : what x and residual are: learned branch and shortcut; in an FPN high-level and low-level map, in the
-        Inception host 5x5 and 3x3 branch.
-    on : which of them the weight multiplies, "x" or "residual".
-    selects : whether the other input has the weight 1 - M, so that M tells which of them the network chooses.
+    inputs : tuple of str
+        What x and residual are: learned branch and shortcut; in an FPN high-level and low-level map, in the Inception
+        host 5x5 and 3x3 branch.
+    on : str
+        Which of them the weight multiplies, "x" or "residual".
+    selects : bool
+        Whether the other input has the weight 1 - M, so that M tells which of them the network chooses.
     """
 
     path: str
@@ -56,14 +67,23 @@ class FusionWeights:
 
 
 def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[FusionWeights]:
-    """The weights of every fusion (and MS-CAM) inside a network on a normalised batch (N, C, H, W), shallow to deep.
+    """The weights of every fusion (and MS-CAM) inside a network, shallow to deep.
 
-    The network may be hybridized and stays as it is. Raises UsageError when no fusion in it has weights, as plain
-    addition has none.
+    Parameters
+    ----------
+    net : Block
+        Hybridized or not; it stays as it is.
+    x : NDArray or array
+        A normalised batch (N, C, H, W).
+
+    Raises
+    ------
+    UsageError
+        When no fusion in the network has weights, as plain addition has none.
     """
     blocks = {path: block for path, block in named_blocks(net) if isinstance(block, (Fusion, MSCAM))}
     if isinstance(net, (Fusion, MSCAM)):
-        raise UsageError("this is a fusion itself: give a network that has fusions inside")
+        raise UsageError("this is a single fusion: give a network that has fusions inside")
     parts = {
         f"{path}.{name}": _before_sigmoid(branch)
         for path, block in blocks.items()
@@ -74,11 +94,11 @@ def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[Fusi
         kinds = ", ".join(sorted({type(block).__name__ for block in blocks.values()})) or "none"
         raise UsageError(f"no fusion of this {type(net).__name__} has weights (fusions: {kinds}): nothing to show")
     x = as_input(net, x)
-    with watched(net, parts, lambda output: None) as seen, mx.autograd.pause(train_mode=False):
+    with recorded_outputs(net, parts) as recorded, mx.autograd.pause(train_mode=False):
         net(x)
-    outputs = {name: checked(output, name) for name, output in seen.items()}
-    run = list(dict.fromkeys(name.rpartition(".")[0] for name in outputs))  # in the order they ran
-    return [stage for path in run for stage in _stages(net, path, blocks[path], outputs)]
+    outputs = {name: checked(output, name) for name, output in recorded.items()}
+    paths = list(dict.fromkeys(name.rpartition(".")[0] for name in outputs))  # in the order they ran
+    return [stage for path in paths for stage in _stages(net, path, blocks[path], outputs)]
 
 
 def _before_sigmoid(branch: Block) -> Block:

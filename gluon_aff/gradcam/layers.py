@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -29,7 +29,7 @@ def layer_paths(net: Block) -> List[str]:
 
 
 def find_layer(net: Block, path: str) -> Block:
-    """The block at a path. Raises UsageError with the paths there are, from where ``path`` goes wrong."""
+    """The block at a path. Raises UsageError that lists the paths below the last correct part of ``path``."""
     found, known = net, []
     for name in path.split("."):
         if name not in found._children:
@@ -47,16 +47,21 @@ def _choices(block: Block, path: str) -> str:
 
 
 def default_layer(net: Block) -> str:
-    """The last residual stage, or the decoder's last fusion of an AFF-FPN.
+    """Path of the last residual stage, or of an AFF-FPN's last fusion.
 
     A stage is a sequence of blocks that have layers of their own, as in the networks here, GluonCV's and Gluon's
-    residual networks. Raises UsageError when there is none.
+    residual networks.
+
+    Raises
+    ------
+    UsageError
+        When there is none.
     """
     if _DECODED in net._children:
         return _DECODED
     stages = list(_stages(net, ""))
     if not stages:
-        raise UsageError(f"this {type(net).__name__} has no residual stages: say which layer, {_choices(net, '')}")
+        raise UsageError(f"this {type(net).__name__} has no residual stages: name a layer, {_choices(net, '')}")
     return stages[-1]
 
 
@@ -78,22 +83,39 @@ def _is_composite(block: Block) -> bool:
 
 
 @contextmanager
-def watched(net: Block, blocks: Mapping[str, Block], see: Callable[[Any], None]) -> Iterator[Dict[str, Any]]:
-    """While it lasts, ``see(output)`` is called with what any of ``blocks`` gives; the last outputs are handed out.
+def recorded_outputs(
+    net: Block, blocks: Mapping[str, Block], on_output: Optional[Callable[[Any], None]] = None
+) -> Iterator[Dict[str, Any]]:
+    """Record what some blocks inside a network give, as long as the context lasts.
 
     A hybridized network runs operator by operator meanwhile, since its compiled graph hides what is inside. The graph
     and its flags are kept for afterwards, which ``hybridize(False)`` would not do.
+
+    Parameters
+    ----------
+    net : Block
+        The network, called by the caller inside the context.
+    blocks : mapping
+        The blocks of interest, by any name.
+    on_output : callable, optional
+        Called at once with every output of these blocks.
+
+    Yields
+    ------
+    dict
+        The last output of each block that ran, by its name, in the order in which they ran first.
     """
     outputs: Dict[str, Any] = {}
     active: List[Block] = []
     net.apply(lambda block: active.append(block) if getattr(block, "_active", False) else None)
 
     def hook(name: str) -> Callable:
-        def seen(_: Block, __: Any, output: Any) -> None:
-            see(output)
+        def record(_: Block, __: Any, output: Any) -> None:
+            if on_output is not None:
+                on_output(output)
             outputs[name] = output
 
-        return seen
+        return record
 
     handles = [block.register_forward_hook(hook(name)) for name, block in blocks.items()]
     for block in active:
@@ -125,7 +147,7 @@ def as_input(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> mx.nd.NDArray:
 
 
 def checked(array: mx.nd.NDArray, what: str) -> np.ndarray:
-    """A result as float32. Raises GluonAFFError for one that is no number."""
+    """An array as NumPy's float32. Raises GluonAFFError, naming it as ``what``, for values that are not finite."""
     values = array.asnumpy().astype(np.float32)
     if not np.isfinite(values).all():
         raise GluonAFFError(f"{what} holds values that are not finite numbers: are the weights damaged?")

@@ -18,7 +18,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
-from ..utils.tables import table
+from ..utils.tables import text_table
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def describe(net: HybridBlock, shape: Sequence[int]) -> str:
     ]
     return "\n".join(
         [
-            *table(header, rows),
+            *text_table(header, rows),
             "",
             f"input {'x'.join(map(str, shape[1:]))}; {summary.trained:,} trained parameters, "
             f"{summary.total:,} with running statistics",

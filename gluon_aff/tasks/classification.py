@@ -10,7 +10,7 @@ import mxnet as mx
 from ..data import list_datasets
 from ..errors import UsageError
 from ..evaluation import DataOptions, Report, ScoreRequest, TrainedNetwork, open_test_set, score
-from ..evaluation.report import ClassificationReport
+from ..evaluation.evaluation_report import ClassificationReport
 from ..evaluation.upstream import BATCH_SIZE
 from ..training import Job, Listener, Loader, Stop, Targets, accuracy, hits, soft_rmse
 from ..training.distillation import Distillation

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from ..data import EvalPairs, PairLoader, PairSet, load_pair_set
-from ..segmentation.score import SegmentationScore
+from ..segmentation.segmentation_score import SegmentationScore
 from ..training import Stop
 from ..training.metrics import split_batch
 from ..utils.console import progress

@@ -16,10 +16,10 @@ from ..errors import UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
 from ..models import FPN
 from ..runtime import devices
-from ..segmentation.pictures import Item, write_predictions
-from ..segmentation.report import SegmentationReport
-from ..segmentation.score import SegmentationScore
-from ..segmentation.sizes import COCO_LIMITS
+from ..segmentation.object_sizes import COCO_LIMITS
+from ..segmentation.prediction_files import Item, write_predictions
+from ..segmentation.segmentation_report import SegmentationReport
+from ..segmentation.segmentation_score import SegmentationScore
 from ..training.history import environment
 from .definition import Options, TaskDefinition
 from .finished import FinishedRun, config_of, open_run

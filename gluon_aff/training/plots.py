@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Sequence
 
+from ..utils.figures import DPI, label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike
-from ..utils.png import new_figure, write_figure
 from .schedule import Schedule
 
 _METRIC_NAMES = {
@@ -19,8 +19,8 @@ _ACCURACY = {"val": "validation accuracy"}
 
 
 def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) -> None:
-    """Validation and training figures against epochs, as PNG. ``records`` are a History's epochs."""
-    figure = new_figure(figsize=(9, 4), layout="constrained")
+    """Validation and training figures against epochs. ``records`` are a History's epochs."""
+    figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in records]
     metric = records[-1]["train_metric"] if records else "accuracy"
@@ -29,22 +29,18 @@ def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) 
     left.plot(epochs, [record["train"] for record in records], label=_METRIC_NAMES.get(metric, metric))
     right.plot(epochs, [record["loss"] for record in records], label="training loss", color="tab:red")
     for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
+        label_axes(axes, "epoch", "")
         axes.legend()
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     write_figure(figure, path)
 
 
-def plot_schedule(schedule: Schedule, title: str, path: PathLike) -> None:
-    """Learning rate against epochs, at most some 2000 points, as PNG."""
+def plot_schedule(schedule: Schedule, title: str, path: PathLike, dpi: int = DPI) -> None:
+    """Learning rate against epochs, at most some 2000 points."""
     updates = schedule.epochs * schedule.updates_per_epoch
     points = range(1, updates + 1, max(1, updates // 2000))
-    figure = new_figure(figsize=(6, 3.5), layout="constrained")
+    figure = new_figure(6, 3.5)
     axes = figure.subplots()
     axes.plot([point / schedule.updates_per_epoch for point in points], [schedule(point) for point in points])
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("learning rate")
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-    write_figure(figure, path)
+    label_axes(axes, "epoch", "learning rate", title)
+    write_figure(figure, path, dpi)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -180,6 +181,17 @@ def sha256_of(path: PathLike) -> str:
         for block in iter(lambda: handle.read(2**20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def json_text(document: object) -> str:
+    """What a JSON file of ours holds: indented by one, with a line end."""
+    return json.dumps(document, indent=1) + "\n"
+
+
+def write_json(document: object, path: PathLike) -> None:
+    """Write ``document`` as JSON. Raises GluonAFFError as `atomic_write` does."""
+    with atomic_write(path) as handle:
+        handle.write(json_text(document))
 
 
 class FileNames:

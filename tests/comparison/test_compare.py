@@ -6,9 +6,19 @@ import pytest
 from PIL import Image
 
 from gluon_aff.cli import main as cli
-from gluon_aff.comparison import ACCURACY, ERROR, Comparison, Curve, Point, draw, open_run, reference, references
-from gluon_aff.comparison.curve import matched, sampled
-from gluon_aff.comparison.logs import read_log
+from gluon_aff.comparison import (
+    ACCURACY,
+    ERROR,
+    Comparison,
+    Curve,
+    Point,
+    draw_comparison,
+    open_curve,
+    reference,
+    references,
+)
+from gluon_aff.comparison.authors_logs import read_log
+from gluon_aff.comparison.learning_curve import matched, sampled
 from gluon_aff.comparison.settings import differing, settings_of_header, side_by_side
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.facts import published_runs
@@ -45,7 +55,7 @@ def compare(capsys, *argv):
     ],
 )
 def test_bests_of_the_authors_curves(name, best, epoch, final):
-    curve = open_run(name)
+    curve = open_curve(name)
     assert curve.best() == (epoch, best)
     assert curve.final().value == final
 
@@ -182,7 +192,7 @@ def test_several_runs_in_one_log(tmp_path, capsys):
     settings = {row["name"]: row["run"] for row in document["settings"]}
     assert (settings["learning rate"], settings["images per update"], settings["devices"]) == (0.2, 256, 2)
     with pytest.raises(UsageError, match="no run 1 with epochs: choose 0 .2 epochs., 2 .3 epochs., 3 .1 epochs."):
-        open_run(str(path), 1)
+        open_curve(str(path), 1)
 
 
 def test_an_imagenet_log(tmp_path):
@@ -191,7 +201,7 @@ def test_an_imagenet_log(tmp_path):
         "INFO:root:Namespace(askc_type='ASKCFuse', batch_size=128, num_gpus=4, lr=0.075, lr_mode='cosine', wd=0.0001)"
     )
     path.write_text(flags + "\n" + "".join(IMAGENET_LINES.format(n, 0.9 - 0.1 * n) for n in range(4)))
-    curve = open_run(str(path))
+    curve = open_curve(str(path))
     assert curve.metric == ERROR
     assert curve.best() == (3, 0.6)
     assert (curve.settings["fusion"], curve.settings["images per update"]) == ("aff", 512)
@@ -203,40 +213,40 @@ def test_a_published_log_is_known_again(tmp_path):
     path = cifar_log(
         tmp_path / "x.log", ("lr=0.2, num_epochs=640, lr_decay_epoch='300,450'", [p.value for p in theirs.points])
     )
-    curve = open_run(str(path))
+    curve = open_curve(str(path))
     assert curve.settings == theirs.settings
     assert curve.settings["decay at epochs"] == "290,440"
     changed = cifar_log(tmp_path / "y.log", ("lr=0.2, lr_decay_epoch='300,450'", [p.value for p in theirs.points[:-1]]))
-    assert open_run(str(changed)).settings["decay at epochs"] == "300,450"
-    assert "flags as logged" in open_run(str(changed)).notes[0]
+    assert open_curve(str(changed)).settings["decay at epochs"] == "300,450"
+    assert "flags as logged" in open_curve(str(changed)).notes[0]
 
 
 def test_files_that_are_no_curves(tmp_path):
     path = tmp_path / "x.log"
     path.write_text("Namespace(lr=1)\n")
     with pytest.raises(GluonAFFError, match="no line of a finished epoch"):
-        open_run(str(path))
+        open_curve(str(path))
     table = tmp_path / "x.csv"
     table.write_text("epoch,loss\n0,1\n")
     with pytest.raises(GluonAFFError, match="expected the columns epoch and val_acc or err_top1, found epoch, loss"):
-        open_run(str(table))
+        open_curve(str(table))
     table.write_text("epoch,val_acc\n0,high\n")
     with pytest.raises(GluonAFFError, match="not a number"):
-        open_run(str(table))
+        open_curve(str(table))
     run = history(tmp_path / "run", published_recipe(), [])
     with pytest.raises(GluonAFFError, match="no finished epoch yet"):
-        open_run(str(run))
+        open_curve(str(run))
     with pytest.raises(UsageError, match="nothing-here is neither a file or directory nor a published run"):
-        open_run("nothing-here")
+        open_curve("nothing-here")
 
 
 def test_a_csv_of_ones_own(tmp_path):
     table = tmp_path / "x.csv"
     table.write_text("epoch,val_acc,loss\n0,0.5,1\n1,nan,2\n2,0.6,3\n3,0.6,3\n")
-    curve = open_run(str(table))
+    curve = open_curve(str(table))
     assert curve.best() == (2, 0.6)  # the first of equal ones, and never a NaN
     with pytest.raises(UsageError, match="--segment chooses a run of a log file"):
-        open_run(str(table), 1)
+        open_curve(str(table), 1)
 
 
 # the paper's tables, typed from them
@@ -292,7 +302,7 @@ def test_names(capsys):
     with pytest.raises(UsageError, match="compare --list"):
         reference("no such name")
     with pytest.raises(UsageError, match="single figure without epochs"):
-        open_run("table4/aff/resnet_b4")
+        open_curve("table4/aff/resnet_b4")
     with pytest.raises(UsageError, match="--list prints the names"):
         cli.main(["compare", FINE])
 
@@ -311,5 +321,5 @@ def test_runs_without_a_common_epoch(tmp_path):
     found = Comparison(Curve("a", ACCURACY, (Point(0, 0.1),)), Curve("b", ACCURACY, (Point(5, 0.2), Point(6, 0.3))))
     assert found.to_json()["epochs_matched"] == 0
     assert "not reached" in "\n".join(found.lines())
-    draw(found, tmp_path / "a.png")
+    draw_comparison(found, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5_000

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gluon_aff.cli import main as cli
-from gluon_aff.comparison.depth import our_points, paper_points
-from gluon_aff.comparison.overlay import draw_runs
+from gluon_aff.comparison.depth_plot import our_points, paper_points
+from gluon_aff.comparison.runs_plot import draw_runs
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.training import Schedule
 from gluon_aff.training.history import History
@@ -52,7 +52,7 @@ def test_seeds_are_averaged_and_reports_taken_as_they_are(tmp_path, report):
     places = [run(tmp_path / "a", values=(0.1, 0.6)), run(tmp_path / "b", values=(0.9, 0.8)), report]
     reported, trained = our_points(places)
     assert (trained.accuracy, trained.runs) == (pytest.approx(0.7), 2)  # of the last epoch
-    assert trained.spread == pytest.approx(0.02**0.5)
+    assert trained.std == pytest.approx(0.02**0.5)
     assert (reported.host, reported.strategy, reported.blocks, reported.accuracy) == ("inception", "iaff", 2, 0.7)
 
 
@@ -115,7 +115,7 @@ def test_schedules_of_recipes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plots, "plot_schedule", lambda *arguments: drawn.append(arguments))
     for name in ("cifar-release", "seg-paper"):
         assert console.run(cli.main, ["plot", "schedule", name, "--out", str(tmp_path / "s.png")]) == 0
-    (release, title, _), (seg, *_) = drawn
+    (release, title, *_), (seg, *_) = drawn
     assert isinstance(release, Schedule) and "cifar release: 640 epochs" in title
     assert release(10 * 100) == pytest.approx(0.2, rel=1e-3)  # after the warm-up
     assert (seg.epochs, seg(1)) == (300, pytest.approx(0.01, rel=1e-3))

@@ -9,7 +9,7 @@ import pytest
 from gluon_aff import facts as figures
 from gluon_aff import published
 from gluon_aff.cli import main as cli
-from gluon_aff.comparison.tables import render, tables
+from gluon_aff.comparison.result_tables import render, tables
 from gluon_aff.errors import UsageError
 from gluon_aff.evaluation.upstream import record_passes
 
@@ -157,7 +157,7 @@ def test_ours_come_with_command_and_commit(tmp_path, monkeypatch):
     }
     (tmp_path / "ablation" / "first").mkdir(parents=True)
     (tmp_path / "ablation" / "first" / "report.json").write_text(json.dumps(report))
-    from gluon_aff.comparison.tables import _ours
+    from gluon_aff.comparison.result_tables import _ours
 
     ours = _ours()
     assert ours.rows[0] == ("AFF-ResNet-32, CIFAR-100", "accuracy", 0.8, 10000, "gluon-aff evaluate | x", "abc1234")

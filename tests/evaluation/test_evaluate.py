@@ -16,7 +16,7 @@ from gluon_aff import published
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.evaluation import Claim, DataOptions, TrainedNetwork, open_test_set, predict, score
-from gluon_aff.evaluation.score import claimed_pass
+from gluon_aff.evaluation.classification_score import claimed_pass
 from gluon_aff.evaluation.upstream import pass_scores, record_passes
 from gluon_aff.facts import imagenet_classes, published_runs
 from gluon_aff.tasks.trained import open_trained
@@ -180,7 +180,7 @@ def test_the_claim_is_held_against_the_whole_set_only():
     def claimed(labels, images, dataset="cifar100"):
         found = open_test_set(DataOptions("digits"))
         found.dataset, found.labels, found.images = dataset, labels, images
-        from gluon_aff.evaluation.score import Score
+        from gluon_aff.evaluation.classification_score import Score
 
         return Score(subject, found, "exact", None, 1.0, images, [], []).claim()
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import gluon_aff
 from gluon_aff.cli import main as cli
-from gluon_aff.gradcam import explain, find_pictures, fusion_weights, open_viewed, see
+from gluon_aff.gradcam import explain, explain_images, find_pictures, fusion_weights, open_image_network
 from gluon_aff.utils import console
 
 
@@ -51,17 +51,17 @@ def test_gradcam_writes_what_the_api_says(weights, pictures, tmp_path, capsys):
     add, aff, out = weights / "add.params", weights / "aff.params", tmp_path / "out"
     argv = ["gradcam", "--weights", add, "--compare", aff, "--names", "add,AFF", "--dataset", "cifar10"]
     code, printed, _ = run(capsys, *argv, "--images", pictures, "--out", out, "--batch-size", 2)
-    assert code == 0 and "AFF: 3 pictures, " in printed
+    assert code == 0 and "AFF: 3 images, " in printed
     with open(out / "predictions.csv", encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [(row["network"], row["truth"]) for row in rows] == [
         (network, truth) for network in ("add", "AFF") for truth in ("airplane", "bird", "")
     ]
     pixels = [np.asarray(Image.open(picture)) for picture in sorted(pictures.rglob("*.png"))]
-    viewed = open_viewed(str(aff), [mx.cpu()], data={"dataset": "cifar10"})
-    explained = explain(viewed.net, viewed.transform(np.stack(pixels)))
+    network = open_image_network(str(aff), [mx.cpu()], data={"dataset": "cifar10"})
+    explained = explain(network.net, network.input.transform(np.stack(pixels)))
     for row, logits, index in zip(rows[3:], explained.outputs, explained.classes):
-        assert row["predicted"] == row["heat_of"] == viewed.classes[index]
+        assert row["predicted"] == row["heat_of"] == network.input.classes[index]
         assert float(row["score"]) == pytest.approx(np.exp(logits[index]) / np.exp(logits).sum(), abs=1e-4)
         assert row["wrong"] == ("" if not row["truth"] else str(int(row["truth"] != row["predicted"])))
     heat = np.asarray(Image.open(out / "AFF/bird-1-heat.png")).astype(int)
@@ -83,24 +83,28 @@ def test_many_pictures_make_several_sheets(weights, tmp_path, capsys):
 
 
 def test_the_class_asked_for_and_the_truth(weights, pictures):
-    viewed = open_viewed(str(weights / "aff.params"), [mx.cpu()], data={"dataset": "cifar10"})
-    seen = see(viewed, find_pictures([str(pictures)]), target="truck")
-    assert [one.truth for one in seen] == ["airplane", "bird", "truck"]  # where no folder tells, what was asked for
-    assert {one.target for one in seen} == {"truck"}
-    assert all(one.wrong == (one.verdict != one.truth) for one in seen)
-    default = see(viewed, find_pictures([str(pictures)]))
+    network = open_image_network(str(weights / "aff.params"), [mx.cpu()], data={"dataset": "cifar10"})
+    explained = explain_images(network, find_pictures([str(pictures)]), target="truck")
+    assert [one.truth for one in explained] == [
+        "airplane",
+        "bird",
+        "truck",
+    ]  # where no folder tells, what was asked for
+    assert {one.target for one in explained} == {"truck"}
+    assert all(one.wrong == (one.predicted != one.truth) for one in explained)
+    default = explain_images(network, find_pictures([str(pictures)]))
     assert default[2].truth is None and default[2].wrong is None
-    assert not np.array_equal(seen[0].heat, default[0].heat)
+    assert not np.array_equal(explained[0].heat, default[0].heat)
 
 
 def test_folders_name_the_classes_when_nothing_else_does(weights, tmp_path):
     for name in "jihgfedcba":
         (tmp_path / name).mkdir()
         Image.new("RGB", (32, 32)).save(tmp_path / name / "0.png")
-    viewed = open_viewed(str(weights / "aff.params"), [mx.cpu()])
-    seen = see(viewed, find_pictures([str(tmp_path)], 2))
-    assert [one.truth for one in seen] == ["a", "j"]
-    assert see(viewed, find_pictures([str(tmp_path / "b")]))[0].verdict.startswith("class ")
+    network = open_image_network(str(weights / "aff.params"), [mx.cpu()])
+    explained = explain_images(network, find_pictures([str(tmp_path)], 2))
+    assert [one.truth for one in explained] == ["a", "j"]
+    assert explain_images(network, find_pictures([str(tmp_path / "b")]))[0].predicted.startswith("class ")
 
 
 def test_a_run_tells_names_and_size(tmp_path, capsys):
@@ -109,22 +113,22 @@ def test_a_run_tells_names_and_size(tmp_path, capsys):
     sizes = ["--train-images", "32", "--test-images", "20", "--num-epochs", "1", "--resize", "24"]
     where = ["--dataset", "digits", "--gpus", "", "--save-dir", str(tmp_path / "run"), "--channel-times", "1"]
     assert get_task("cifar").main([*where, *sizes]) == 0
-    viewed = open_viewed(str(tmp_path / "run"), [mx.cpu()])
-    assert viewed.name == "run" and viewed.classes.names == tuple("0123456789")
+    network = open_image_network(str(tmp_path / "run"), [mx.cpu()])
+    assert network.name == "run" and network.input.classes.names == tuple("0123456789")
     Image.new("RGB", (50, 40)).save(tmp_path / "wide.png")
-    (seen,) = see(viewed, find_pictures([str(tmp_path / "wide.png")]), target="7")
-    assert seen.heat.shape == (24, 24) and seen.truth == "7"
+    (image,) = explain_images(network, find_pictures([str(tmp_path / "wide.png")]), target="7")
+    assert image.heat.shape == (24, 24) and image.truth == "7"
 
 
 def test_imagenet_networks_crop_and_know_their_classes(tmp_path):
     mx.random.seed(0)
     gluon_aff.create_model("resnet50", layers=(1, 1, 1, 1)).save_parameters(str(tmp_path / "resnet.params"))
-    viewed = open_viewed(str(tmp_path / "resnet.params"), [mx.cpu()], data={"size": 64})
+    network = open_image_network(str(tmp_path / "resnet.params"), [mx.cpu()], data={"size": 64})
     (tmp_path / "n01443537").mkdir()
     Image.new("RGB", (200, 100), (9, 200, 3)).save(tmp_path / "n01443537" / "fish.png")
-    (seen,) = see(viewed, find_pictures([str(tmp_path / "n01443537")]))
-    assert seen.pixels.shape == (64, 64, 3) and seen.heat.shape == (64, 64)
-    assert seen.truth == "goldfish" and viewed.outputs == 1000
+    (image,) = explain_images(network, find_pictures([str(tmp_path / "n01443537")]))
+    assert image.pixels.shape == (64, 64, 3) and image.heat.shape == (64, 64)
+    assert image.truth == "goldfish" and network.outputs == 1000
 
 
 def test_segmentation_is_judged_by_its_mask(weights, tmp_path, capsys):
@@ -133,10 +137,10 @@ def test_segmentation_is_judged_by_its_mask(weights, tmp_path, capsys):
     for number in range(2):
         Image.new("L", (40, 30), 90 * number).save(tmp_path / "images" / f"{number}.png")
     Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), ((4, 18), (4, 28)))).save(tmp_path / "masks/0.png")
-    viewed = open_viewed(str(weights / "fpn.params"), [mx.cpu()], data={"size": 32})
-    first, second = see(viewed, find_pictures([str(tmp_path)]))
-    assert first.verdict == "IoU" and 0 <= first.score < 1 and first.mask.sum() > 20
-    assert second.verdict.endswith("% foreground") and second.score is None and second.wrong is None
+    network = open_image_network(str(weights / "fpn.params"), [mx.cpu()], data={"size": 32})
+    first, second = explain_images(network, find_pictures([str(tmp_path)]))
+    assert first.predicted == "IoU" and 0 <= first.score < 1 and first.mask.sum() > 20
+    assert second.predicted.endswith("% foreground") and second.score is None and second.wrong is None
     argv = ["--weights", weights / "fpn.params", "--input-size", 32]
     code, printed, _ = run(capsys, "gradcam", *argv, "--images", tmp_path, "--out", tmp_path / "out")
     assert code == 0 and "with their target found" in printed
@@ -150,9 +154,9 @@ def test_attention_writes_maps_of_every_fusion(name, stages, weights, pictures, 
     code, printed, _ = run(capsys, "attention", "--weights", file, "--image", pictures / "bird", "--out", tmp_path)
     assert code == 0 and printed.count("features.4.0.attention") == stages
     saved = np.load(tmp_path / "bird-1.npz")
-    viewed = open_viewed(str(file), [mx.cpu()])
+    network = open_image_network(str(file), [mx.cpu()])
     pixels = np.asarray(Image.open(pictures / "bird/1.png"))
-    found = fusion_weights(viewed.net, viewed.transform(pixels[None]))
+    found = fusion_weights(network.net, network.input.transform(pixels[None]))
     assert len(saved.files) == 3 * len(found) == 9 * stages
     for each in found:
         ending = "" if each.stage == 1 else "2"
@@ -182,7 +186,7 @@ def test_attention_writes_maps_of_every_fusion(name, stages, weights, pictures, 
         (["--images", "{broken}"], 1, "cannot be read as an image (unknown format): replace or remove it"),
         (["--compare", "{weights}/none.params"], 2, "none.params is neither a file nor an id"),
         (["--normalisation", "records"], 2, "--normalisation is for ImageNet networks"),
-        (["--dataset", "folder", "--images", "{wide}", "{pictures}"], 2, "say with --input-size N what to resize all"),
+        (["--dataset", "folder", "--images", "{wide}", "{pictures}"], 2, "give --input-size N to resize all images"),
     ],
 )
 def test_one_line_for_what_cannot_be(argv, code, message, weights, pictures, tmp_path, capsys):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.segmentation.report import SegmentationReport, lines
-from gluon_aff.segmentation.score import SegmentationScore
+from gluon_aff.segmentation.segmentation_report import SegmentationReport, lines
+from gluon_aff.segmentation.segmentation_score import SegmentationScore
 
 
 def scored(images=12, truth_value=1.0):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.segmentation.score import SegmentationScore
-from gluon_aff.segmentation.sizes import size_groups, true_objects
+from gluon_aff.segmentation.object_sizes import size_groups, true_objects
+from gluon_aff.segmentation.segmentation_score import SegmentationScore
 
 
 def random_batch(seed, images=3, height=20, width=24):

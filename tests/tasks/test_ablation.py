@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gluon_aff.cli import main as cli
-from gluon_aff.comparison import ablation as ablation_report
+from gluon_aff.comparison import ablation_report
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks import ablation
 from gluon_aff.utils import console

@@ -1,13 +1,11 @@
-"""A comparison as text, as JSON and as a picture."""
+"""A run held against a reference, as text and as JSON."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from ..utils.files import PathLike
-from ..utils.png import new_figure, write_figure
-from ..utils.tables import table
-from .curve import ERROR, Curve, Matched, Point, matched, sampled
+from ..utils.tables import text_table
+from .learning_curve import ERROR, Curve, Matched, Point, matched, sampled
 from .settings import differing, side_by_side
 
 
@@ -56,7 +54,7 @@ class Comparison:
         lines = [
             f"run        {run.name}: {_extent(run)}",
             f"reference  {theirs.name}: {_extent(theirs) if theirs.points else 'one figure'}",
-            f"metric     {_metric(theirs)}, {better} is better; difference = run - reference",
+            f"metric     {metric_text(theirs)}, {better} is better; difference = run - reference",
         ]
         lines += [f"note       {note}" for note in dict.fromkeys((*self._caveats(), *run.notes, *theirs.notes))]
         if self.pairs:
@@ -64,12 +62,12 @@ class Comparison:
                 (str(p.epoch), self._figure(p.run), self._figure(p.reference), self._figure(p.difference, "+"))
                 for p in sampled(self.pairs, every)
             ]
-            lines += ["", *table(("epoch", "run", "reference", "difference"), rows, left=0)]
+            lines += ["", *text_table(("epoch", "run", "reference", "difference"), rows, left=0)]
         lines += ["", *self._summary()]
         if self.settings:
             marks = {True: "", False: "differs", None: "not known"}
             rows = [(row.name, _shown(row.run), _shown(row.reference), marks[row.same]) for row in self.settings]
-            lines += ["", *table(("setting", "run", "reference", ""), rows, left=4)]
+            lines += ["", *text_table(("setting", "run", "reference", ""), rows, left=4)]
         return [line.rstrip() for line in lines]
 
     def _caveats(self) -> List[str]:
@@ -90,63 +88,30 @@ class Comparison:
         what = "best" if theirs.points else "figure"
         reached = f"reached at epoch {self.reached.epoch}" if self.reached else "not reached"
         return [
-            *table(("", "run", "reference", "difference"), rows),
+            *text_table(("", "run", "reference", "difference"), rows),
             f"the reference's {what}, {self._figure(self.goal)}: {reached}",
         ]
 
     def _figure(self, value: float, sign: str = "") -> str:
-        return figure(self.reference, value, sign)
+        return value_text(self.reference, value, sign)
 
     def _at(self, point: Point) -> str:
-        return at(self.reference, point)
+        return point_text(self.reference, point)
 
 
-def figure(curve: Curve, value: float, sign: str = "") -> str:
+def value_text(curve: Curve, value: float, sign: str = "") -> str:
     """An accuracy as 0.8357, an error in percent as 20.3265: as many digits as the authors' logs have."""
     return f"{100 * value if curve.metric == ERROR else value:{sign}.4f}"
 
 
-def at(curve: Curve, point: Point) -> str:
-    return figure(curve, point.value) + (f" (epoch {point.epoch})" if point.epoch >= 0 else "")
+def point_text(curve: Curve, point: Point) -> str:
+    """A value with its epoch, where it has one: 0.8357 (epoch 380)."""
+    return value_text(curve, point.value) + (f" (epoch {point.epoch})" if point.epoch >= 0 else "")
 
 
-def draw(comparison: Comparison, path: PathLike) -> None:
-    """Both curves above, their difference below where epochs match; PNG."""
-    run, theirs, pairs = comparison.run, comparison.reference, comparison.pairs
-    scale = 100 if theirs.metric == ERROR else 1
-    picture = new_figure(figsize=(9, 6 if pairs else 4.5), layout="constrained")
-    upper, lower = (
-        picture.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
-        if pairs
-        else (picture.subplots(), None)
-    )
-    for curve, colour, name in ((theirs, "tab:orange", theirs.name), (run, "tab:blue", run.name)):
-        if curve.points:
-            best = curve.best()
-            epochs, values = zip(*curve.points)
-            upper.plot(
-                epochs,
-                [scale * value for value in values],
-                color=colour,
-                lw=1.2,
-                marker="." if len(epochs) < 3 else None,
-                label=name,
-            )
-            upper.plot(best.epoch, scale * best.value, "o", ms=5, color=colour, label=f"its best, {at(curve, best)}")
-        else:
-            label = f"{name}, {figure(curve, curve.value)}"
-            upper.axhline(scale * curve.value, color=colour, ls="--", lw=1.2, label=label)
-    upper.set_ylabel(_metric(theirs))
-    upper.legend(fontsize="small")
-    if lower is not None:
-        lower.axhline(0, color="black", lw=0.8)
-        lower.plot([p.epoch for p in pairs], [scale * p.difference for p in pairs], color="tab:blue", lw=1.0)
-        lower.set_ylabel("run - reference")
-    for axes in (upper, lower):
-        if axes is not None:
-            axes.grid(alpha=0.3)
-    (lower if lower is not None else upper).set_xlabel("epoch")
-    write_figure(picture, path)
+def metric_text(curve: Curve) -> str:
+    """The metric with its unit."""
+    return f"{curve.metric} in %" if curve.metric == ERROR else curve.metric
 
 
 def _extent(curve: Curve) -> str:
@@ -154,10 +119,6 @@ def _extent(curve: Curve) -> str:
     if curve.planned and last + 1 < curve.planned:
         return f"epochs {first} to {last} of {curve.planned}, not finished"
     return f"epochs {first} to {last}"
-
-
-def _metric(curve: Curve) -> str:
-    return f"{curve.metric} in %" if curve.metric == ERROR else curve.metric
 
 
 def _whole(curve: Curve) -> Dict[str, Any]:

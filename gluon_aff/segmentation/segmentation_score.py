@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import GluonAFFError
-from .curves import PixelCurves
-from .sizes import COCO_LIMITS, SizeGroup, TrueObject, check_limits, size_groups, true_objects
+from .object_sizes import COCO_LIMITS, SizeGroup, TrueObject, check_limits, size_groups, true_objects
+from .pixel_curves import PixelCurves
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..errors import GluonAFFError
-from .curve import ACCURACY, ERROR, Point
+from .learning_curve import ACCURACY, ERROR, Point
 
 _NUMBER = r"(-?\d+(?:\.\d+)?(?:e-?\d+)?|nan|inf)"
 _CIFAR = re.compile(rf"\[Epoch (\d+)\] train={_NUMBER} val={_NUMBER}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..utils.files import FileNames, PathLike
 from ..utils.png import write_pixels
-from .sheet import ROWS, Row, draw_sheet
+from .prediction_sheet import ROWS, Row, draw_sheet
 
 Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
 

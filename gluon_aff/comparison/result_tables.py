@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import UsageError
 from ..facts import our_ablations, our_results, paper_tables, published_runs, readme_figures, sirst_figures
+from ..utils.files import json_text
+from ..utils.tables import markdown_table
 
 FORMATS = ("md", "csv", "json")
 
@@ -39,19 +40,19 @@ def tables(names: Optional[Sequence[str]] = None) -> List[Table]:
     known = {table.name: table for table in found}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"no table {unknown[0]!r}: choose from {', '.join(known)}")
+        raise UsageError(f"there is no table {unknown[0]!r}: choose from {', '.join(known)}")
     return [table for table in found if table.name in names]
 
 
 def render(chosen: Sequence[Table], form: str) -> str:
     """The tables as Markdown, as JSON, or as CSV (one row a line, every table with its own header line)."""
     if form == "json":
-        return json.dumps([asdict(table) for table in chosen], indent=1) + "\n"
+        return json_text([asdict(table) for table in chosen])
     if form == "csv":
         return "\n".join(_csv(table) for table in chosen)
     if form == "md":
         return "\n".join(_markdown(table) for table in chosen)
-    raise UsageError(f"no format {form!r}: choose one of {', '.join(FORMATS)}")
+    raise UsageError(f"there is no format {form!r}: choose one of {', '.join(FORMATS)}")
 
 
 def _paper() -> List[Table]:
@@ -210,12 +211,7 @@ def _csv(table: Table) -> str:
 def _markdown(table: Table) -> str:
     lines = [f"## {table.title}", ""]
     if table.rows:
-        lines += [
-            _line(table.columns),
-            _line(["---"] * len(table.columns)),
-            *(_line(_cells(table, row)) for row in table.rows),
-            "",
-        ]
+        lines += [*markdown_table(table.columns, [_cells(table, row) for row in table.rows]), ""]
     lines += [f"- {note}" for note in table.notes] + ([""] if table.notes else [])
     return "\n".join(lines)
 
@@ -224,13 +220,9 @@ def _cells(table: Table, row: Sequence[Cell]) -> List[str]:
     return [_shown(cell, table.digits.get(column)) for column, cell in zip(table.columns, row)]
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _shown(cell: Cell, digits: Optional[int]) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float) and digits is not None:
         return f"{cell:.{digits}f}"
-    return "-" if cell is None else str(cell).replace("|", "\\|")
+    return "-" if cell is None else str(cell)

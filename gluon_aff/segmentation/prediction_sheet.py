@@ -1,4 +1,4 @@
-"""A contact sheet: image, truth, prediction and difference side by side. Drawn without a display."""
+"""A contact sheet: image, truth, prediction and difference side by side."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..utils.figures import load_matplotlib, new_figure, plain, write_figure
 from ..utils.files import PathLike
-from ..utils.png import new_figure, write_figure
 
 ROWS = 8
 
@@ -28,7 +28,7 @@ _MOST_RINGS = 20  # more is noise, and seen as such
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """image uint8 (H, W, 3); truth, where there is one, and found: bool (H, W)."""
+    """One image of a sheet: uint8 (H, W, 3); its truth, None where there is none, and what was found, bool (H, W)."""
 
     name: str
     image: np.ndarray
@@ -58,10 +58,10 @@ class _View:
 
 
 def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
-    """At most ROWS rows as PNG. The columns truth and difference are left out where no row has a truth.
+    """Draw at most ROWS rows. The columns truth and difference are left out where no row has a truth.
 
-    Small objects are magnified in a corner (the window is framed in the whole picture), those outside of the window
-    get a ring.
+    Small objects are magnified in a corner, the magnified window is framed in the whole image, and small objects
+    outside of it get a ring.
     """
     columns = ["image", "prediction"]
     if any(row.truth is not None for row in rows):
@@ -70,7 +70,7 @@ def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
     width = len(columns) * _CELL + (len(columns) + 1) * _GAP
     head = _NAMES + (_LEGEND if "difference" in columns else 0)
     height = head + sum(heights) + len(rows) * _BAND + _GAP
-    figure = new_figure(figsize=(width, height), facecolor="white")
+    figure = new_figure(width, height, layout=None, facecolor="white")
     for number, column in enumerate(columns):
         middle = (_GAP + number * (_CELL + _GAP) + _CELL / 2) / width
         figure.text(middle, 1 - (head - _NAMES / 2) / height, column, ha="center", va="center")
@@ -79,7 +79,7 @@ def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
     top = height - head
     for row, cell in zip(rows, heights):
         top -= _BAND + cell
-        figure.text(_GAP / width, (top + cell + 0.06) / height, row.caption.replace("$", r"\$"), fontsize=9)
+        figure.text(_GAP / width, (top + cell + 0.06) / height, plain(row.caption), fontsize=9)
         view = _view(row)
         for number, column in enumerate(columns):
             pixels = _pixels(row, column)
@@ -108,8 +108,7 @@ def _pixels(row: Row, column: str) -> Optional[np.ndarray]:
 
 
 def _paint(shape: Tuple[int, int], *parts: Tuple[np.ndarray, str]) -> np.ndarray:
-    from matplotlib.colors import to_rgb
-
+    to_rgb = load_matplotlib().colors.to_rgb
     painted = np.full((*shape, 3), to_rgb(_BACKGROUND))
     for mask, colour in parts:
         painted[mask] = to_rgb(colour)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,15 +9,17 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from ..utils.files import PathLike, atomic_write
-from ..utils.tables import markdown_table, table
-from .plots import extent, plot_curves, plot_sizes
-from .score import ImageScore, SegmentationScore
+from ..utils.files import PathLike, atomic_write, write_json
+from ..utils.tables import markdown_table, text_table, write_csv
+from .score_plots import extent, plot_curves, plot_sizes
+from .segmentation_score import ImageScore, SegmentationScore
 
 _WORST = 10  # images that are named in the Markdown
 
-_COLUMNS = ("name", "height", "width", "scored_height", "scored_width", "objects")
-_COUNTS = ("truth", "predicted", "intersection", "union")
+_COLUMNS = (
+    *("name", "height", "width", "scored_height", "scored_width", "objects"),
+    *("truth", "predicted", "intersection", "union"),
+)
 
 
 def lines(score: SegmentationScore) -> List[str]:
@@ -26,7 +27,7 @@ def lines(score: SegmentationScore) -> List[str]:
     return [
         *(f"{name:<15}{value}" for name, value in _figures(score)),
         "",
-        *table(_SIZE_COLUMNS, _size_rows(score), left=2),
+        *text_table(_SIZE_COLUMNS, _size_rows(score), left=2),
     ]
 
 
@@ -108,13 +109,9 @@ class SegmentationReport:
         directory, score = Path(directory), self.score
         paths = [directory / name for name in ("report.json", "images.csv", "report.md", "curves.png", "sizes.png")]
         title = f"IoU {score.iou:.4f}, nIoU {score.niou:.4f} of {len(score.images):,} images"
-        with atomic_write(paths[0]) as handle:
-            handle.write(json.dumps(self.to_json(), indent=1) + "\n")
-        with atomic_write(paths[1]) as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow((*_COLUMNS, *_COUNTS, "iou"))
-            for image in score.images:
-                writer.writerow([*(getattr(image, name) for name in (*_COLUMNS, *_COUNTS)), f"{image.iou:.6f}"])
+        write_json(self.to_json(), paths[0])
+        rows = [[*(getattr(image, name) for name in _COLUMNS), f"{image.iou:.6f}"] for image in score.images]
+        write_csv((*_COLUMNS, "iou"), rows, paths[1])
         with atomic_write(paths[2]) as handle:
             handle.write(markdown(score, self.facts))
         plot_curves(score.curves, title, paths[3])

@@ -31,7 +31,7 @@ class ClassScore:
 class Score:
     """The figures of one evaluation. ``predictions`` hold every image once, whatever the protocol."""
 
-    subject: TrainedNetwork
+    trained: TrainedNetwork
     test_set: TestSet
     protocol: str
     predictions: Predictions
@@ -55,7 +55,7 @@ class Score:
 
     def claim(self) -> Optional[Claim]:
         """The published or logged figure, when it is of these images and labels."""
-        claim, options = self.subject.claim, self.test_set
+        claim, options = self.trained.claim, self.test_set
         if claim is None or options.dataset != claim.dataset or options.labels != (claim.labels or "fine"):
             return None
         whole = official_size(claim.dataset) if claim.run else claim.images
@@ -83,9 +83,9 @@ class Score:
     def to_json(self) -> Dict[str, Any]:
         images, claim = len(self.predictions), self.claim()
         return {
-            "weights": self.subject.name,
-            "file": str(self.subject.file),
-            "network": self.subject.network,
+            "weights": self.trained.name,
+            "file": str(self.trained.file),
+            "network": self.trained.network,
             "dataset": self.test_set.dataset,
             "labels": self.test_set.labels,
             "source": self.test_set.source,
@@ -120,7 +120,7 @@ class Score:
 
 
 def score(
-    subject: TrainedNetwork,
+    trained: TrainedNetwork,
     test_set: TestSet,
     devices: List[mx.Context],
     protocol: str = "exact",
@@ -132,12 +132,12 @@ def score(
     ``batch_size`` and ``passes`` matter to the upstream protocol. Raises GluonAFFError when another number of images
     came through than there are.
     """
-    found = predict(subject.net, test_set.batches(), devices, test_set.batch_count)
+    found = predict(trained.net, test_set.batches(), devices, test_set.batch_count)
     bad, seconds, run = test_set.bad(), found.seconds, len(found)
     scores: List[PassScore] = []
     number = None
     if protocol == "upstream":
-        number = claimed_pass(subject.claim, batch_size)
+        number = claimed_pass(trained.claim, batch_size)
         scores = pass_scores(found, test_set.images, batch_size, passes, number)
         found = found.take(np.arange(test_set.images))
     if len(found) + len(bad) != test_set.images:
@@ -145,7 +145,7 @@ def score(
             f"{len(found)} images were counted and {len(bad)} could not be read, of {test_set.images}: some were lost "
             "or repeated"
         )
-    return Score(subject, test_set, protocol, found, seconds, run, bad, scores, number)
+    return Score(trained, test_set, protocol, found, seconds, run, bad, scores, number)
 
 
 def claimed_pass(claim: Optional[Claim], batch_size: int) -> Optional[int]:

@@ -1,27 +1,27 @@
-"""Fusion weights of one picture: as a table, as arrays and as a contact sheet. Drawn without a display."""
+"""Fusion weights of one image: as a table, as arrays and as a contact sheet."""
 
 from __future__ import annotations
 
 from io import BytesIO
-from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
+from ..utils.figures import new_figure, plain, write_figure
 from ..utils.files import PathLike, atomic_write
-from ..utils.png import new_figure, write_figure
-from ..utils.tables import table
-from . import FusionWeights
+from ..utils.tables import text_table
+from .fusion_weights import FusionWeights
 
 _PARTS = ("weight", "local", "context")
 _TILE, _TEXT, _NAME, _BARS = 1.35, 0.3, 1.5, 1.3  # inches: a map; the line below it; the path; the colour bars
 _DPI = 100
 
 
-def lines(weights: Sequence[FusionWeights]) -> List[str]:
-    """A table, shallow to deep: means of M and its parts, and which input each fusion leans to.
+def weight_lines(weights: Sequence[FusionWeights]) -> List[str]:
+    """A table for a terminal, shallow to deep: M and its parts, and which input each fusion leans to.
 
-    M and its spread (standard deviation over channels and positions); share: of the weights that are above 0.5.
+    The columns M, local and global are means, ``std`` is M's standard deviation over channels and positions, and
+    ``> 0.5`` the share of weights above one half.
     """
     rows = []
     for each in weights:
@@ -39,13 +39,17 @@ def lines(weights: Sequence[FusionWeights]) -> List[str]:
                 *("-" if part is None else f"{part.mean():+.2f}" for part in (each.local, each.context)),
             )
         )
-    return table(("fusion", "kind", "map", "leans to", "M", "spread", "> 0.5", "local", "global"), rows, left=4)
+    return text_table(("fusion", "kind", "map", "leans to", "M", "std", "> 0.5", "local", "global"), rows, left=4)
 
 
-def arrays(weights: Sequence[FusionWeights]) -> Dict[str, np.ndarray]:
-    """Means over channels of the first image's weight, local and context, (H, W): ``features.2.0.attention.weight``.
+def weight_arrays(weights: Sequence[FusionWeights]) -> Dict[str, np.ndarray]:
+    """Means over channels of the first image's weight, local and context, each (H, W).
 
-    Those of iAFF's second stage are ``weight2``, ``local2``, ``context2``.
+    Returns
+    -------
+    dict
+        By names such as ``features.2.0.attention.weight``; of iAFF's second stage ``weight2``, ``local2``,
+        ``context2``.
     """
     found = {}
     for each in weights:
@@ -56,29 +60,27 @@ def arrays(weights: Sequence[FusionWeights]) -> Dict[str, np.ndarray]:
     return found
 
 
-def write_arrays(weights: Sequence[FusionWeights], path: PathLike) -> None:
-    """`arrays` as .npz."""
+def write_weight_arrays(weights: Sequence[FusionWeights], path: PathLike) -> None:
+    """`weight_arrays` as .npz."""
     buffer = BytesIO()
-    np.savez_compressed(buffer, **arrays(weights))
+    np.savez_compressed(buffer, **weight_arrays(weights))
     with atomic_write(path, "wb") as handle:
         handle.write(buffer.getvalue())
 
 
-def draw(weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path: Path) -> None:
-    """A row for each fusion, shallow to deep; M, its local and its global part side by side, for each stage; PNG.
+def draw_weight_sheet(weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path: PathLike) -> None:
+    """A row for each fusion, shallow to deep; M, its local and its global part side by side, for each stage.
 
     Maps are means over channels of the first image's. One scale for all M, symmetric about 0.5, and one for all parts,
     symmetric about 0, below which they argue for the other input.
     """
-    found, stages = arrays(weights), _stages(weights)
+    found, stages = weight_arrays(weights), _stages(weights)
     paths = list(dict.fromkeys(each.path for each in weights))
     limits = _limits(found)
     columns = 1 + 3 * stages
-    figure = new_figure(
-        figsize=(_NAME + _TILE * columns + 2 * _BARS, (_TILE + _TEXT) * len(paths) + 0.5), layout="constrained"
-    )
+    figure = new_figure(_NAME + _TILE * columns + 2 * _BARS, (_TILE + _TEXT) * len(paths) + 0.5)
     grid = figure.subplots(len(paths), columns, squeeze=False)
-    shown: Dict[str, Any] = {}
+    shown: Dict[bool, Any] = {}
     for row, (fusion, line) in enumerate(zip(paths, grid)):
         for axes in line:
             axes.set_axis_off()
@@ -96,7 +98,7 @@ def draw(weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path:
         small = max(pixels.shape[:2]) < _TILE * _DPI
         line[0].imshow(pixels, interpolation="bicubic" if small else "antialiased")
     _bars(figure, grid, shown, weights[0])
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(plain(title), fontsize=9)
     write_figure(figure, path, _DPI)
 
 
@@ -121,8 +123,8 @@ def _draw(axes: Any, values: np.ndarray, limits: Sequence[float], shape: float) 
         values, vmin=low, vmax=high, cmap="PuOr_r" if low >= 0 else "coolwarm", interpolation="nearest", aspect="auto"
     )
     axes.set_box_aspect(shape)
-    spread = f" ± {values.std():.2f}" if values.size > 1 else ""
-    axes.set_xlabel(f"{values.mean():.2f}{spread}", fontsize=7, labelpad=2)
+    std = f" ± {values.std():.2f}" if values.size > 1 else ""
+    axes.set_xlabel(f"{values.mean():.2f}{std}", fontsize=7, labelpad=2)
     return image
 
 
@@ -135,7 +137,7 @@ def _heading(part: str, stage: int, stages: int) -> str:
     return f"{name}, stage {stage + 1}" if stages > 1 else name
 
 
-def _bars(figure: Any, grid: np.ndarray, shown: Dict[bool, Optional[Any]], first: FusionWeights) -> None:
+def _bars(figure: Any, grid: np.ndarray, shown: Dict[bool, Any], first: FusionWeights) -> None:
     """Colour bars that say which input the weight multiplies."""
     choice = f"{first.other} (0) or {first.weighed} (1)"
     label = f"M: {choice if first.selects else f'weight of the {first.weighed}'}"

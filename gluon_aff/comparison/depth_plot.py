@@ -15,8 +15,8 @@ from ..models.summary import count_parameters
 from ..nn import canonical_fusion
 from ..tasks.ablation import BUDGETS
 from ..training.history import History
+from ..utils.figures import DPI, label_axes, load_matplotlib, new_figure, plain, write_figure
 from ..utils.files import PathLike
-from ..utils.png import load_matplotlib, new_figure, write_figure
 
 HOSTS = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper", "fpn": "fpn_resnet20"}
 PAPER_DATA = {"fpn": "StopSign, IoU"}
@@ -25,21 +25,38 @@ _TABLES = ("table4_integration", "table3_aggregation_scale")  # the first that h
 
 
 @dataclass(frozen=True)
-class Point:
-    """One network. accuracy: of the last epoch, mean over ``runs`` (for "fpn" IoU), in 0..1; spread: its sample
-    standard deviation, None for a single run. data: what it was trained and tested on."""
+class DepthPoint:
+    """One network of one depth.
+
+    Attributes
+    ----------
+    host, strategy : str
+        The network and its fusion.
+    blocks : int
+        Residual blocks in each stage.
+    parameters : int
+        Of the whole network.
+    accuracy : float
+        Of the last epoch, mean over ``runs``, in 0..1; of the host "fpn" the IoU.
+    std : float or None
+        Sample standard deviation over ``runs``, None for a single run.
+    runs : int
+        Number of seeds.
+    data : str
+        What it was trained and tested on.
+    """
 
     host: str
     strategy: str
     blocks: int
     parameters: int
     accuracy: float
-    spread: Optional[float]
+    std: Optional[float]
     runs: int
     data: str
 
 
-def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> List[Point]:
+def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> List[DepthPoint]:
     """The figures of Tables 3 and 4 for ``strategies`` (default: all).
 
     Parameters are counted on our networks, under the table's bottleneck ratios and with a 100-way head.
@@ -57,7 +74,7 @@ def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> Lis
                 if value is not None:
                     parameters = _parameters(host, strategy, r, blocks)
                     data = PAPER_DATA.get(host, _PAPER_DATA)
-                    points.append(Point(host, strategy, blocks, parameters, value, None, 1, data))
+                    points.append(DepthPoint(host, strategy, blocks, parameters, value, None, 1, data))
     return points
 
 
@@ -67,7 +84,7 @@ def _parameters(host: str, strategy: str, r: int, blocks: int) -> int:
     return count_parameters(net)[0]
 
 
-def our_points(places: Sequence[str]) -> List[Point]:
+def our_points(places: Sequence[str]) -> List[DepthPoint]:
     """The networks of ablation reports (report.json or its directory) and of runs (directories), mean over seeds.
 
     Without places: those of the reports that the package keeps. Raises UsageError for what is neither, GluonAFFError
@@ -75,7 +92,7 @@ def our_points(places: Sequence[str]) -> List[Point]:
     """
     if not places:
         return [point for report in our_ablations().values() for point in _of_report(report)]
-    points: List[Point] = []
+    points: List[DepthPoint] = []
     runs: Dict[Tuple, List[float]] = {}
     for place in places:
         path = Path(place).expanduser()
@@ -88,9 +105,9 @@ def our_points(places: Sequence[str]) -> List[Point]:
         else:
             raise UsageError(f"{place} is neither a report of `gluon-aff ablation` nor a run: give their directories")
     for (host, strategy, blocks, parameters, data), values in runs.items():
-        spread = statistics.stdev(values) if len(values) > 1 else None
+        std = statistics.stdev(values) if len(values) > 1 else None
         mean = statistics.mean(values)
-        points.append(Point(host, strategy, blocks, parameters, mean, spread, len(values), data))
+        points.append(DepthPoint(host, strategy, blocks, parameters, mean, std, len(values), data))
     return points
 
 
@@ -103,9 +120,9 @@ def _read(path: Path) -> Dict[str, Any]:
     return report
 
 
-def _of_report(report: Dict[str, Any]) -> Iterator[Point]:
+def _of_report(report: Dict[str, Any]) -> Iterator[DepthPoint]:
     for row in report["rows"]:
-        yield Point(
+        yield DepthPoint(
             report["host"],
             row["strategy"],
             row["blocks"],
@@ -140,8 +157,8 @@ def _data(data: Dict[str, Any]) -> str:
     return f"{data['name']}{classes}, {data['train']} images"
 
 
-def draw_depth(ours: Sequence[Point], theirs: Sequence[Point], path: PathLike) -> None:
-    """A panel for each host: ours as lines with their spread, the paper's dashed, a colour for each strategy; PNG.
+def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: PathLike, dpi: int = DPI) -> None:
+    """A panel for each host: ours as lines with error bars, the paper's dashed, a colour for each strategy.
 
     Raises UsageError when there is nothing to draw.
     """
@@ -149,9 +166,9 @@ def draw_depth(ours: Sequence[Point], theirs: Sequence[Point], path: PathLike) -
     if not hosts:
         raise UsageError("there are no figures to draw: name reports or runs, or a host of the paper with --host")
     strategies = sorted({point.strategy for point in (*ours, *theirs)})
-    palette = load_matplotlib().colormaps["tab20" if len(strategies) > 10 else "tab10"]
-    colours = {name: palette(i) for i, name in enumerate(strategies)}
-    figure = new_figure(figsize=(6.2 * len(hosts) + 1.5, 4.6), layout="constrained")
+    colormaps = load_matplotlib().colormaps
+    colours = {name: colormaps["tab20" if len(strategies) > 10 else "tab10"](i) for i, name in enumerate(strategies)}
+    figure = new_figure(6.2 * len(hosts) + 1.5, 4.6)
     for axes, host in zip(figure.subplots(1, len(hosts), squeeze=False)[0], hosts):
         for points, style in ((theirs, {"ls": "--", "lw": 1, "alpha": 0.7}), (ours, {"ls": "-", "lw": 1.8})):
             for name in strategies:
@@ -162,22 +179,20 @@ def draw_depth(ours: Sequence[Point], theirs: Sequence[Point], path: PathLike) -
                     axes.errorbar(
                         [point.parameters / 1e3 for point in line],
                         [100 * point.accuracy for point in line],
-                        yerr=[100 * (point.spread or 0) for point in line],
+                        yerr=[100 * (point.std or 0) for point in line],
                         color=colours[name],
                         marker="." if points is theirs else "o",
                         ms=6,
                         capsize=3 if points is ours else 0,
                         **style,
                     )
-        axes.set_title(_title(host, ours, theirs), fontsize=9)
-        axes.set_xlabel("parameters (thousands)")
-        axes.set_ylabel(f"{'IoU' if host == 'fpn' else 'accuracy'} (%)")
-        axes.grid(alpha=0.3)
+        label_axes(axes, "parameters (thousands)", f"{'IoU' if host == 'fpn' else 'accuracy'} (%)")
+        axes.set_title(plain(_title(host, ours, theirs)), fontsize=9)
     _legend(figure, colours, bool(ours), bool(theirs))
-    write_figure(figure, path)
+    write_figure(figure, path, dpi)
 
 
-def _title(host: str, ours: Sequence[Point], theirs: Sequence[Point]) -> str:
+def _title(host: str, ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint]) -> str:
     told = [host]
     for whose, points in (("ours", ours), ("paper", theirs)):
         data = sorted({point.data for point in points if point.host == host})

@@ -9,13 +9,13 @@ from ..errors import GluonAFFError, UsageError
 from ..facts import published_runs
 from ..tasks import get_task, list_tasks
 from ..training.history import read_records
-from .curve import ACCURACY, Curve, Point
-from .logs import LoggedRun, read_csv, read_log
-from .runs import curve_of_run, reference
+from .authors_logs import LoggedRun, read_csv, read_log
+from .learning_curve import ACCURACY, Curve, Point
+from .references import curve_of_run, reference
 from .settings import settings_of_flags, settings_of_header
 
 
-def open_run(text: str, number: Optional[int] = None) -> Curve:
+def open_curve(text: str, number: Optional[int] = None) -> Curve:
     """The curve of a run's directory, a history.jsonl, a log of the authors' scripts, a .csv, or a published name.
 
     ``number`` chooses one of several runs in a log (default: the longest, the last of equally long ones). Raises

@@ -12,8 +12,8 @@ import gluon_aff
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 DRAW = """
 import os, sys
-from gluon_aff.utils.png import new_figure, write_figure
-figure = new_figure(figsize=(1, 1), layout="constrained")
+from gluon_aff.utils.figures import new_figure, write_figure
+figure = new_figure(1, 1)
 figure.subplots().plot([1, 2])
 write_figure(figure, sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules

@@ -1,4 +1,4 @@
-"""A segmentation's curves and its figures by object size, as pictures. Drawn without a display."""
+"""A segmentation's curves and its figures by object size, drawn."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from ..utils.figures import label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike
-from ..utils.png import new_figure, write_figure
-from .curves import PixelCurves
-from .sizes import SizeGroup
+from .object_sizes import SizeGroup
+from .pixel_curves import PixelCurves
 
 
 def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
-    """Precision over recall, hits over false alarms, and IoU over the threshold, as PNG. Dots: the logit 0."""
-    figure = new_figure(figsize=(12.5, 4), layout="constrained")
+    """Precision over recall, hits over false alarms, and IoU over the threshold. Dots: the logit 0."""
+    figure = new_figure(12.5, 4)
     precision, roc, threshold = figure.subplots(1, 3)
     middle = int(np.flatnonzero(curves.logits == 0)[0])
     recall, alarms = curves.recall, curves.false_alarm_rate
@@ -25,9 +25,9 @@ def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
         _contours(precision)
     _axes(precision, "recall", "precision", legend=recall is not None)
     if recall is not None and alarms is not None:
-        seen = alarms > 0  # what a logarithmic axis can show
-        roc.plot(alarms[seen], recall[seen], label=f"area {curves.roc_area:.4f}")
-        if seen[middle]:
+        drawn = alarms > 0  # what a logarithmic axis can show
+        roc.plot(alarms[drawn], recall[drawn], label=f"area {curves.roc_area:.4f}")
+        if drawn[middle]:
             roc.plot(alarms[middle], recall[middle], "o", color="C1", label="p > 0.5")
         roc.set_xscale("log")  # nearly all pixels are background: a rate of 1 % is already a flood
     _axes(
@@ -41,13 +41,13 @@ def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
     _axes(threshold, "threshold on the logit", "foreground IoU", legend=True)
     for axes, name in ((precision, "precision and recall"), (roc, "ROC"), (threshold, "IoU")):
         axes.set_title(name, fontsize=10)
-    figure.suptitle(title.replace("$", r"\$"))
+    figure.suptitle(plain(title))
     write_figure(figure, path)
 
 
 def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
-    """IoU, recall and share of detected objects for small, medium and large ones, as PNG."""
-    figure = new_figure(figsize=(7, 4), layout="constrained")
+    """IoU, recall and share of detected objects for small, medium and large ones."""
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     filled = [(place, group) for place, group in enumerate(groups) if group.objects]
     bars = (
@@ -68,15 +68,14 @@ def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
     )
     axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.set_ylim(0, 1.06)
-    axes.grid(alpha=0.3, axis="y")
-    axes.set_axisbelow(True)
-    axes.set_title(title.replace("$", r"\$"), fontsize=10)
+    label_axes(axes, "", "", title)
+    axes.grid(False, axis="x")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=len(bars), fontsize=8)
     write_figure(figure, path)
 
 
 def extent(group: SizeGroup) -> str:
-    """The areas of a group in words: under 32² px."""
+    """The areas of a group in words, such as "under 32² px"."""
     low, high = _area(group.smallest), None if group.limit is None else _area(group.limit)
     if high is None:
         return f"from {low} px"
@@ -102,11 +101,9 @@ def _contours(axes: Any) -> None:
     axes.clabel(lines, fmt="IoU %.1f", fontsize=7)
 
 
-def _axes(axes: Any, across: str, up: str, *, legend: bool) -> None:
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
+def _axes(axes: Any, x: str, y: str, *, legend: bool) -> None:
+    label_axes(axes, x, y)
     axes.set_ylim(-0.02, 1.02)
-    axes.grid(alpha=0.3)
     if legend:
         axes.legend(fontsize=8)
     else:

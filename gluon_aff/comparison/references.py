@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..errors import UsageError, near_matches
 from ..facts import curve_file, paper_tables, published_runs, readme_figures
 from ..published import catalogue
-from .curve import ACCURACY, ERROR, Curve
-from .logs import read_csv
+from .authors_logs import read_csv
+from .learning_curve import ACCURACY, ERROR, Curve
 from .settings import settings_of_flags
 
 

@@ -1,16 +1,15 @@
-"""What a grid of ablation runs shows: a table beside the paper's figures, a plot like Fig. 7, and the order."""
+"""Report of an ablation grid: a table beside the paper's figures, a plot like its Fig. 7, rank correlations."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..facts import paper_accuracy, sirst_figures
 from ..tasks import task_of_host
-from ..utils.files import atomic_write
-from ..utils.png import new_figure, write_figure
+from ..utils.figures import label_axes, new_figure, plain, write_figure
+from ..utils.files import PathLike, atomic_write, write_json
 from ..utils.tables import markdown_table
 
 Record = Dict[str, Any]
@@ -148,9 +147,9 @@ def _published_on_sirst() -> List[str]:
     return ["Published on SIRST, at another size and length:", "", *table, "", f"{data['note']} {data['source']}.", ""]
 
 
-def plot(report: Record, path: Path) -> None:
-    """Accuracy against parameters as in Fig. 7, a line or point for each strategy, with its spread; PNG."""
-    figure = new_figure(figsize=(7, 4.5), layout="constrained")
+def draw_ablation(report: Record, path: PathLike) -> None:
+    """Accuracy against parameters as in the paper's Fig. 7, a line for each strategy, with error bars over seeds."""
+    figure = new_figure(7, 4.5)
     axes = figure.subplots()
     for number, strategy in enumerate(sorted({row["strategy"] for row in report["rows"]})):
         rows = sorted((row for row in report["rows"] if row["strategy"] == strategy), key=lambda row: row["blocks"])
@@ -160,21 +159,18 @@ def plot(report: Record, path: Path) -> None:
             yerr=[100 * (row["final_spread"] or 0) for row in rows],
             marker="osD^vP*X<>hdp"[number % 13],
             capsize=3,
-            label=strategy,
+            label=plain(strategy),
         )
-    axes.set_xlabel("parameters (thousands)")
-    axes.set_ylabel(f"test {'IoU' if report['host'] == 'fpn' else 'accuracy'} (%), last epoch")
-    axes.set_title(f"{report['host']}, {report['data']['name']}, b = {', '.join(map(str, _blocks(report['rows'])))}")
-    axes.grid(alpha=0.3)
+    title = f"{report['host']}, {report['data']['name']}, b = {', '.join(map(str, _blocks(report['rows'])))}"
+    metric = "IoU" if report["host"] == "fpn" else "accuracy"
+    label_axes(axes, "parameters (thousands)", f"test {metric} (%), last epoch", title)
     axes.legend(fontsize="small", ncols=2)
     write_figure(figure, path)
 
 
-def write(report: Record, results: Sequence[Record], directory: Path) -> None:
+def write_ablation_report(report: Record, results: Sequence[Record], directory: Path) -> None:
     """report.md, report.json (with every single run) and report.png."""
-    with atomic_write(directory / "report.json") as handle:
-        json.dump({**report, "runs": list(results)}, handle, indent=1)
-        handle.write("\n")
+    write_json({**report, "runs": list(results)}, directory / "report.json")
     with atomic_write(directory / "report.md") as handle:
         handle.write(markdown(report))
-    plot(report, directory / "report.png")
+    draw_ablation(report, directory / "report.png")

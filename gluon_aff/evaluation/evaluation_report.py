@@ -1,17 +1,15 @@
-"""An evaluation as text and as files."""
+"""The report of a classification: text for a terminal, and files."""
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List
 
-from ..utils.files import atomic_write
-from ..utils.tables import table
-from .plots import plot_confusion
-from .request import as_json
-from .score import Score
+from ..utils.files import write_json
+from ..utils.tables import text_table, write_csv
+from .classification_score import Score
+from .confusion_plot import plot_confusion
 from .test_sets import official_size
 
 _SHOWN = 20  # classes that are printed one by one
@@ -19,7 +17,7 @@ _SHOWN = 20  # classes that are printed one by one
 
 @dataclass
 class ClassificationReport:
-    """A `Score` with the environment it was made in."""
+    """A `Score` with the environment in which it was measured."""
 
     score: Score
     environment: Dict[str, Any]
@@ -27,10 +25,10 @@ class ClassificationReport:
     def lines(self) -> List[str]:
         """The report for a terminal, line by line."""
         score = self.score
-        subject, data, images = score.subject, score.test_set, len(score.predictions)
+        trained, data, images = score.trained, score.test_set, len(score.predictions)
         labels = f", {data.labels} labels" if data.dataset == "cifar100" else ""
         found = [
-            f"weights    {subject.name} ({subject.network})",
+            f"weights    {trained.name} ({trained.network})",
             f"data       {data.dataset}{labels}, {data.source}; normalised as for {data.normalisation}",
             f"protocol   {_protocol(score)}",
         ]
@@ -60,23 +58,15 @@ class ClassificationReport:
         """evaluation.json, per_class.csv, confusion.csv and confusion.png; returns their paths."""
         paths = [directory / name for name in ("evaluation.json", "per_class.csv", "confusion.csv", "confusion.png")]
         score = self.score
-        with atomic_write(paths[0]) as handle:
-            handle.write(as_json(self))
-        with atomic_write(paths[1]) as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(("class", "images", "top1", "top5", "taken_for"))
-            for row in score.class_scores():
-                writer.writerow((row.name, row.images, row.top1, row.top5, row.taken_for or ""))
-        counts = score.confusion()
-        with atomic_write(paths[2]) as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(("class", *score.test_set.classes, "other"))
-            for name, row in zip(score.test_set.classes, counts.tolist()):
-                writer.writerow((name, *row))
+        write_json(self.to_json(), paths[0])
+        rows = [(row.name, row.images, row.top1, row.top5, row.taken_for or "") for row in score.class_scores()]
+        write_csv(("class", "images", "top1", "top5", "taken_for"), rows, paths[1])
+        counts, classes = score.confusion(), score.test_set.classes
+        matrix = [(name, *row) for name, row in zip(classes, counts.tolist())]
+        write_csv(("class", *classes, "other"), matrix, paths[2])
         images = len(score.predictions)
         top1 = f"top-1 {score.top1 / images:.4f} of {images:,} images"
-        title = f"{score.subject.name} on {score.test_set.dataset}: {top1}"
-        plot_confusion(counts, score.test_set.classes, title, paths[3])
+        plot_confusion(counts, classes, f"{score.trained.name} on {score.test_set.dataset}: {top1}", paths[3])
         return paths
 
 
@@ -117,7 +107,7 @@ def _passes(score: Score) -> List[str]:
         )
     exact = (images - score.top1, images - score.top5)
     rows.append(("exact", "0", "", f"{images:,}", *(_percent(errors, images) for errors in exact)))
-    return table(("pass", "first record", "batches", "images counted", "top-1 error", "top-5 error"), rows, left=1)
+    return text_table(("pass", "first record", "batches", "images counted", "top-1 error", "top-5 error"), rows, left=1)
 
 
 def _classes(score: Score) -> List[str]:
@@ -134,7 +124,7 @@ def _classes(score: Score) -> List[str]:
         for row in shown
     ]
     heading = [] if len(shown) == len(rows) else [f"the ten worst of {len(rows)} classes (--out and --json give all):"]
-    return [*heading, *table(("class", "mostly taken for", "images", "top-1", "top-5"), cells, left=2)]
+    return [*heading, *text_table(("class", "mostly taken for", "images", "top-1", "top-5"), cells, left=2)]
 
 
 def _percent(part: int, whole: int) -> str:

@@ -1,0 +1,111 @@
+"""Matplotlib figures: made without a display, written as PNG, PDF or SVG."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import UsageError
+from .files import PathLike, atomic_write
+
+Figure = Any  #: matplotlib.figure.Figure, whose import is slow
+
+FORMATS = ("png", "pdf", "svg")
+DPI = 110
+
+
+def load_matplotlib() -> ModuleType:
+    """Import matplotlib, also where MPLBACKEND names a backend that is not installed here (a notebook's, for one).
+
+    Returns
+    -------
+    module
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:  # as matplotlib does by itself, but for the error
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
+    return matplotlib
+
+
+def new_figure(width: float, height: float, **settings: Any) -> Figure:
+    """A Matplotlib Figure on an Agg canvas of its own, which pyplot and its backends know nothing of.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches.
+    **settings
+        Of ``matplotlib.figure.Figure``. The layout is constrained unless they say otherwise.
+
+    Returns
+    -------
+    Figure
+        For `write_figure`.
+    """
+    load_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), **{"layout": "constrained", **settings})
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain(text: str) -> str:
+    """``text`` for a title or a legend, where Matplotlib would read ``$`` as mathematics and hide ``_name``."""
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def label_axes(axes: Any, x: str, y: str, title: str = "") -> None:
+    """Names of both axes, a light grid and, where there is one, a small title."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    if title:
+        axes.set_title(plain(title), fontsize=10)
+
+
+def figure_format(path: PathLike) -> str:
+    """The format that a file's ending asks for; PNG where it has none. Raises UsageError for any other."""
+    ending = Path(path).suffix.lower().lstrip(".")
+    if ending and ending not in FORMATS:
+        raise UsageError(f"{path}: a figure cannot be written as .{ending}; choose one of .{', .'.join(FORMATS)}")
+    return ending or "png"
+
+
+def write_figure(figure: Figure, path: PathLike, dpi: int = DPI) -> None:
+    """Write a figure in the format of ``path``'s ending.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : path
+        Ends in .png, .pdf or .svg.
+    dpi : int
+        Pixels per inch of a PNG, and of pictures inside the others.
+
+    Raises
+    ------
+    UsageError
+        For another ending.
+    GluonAFFError
+        As `atomic_write` does.
+    """
+    image = BytesIO()
+    figure.savefig(image, format=figure_format(path), dpi=dpi)
+    with atomic_write(path, "wb") as handle:
+        handle.write(image.getvalue())
