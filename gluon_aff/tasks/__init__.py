@@ -1,7 +1,7 @@
 """Tasks: what is trained, from the command line to what is made of a run. See `Task` for how to add one."""
 
 from . import cifar, imagenet, seg  # noqa: F401  (they register themselves)
-from .parts import Data, Setup, make_job, make_network
+from .parts import Data, Setup, make_job, make_network, own_network
 from .register import (
     get_task,
     list_ablation_hosts,
@@ -22,6 +22,7 @@ __all__ = [
     "list_tasks",
     "make_job",
     "make_network",
+    "own_network",
     "register_task",
     "task_of_dataset",
     "task_of_host",

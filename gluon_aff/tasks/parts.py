@@ -85,16 +85,42 @@ def smaller_batch(data: Data) -> Iterator[str]:
 
 
 def make_network(name: str, options: Namespace, ctx: Any, **settings: Any) -> mx.gluon.HybridBlock:
-    """A network initialised from the run's seed, with the weights of ``--resume-from``, compiled as ``--mode`` says.
+    """A registered network, initialised as `own_network` does.
 
     ``settings``: for ``create_model``, beyond what every task has. Raises UsageError for what does not fit.
     """
-    for generator in (random.seed, np.random.seed, mx.random.seed):
-        generator(options.seed)
     if options.sync_bn:
         settings.update(_sync_batch_norm(ctx))
-    initializer = mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier()
-    net = create_model(name, fusion=options.fusion, r=options.r, ctx=ctx, init=initializer, **settings)
+    _seed(options.seed)
+    net = create_model(name, fusion=options.fusion, r=options.r, ctx=ctx, init=_initializer(options), **settings)
+    return _ready(net, options)
+
+
+def own_network(
+    make: Callable[[], mx.gluon.HybridBlock], options: Namespace, shape: Sequence[int], ctx: Any
+) -> mx.gluon.HybridBlock:
+    """A network that ``make`` builds, initialised from the run's seed, with the weights of ``--resume-from``.
+
+    It is compiled as ``--mode`` says. Where layers leave sizes open, an input of ``shape`` settles them.
+    """
+    _seed(options.seed)
+    net = make()
+    net.initialize(_initializer(options), ctx=ctx)
+    for device in ctx if isinstance(ctx, list) else [ctx or mx.cpu()]:
+        net(mx.nd.zeros(tuple(shape), ctx=device))
+    return _ready(net, options)
+
+
+def _seed(seed: int) -> None:
+    for generator in (random.seed, np.random.seed, mx.random.seed):
+        generator(seed)
+
+
+def _initializer(options: Namespace) -> mx.init.Initializer:
+    return mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier()
+
+
+def _ready(net: mx.gluon.HybridBlock, options: Namespace) -> mx.gluon.HybridBlock:
     if options.resume_from:
         published.load(options.resume_from, net)
     if options.mode == "hybrid":
