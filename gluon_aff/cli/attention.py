@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_pictures, add_viewer, data_of, model_options
+from .arguments import add_pictures, add_viewer, data_of, model_options, nonempty
 
 
 def attention(args: argparse.Namespace) -> int:
@@ -39,5 +39,5 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_viewer(command)
     group = command.add_argument_group("images")
     add_pictures(group, 4, "--image")
-    group.add_argument("--out", required=True, metavar="DIR", help="where the files go")
+    group.add_argument("--out", required=True, type=nonempty, metavar="DIR", help="where the files go")
     command.set_defaults(run=attention)

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from .arguments import add_json, add_weights, model_options, print_report, whole
+from .arguments import add_json, add_weights, model_options, nonempty, print_report, whole
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -57,11 +57,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_weights(command)
 
     group = command.add_argument_group("data")
-    group.add_argument("--dataset", metavar="NAME", help="(default: what the weights are for, where that is known)")
-    group.add_argument("--data", metavar="PATH", help="folder, archive, zip or .rec file that holds the images")
+    group.add_argument("--dataset", metavar="NAME", help="(default: the data that the weights are for)")
+    group.add_argument("--data", type=nonempty, metavar="PATH", help="folder, archive, zip or .rec file of the images")
     group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
     group.add_argument(
-        "--input-size", type=whole(1), metavar="N", help="ImageNet's crop (default 224); other images become this size"
+        "--input-size",
+        type=whole(1),
+        metavar="N",
+        help="ImageNet's crop (default: 224); others are resized to this",
     )
     group.add_argument(
         "--normalisation",
@@ -71,7 +74,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument(
         "--ground-truth", metavar="FILE", help="ImageNet in a flat folder: lines of image name and class, as val.txt"
     )
-    group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and say so")
+    group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and list them")
 
     group = command.add_argument_group("run")
     group.add_argument(
@@ -97,6 +100,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)")
     add_json(group)
     group.add_argument(
-        "--out", metavar="DIR", help="write evaluation.json, per_class.csv, confusion.csv and .png there"
+        "--out", type=nonempty, metavar="DIR", help="write evaluation.json, per_class.csv, confusion.csv and .png there"
     )
     command.set_defaults(run=evaluate)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List
 
-from .arguments import add_pictures, add_viewer, data_of, model_options, names_of, whole
+from .arguments import add_pictures, add_viewer, data_of, model_options, names_of, nonempty, whole
 
 
 def gradcam(args: argparse.Namespace) -> int:
@@ -20,8 +20,8 @@ def gradcam(args: argparse.Namespace) -> int:
     pictures = find_pictures(args.images, args.count)
     rows: Dict[str, List[ExplainedImage]] = {}
     for number, (each, name) in enumerate(zip(weights, names)):
-        described = (args.model, model_options(args)) if number == 0 else (None, {})
-        network = open_image_network(each, contexts, *described, data_of(args))
+        model, options = (args.model, model_options(args)) if number == 0 else (None, {})
+        network = open_image_network(each, contexts, model, options, data_of(args))
         images = explain_images(network, pictures, args.target, args.layer, args.method, args.batch_size)
         rows[_unique(name or network.name, rows)] = images
     sheets = write_explained(rows, Path(args.out))
@@ -65,5 +65,5 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--compare", default="", metavar="ID,FILE,RUN", help="more networks, a row for each")
     group.add_argument("--names", default="", metavar="A,B", help="names of the rows (default: the weights')")
     group.add_argument("--batch-size", type=whole(1), default=8, metavar="N", help="(default: %(default)s)")
-    group.add_argument("--out", required=True, metavar="DIR", help="where the files go")
+    group.add_argument("--out", required=True, type=nonempty, metavar="DIR", help="where the files go")
     command.set_defaults(run=gradcam)

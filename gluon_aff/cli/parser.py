@@ -17,14 +17,14 @@ class CommandParser(argparse.ArgumentParser):
         """The program with its arguments and required options on one line."""
         if self.usage:
             return self.usage.split("\n")[0]
-        required = [action for action in self._actions if action.required and action.option_strings]
-        options = [f"{action.option_strings[0]} {action.metavar or action.dest.upper()}" for action in required]
-        optional = ["[OPTIONS]"] if len(self._option_string_actions) > len(required) else []
+        options = [action for action in self._get_optional_actions() if action.dest != "help"]
+        required = [f"{a.option_strings[0]} {a.metavar or a.dest.upper()}" for a in options if a.required]
+        others = ["[OPTIONS]"] if len(options) > len(required) else []
         arguments = [self._argument(action) for action in self._get_positional_actions()]
-        return " ".join([self.prog, *options, *optional, *arguments])
+        return " ".join([self.prog, *required, *others, *arguments])
 
     @staticmethod
     def _argument(action: argparse.Action) -> str:
         name = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
         patterns = {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [{name} ...]"}
-        return patterns.get(str(action.nargs), "..." if action.nargs in (argparse.REMAINDER,) else name)
+        return patterns.get(str(action.nargs), name)

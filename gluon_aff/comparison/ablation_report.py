@@ -91,8 +91,10 @@ def differences(result: Record) -> List[str]:
     else:
         theirs = "(paper: CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs)"
         found = [f"{images}, {data['classes']} outputs {theirs}"]
-    skipped = ("dataset", "labels", "classes", "train_images", "test_images", "fusion", "r", "seed", "save_dir")
-    skipped += ("recipe", "train_split", "val_split")
+    skipped = {
+        *("dataset", "labels", "classes", "train_images", "test_images", "train_split", "val_split"),
+        *("fusion", "r", "seed", "save_dir", "recipe"),
+    }
     for name, value in mine.items():
         if name in paper and name not in skipped and paper[name] != value:
             found.append(f"{name.replace('_', '-')}: {value} (paper: {paper[name]})")

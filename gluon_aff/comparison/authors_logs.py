@@ -7,7 +7,7 @@ import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from ..errors import GluonAFFError
 from .learning_curve import ACCURACY, ERROR, Point
@@ -25,7 +25,7 @@ class LoggedRun:
 
     number: int
     flags: Dict[str, Any]
-    metric: Optional[str] = None
+    metric: str = ACCURACY
     points: List[Point] = field(default_factory=list)
 
 

@@ -54,7 +54,10 @@ class Curve:
 
     def goal(self) -> float:
         """The figure that stands for the whole: the best one, or the only one there is."""
-        return self.best().value if self.points else self.value
+        if self.points:
+            return self.best().value
+        assert self.value is not None
+        return self.value
 
     def reached(self, value: float) -> Optional[Point]:
         """The first point at least as good as ``value``."""

@@ -1,4 +1,4 @@
-"""What a user names as a run: a run's directory or history, one of the authors' curves, a log or a table."""
+"""Learning curves by what a user calls a run: a directory, a history, a log, a table, a published name."""
 
 from __future__ import annotations
 
@@ -50,14 +50,21 @@ def _of_history(path: Path) -> Curve:
     header = next((record for record in records if record["record"] == "header"), {})
     epochs = [record for record in records if record["record"] == "epoch"]
     if not epochs:
-        raise GluonAFFError(f"{path} has no finished epoch yet: compare when there is one")
-    if "val" not in epochs[0]:
-        raise GluonAFFError(f"{path} has no validation figure (val): it is not the history of a run of ours")
+        raise GluonAFFError(f"{path} has no finished epoch yet: try again when there is one")
+    if not all(isinstance(r.get("epoch"), int) and isinstance(r.get("val"), (int, float)) for r in epochs):
+        raise GluonAFFError(
+            f"{path} has an epoch without number or validation figure (epoch, val): it is not the history of a "
+            "training run here"
+        )
+    try:
+        settings = settings_of_header(header)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise GluonAFFError(f"{path}: its header is not one of a training run here ({error!r})") from error
     return Curve(
         name=str(path.parent) if path.name == "history.jsonl" else str(path),
         metric=_metric(header),
         points=tuple(Point(record["epoch"], record["val"]) for record in epochs),
-        settings=settings_of_header(header),
+        settings=settings,
         planned=header.get("options", {}).get("num_epochs"),
     )
 
@@ -73,9 +80,10 @@ def _of_log(path: Path, number: Optional[int]) -> Curve:
     if number is None:
         run = max(runs, key=lambda run: (len(run.points), run.number))
     else:
-        run = next((run for run in runs if run.number == number), None)
-        if run is None:
+        chosen = [run for run in runs if run.number == number]
+        if not chosen:
             raise UsageError(f"{path} has no run {number} with epochs: choose {_listed(runs)}")
+        run = chosen[0]
     others = [other for other in runs if other is not run]
     notes = (f"{path} holds several runs, this is {run.number}; --segment chooses {_listed(others)}",) if others else ()
     return _of_logged(run, f"{path}, run {run.number}" if others else str(path), notes)

@@ -40,7 +40,7 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = (), dp
     curves = [open_curve(run) for run in runs]
     epochs_of = [_epochs(run) for run in runs]
     metric = curves[0].metric
-    losses = [{record["epoch"]: record["loss"] for record in records} for records in epochs_of]
+    losses = [{record["epoch"]: record["loss"] for record in records if "loss" in record} for records in epochs_of]
     scale = 100 if metric == ERROR else 1
     figure = new_figure(11 if any(losses) else 7, 4.5)
     left, *right = figure.subplots(1, 2 if any(losses) else 1, squeeze=False)[0]

@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 
 def side_by_side(run: Settings, reference: Settings) -> List[Row]:
-    """The settings of which there is something to say; a value is None for no such thing, or where it is not known."""
+    """The settings that at least one run has; a value is None where the run has no such setting or it is not known."""
     rows = []
     for name in NAMES:
         if run.get(name) is not None or reference.get(name) is not None:
@@ -233,7 +233,7 @@ def _ratio(model: str, fusion: str, r: Optional[int]) -> Optional[int]:
 def _default(model: str, option: str) -> Any:
     """What a network's constructor, or the one it hands its options on to, takes for an option that is not given."""
     for kind in model_entry(model).network.__mro__:
-        parameter = inspect.signature(kind.__init__).parameters.get(option)
+        parameter = inspect.signature(kind.__init__).parameters.get(option)  # type: ignore[misc]
         if parameter:
             return parameter.default
     return None

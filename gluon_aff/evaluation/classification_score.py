@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional
 
 import mxnet as mx
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import GluonAFFError
 from ..facts import published_runs
+from .class_check import class_note
 from .predictions import TOP, Predictions, predict
 from .test_sets import TestSet, official_size
 from .trained import Claim, TrainedNetwork
@@ -18,7 +19,7 @@ from .upstream import PassScore, pass_scores
 
 @dataclass
 class ClassScore:
-    """Of one class: images, and those whose label came first and among the first five; what it is mostly taken for."""
+    """One class: its images, those with the label first and among the first five, and what it is mostly taken for."""
 
     name: str
     images: int
@@ -29,7 +30,27 @@ class ClassScore:
 
 @dataclass
 class Score:
-    """The figures of one evaluation. ``predictions`` hold every image once, whatever the protocol."""
+    """The figures of one evaluation.
+
+    Attributes
+    ----------
+    trained, test_set
+        What was scored, and on what.
+    protocol : str
+        "exact" or "upstream".
+    predictions : Predictions
+        Of every image once, whatever the protocol.
+    seconds : float
+        Duration of the pass over ``images_run`` images.
+    bad : list of str
+        Images that could not be read, with the reason.
+    passes : list of PassScore
+        What the authors' script would have reported; of the upstream protocol.
+    claim_pass : int or None
+        The pass, counted from 1, that the published figure was taken in.
+    notes : list of str
+        What the reader of the figures must know.
+    """
 
     trained: TrainedNetwork
     test_set: TestSet
@@ -40,6 +61,7 @@ class Score:
     bad: List[str]
     passes: List[PassScore]
     claim_pass: Optional[int] = None
+    notes: List[str] = field(default_factory=list)
 
     @property
     def top1(self) -> int:
@@ -115,6 +137,7 @@ class Score:
                 for score in self.passes
             ],
             "claim_pass": self.claim_pass,
+            "notes": self.notes,
             "per_class": [asdict(row) for row in self.class_scores()],
         }
 
@@ -127,12 +150,33 @@ def score(
     batch_size: int = 512,
     passes: int = 3,
 ) -> Score:
-    """Run every image of ``test_set`` through the network and count.
+    """Run every image of a test set through the network and count.
 
-    ``batch_size`` and ``passes`` matter to the upstream protocol. Raises GluonAFFError when another number of images
-    came through than there are.
+    Parameters
+    ----------
+    trained, test_set
+        The network, and the images.
+    devices : list of Context
+        Where the network lies.
+    protocol : str
+        "exact" or "upstream", see docs/results.md.
+    batch_size, passes : int
+        Of the upstream protocol.
+
+    Raises
+    ------
+    UsageError
+        When the network was trained on other classes.
+    GluonAFFError
+        When another number of images was counted than there are.
     """
-    found = predict(trained.net, test_set.batches(), devices, test_set.batch_count)
+    notes: List[str] = []
+
+    def check_outputs(outputs: int) -> None:
+        note = class_note(trained, test_set, outputs)
+        notes.extend([note] if note else [])
+
+    found = predict(trained.net, test_set.batches(), devices, test_set.batch_count, check_outputs)
     bad, seconds, run = test_set.bad(), found.seconds, len(found)
     scores: List[PassScore] = []
     number = None
@@ -145,7 +189,7 @@ def score(
             f"{len(found)} images were counted and {len(bad)} could not be read, of {test_set.images}: some were lost "
             "or repeated"
         )
-    return Score(trained, test_set, protocol, found, seconds, run, bad, scores, number)
+    return Score(trained, test_set, protocol, found, seconds, run, bad, scores, number, notes)
 
 
 def claimed_pass(claim: Optional[Claim], batch_size: int) -> Optional[int]:

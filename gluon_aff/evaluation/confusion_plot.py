@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def plot_confusion(counts: np.ndarray, classes: Sequence[str], title: str, path:
     columns = names + ["other"] if counts[:, -1].any() else names
     shown = counts[:, : len(columns)]
     totals = counts.sum(axis=1, keepdims=True)
-    share = np.ma.masked_array(shown / np.maximum(totals, 1), mask=np.broadcast_to(totals == 0, shown.shape))
+    share: Any = np.ma.masked_array(shown / np.maximum(totals, 1), mask=np.broadcast_to(totals == 0, shown.shape))
 
     side = 4.0 + (0.42 * len(names) if len(names) <= _WITH_FIGURES else min(0.13 * len(names), 9.0))
     figure = new_figure(side + 1.0, side)

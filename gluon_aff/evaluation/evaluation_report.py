@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from ..utils.files import write_json
 from ..utils.tables import text_table, write_csv
@@ -37,6 +37,7 @@ class ClassificationReport:
             found.append(
                 f"note       the official set has {official:,} images, this one {data.images:,}: another figure"
             )
+        found += [f"note       {note}" for note in score.notes]
         for name, hits in (("top-1", score.top1), ("top-5", score.top5)):
             error = _percent(images - hits, images)
             found.append(f"{name}      {hits / images:.4f} ({hits:,} of {images:,}), error {error}")
@@ -93,7 +94,7 @@ def _claim_lines(score: Score) -> List[str]:
 def _passes(score: Score) -> List[str]:
     """What the authors' script would print for each pass, and the exact figure below."""
     images = len(score.predictions)
-    rows = []
+    rows: List[Tuple[str, ...]] = []
     for entry in score.passes:
         rows.append(
             (

@@ -1,11 +1,11 @@
-"""What a network says of a test set, image by image, and the figures that follow from it."""
+"""A network's predictions on a test set, image by image, and the figures that follow from them."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -19,10 +19,19 @@ TOP = 5
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Per image, int64 (N,): its label, the class of the largest logit, and the label's rank (0 = largest logit).
+    """Of every image its label, the predicted class and the label's rank.
 
-    Of equal logits the lower class number comes first. ``outputs`` is the width of the network's head, ``seconds``
-    what the pass took, reading included.
+    Attributes
+    ----------
+    labels, predicted : array
+        int64 (N,): the true class, and the class of the largest logit.
+    ranks : array
+        int64 (N,): how many classes come before the label; 0 where it has the largest logit. Of equal logits the
+        lower class number comes first.
+    outputs : int
+        Width of the network's head.
+    seconds : float
+        Duration of the pass, reading included.
     """
 
     labels: np.ndarray
@@ -39,15 +48,15 @@ class Predictions:
         return int((self.ranks < k).sum())
 
     def take(self, indices: np.ndarray) -> Predictions:
-        """Those of some images, repeated as often as their index is."""
+        """The predictions of some images, in the order of ``indices``, which may repeat."""
         return Predictions(
             self.labels[indices], self.predicted[indices], self.ranks[indices], self.outputs, self.seconds
         )
 
     def confusion(self, classes: int) -> np.ndarray:
-        """int64 (classes, classes + 1): images of a class (row) called each class (column); last column: any other.
+        """Counts, int64 (classes, classes + 1): images of a class (row) that were predicted as each class (column).
 
-        There are others where the head is wider than the labels need.
+        The last column is for any other class; there are some where the head is wider than the labels need.
         """
         counts = np.zeros((classes, classes + 1), dtype=np.int64)
         np.add.at(counts, (self.labels, np.minimum(self.predicted, classes)), 1)
@@ -59,10 +68,29 @@ def predict(
     batches: Iterable[Tuple[np.ndarray, np.ndarray]],
     devices: Sequence[mx.Context],
     total: int,
+    check_outputs: Optional[Callable[[int], None]] = None,
 ) -> Predictions:
-    """Run NumPy batches (x, y) through a network that lies on ``devices``. ``total`` batches are expected.
+    """Run batches through a network.
 
-    Raises UsageError for a label outside the head and GluonAFFError for logits that are no numbers.
+    Parameters
+    ----------
+    net : Block
+        Its weights lie on ``devices``.
+    batches : iterable of tuple of array
+        (x, y): float32 (N, C, H, W) and int64 (N,).
+    devices : sequence of Context
+        Each gets a part of every batch.
+    total : int
+        Number of batches, for the progress bar.
+    check_outputs : callable, optional
+        Called once with the width of the head, as soon as it is known; it may raise.
+
+    Raises
+    ------
+    UsageError
+        For a label outside the head.
+    GluonAFFError
+        For logits that are not finite, and when there is not a single image.
     """
     began = time.perf_counter()
     pending: deque = deque()
@@ -70,6 +98,8 @@ def predict(
     outputs = 0
     for x, y in progress(batches, total, "evaluating"):
         logits = [net(data) for data in split_batch(x, y, list(devices))[0]]
+        if check_outputs and not outputs:
+            check_outputs(logits[0].shape[1])
         outputs = logits[0].shape[1]
         if y.max() >= outputs or y.min() < 0:
             raise UsageError(

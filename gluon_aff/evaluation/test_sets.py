@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -115,8 +115,9 @@ def _imagenet(options: DataOptions, protocol: str) -> TestSet:
     records = isinstance(source, RecordSource)
     norm = options.normalisation or ("records" if records else "folder")
     size = options.size or 224
+    loader: Union[ImageNetLoader, RecordIteratorPass]
     if protocol == "exact":
-        loader = ImageNetLoader(
+        loader = exact = ImageNetLoader(
             source,
             options.batch_size,
             normalisation(norm),
@@ -125,7 +126,7 @@ def _imagenet(options: DataOptions, protocol: str) -> TestSet:
             workers=options.workers,
             skip_bad=options.skip_bad,
         )
-        bad = lambda: loader.bad  # noqa: E731
+        bad = lambda: exact.bad  # noqa: E731
     else:
         if not records:
             raise UsageError(f"--protocol upstream runs MXNet's record iterator: it needs a .rec file, not {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
@@ -105,4 +106,4 @@ def _draw(axes: Any, pixels: np.ndarray, text: str, wrong: bool) -> None:
 
 
 def _wrapped(name: str, width: int = 16) -> str:
-    return "\n".join(name[start : start + width] for start in range(0, len(name), width))
+    return "\n".join(wrap(name, width))

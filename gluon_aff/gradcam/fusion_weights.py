@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
+from functools import reduce
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -119,7 +120,7 @@ def _stages(net: Block, path: str, block: Block, outputs: Dict[str, np.ndarray])
             path=path,
             kind=type(block).__name__,
             stage=stage,
-            weight=_sigmoid(sum(found.values())),
+            weight=_sigmoid(reduce(np.add, found.values())),
             local=_sum(part for name, part in found.items() if not pools[name]),
             context=_sum(part for name, part in found.items() if pools[name]),
             inputs=_inputs(net, path),
@@ -140,9 +141,9 @@ def _on(block: Any) -> str:
     return "residual" if isinstance(block, _ON_RESIDUAL) else "x"
 
 
-def _sum(parts: Iterator[np.ndarray]) -> Optional[np.ndarray]:
+def _sum(parts: Iterable[np.ndarray]) -> Optional[np.ndarray]:
     found = list(parts)
-    return sum(found) if found else None
+    return reduce(np.add, found) if found else None
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -30,7 +30,8 @@ def layer_paths(net: Block) -> List[str]:
 
 def find_layer(net: Block, path: str) -> Block:
     """The block at a path. Raises UsageError that lists the paths below the last correct part of ``path``."""
-    found, known = net, []
+    found = net
+    known: List[str] = []
     for name in path.split("."):
         if name not in found._children:
             raise UsageError(f"no layer {path!r} in this {type(net).__name__}: {_choices(found, '.'.join(known))}")

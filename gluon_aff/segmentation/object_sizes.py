@@ -1,4 +1,4 @@
-"""Segmentation by the size of the objects: which of them a network finds."""
+"""Figures of a segmentation by the size of the objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ _NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner are o
 class TrueObject:
     """A connected component of the truth and the predicted pixels nearest to it, counted at the scored size.
 
-    ``original_area`` is its area in pixels of the original image.
+    Attributes
+    ----------
+    original_area : float
+        Its area in pixels of the original image.
+    area, intersection, union : int
+        Pixels at the scored size: of the object, of it that are predicted, and of both together.
     """
 
     original_area: float
@@ -28,11 +33,23 @@ class TrueObject:
 
 @dataclass(frozen=True)
 class SizeGroup:
-    """The objects whose area is at least ``smallest`` and less than ``limit``, in original pixels.
+    """The objects of one range of sizes.
 
-    iou: total intersection over total union of its objects. object_iou: mean IoU of the objects, each weighing the
-    same. recall: share of the objects' pixels that are predicted. detected: objects with a predicted pixel. The first
-    three are None for a group without objects.
+    Attributes
+    ----------
+    name : str
+        "small", "medium" or "large".
+    smallest, limit : float
+        The area of an object is at least ``smallest`` and less than ``limit``, in pixels of the original image; the
+        limit of the largest is None.
+    objects, detected : int
+        Objects, and those of them with a predicted pixel.
+    iou : float or None
+        Total intersection over total union of its objects; None without objects, as are the next two.
+    object_iou : float or None
+        Mean IoU of the objects, all of the same weight.
+    recall : float or None
+        Share of the objects' pixels that are predicted.
     """
 
     name: str
@@ -46,11 +63,17 @@ class SizeGroup:
 
 
 def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0) -> List[TrueObject]:
-    """The objects of one image: 8-connected components of the truth, bool (h, w), and what is ``found`` of each.
+    """The objects of one image: 8-connected components of its truth.
 
     A false alarm belongs to the object that is nearest to it, so that the intersections and unions of an image's
-    objects add up to those of the image; where there is no object, it belongs to none. ``scale`` is the number of
-    original pixels for each one of the mask.
+    objects add up to those of the image; where there is no object, it belongs to none.
+
+    Parameters
+    ----------
+    truth, found : array
+        The true and the predicted foreground, bool (h, w).
+    scale : float
+        Pixels of the original image for each one of the mask.
     """
     from scipy import ndimage
 
@@ -61,7 +84,7 @@ def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0) -> Li
     hits = np.bincount(labels[truth & found], minlength=count + 1)[1:]
     false = found & ~truth
     if count == 1:
-        alarms = [int(false.sum())]
+        alarms = np.array([false.sum()])
     elif false.any():
         rows, columns = ndimage.distance_transform_edt(~truth, return_distances=False, return_indices=True)
         nearest = labels[rows[false], columns[false]]
@@ -75,18 +98,19 @@ def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0) -> Li
 
 
 def check_limits(limits: Tuple[float, float]) -> None:
-    """Raises UsageError for limits that are not two growing areas."""
+    """Raise UsageError unless the limits are two increasing areas."""
     if len(limits) != 2 or not 0 < limits[0] < limits[1]:
-        raise UsageError(f"size limits {limits}: expected two growing areas in pixels, such as {COCO_LIMITS}")
+        raise UsageError(f"size limits {limits}: expected two increasing areas in pixels, such as {COCO_LIMITS}")
 
 
 def size_groups(objects: List[TrueObject], limits: Tuple[float, float] = COCO_LIMITS) -> List[SizeGroup]:
     """small, medium, large: ``limits`` are the areas that medium and large begin at, COCO's by default."""
     check_limits(limits)
-    bounds = [0, *limits, None]
+    medium, large = limits
+    bounds = (("small", 0.0, medium), ("medium", medium, large), ("large", large, None))
     return [
         _group(name, smallest, limit, [o for o in objects if smallest <= o.original_area < (limit or np.inf)])
-        for name, smallest, limit in zip(("small", "medium", "large"), bounds, bounds[1:])
+        for name, smallest, limit in bounds
     ]
 
 

@@ -1,4 +1,4 @@
-"""Predicted masks as files and as pictures that one can look at."""
+"""Predicted masks as files: masks, overlays and contact sheets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..utils.files import FileNames, PathLike
 from ..utils.png import write_pixels
 from .prediction_sheet import ROWS, Row, draw_sheet
 
+#: Name, image uint8 (H, W, 3), truth (H, W) with > 0 the foreground or None, probability (H, W).
 Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
 
 _OUTLINE = np.array([255, 40, 200], dtype=np.float32)  # rare in photographs of any kind
@@ -18,22 +19,37 @@ _TINT = 0.25
 
 
 def write_predictions(directory: PathLike, items: Iterable[Item]) -> List[Path]:
-    """masks/NAME.png, overlays/NAME.png and contact sheets sheet-01.png, ...; returns the sheets' paths.
+    """Write masks/NAME.png, overlays/NAME.png and contact sheets sheet-01.png, ...
 
-    An item is (name, image uint8 (H, W, 3), truth (H, W) with > 0 the foreground, or None, probability (H, W)). A
-    pixel is predicted foreground where its probability is greater than 0.5; masks hold 0 and 255. Items are taken one
-    by one, a sheet's worth is kept. IoU on a sheet is at the image's own size.
+    A pixel is predicted foreground where its probability is greater than 0.5; masks hold 0 and 255. IoU on a sheet is
+    at the image's own size. Names become file names by `FileNames`.
 
-    Names become file names by `FileNames`. Raises ValueError for shapes that do not belong together.
+    Parameters
+    ----------
+    directory : path
+        Where the files go.
+    items : iterable of Item
+        Taken one by one; no more than a sheet's worth is kept.
+
+    Returns
+    -------
+    list of Path
+        The sheets.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not belong together.
     """
-    directory, names, sheets = Path(directory), FileNames(), []
+    directory, names = Path(directory), FileNames()
+    sheets: List[Path] = []
     rows: List[Row] = []
     for name, image, truth, probability in items:
         _check(name, image, truth, probability)
         found = probability > 0.5
         stem = names(name)
         write_pixels(np.where(found, 255, 0).astype(np.uint8), directory / "masks" / f"{stem}.png")
-        write_pixels(overlay(image, found), directory / "overlays" / f"{stem}.png")
+        write_pixels(prediction_overlay(image, found), directory / "overlays" / f"{stem}.png")
         rows.append(Row(name, image, None if truth is None else truth > 0, found))
         if len(rows) == ROWS:
             sheets.append(_write_sheet(directory, len(sheets) + 1, rows))
@@ -43,10 +59,10 @@ def write_predictions(directory: PathLike, items: Iterable[Item]) -> List[Path]:
     return sheets
 
 
-def overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
+def prediction_overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
     """The image, uint8 (H, W, 3), with the prediction, bool (H, W), tinted and outlined.
 
-    The outline lies around the prediction, not on it: what was found can be seen however small it is.
+    The outline lies around the prediction, not on it, so that even a single pixel can be seen.
     """
     from scipy import ndimage
 

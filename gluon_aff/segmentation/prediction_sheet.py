@@ -81,6 +81,7 @@ def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
         top -= _BAND + cell
         figure.text(_GAP / width, (top + cell + 0.06) / height, plain(row.caption), fontsize=9)
         view = _view(row)
+        ringed = {"truth": row.truth, "prediction": row.found, "difference": row.marked}
         for number, column in enumerate(columns):
             pixels = _pixels(row, column)
             if pixels is None:
@@ -88,8 +89,9 @@ def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
             left = _GAP + number * (_CELL + _GAP)
             axes = figure.add_axes((left / width, top / height, _CELL / width, cell / height))
             _draw(axes, pixels, view)
-            if column != "image":
-                _rings(axes, {"truth": row.truth, "prediction": row.found}.get(column, row.marked), view)
+            mask = ringed.get(column)
+            if mask is not None:
+                _rings(axes, mask, view)
     write_figure(figure, path, _DPI)
 
 
@@ -107,7 +109,7 @@ def _pixels(row: Row, column: str) -> Optional[np.ndarray]:
     return _paint(row.found.shape, (hit, _HIT), (miss, _MISS), (false, _FALSE))
 
 
-def _paint(shape: Tuple[int, int], *parts: Tuple[np.ndarray, str]) -> np.ndarray:
+def _paint(shape: Tuple[int, ...], *parts: Tuple[np.ndarray, str]) -> np.ndarray:
     to_rgb = load_matplotlib().colors.to_rgb
     painted = np.full((*shape, 3), to_rgb(_BACKGROUND))
     for mask, colour in parts:
@@ -123,7 +125,7 @@ def _objects(mask: np.ndarray) -> List[Tuple[slice, slice]]:
     return sorted(boxes, key=_extent, reverse=True)
 
 
-def _extent(box: Tuple[slice, slice]) -> int:
+def _extent(box: Tuple[slice, ...]) -> int:
     return max(side.stop - side.start for side in box)
 
 

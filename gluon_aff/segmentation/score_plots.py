@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
     figure = new_figure(7, 4)
     axes = figure.subplots()
     filled = [(place, group) for place, group in enumerate(groups) if group.objects]
-    bars = (
+    bars: Tuple[Tuple[str, List[Any]], ...] = (
         ("IoU", [group.iou for _, group in filled]),
         ("mean IoU of objects", [group.object_iou for _, group in filled]),
         ("recall of pixels", [group.recall for _, group in filled]),

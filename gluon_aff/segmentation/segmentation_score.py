@@ -1,4 +1,4 @@
-"""The figures of a segmentation into foreground and background, gathered batch by batch."""
+"""The figures of a segmentation into foreground and background, added up batch by batch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ from .pixel_curves import PixelCurves
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Pixels of one image, counted at the scored size. ``height`` and ``width`` are the original image's.
+    """Pixels of one image.
 
-    ``objects`` are the connected components of its truth.
+    Attributes
+    ----------
+    name : str
+    height, width : int
+        Of the original image.
+    scored_height, scored_width : int
+        The size at which it was scored.
+    truth, predicted, intersection : int
+        Foreground pixels at the scored size.
+    objects : int
+        Connected components of its truth.
     """
 
     name: str
@@ -35,7 +45,7 @@ class ImageScore:
 
     @property
     def iou(self) -> float:
-        """1 where there is neither truth nor prediction: nothing was to be found and nothing was."""
+        """1 where there is neither truth nor prediction."""
         return self.intersection / self.union if self.union else 1.0
 
 
@@ -44,8 +54,10 @@ class SegmentationScore:
 
     Memory does not grow with the pixels: it holds a row for each image and object and the counts of the curves.
 
-    Args:
-        size_limits: areas, in pixels of the original image, at which medium and large objects begin.
+    Parameters
+    ----------
+    size_limits : tuple of float
+        Areas, in pixels of the original image, at which medium and large objects begin.
     """
 
     def __init__(self, size_limits: Tuple[float, float] = COCO_LIMITS) -> None:
@@ -63,16 +75,29 @@ class SegmentationScore:
         names: Sequence[str],
         originals: Optional[Sequence[Tuple[int, int]]] = None,
     ) -> None:
-        """A batch: logits and truth (B, 1, h, w), truth > 0 for the foreground; each image's name.
+        """Add a batch.
 
-        ``originals`` are (height, width) of the images before they were resized to h x w; (h, w) when not given.
-        Raises ValueError for shapes that do not belong together, GluonAFFError for logits that are no numbers.
+        Parameters
+        ----------
+        logits, truth : array
+            (B, 1, h, w); truth > 0 is the foreground.
+        names : sequence of str
+            Of the images.
+        originals : sequence of tuple, optional
+            (height, width) of the images before they were resized to h x w (default: (h, w)).
+
+        Raises
+        ------
+        ValueError
+            For shapes that do not belong together.
+        GluonAFFError
+            For logits that are not finite.
         """
-        originals = [logits.shape[2:]] * len(names) if originals is None else originals
         if logits.ndim != 4 or logits.shape[1] != 1 or logits.shape != truth.shape:
             raise ValueError(f"logits {logits.shape} and truth {truth.shape}: expected (B, 1, h, w) both")
+        originals = [(logits.shape[2], logits.shape[3])] * len(names) if originals is None else originals
         if not len(names) == len(originals) == len(logits):
-            raise ValueError(f"{len(logits)} images, {len(names)} names, {len(originals)} sizes: expected as many")
+            raise ValueError(f"{len(logits)} images, {len(names)} names, {len(originals)} sizes: expected equally many")
         logits = logits[:, 0].astype(np.float32, copy=False)
         if not np.isfinite(logits).all():
             raise GluonAFFError(

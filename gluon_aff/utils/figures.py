@@ -70,11 +70,13 @@ def plain(text: str) -> str:
 
 
 def label_axes(axes: Any, x: str, y: str, title: str = "") -> None:
-    """Names of both axes, a light grid and, where there is one, a small title."""
+    """Names of both axes, a light grid and, where there is one, a small title. Epochs are marked at whole numbers."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
+    if x == "epoch":
+        axes.xaxis.get_major_locator().set_params(integer=True)
     if title:
         axes.set_title(plain(title), fontsize=10)
 

@@ -19,6 +19,7 @@ from gluon_aff.comparison import (
 )
 from gluon_aff.comparison.authors_logs import read_log
 from gluon_aff.comparison.learning_curve import matched, sampled
+from gluon_aff.comparison.runs_plot import draw_runs
 from gluon_aff.comparison.settings import differing, settings_of_header, side_by_side
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.facts import published_runs
@@ -323,3 +324,31 @@ def test_runs_without_a_common_epoch(tmp_path):
     assert "not reached" in "\n".join(found.lines())
     draw_comparison(found, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        ([], "has no finished epoch yet"),
+        (['{"record": "header"}'], "has no finished epoch yet"),
+        (['{"record": "epoch"}'], "an epoch without number or validation figure"),
+        (['{"record": "epoch", "epoch": "x", "val": null}'], "an epoch without number or validation figure"),
+        (
+            ['{"record": "header", "options": {"dataset": "digits"}}', '{"record": "epoch", "epoch": 0, "val": 1}'],
+            "its header is not one of a training run",
+        ),
+    ],
+)
+def test_incomplete_histories_are_told_as_such(tmp_path, lines, message):
+    path = tmp_path / "history.jsonl"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    for place in (path, tmp_path):
+        with pytest.raises(GluonAFFError, match=message):
+            open_curve(str(place))
+
+
+def test_epochs_without_a_loss_are_drawn(tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"record": "epoch", "epoch": 0, "val": 0.5}\n{"record": "epoch", "epoch": 1, "val": 0.6}\n')
+    (curve,) = draw_runs([str(path)], tmp_path / "a.png")
+    assert curve.best() == (1, 0.6) and (tmp_path / "a.png").is_file()

@@ -210,3 +210,10 @@ def test_attention_of_plain_addition(weights, pictures, tmp_path, capsys):
     argv = ["--weights", weights / "add.params", "--image", pictures, "--out", tmp_path]
     code, _, error = run(capsys, "attention", *argv)
     assert code == 2 and "no fusion of this CIFARResNet has weights (fusions: Add)" in error
+
+
+def test_a_segmentation_network_has_no_class_to_choose(weights, pictures, tmp_path, capsys):
+    argv = ["gradcam", "--weights", weights / "fpn.params", "--images", pictures, "--out", tmp_path / "out"]
+    code, _, error = run(capsys, *argv, "--class", "dog")
+    assert code == 2 and "--class dog: fpn.params is a segmentation network and has no classes" in error
+    assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.segmentation.prediction_files import overlay, write_predictions
+from gluon_aff.segmentation.prediction_files import prediction_overlay, write_predictions
 from gluon_aff.utils.files import FileNames
 
 WHITE, MISS, FALSE = (255, 255, 255), (0xF0, 0xA0, 0x00), (0x3D, 0x8B, 0xFF)
@@ -61,7 +61,7 @@ def test_overlays_change_nothing_but_the_prediction_and_its_outline():
     image = np.random.RandomState(0).randint(0, 256, (*SHAPE, 3)).astype(np.uint8)
     found = np.zeros(SHAPE, bool)
     found[20:30, 40:60] = True
-    painted = overlay(image, found)
+    painted = prediction_overlay(image, found)
     changed = (painted != image).any(axis=2)
     assert not changed[:19].any()
     assert not changed[:, 61:].any()
@@ -73,7 +73,7 @@ def test_overlays_change_nothing_but_the_prediction_and_its_outline():
 
 def test_overlay_of_no_prediction_is_the_image():
     image = np.random.RandomState(0).randint(0, 256, (*SHAPE, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(overlay(image, np.zeros(SHAPE, bool)), image)
+    np.testing.assert_array_equal(prediction_overlay(image, np.zeros(SHAPE, bool)), image)
 
 
 def test_sheets_hold_eight_rows(tmp_path):

@@ -154,7 +154,7 @@ def test_groups_weigh_pixels_and_objects():
 
 
 def test_wrong_input_is_refused():
-    with pytest.raises(UsageError, match="two growing areas"):
+    with pytest.raises(UsageError, match="two increasing areas"):
         SegmentationScore(size_limits=(100, 50))
     score = SegmentationScore()
     with pytest.raises(GluonAFFError, match="not a single image"):

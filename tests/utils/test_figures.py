@@ -1,4 +1,4 @@
-"""Figures are drawn without a display, whatever backend the environment asks for."""
+"""Figures: made without a display, written as what their file's ending says."""
 
 import os
 import subprocess
@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import gluon_aff
+from gluon_aff.errors import UsageError
+from gluon_aff.utils.figures import label_axes, new_figure, plain, write_figure
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 DRAW = """
@@ -35,3 +38,44 @@ def test_the_backend_does_not_matter(tmp_path, backend):
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [backend, "FigureCanvasAgg"]
     assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    "name, begins", [("a.png", b"\x89PNG"), ("a.PDF", b"%PDF"), ("a.svg", b"<?xml"), ("no_ending", b"\x89PNG")]
+)
+def test_the_ending_is_the_format(tmp_path, name, begins):
+    figure = new_figure(1, 1)
+    figure.subplots().plot([1, 2])
+    write_figure(figure, tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_other_endings_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot be written as \.zzz; choose one of \.png, \.pdf, \.svg"):
+        write_figure(new_figure(1, 1), tmp_path / "a.zzz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_dpi_are_pixels_per_inch(tmp_path):
+    for dpi in (50, 100):
+        write_figure(new_figure(2, 1), tmp_path / "a.png", dpi)
+        assert Image.open(tmp_path / "a.png").size == (2 * dpi, dpi)
+
+
+def test_text_is_shown_as_it_is(tmp_path):
+    figure = new_figure(3, 2)
+    axes = figure.subplots()
+    for name in ("_hidden", r"cost $5 and $6", r"$\nonsense$"):
+        axes.plot([1, 2], label=plain(name))
+    label_axes(axes, "epoch", "", r"$\frac$")
+    shown = [text.get_text() for text in axes.legend().get_texts()]
+    assert len(shown) == 3 and shown[0].strip() == "_hidden"
+    write_figure(figure, tmp_path / "a.png")  # fails on text that is read as mathematics
+
+
+def test_epochs_are_whole_numbers():
+    axes = new_figure(9, 4).subplots()
+    axes.plot([0, 1, 2], [3, 4, 5])
+    assert any(tick % 1 for tick in axes.get_xticks())
+    label_axes(axes, "epoch", "loss")
+    assert not any(tick % 1 for tick in axes.get_xticks())
