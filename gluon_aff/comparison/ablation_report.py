@@ -11,16 +11,26 @@ from ..tasks import task_of_host
 from ..utils.figures import label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike, atomic_write, write_json
 from ..utils.tables import markdown_table
+from .settings import WITHOUT_RATIO
 
 Record = Dict[str, Any]
 
-_WITHOUT_R = ("add", "concat", "gau")
-
 
 def summarize(results: Sequence[Record], command: str) -> Record:
-    """The report: a row for each strategy and b, rank correlations, and what differs from the paper's setting.
+    """Summarise a grid of ablation runs.
 
-    ``results`` are records of ``ablation.results``, not empty.
+    Parameters
+    ----------
+    results : sequence of dict
+        Of `tasks.ablation.results`, at least one.
+    command : str
+        What made them.
+
+    Returns
+    -------
+    dict
+        JSON's types: a row for each strategy and number of blocks, rank correlations with the paper, and what differs
+        from the paper's setting.
     """
     groups: Dict[Tuple[int, str], List[Record]] = {}
     for result in results:
@@ -32,7 +42,7 @@ def summarize(results: Sequence[Record], command: str) -> Record:
         rows.append(
             {
                 "strategy": strategy,
-                "r": None if strategy in _WITHOUT_R else runs[0]["r"],
+                "r": None if strategy in WITHOUT_RATIO else runs[0]["r"],
                 "blocks": blocks,
                 "parameters": runs[0]["parameters"],
                 "seeds": sorted(run["seed"] for run in runs),

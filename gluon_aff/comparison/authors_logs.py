@@ -32,8 +32,12 @@ class LoggedRun:
 def read_log(path: Path) -> List[LoggedRun]:
     """The runs of a log that finished an epoch.
 
-    A run begins with a line of flags, ``Namespace(...)``, or where epochs begin anew. Raises GluonAFFError for a file
-    in which no epoch is found.
+    A run begins with a line of flags, ``Namespace(...)``, or where the epochs start over.
+
+    Raises
+    ------
+    GluonAFFError
+        For a file that cannot be read or has no finished epoch.
     """
     runs = [LoggedRun(0, {})]
     try:
@@ -78,7 +82,7 @@ def _literal(text: str) -> Any:
 
 
 def read_csv(path: Path) -> LoggedRun:
-    """A curve of params/curves, or a table with its columns. Raises GluonAFFError when it is none."""
+    """A curve of params/curves, or another table with its columns. Raises GluonAFFError for any other file."""
     try:
         with open(path, encoding="utf-8", newline="") as handle:
             reader = csv.DictReader(handle)
@@ -86,7 +90,7 @@ def read_csv(path: Path) -> LoggedRun:
             column = next((name for name in ("val_acc", "err_top1") if name in columns), None)
             if column is None or "epoch" not in columns:
                 raise GluonAFFError(
-                    f"{path} is no curve: expected the columns epoch and val_acc or err_top1, "
+                    f"{path} is not a curve: expected the columns epoch and val_acc or err_top1, "
                     f"found {', '.join(columns)}"
                 )
             points = [Point(int(row["epoch"]), float(row[column])) for row in reader]

@@ -57,17 +57,24 @@ class DepthPoint:
 
 
 def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> List[DepthPoint]:
-    """The figures of Tables 3 and 4 for ``strategies`` (default: all).
+    """The paper's figures (Tables 3 and 4) on one network.
 
-    Parameters are counted on our networks, under the table's bottleneck ratios and with a 100-way head.
+    Parameters are counted on our networks, with the table's bottleneck ratios and a 100-way head.
+
+    Parameters
+    ----------
+    host : str
+        A key of `HOSTS`.
+    strategies : collection of str, optional
+        The fusions wanted (default: all).
     """
     points = []
-    seen = set()
+    done = set()
     for name, budget in zip(_TABLES, ("table4", "table3")):
         for strategy in paper_tables()[name]["rows"]:
-            if strategy in seen or (strategies is not None and strategy not in strategies):
+            if strategy in done or (strategies is not None and strategy not in strategies):
                 continue
-            seen.add(strategy)
+            done.add(strategy)
             r = BUDGETS[budget].get(strategy, 4)
             for blocks in range(1, 5):
                 value = paper_accuracy(host, blocks, strategy)
@@ -85,10 +92,19 @@ def _parameters(host: str, strategy: str, r: int, blocks: int) -> int:
 
 
 def our_points(places: Sequence[str]) -> List[DepthPoint]:
-    """The networks of ablation reports (report.json or its directory) and of runs (directories), mean over seeds.
+    """Our figures, as means over seeds.
 
-    Without places: those of the reports that the package keeps. Raises UsageError for what is neither, GluonAFFError
-    for what cannot be read or has no finished epoch.
+    Parameters
+    ----------
+    places : sequence of str
+        Ablation reports (report.json or its directory) and runs (directories); when empty, the reports in params/.
+
+    Raises
+    ------
+    UsageError
+        For a place that is neither.
+    GluonAFFError
+        For what cannot be read or has no finished epoch.
     """
     if not places:
         return [point for report in our_ablations().values() for point in _of_report(report)]
@@ -160,11 +176,14 @@ def _data(data: Dict[str, Any]) -> str:
 def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: PathLike, dpi: int = DPI) -> None:
     """A panel for each host: ours as lines with error bars, the paper's dashed, a colour for each strategy.
 
-    Raises UsageError when there is nothing to draw.
+    Raises
+    ------
+    UsageError
+        When there is nothing to draw.
     """
     hosts = [host for host in HOSTS if any(point.host == host for point in (*ours, *theirs))]
     if not hosts:
-        raise UsageError("there are no figures to draw: name reports or runs, or a host of the paper with --host")
+        raise UsageError("no figures to draw: name reports or runs, or one of the paper's networks with --host")
     strategies = sorted({point.strategy for point in (*ours, *theirs)})
     colormaps = load_matplotlib().colormaps
     colours = {name: colormaps["tab20" if len(strategies) > 10 else "tab10"](i) for i, name in enumerate(strategies)}
@@ -193,11 +212,11 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
 
 
 def _title(host: str, ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint]) -> str:
-    told = [host]
+    lines = [host]
     for whose, points in (("ours", ours), ("paper", theirs)):
         data = sorted({point.data for point in points if point.host == host})
-        told += [f"{whose}: {'; '.join(data)}"] if data else []
-    return "\n".join(told)
+        lines += [f"{whose}: {'; '.join(data)}"] if data else []
+    return "\n".join(lines)
 
 
 def _legend(figure: Any, colours: Dict[str, Any], ours: bool, theirs: bool) -> None:

@@ -101,7 +101,7 @@ def matched(run: Curve, reference: Curve) -> List[Matched]:
 
 
 def sampled(pairs: List[Matched], every: Optional[int] = None, most: int = 14) -> List[Matched]:
-    """Those at every ``every``-th epoch (default: a round number that leaves ``most`` at most), and the last."""
+    """Every ``every``-th epoch (default: a round number that leaves at most ``most``), and the last."""
     if not pairs:
         return []
     if every is None:

@@ -39,10 +39,18 @@ def references() -> List[str]:
 
 
 def reference(text: str) -> Curve:
-    """What a run is held against: a published id or run, a paper's row, or an unmistakable part of such a name.
+    """A published curve or figure by its name.
 
-    Rows are ``table4/aff/resnet_b4``, ``table5/AFF-ResNet-50`` and ``readme/AFF-ResNet-50``. Raises UsageError with
-    the names that come near.
+    Parameters
+    ----------
+    text : str
+        A published id or run, a row of the paper's tables or of the authors' README (``table4/aff/resnet_b4``,
+        ``table5/AFF-ResNet-50``, ``readme/AFF-ResNet-50``), or a part of one such name alone.
+
+    Raises
+    ------
+    UsageError
+        For a name that fits none or several; with similar names.
     """
     names = references()
     alternatives = {name: record["alternative_reading_of"] for name, record in catalogue().items()}

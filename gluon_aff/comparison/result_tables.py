@@ -19,9 +19,19 @@ Cell = Any
 
 @dataclass(frozen=True)
 class Table:
-    """A table of results: a short name to choose it by, a title, columns, rows, and what a reader must know.
+    """A table of results.
 
-    digits: decimals of a column's numbers in Markdown, where they are to be equal.
+    Attributes
+    ----------
+    name : str
+        As ``--table`` has it.
+    title : str
+    columns : tuple of str
+    rows : list of tuple
+    notes : tuple of str
+        What a reader must know.
+    digits : dict
+        Number of decimals in Markdown, by column.
     """
 
     name: str

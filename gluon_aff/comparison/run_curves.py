@@ -16,10 +16,19 @@ from .settings import settings_of_flags, settings_of_header
 
 
 def open_curve(text: str, number: Optional[int] = None) -> Curve:
-    """The curve of a run's directory, a history.jsonl, a log of the authors' scripts, a .csv, or a published name.
+    """The learning curve of one run.
 
-    ``number`` chooses one of several runs in a log (default: the longest, the last of equally long ones). Raises
-    UsageError and GluonAFFError for what is none of these.
+    Parameters
+    ----------
+    text : str
+        A run's directory, a history.jsonl, a log of the authors' scripts, a .csv, or a published name.
+    number : int, optional
+        Which of several runs in a log (default: the longest, the last of equally long ones).
+
+    Raises
+    ------
+    UsageError, GluonAFFError
+        For what is none of these, cannot be read or has no finished epoch.
     """
     path = Path(text).expanduser()
     if not path.exists():

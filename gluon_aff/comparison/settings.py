@@ -45,6 +45,10 @@ NAMES = (
 )
 
 
+#: Fusions without a bottleneck, to which r means nothing.
+WITHOUT_RATIO = ("add", "concat", "gau")
+
+
 class Row(NamedTuple):
     """One setting of two runs. ``same`` is None where one side is not known."""
 
@@ -225,7 +229,7 @@ def _fusion(name: str) -> str:
 
 def _ratio(model: str, fusion: str, r: Optional[int]) -> Optional[int]:
     """The fusion's bottleneck ratio; None for a fusion without one."""
-    if _fusion(fusion) in ("add", "concat", "gau"):
+    if _fusion(fusion) in WITHOUT_RATIO:
         return None
     return r if r is not None else _default(model, "r")
 

@@ -18,7 +18,7 @@ BATCH_SIZE = 512  # over all devices, in the runs of the release
 
 @dataclass(frozen=True)
 class PassScore:
-    """What the authors' script would report for one pass: errors among the images counted."""
+    """What the authors' script would report for one pass (number ``number``): errors among the images counted."""
 
     number: int
     span: RecordPass
@@ -27,9 +27,25 @@ class PassScore:
 
 
 class RecordIteratorPass:
-    """The first pass of ``mx.io.ImageRecordIter`` over a .rec file, as batches (x, y). Decoded by MXNet's own OpenCV.
+    """The first pass of ``mx.io.ImageRecordIter`` over a .rec file, as batches (x, y), decoded by MXNet's own OpenCV.
 
-    Raises UsageError when the file holds less than one batch.
+    Parameters
+    ----------
+    path : Path
+        The .rec file.
+    records, batch_size : int
+        Its images, and how many of them make a batch.
+    size : int
+        Width and height of the crop, in pixels.
+    normalisation : str
+        "records" or "folder".
+    workers : int
+        Threads that decode.
+
+    Raises
+    ------
+    UsageError
+        When the file holds less than one batch.
     """
 
     def __init__(
@@ -74,8 +90,12 @@ def pass_scores(
 ) -> List[PassScore]:
     """Scores of the first ``passes`` passes, and of pass number ``extra``, from the predictions of the first.
 
-    The weights do not change between passes, only which images are counted twice or not at all does. Raises
-    GluonAFFError when ``predictions`` are not those of a first pass.
+    The weights do not change between passes, only which images are counted twice or not at all does.
+
+    Raises
+    ------
+    GluonAFFError
+        When ``predictions`` are not those of a first pass.
     """
     spans = record_passes(records, batch_size, max(passes, extra or 0))
     first = spans[0]
@@ -111,7 +131,7 @@ def record_passes(records: int, batch_size: int, count: int) -> List[RecordPass]
 
     Its last batch is filled up with records from the beginning, and the next pass goes on behind those. So a pass
     counts more images than there are, or fewer. 50,000 records in batches of 512 give 98, 98 and 97 batches in turn;
-    every 32nd pass comes out even and the turn begins anew. Batches must not be larger than the set.
+    every 32nd pass ends with the last record, and the turn starts over. Batches must not be larger than the set.
     """
     passes, first = [], 0
     for _ in range(count):

@@ -16,12 +16,20 @@ Loss = Callable[[mx.nd.NDArray, mx.nd.NDArray], mx.nd.NDArray]
 
 
 def segmentation_loss(name: str) -> Loss:
-    """The loss of that name: (output, target) -> (B,), whose mean is the loss of the batch.
+    """A loss by its name.
 
-    Raises UsageError for a name that is not in LOSSES.
+    Returns
+    -------
+    callable
+        (output, target), both (B, 1, H, W), to (B,), whose mean is the loss of the batch.
+
+    Raises
+    ------
+    UsageError
+        For a name that is not in LOSSES.
     """
     if name not in LOSSES:
-        raise UsageError(f"no segmentation loss is called {name!r}: choose from {', '.join(sorted(LOSSES))}")
+        raise UsageError(f"there is no segmentation loss {name!r}: choose from {', '.join(sorted(LOSSES))}")
     return LOSSES[name]
 
 

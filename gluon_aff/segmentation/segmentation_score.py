@@ -156,7 +156,7 @@ class SegmentationScore:
         return sum(image.predicted for image in self.images if not image.objects)
 
     def result(self) -> Dict[str, Any]:
-        """iou, niou, pixel_accuracy, miou and images, the number of them. Raises GluonAFFError when there is none."""
+        """iou, niou, pixel_accuracy, miou and the number of images. Raises GluonAFFError when there are none."""
         return {
             "iou": self.iou,
             "niou": self.niou,
