@@ -16,7 +16,7 @@ from mxnet import recordio
 from PIL import Image
 from script_runs import ROOT, assert_equal, load_script, results, runner
 
-from gluon_aff.comparison import open_run
+from gluon_aff.comparison import open_curve
 from gluon_aff.comparison.authors_logs import read_log
 from gluon_aff.tasks import get_task, parts
 from gluon_aff.tasks.trained import open_trained
@@ -130,7 +130,7 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     (logged,) = read_log(tmp_path / "mine.log")
     assert logged.metric == "top-1 error"
     assert [point.value for point in logged.points] == pytest.approx([1 - r["val"] for r in epochs], abs=1e-6)
-    assert open_run(str(run)).settings["host"] == "resnet50 (paper)"
+    assert open_curve(str(run)).settings["host"] == "resnet50 (paper)"
     subject = open_trained(str(run), None, {}, [mx.cpu()])
     assert subject.data["dataset"] == "imagenet" and subject.data["data"] == str(folder)
     assert (subject.network, subject.claim.value) == ("aff_resnet50", best["val"])
@@ -167,7 +167,7 @@ def test_release_leaves_autoaugment_out_on_records_and_says_so(train, records):
     assert train(*argv, "--auto-aug-input", "any", "--save-dir", "three")[0] == 0
     one, two, three = (results(run)[2][0]["loss"] for run in ("one", "two", "three"))
     assert one == two != three
-    settings = [open_run(run).settings["AutoAugment"] for run in ("one", "two", "three")]
+    settings = [open_curve(run).settings["AutoAugment"] for run in ("one", "two", "three")]
     assert settings == [False, False, True]
 
 
