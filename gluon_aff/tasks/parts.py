@@ -106,8 +106,10 @@ def own_network(
     _seed(options.seed)
     net = make()
     net.initialize(_initializer(options), ctx=ctx)
-    for device in ctx if isinstance(ctx, list) else [ctx or mx.cpu()]:
-        net(mx.nd.zeros(tuple(shape), ctx=device))
+    # not by a forward pass: MXNet then reorders weights for inference behind one's back, and training does not repeat
+    net.infer_shape(mx.nd.zeros(tuple(shape)))
+    for parameter in net.collect_params().values():
+        parameter._finish_deferred_init()
     return _ready(net, options)
 
 
