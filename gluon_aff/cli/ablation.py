@@ -10,8 +10,6 @@ from typing import Callable, List
 
 from ..errors import UsageError
 
-STRATEGIES = "add,concat,ms_gau,ms_se,ms_sa,aff,iaff,aff_global_global,aff_local_local,se,sk,highway"
-
 
 def ablation(args: argparse.Namespace) -> int:
     from ..comparison import ablation_report
@@ -23,7 +21,8 @@ def ablation(args: argparse.Namespace) -> int:
     if args.data:
         more = ["--data-dir", args.data, *more]
     out = Path(args.out or f"runs/ablation-{args.host}")
-    cells = grid.make_cells(args.host, args.strategies, args.blocks, args.seeds, args.epochs, args.budget, out, more)
+    strategies = args.strategies or grid.default_strategies()
+    cells = grid.make_cells(args.host, strategies, args.blocks, args.seeds, args.epochs, args.budget, out, more)
     code = 0 if args.report_only else grid.run_cells(cells)
     results = list(grid.results(cells))
     if not results:
@@ -61,8 +60,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "with its decay epochs scaled to --epochs; options after -- win over it: those of train_cifar.py, with "
         "--host fpn of train_seg.py.",
     )
-    command.add_argument("--host", choices=("resnet", "inception", "fpn"), default="resnet")
-    command.add_argument("--strategies", type=_list_of(str), default=_list_of(str)(STRATEGIES), help=STRATEGIES)
+    command.add_argument(
+        "--host", metavar="HOST", default="resnet", help="resnet, inception, fpn (default: %(default)s)"
+    )
+    command.add_argument(
+        "--strategies", type=_list_of(str), metavar="A,B", help="fusions (default: those of the paper's Tables 3 and 4)"
+    )
     command.add_argument("--blocks", type=_list_of(int), default=[1], help="list of b (default: 1)")
     command.add_argument("--epochs", type=_epochs, required=True)
     command.add_argument("--seeds", type=_list_of(int), default=[0], help="list of seeds (default: 0)")

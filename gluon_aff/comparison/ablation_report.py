@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..facts import paper_accuracy, sirst_figures
+from ..nn import fusion_class
 from ..tasks import task_of_host
 from ..utils.figures import label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike, atomic_write, write_json
 from ..utils.tables import markdown_table
-from .settings import WITHOUT_RATIO
 
 Record = Dict[str, Any]
 
@@ -42,7 +42,7 @@ def summarize(results: Sequence[Record], command: str) -> Record:
         rows.append(
             {
                 "strategy": strategy,
-                "r": None if strategy in WITHOUT_RATIO else runs[0]["r"],
+                "r": runs[0]["r"] if fusion_class(strategy).uses_ratio else None,
                 "blocks": blocks,
                 "parameters": runs[0]["parameters"],
                 "seeds": sorted(run["seed"] for run in runs),

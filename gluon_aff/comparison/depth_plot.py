@@ -13,7 +13,7 @@ from ..facts import our_ablations, paper_accuracy, paper_tables
 from ..models import build_model
 from ..models.summary import count_parameters
 from ..nn import canonical_fusion
-from ..tasks.ablation import BUDGETS
+from ..tasks.ablation import bottleneck_ratio
 from ..training.history import History
 from ..utils.figures import DPI, label_axes, load_matplotlib, new_figure, plain, write_figure
 from ..utils.files import PathLike
@@ -75,7 +75,7 @@ def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> Lis
             if strategy in done or (strategies is not None and strategy not in strategies):
                 continue
             done.add(strategy)
-            r = BUDGETS[budget].get(strategy, 4)
+            r = bottleneck_ratio(budget, strategy)
             for blocks in range(1, 5):
                 value = paper_accuracy(host, blocks, strategy)
                 if value is not None:

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..errors import UsageError
 from ..models import model_entry
-from ..nn import canonical_fusion
+from ..nn import canonical_fusion, fusion_class, list_fusions
 from ..tasks import get_task, list_tasks
 
 Settings = Dict[str, Any]
@@ -43,10 +43,6 @@ NAMES = (
     "AutoAugment",
     "precision",
 )
-
-
-#: Fusions without a bottleneck, to which r means nothing.
-WITHOUT_RATIO = ("add", "concat", "gau")
 
 
 class Row(NamedTuple):
@@ -229,7 +225,8 @@ def _fusion(name: str) -> str:
 
 def _ratio(model: str, fusion: str, r: Optional[int]) -> Optional[int]:
     """The fusion's bottleneck ratio; None for a fusion without one."""
-    if _fusion(fusion) in WITHOUT_RATIO:
+    name = _fusion(fusion)
+    if name in list_fusions() and not fusion_class(name).uses_ratio:
         return None
     return r if r is not None else _default(model, "r")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -12,13 +12,11 @@ from mxnet.gluon import Block
 
 from ..errors import UsageError
 from ..models.cifar_inception import FusedConv
-from ..nn import MSCAM, SK, Fusion, LongSkip
-from ..nn.fusions import GAU, MSGAU, MSSA, Highway
+from ..nn import MSCAM, Fusion, LongSkip
 from .layers import as_input, checked, find_layer, named_blocks, recorded_outputs
 
 _BRANCHES = ("local_att", "global_att")
 _INPUTS = {LongSkip: ("high-level map", "low-level map"), FusedConv: ("5x5 branch", "3x3 branch")}
-_ON_RESIDUAL = (GAU, Highway, MSGAU, MSSA)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +112,7 @@ def _stages(net: Block, path: str, block: Block, outputs: Dict[str, np.ndarray])
         found = {name: outputs[f"{path}.{name}{ending}"] for name in _BRANCHES if f"{path}.{name}{ending}" in outputs}
         if not found:
             continue
-        if isinstance(block, SK):  # the softmax of a pair is the sigmoid of the difference
-            found["global_att"] = np.subtract(*np.split(found["global_att"], 2, axis=1))
+        found = block.attention_logits(found) if isinstance(block, Fusion) else found
         yield FusionWeights(
             path=path,
             kind=type(block).__name__,
@@ -124,8 +121,8 @@ def _stages(net: Block, path: str, block: Block, outputs: Dict[str, np.ndarray])
             local=_sum(part for name, part in found.items() if not pools[name]),
             context=_sum(part for name, part in found.items() if pools[name]),
             inputs=_inputs(net, path),
-            on=_on(block),
-            selects=hasattr(block, "_weight_on_x") or isinstance(block, Highway),
+            on=getattr(block, "weighs", "x"),
+            selects=getattr(block, "selects", False),
         )
 
 
@@ -133,12 +130,6 @@ def _inputs(net: Block, path: str) -> Tuple[str, str]:
     above = path.rpartition(".")[0]
     parent = find_layer(net, above) if above else net
     return next((names for kind, names in _INPUTS.items() if isinstance(parent, kind)), ("learned branch", "shortcut"))
-
-
-def _on(block: Any) -> str:
-    if hasattr(block, "_weight_on_x"):
-        return "x" if block._weight_on_x else "residual"
-    return "residual" if isinstance(block, _ON_RESIDUAL) else "x"
 
 
 def _sum(parts: Iterable[np.ndarray]) -> Optional[np.ndarray]:

@@ -2,18 +2,16 @@
 
 from .attention import MSCAM, context_branch
 from .checks import positive_integer, warn_of_batch_of_one
-from .fusions import (
-    AFF,
-    IAFF,
-    SE,
-    SK,
+from .fusion import (
     Fusion,
     canonical_fusion,
     create_fusion,
+    fusion_class,
     list_fusions,
     register_fusion,
-    selects_softly,
+    unregister_fusion,
 )
+from .fusions import AFF, IAFF, SE, SK, selects_softly
 from .layers import ResizeLike
 from .long_skip import LongSkip
 from .names import AUTHORS_KEYS
@@ -31,9 +29,11 @@ __all__ = [
     "canonical_fusion",
     "context_branch",
     "create_fusion",
+    "fusion_class",
     "list_fusions",
     "positive_integer",
     "register_fusion",
     "selects_softly",
+    "unregister_fusion",
     "warn_of_batch_of_one",
 ]

@@ -11,7 +11,7 @@ from typing import Callable, Optional, Type
 
 from mxnet.gluon import nn
 
-from .fusions import Fusion
+from .fusion import Fusion
 from .layers import GlobalAvgPool, Identity, NormKwargs, conv1x1, conv3x3, norm
 
 MakeFusion = Callable[[int], Fusion]

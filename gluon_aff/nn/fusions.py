@@ -9,87 +9,15 @@ Blocks that published weights exist for keep the authors' children, names and ar
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Type
+from typing import Dict, Optional
 
-import mxnet as mx
+import numpy as np
 from mxnet.gluon import nn
 
-from ..errors import UsageError, near_matches
+from ..errors import UsageError
 from .attention import context_branch
-from .checks import constructor_options, positive_integer, warn_of_batch_of_one
-from .layers import NormKwargs, conv1x1, norm, sigmoid, spread
-from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key
-
-_REGISTRY: Dict[str, Callable[..., Fusion]] = {}
-
-
-def register_fusion(name: str) -> Callable:
-    """Class decorator: make a Fusion known to ``create_fusion`` under the field's name. A name registers once."""
-
-    def add(cls: type) -> type:
-        if name in _REGISTRY:
-            raise UsageError(f"fusion {name!r} is registered already, as {_REGISTRY[name].__name__}")
-        _REGISTRY[name] = cls
-        return cls
-
-    return add
-
-
-def canonical_fusion(name: str) -> str:
-    """The field's name of a strategy given by either name: ``"ASKCFuse"`` -> ``"aff"``.
-
-    Raises UsageError with near matches for an unknown name.
-    """
-    if name in _REGISTRY:
-        return name
-    key = authors_key(name)
-    if key:
-        return AUTHORS_KEYS[key]
-    raise UsageError(f"unknown fusion {name!r}: {near_matches(name, [*_REGISTRY, *AUTHORS_KEYS])}")
-
-
-class Fusion(nn.HybridBlock):
-    """What all strategies share: the shape check, and the layers' settings.
-
-    Parameters
-    ----------
-    channels : C of both inputs and of the output.
-    r : bottleneck ratio of the attention branches; None for no bottleneck (one 1x1 convolution per branch).
-    norm_layer, norm_kwargs : normalisation layer, as GluonCV's networks take it (BatchNorm, SyncBatchNorm, ...).
-
-    Raises UsageError when called with two maps of different shape.
-    """
-
-    norm_behind_pool = True  # so that a batch of one image cannot be trained on
-    norms_inputs = True  # whether the paper's same-layer host normalises the maps before this fusion
-
-    def __init__(
-        self,
-        channels: int,
-        r: Optional[int] = 4,
-        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
-        norm_kwargs: NormKwargs = None,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self._channels = positive_integer("channels", channels)
-        self.norm_behind_pool = self.norm_behind_pool and not (norm_kwargs or {}).get("use_global_stats")
-        with self.name_scope():
-            self._build(channels, r, norm_layer, norm_kwargs)
-
-    def _build(self, channels: int, r: Optional[int], norm_layer: Type[nn.HybridBlock], norm_kwargs: NormKwargs):
-        """Make the children. The base class, as plain addition, has none."""
-
-    def forward(self, x: Any, residual: Any) -> Any:
-        if isinstance(x, mx.nd.NDArray) and isinstance(residual, mx.nd.NDArray):
-            if x.shape != residual.shape:
-                raise UsageError(f"x is {x.shape}, residual is {residual.shape}: resize or project one of them first")
-            if x.ndim != 4 or x.shape[1] != self._channels:
-                raise UsageError(
-                    f"x and residual are {x.shape}: this {type(self).__name__} fuses (N, {self._channels}, H, W)"
-                )
-            warn_of_batch_of_one(self, x)
-        return super().forward(x, residual)
+from .fusion import Fusion, fusion_class, register_fusion
+from .layers import conv1x1, norm, sigmoid, spread
 
 
 @register_fusion("add")
@@ -98,6 +26,9 @@ class Add(Fusion):
 
     norm_behind_pool = False
     norms_inputs = False
+    uses_ratio = False
+    table_row = 1
+    key_is_same = True
 
     def hybrid_forward(self, F, x, residual):
         return F.elemwise_add(x, residual)
@@ -109,6 +40,8 @@ class Concat(Fusion):
 
     norm_behind_pool = False
     norms_inputs = False
+    uses_ratio = False
+    table_row = 2
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         self.fuse = nn.HybridSequential()
@@ -121,8 +54,6 @@ class Concat(Fusion):
 
 class _MultiScale(Fusion):
     """A fusion that weighs with M: children ``local_att`` (L) and ``global_att`` (g)."""
-
-    scales = (False, True)  # does local_att pool, does global_att pool
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         local_pools, global_pools = self.scales
@@ -152,6 +83,10 @@ class _GlobalContext(Fusion):
 class MSGAU(_MultiScale):
     """MS-GAU, partial modulation: M(Y) X + Y (Fig. 5a)."""
 
+    table4_ratio = 2
+    table_row = 3
+    weighs = "residual"
+
     def hybrid_forward(self, F, x, residual):
         return F.elemwise_add(F.elemwise_mul(self._weight(F, x, self.local_att, self.global_att), residual), x)
 
@@ -160,6 +95,9 @@ class MSGAU(_MultiScale):
 class MSSE(_MultiScale):
     """MS-SENet, partial refinement: X + M(Y) Y (Fig. 5b)."""
 
+    table4_ratio = 2
+    table_row = 4
+
     def hybrid_forward(self, F, x, residual):
         return F.elemwise_add(residual, F.elemwise_mul(self._weight(F, x, self.local_att, self.global_att), x))
 
@@ -167,6 +105,10 @@ class MSSE(_MultiScale):
 @register_fusion("ms_sa")
 class MSSA(_MultiScale):
     """MS-SA, full modulation: M(X + Y) X + Y (Fig. 5c)."""
+
+    table4_ratio = 2
+    table_row = 5
+    weighs = "residual"
 
     def hybrid_forward(self, F, x, residual):
         weight = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
@@ -177,6 +119,9 @@ class MSSA(_MultiScale):
 class SE(_GlobalContext):
     """SENet: X + G(Y) Y."""
 
+    table_row = 10
+    likelihood = 1
+
     def hybrid_forward(self, F, x, residual):
         return F.elemwise_add(residual, F.broadcast_mul(x, self.global_att(x)))
 
@@ -184,6 +129,10 @@ class SE(_GlobalContext):
 @register_fusion("gau")
 class GAU(_GlobalContext):
     """GAU: G(Y) X + Y. Its G is always one conv1x1 and one norm; ``r`` has no part in it."""
+
+    uses_ratio = False
+    likelihood = 2
+    weighs = "residual"
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         super()._build(channels, None, norm_layer, norm_kwargs)
@@ -195,6 +144,10 @@ class GAU(_GlobalContext):
 @register_fusion("highway")
 class Highway(_GlobalContext):
     """Highway, partial selection: G(X) X + (1 - G(X)) Y. The authors have no key for it."""
+
+    table_row = 12
+    weighs = "residual"
+    selects = True
 
     def hybrid_forward(self, F, x, residual):
         weight = spread(F, self.global_att(residual), x)
@@ -217,6 +170,7 @@ class _SoftSelection(Fusion):
     """
 
     default_factor = 2
+    selects = True
 
     def __init__(
         self, channels: int, r: Optional[int] = 4, *, weight_on: str = "x", factor: Optional[int] = None, **kwargs
@@ -227,11 +181,11 @@ class _SoftSelection(Fusion):
         factor = self.default_factor if factor is None else factor
         if factor not in (1, 2):
             raise UsageError(f"factor is {factor!r}: choose 1 or 2")
-        self._weight_on_x = weight_on == "x"
+        self.weighs = weight_on
         self._doubled = factor == 2
 
     def _mix(self, F, x, residual, weight):
-        first, second = (x, residual) if self._weight_on_x else (residual, x)
+        first, second = (x, residual) if self.weighs == "x" else (residual, x)
         return _select(F, first, second, weight)
 
     def _scaled(self, F, mixed):
@@ -247,6 +201,11 @@ class AFF(_SoftSelection, _MultiScale):
     Both are part of the published weights; ``weight_on="residual", factor=1`` is Eq. 4 to the letter.
     """
 
+    table4_ratio = 2
+    table_row = 6
+    key_is_same = True
+    likelihood = 4
+
     def hybrid_forward(self, F, x, residual):
         weight = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
         return self._scaled(F, self._mix(F, x, residual, weight))
@@ -257,6 +216,8 @@ class AFFGlobalGlobal(AFF):
     """AFF, Global + Global (Table 3): as AFF, but both branches pool. The first keeps the name ``local_att``."""
 
     scales = (True, True)
+    table_row = 8
+    likelihood = 0
 
 
 @register_fusion("aff_local_local")
@@ -265,6 +226,8 @@ class AFFLocalLocal(AFF):
 
     scales = (False, False)
     norm_behind_pool = False
+    table_row = 9
+    likelihood = 0
 
 
 @register_fusion("iaff")
@@ -277,6 +240,9 @@ class IAFF(_SoftSelection, _MultiScale):
     """
 
     default_factor = 1
+    table_row = 7
+    key_is_same = True
+    likelihood = 3
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         super()._build(channels, r, norm_layer, norm_kwargs)
@@ -298,6 +264,11 @@ class SK(_SoftSelection):
     is the sigmoid of its difference.
     """
 
+    table_row = 11
+
+    def attention_logits(self, outputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        return {name: np.subtract(*np.split(output, 2, axis=1)) for name, output in outputs.items()}
+
     def _build(self, channels, r, norm_layer, norm_kwargs):
         self.global_att = context_branch(channels, r, True, norm_layer, norm_kwargs, out_channels=2 * channels)
 
@@ -309,37 +280,6 @@ class SK(_SoftSelection):
         return self._scaled(F, self._mix(F, x, residual, weight))
 
 
-def list_fusions() -> List[str]:
-    """The field's names of all strategies, sorted."""
-    return sorted(_REGISTRY)
-
-
 def selects_softly(name: str) -> bool:
     """Whether a strategy (by either name) weighs both inputs, and so takes ``weight_on`` and ``factor``."""
-    return issubclass(_REGISTRY[canonical_fusion(name)], _SoftSelection)
-
-
-def create_fusion(name: str, channels: int, r: Optional[int] = 4, **options: Any) -> Fusion:
-    """A fusion block by the field's name ("aff") or the authors' key ("ASKCFuse"), not yet initialised.
-
-    A field's name gives the paper's block, an authors' key the authors' arithmetic and parameter names. They differ
-    where the authors' code has a fixed bottleneck, so that ``r`` is not used: none in ms_gau, ms_se and ms_sa, 4 in sk.
-
-    Parameters
-    ----------
-    channels : C of both inputs, (N, C, H, W), and of the output.
-    r : bottleneck ratio, or None for no bottleneck.
-    options : ``norm_layer``, ``norm_kwargs``; ``weight_on``, ``factor`` for aff, iaff, sk and the scale ablations.
-
-    Raises UsageError for an unknown name (with near matches), an unknown option or a bad value.
-    """
-    cls = _REGISTRY[canonical_fusion(name)]
-    r = AUTHORS_RATIOS.get(authors_key(name), r)
-    accepted = [option for option in constructor_options(cls, nn.HybridBlock) if option not in ("channels", "r")]
-    unknown = sorted(set(options) - {*accepted, "prefix", "params"})
-    if unknown:
-        raise UsageError(f"fusion {name!r} has no option {', '.join(unknown)}: it takes {', '.join(accepted)}")
-    try:
-        return cls(channels, r, **options)
-    except TypeError as error:
-        raise UsageError(f"fusion {name!r} cannot be made with {', '.join(sorted(options))}: {error}") from None
+    return issubclass(fusion_class(name), _SoftSelection)

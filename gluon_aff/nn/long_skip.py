@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 
 from ..errors import UsageError
 from .checks import positive_integer, warn_of_batch_of_one
-from .fusions import canonical_fusion, create_fusion
+from .fusion import canonical_fusion, create_fusion
 from .layers import NormKwargs, ResizeLike, norm
 
 

@@ -12,17 +12,24 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence
 
 from ..errors import UsageError
-from ..nn import canonical_fusion
+from ..nn import canonical_fusion, fusion_class, list_fusions
 from ..training.history import History
 from .options.completing import identity
 from .options.config import check_same, read_yaml
 from .register import task_of_host
 
-#: Bottleneck ratio of each strategy where it is not 4. Table 4 compares at equal parameter budgets; Table 3 at r = 4.
-BUDGETS: Dict[str, Dict[str, int]] = {
-    "table3": {},
-    "table4": dict.fromkeys(("ms_gau", "ms_se", "ms_sa", "aff", "aff_global_global", "aff_local_local"), 2),
-}
+BUDGETS = ("table3", "table4")
+
+
+def bottleneck_ratio(budget: str, strategy: str) -> int:
+    """r of a strategy under a budget: Table 3 compares at r = 4, Table 4 at equal numbers of parameters."""
+    return fusion_class(strategy).table4_ratio if budget == "table4" else 4
+
+
+def default_strategies() -> List[str]:
+    """The strategies of the paper's Tables 3 and 4, in their order."""
+    rows = {name: fusion_class(name).table_row for name in list_fusions()}
+    return sorted((name for name, row in rows.items() if row is not None), key=lambda name: rows[name] or 0)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def make_cells(
     for seed in seeds:
         for count in blocks:
             for strategy in names:
-                r = BUDGETS[budget].get(strategy, 4)
+                r = bottleneck_ratio(budget, strategy)
                 place = directory / "cells" / f"{host}-{strategy}-r{r}-b{count}-s{seed}"
                 argv = [*recipe, *more, "--model", host, "--fusion", strategy, "--r", str(r), "--blocks", str(count)]
                 argv += ["--seed", str(seed), "--num-epochs", str(epochs), "--save-dir", str(place)]

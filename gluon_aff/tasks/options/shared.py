@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from typing import Callable, Sequence
 
 from ...errors import UsageError
-from ...nn import canonical_fusion
+from ...nn import canonical_fusion, fusion_class
 from ...training.schedule import MODES
 from ...training.updater import OPTIMIZERS
 from .parser import OptionGroup, OptionParser, Role, Switch, epochs, number
@@ -172,13 +172,10 @@ def run_options(parser: OptionParser) -> OptionGroup:
     return group
 
 
-_SAME_ARITHMETIC = ("add", "aff", "iaff", "aff_global_global", "aff_local_local")
-
-
 def fusion_name(text: str) -> str:
     """An argparse type: a fusion's name, the field's where the authors' key means the same arithmetic."""
     try:
         name = canonical_fusion(text)
     except UsageError as error:
         raise ArgumentTypeError(str(error)) from None
-    return name if name in _SAME_ARITHMETIC else text
+    return name if fusion_class(name).key_is_same else text
