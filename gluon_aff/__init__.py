@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
-from ._version import __version__
-from .runtime.importing import load
+from .utils import program
+
+program.begin()  # if this process is a command of ours: before the slow imports
+
+from ._version import __version__  # noqa: E402
+from .runtime.importing import load  # noqa: E402
 
 load()  # raises a GluonAFFError that says what to run when MXNet cannot work here
 

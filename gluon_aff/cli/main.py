@@ -60,4 +60,4 @@ def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
 
 def entry() -> None:
     """The console script."""
-    sys.exit(console.run(main))
+    console.run_program(main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Optional, Sequence
 
 from ..utils import console
@@ -24,7 +23,7 @@ def script(task: str, argv: Optional[Sequence[str]] = None) -> int:
 
 def run_script(task: str) -> None:
     """Run the script as a program and leave with its exit code."""
-    sys.exit(console.run(lambda argv: script(task, argv)))
+    console.run_program(lambda argv: script(task, argv))
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

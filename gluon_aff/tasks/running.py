@@ -11,19 +11,20 @@ from typing import Iterator
 
 import mxnet as mx
 
-from ..errors import UsageError
 from ..models.summary import count_parameters
 from ..runtime import devices
-from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, group, has_run, train_along
+from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, check_free, group, train_along
 from ..training.amp import resolve_dtype, start_mixed_precision
 from ..training.schedule import warmup_epochs
 from ..training.tensorboard import check_installed
+from ..utils.streams import outliving_terminal
 from .definition import TaskDefinition
 from .options.completing import identity, without
 from .options.parser import Role
 from .parts import Setup
 
 
+@outliving_terminal()
 def train(task: TaskDefinition, options: Namespace) -> Outcome:
     """Begin a run in ``options.save_dir`` or go on with it, to its end or until a signal stops it.
 
@@ -33,8 +34,8 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
     dtype = resolve_dtype(options.dtype, contexts)
     mixed = start_mixed_precision(dtype, contexts)
     ranks = group(contexts)
-    if ranks.rank == 0:  # it may have begun before the others get here
-        _check_free(options)
+    if ranks.rank == 0 and not options.resume:  # it may have begun before the others get here
+        check_free(options.save_dir, options.overwrite, options.logging_dir, options.save_plot_dir)
     setup = Setup(contexts, ranks, mixed, options.dtype is not None, LogBuffer())
     options.dtype = dtype
 
@@ -58,6 +59,7 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         figure=task.figure,
         log=setup.log,
         tensorboard=options.tensorboard,
+        overwrite=options.overwrite,
     )
     run = Run(
         options.save_dir,
@@ -70,12 +72,6 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         best_name=partial(task.best_file, options),
     )
     return carry_out(job, run, plan)
-
-
-def _check_free(options: Namespace) -> None:
-    """Raise UsageError when a run is there that is neither to be resumed nor to be removed."""
-    if has_run(options.save_dir) and not (options.resume or options.overwrite):
-        raise UsageError(f"{options.save_dir} holds a run already: --resume goes on with it, --overwrite removes it")
 
 
 def _introduce_machine(facts: Facts) -> Iterator[str]:

@@ -5,7 +5,7 @@ from .listeners import BatchDone, Listener, Listeners
 from .loop import Job, Loader, fit, restore, save
 from .metrics import Diverged, accuracy, hits, soft_rmse
 from .ranks import SingleProcess, Workers, group
-from .run import Run, has_run
+from .run import Run, check_free
 from .schedule import Schedule
 from .state import State
 from .stop import Stop
@@ -35,7 +35,7 @@ __all__ = [
     "carry_out",
     "fit",
     "group",
-    "has_run",
+    "check_free",
     "hits",
     "restore",
     "save",

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
-
-import mxnet as mx
+from typing import Any, Callable, Dict, List, Optional
 
 from ..errors import GluonAFFError
-from ..utils.files import PathLike, sha256_of, sync_directory
+from ..utils.files import PathLike, sync_directory
+from .checkpoint_file import ArrayGroups, Checkpoint, Damaged, read_checkpoint, read_state, write_checkpoint
 
-FORMAT = 1
-ArrayGroups = Dict[str, Dict[str, mx.nd.NDArray]]
 _NAME = re.compile(r"epoch-(\d{5,})-batch-(\d{6,})")
-
-
-class Checkpoint(NamedTuple):
-    path: Path
-    arrays: ArrayGroups
-    state: Dict[str, Any]
-
-
-class Damaged(GluonAFFError):
-    """A checkpoint's files are not what was written."""
+_REMAINS = re.compile(rf"{_NAME.pattern}\.damaged|\.{_NAME.pattern}\.tmp")  # set aside; half written
 
 
 class Checkpoints:
     """The checkpoints of one run: ``<directory>/epoch-00012-batch-000000`` and the like, and the link ``best``.
 
-    Each holds ``<group>.params`` (MXNet's array files) and ``state.json`` with every file's SHA-256; nothing in it can
-    run code. It is written under a temporary name, synced and renamed. Kept are the newest two, what each of them
-    calls the best, and every ``every``-th epoch's (0: no more).
+    Each holds ``<group>.params`` (MXNet's array files) and ``state.json`` with the SHA-256 of every file and of its own
+    content; nothing in it can run code. It is written under a temporary name, synced and renamed. Kept are the newest
+    two, what each of them calls the best, and every ``every``-th epoch's (0: no more). A checkpoint is deleted with
+    all that is in its folder.
 
-    Args:
-        best_link: where the link to the best checkpoint goes.
-        best_name: from the state's ``best`` to a second name of the best weights' file, or None.
+    Parameters
+    ----------
+    directory : path
+        For the checkpoints; other files in it are left alone.
+    best_link : path
+        Where the link to the best checkpoint goes.
+    every : int
+        Epochs between the checkpoints that are kept for good; 0 keeps none.
+    best_name : callable, optional
+        From the state's ``best`` to a second name of the best weights' file, or None.
     """
 
     KEEP = 2
@@ -60,30 +55,42 @@ class Checkpoints:
         """Complete checkpoints, oldest first."""
         if not self.directory.is_dir():
             return []
-        return sorted(path for path in self.directory.iterdir() if _NAME.fullmatch(path.name))
+        return sorted(path for path in self.directory.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
     def newest(self) -> Optional[Path]:
         return max(self.paths(), default=None)
 
     def save(self, epoch: int, batch: int, arrays: ArrayGroups, state: Dict[str, Any]) -> Path:
-        """Write one, prune older ones, point ``best`` at ``state["best"]["checkpoint"]``; return its path.
+        """Write one, prune older ones and point ``best`` at ``state["best"]["checkpoint"]``.
 
-        Raises GluonAFFError when it cannot be written; what was there before is then still there.
+        Parameters
+        ----------
+        epoch, batch : int
+            Its place in the run, see `checkpoint_name`.
+        arrays : dict
+            Groups of arrays by name; empty groups have no file.
+        state : dict
+            Everything else, as JSON.
+
+        Returns
+        -------
+        Path
+            Of the checkpoint.
+
+        Raises
+        ------
+        GluonAFFError
+            When it cannot be written; what was there before is then still there.
         """
         path = self.directory / checkpoint_name(epoch, batch)
         temporary = self.directory / f".{path.name}.tmp"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            files = {}
-            for group, members in arrays.items():
-                if members:
-                    files[f"{group}.params"] = _write_arrays(temporary / f"{group}.params", members)
-            document = {"format": FORMAT, **state, "files": files}
-            _write_bytes(temporary / "state.json", json.dumps(document, indent=1).encode())
+            write_checkpoint(temporary, arrays, state)
             sync_directory(temporary)
             if path.exists():  # saved here before a stop, and again with nothing trained in between
-                shutil.rmtree(path)
+                _remove(path)
             temporary.rename(path)
             sync_directory(self.directory)
             self.link_best(state.get("best"))
@@ -95,10 +102,22 @@ class Checkpoints:
         return path
 
     def load(self, report: Callable[[str], None]) -> Optional[Checkpoint]:
-        """The newest good checkpoint, or None where there is none at all.
+        """The newest good checkpoint.
 
-        Each damaged one on the way is reported in one line and set aside as ``<name>.damaged``. Raises GluonAFFError
-        when all are damaged.
+        Parameters
+        ----------
+        report : callable
+            Gets one line for each damaged checkpoint on the way, which is set aside as ``<name>.damaged``.
+
+        Returns
+        -------
+        Checkpoint or None
+            None where there is none at all.
+
+        Raises
+        ------
+        GluonAFFError
+            When all are damaged.
         """
         paths = self.paths()
         for path in reversed(paths):
@@ -106,7 +125,7 @@ class Checkpoints:
                 return read_checkpoint(path)
             except Damaged as error:
                 aside = path.with_name(f"{path.name}.damaged")
-                report(f"checkpoint {path} is damaged ({error}): set aside as {aside.name}, using the one before")
+                report(f"{error}: set aside as {aside.name}, using the one before")
                 shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)
         if paths:
@@ -114,13 +133,38 @@ class Checkpoints:
         return None
 
     def erase(self) -> None:
-        """Remove every checkpoint and the link, and nothing that is not ours."""
+        """Remove what is the run's `own`, and nothing else."""
+        for path in self.own():
+            _remove(path)
+
+    def own(self) -> List[Path]:
+        """What a run may delete here: checkpoints, also damaged and half-written ones, and the link to the best."""
+        link = [self.best_link] if self.best_link.is_symlink() and not self.foreign() else []
+        return [*link, *self.paths(), *self._remains()]
+
+    def foreign(self) -> Optional[Path]:
+        """What is not a run's and stands where the checkpoints or the link must go, if anything does."""
+        if os.path.lexists(self.directory) and not self.directory.is_dir():
+            return self.directory
         if self.best_link.is_symlink():
-            self.best_link.unlink()
-        if self.directory.is_dir():
-            for path in list(self.directory.iterdir()):
-                if _NAME.match(path.name.lstrip(".")):
-                    shutil.rmtree(path)
+            ours = Path(os.path.abspath(self.best_link.parent / os.readlink(self.best_link))).parent
+            return None if ours == Path(os.path.abspath(self.directory)) else self.best_link
+        return self.best_link if self.best_link.exists() else None
+
+    def remove_leftovers(self) -> None:
+        """Remove what was half written when a process was killed. Only for whom the run belongs to."""
+        for path in self._remains():
+            if path.name.startswith("."):
+                _remove(path)
+        self._temporary_link().unlink() if self._temporary_link().is_symlink() else None
+
+    def _remains(self) -> List[Path]:
+        if not self.directory.is_dir():
+            return []
+        return sorted(path for path in self.directory.iterdir() if _REMAINS.fullmatch(path.name) and path.is_dir())
+
+    def _temporary_link(self) -> Path:
+        return self.best_link.with_name(f".{self.best_link.name}.tmp")
 
     def link_best(self, best: Optional[Dict[str, Any]]) -> None:
         """Point the link at the best checkpoint, and give its weights their second name; only there."""
@@ -136,7 +180,7 @@ class Checkpoints:
                 _hard_link(weights, named)
         if previous == target.resolve() or not target.is_dir():
             return
-        temporary = self.best_link.with_name(f".{self.best_link.name}.tmp")
+        temporary = self._temporary_link()
         temporary.unlink() if temporary.is_symlink() else None
         temporary.symlink_to(os.path.relpath(target, self.best_link.parent))
         os.replace(temporary, self.best_link)
@@ -149,13 +193,13 @@ class Checkpoints:
         kept = set(paths[-self.KEEP :])
         for path in list(kept):
             with suppress(Damaged):
-                best = _read_state(path).get("best")
+                best = read_state(path).get("best")
                 kept.add(best and self.directory / best["checkpoint"])
         for path in paths:
             epoch, batch = map(int, _NAME.fullmatch(path.name).groups())
             periodic = self.every and batch == 0 and epoch % self.every == 0
             if path not in kept and not periodic:
-                shutil.rmtree(path)
+                _remove(path)
 
 
 def checkpoint_name(epoch: int, batch: int) -> str:
@@ -163,52 +207,12 @@ def checkpoint_name(epoch: int, batch: int) -> str:
     return f"epoch-{epoch:05d}-batch-{batch:06d}"
 
 
-def read_checkpoint(path: PathLike) -> Checkpoint:
-    """Read and verify one. Raises Damaged with the reason."""
-    path = Path(path)
-    state = _read_state(path)
-    arrays = {}
-    for name, expected in state["files"].items():
-        if not (path / name).is_file():
-            raise Damaged(f"{name} is missing")
-        if sha256_of(path / name) != expected:
-            raise Damaged(f"{name} has {(path / name).stat().st_size} bytes with another SHA-256 than was written")
-        arrays[name[: -len(".params")]] = mx.nd.load(str(path / name))
-    return Checkpoint(path, arrays, state)
-
-
-def _read_state(path: Path) -> Dict[str, Any]:
-    try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        version = state["format"]
-        state["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"state.json cannot be read: {error}") from error
-    if version != FORMAT:
-        raise GluonAFFError(f"{path} is of checkpoint format {version}, this version reads {FORMAT}")
-    return state
-
-
-def _write_arrays(path: Path, arrays: Dict[str, mx.nd.NDArray]) -> str:
-    """Save, read back, sync; return the SHA-256. MXNet says nothing when the last bytes do not fit on the disk."""
-    try:
-        mx.nd.save(str(path), arrays)
-        complete = set(mx.nd.load(str(path))) == set(arrays)
-    except mx.MXNetError:
-        complete = False
-    if not complete:
-        free = shutil.disk_usage(path.parent).free / 2**20
-        raise GluonAFFError(f"cannot write {path}: the file is incomplete ({free:.0f} MB free on its disk)")
-    with open(path, "rb") as handle:
-        os.fsync(handle.fileno())
-    return sha256_of(path)
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    with open(path, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
+def _remove(path: Path) -> None:
+    """Of a link the link alone."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 def _hard_link(source: Path, target: Path) -> None:

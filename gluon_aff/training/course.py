@@ -75,6 +75,8 @@ class Plan:
         What wrote its lines there before the run began.
     tensorboard : bool
         Write event files as well.
+    overwrite : bool
+        A run that begins may remove the one that is there.
     """
 
     resume: bool
@@ -84,6 +86,7 @@ class Plan:
     figure: Callable[[Record], str]
     log: LogBuffer = field(default_factory=LogBuffer)
     tensorboard: bool = False
+    overwrite: bool = False
 
 
 @dataclass
@@ -132,7 +135,7 @@ def train_along(job: Job, directory: Path, resume: bool, log: LogBuffer) -> Outc
 
 
 def _begun(run: Run, plan: Plan) -> State:
-    run.erase()
+    run.begin(plan.overwrite)
     run.write_config(plan.config)
     run.history.start({**environment(__version__), **run.details})
     return State()

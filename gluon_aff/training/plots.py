@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from ..utils.figures import DPI, label_axes, new_figure, plain, write_figure
-from ..utils.files import PathLike
+from ..utils.files import PathLike, printable
 from .schedule import Schedule
 
 _METRIC_NAMES = {
@@ -18,8 +18,18 @@ _FIGURES = {"iou": {"val": "validation IoU", "niou": "validation nIoU"}}
 _ACCURACY = {"val": "validation accuracy"}
 
 
-def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) -> None:
-    """Validation and training figures against epochs. ``records`` are a History's epochs."""
+def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike, source: Optional[str] = None) -> None:
+    """Draw validation and training figures against epochs.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        A History's epochs.
+    title : str
+    path : path
+    source : str, optional
+        What `source_of` reads from the file.
+    """
     figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in records]
@@ -31,12 +41,21 @@ def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike) 
     for axes in (left, right):
         label_axes(axes, "epoch", "")
         axes.legend()
-    figure.suptitle(plain(title))
-    write_figure(figure, path)
+    figure.suptitle(plain(printable(title)))
+    write_figure(figure, path, source=source)
 
 
 def plot_schedule(schedule: Schedule, title: str, path: PathLike, dpi: int = DPI) -> None:
-    """Learning rate against epochs, at most some 2000 points."""
+    """Draw the learning rate against epochs, in some 2000 points at most.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    title : str
+    path : path
+    dpi : int
+        Pixels per inch of a PNG.
+    """
     updates = schedule.epochs * schedule.updates_per_epoch
     points = range(1, updates + 1, max(1, updates // 2000))
     figure = new_figure(6, 3.5)

@@ -1,36 +1,57 @@
-"""A run's directory: who may use it and what is kept in it."""
+"""A run's directory: who may use it, what is kept in it, and what of it may be deleted."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from types import TracebackType
+from typing import Any, Callable, Dict, List, Optional, Type
 
 import yaml
 
-from ..errors import GluonAFFError
-from ..utils.files import PathLike, atomic_write
+from ..errors import GluonAFFError, UsageError
+from ..utils.figures import source_of
+from ..utils.files import PathLike, atomic_write, remove_leftovers
+from ..utils.streams import outliving_terminal
 from .checkpoint import Checkpoints
 from .history import History, epoch_line
 from .plots import plot_history
+from .run_log import RunLog
+from .tensorboard import event_files
+
+_CONFIG, _HISTORY, _LOG, _CURVES, _EVENTS = "config.yaml", "history.jsonl", "train.log", "curves.png", "tensorboard"
 
 
 class Run:
     """``directory`` with config.yaml, history.jsonl, train.log, curves.png, checkpoints/ and the link best.
 
-    While open it belongs to this process; the lock falls when the process ends, however it ends.
+    While open it belongs to this process; the lock falls when the process ends, however it ends. Entered, it goes on
+    without its terminal: the log has what can no longer be printed.
 
-    Args:
-        details: what every checkpoint says of its run besides its progress (options, data), as JSON.
-        log_dir, plot_dir: other places for train.log and curves.png.
-        log_file: another name of train.log, in log_dir if that is given, else as it is.
-        line: from an epoch's record to the line logged for it.
-        best_name: see Checkpoints.
+    Parameters
+    ----------
+    directory : path
+    details : dict
+        What every checkpoint says of its run besides its progress (options, data), as JSON.
+    log_dir, plot_dir : path, optional
+        Other places for train.log and curves.png. What others have there is left as it is: the log is appended, the
+        curves take another name.
+    log_file : path, optional
+        Another name of train.log, in ``log_dir`` if that is given, else as it is.
+    save_period : int
+        See `Checkpoints`.
+    line : callable
+        From an epoch's record to the line logged for it.
+    best_name : callable, optional
+        See `Checkpoints`.
 
-    Raises:
-        GluonAFFError: the directory cannot be written, or another process is training in it.
+    Raises
+    ------
+    GluonAFFError
+        When the directory cannot be written, or another process is training in it.
     """
 
     def __init__(
@@ -48,56 +69,169 @@ class Run:
         self.directory = Path(directory)
         self.details = details
         self.line = line
-        self.log_path = Path(log_dir or ("" if log_file else directory)) / (log_file or "train.log")
-        self.plot_path = Path(plot_dir or directory) / "curves.png"
-        self.config_path = self.directory / "config.yaml"
-        self.history = History(self.directory / "history.jsonl")
+        self.plot_path = Path(plot_dir or directory) / _CURVES
+        self.config_path = self.directory / _CONFIG
+        self.history = History(self.directory / _HISTORY)
         self.checkpoints = Checkpoints(self.directory / "checkpoints", self.directory / "best", save_period, best_name)
         self._plotted = time.monotonic()
-        self._lock = _lock(self.directory)
+        self._plot_failed = False
+        self._closing = ExitStack()
+        self._closing.callback(os.close, _lock(self.directory))
+        log_path = Path(log_dir or ("" if log_file else directory)) / (log_file or _LOG)
+        try:
+            self.log = RunLog(log_path)
+        except GluonAFFError:
+            self._closing.close()
+            raise
+        self._closing.callback(self.log.close)
+        self.checkpoints.remove_leftovers()  # nobody else writes here now
+        remove_leftovers(self.directory)
 
     def __enter__(self) -> Run:
+        self._closing.enter_context(outliving_terminal())
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        os.close(self._lock)
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        with self._closing:
+            if isinstance(error, Exception):
+                what = "error" if isinstance(error, GluonAFFError) else f"unexpected {type(error).__name__}"
+                self.log.append(f"{what}: {error}")
 
-    def erase(self) -> None:
-        """Remove what an earlier run left here, and nothing else."""
-        self.checkpoints.erase()
-        for path in (self.history.path, self.config_path, self.log_path, self.plot_path):
-            if path.exists():
-                path.unlink()
+    @property
+    def log_path(self) -> Path:
+        """Where the log's lines go besides standard output."""
+        return self.log.path
+
+    def begin(self, overwrite: bool = False) -> None:
+        """Make room for a new run.
+
+        Parameters
+        ----------
+        overwrite : bool
+            Remove the `own_files` of the run before.
+
+        Raises
+        ------
+        UsageError
+            When files are there that it would replace.
+        """
+        check_free(self.directory, overwrite)
+        if overwrite:
+            for path in own_files(self.directory):
+                if not (path == self.log_path and self.log.is_output()):
+                    path.unlink()
+            self.checkpoints.erase()
+        self.log.begin(self.directory)
 
     def write_config(self, options: Dict[str, Any]) -> None:
         """Save the run's options so that --config and --resume can read them."""
         with atomic_write(self.config_path) as handle:
             yaml.safe_dump(options, handle, sort_keys=False)
 
-    def log(self, line: str) -> None:
-        """To standard output and to train.log."""
-        print(line, flush=True)
-        try:
-            self.log_path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.log_path, "a", encoding="utf-8") as handle:
-                handle.write(line + "\n")
-        except OSError as error:
-            raise GluonAFFError(f"cannot write {self.log_path}: {error.strerror or error}") from error
-
     def last_good(self) -> str:
+        """In words, which checkpoint a run that has failed can go on from."""
         newest = self.checkpoints.newest()
         return f"last good checkpoint: {newest}" if newest else "no checkpoint has been written yet"
 
     def plot(self, every: float = 0.0) -> None:
-        """Draw the curves so far, unless that was done less than ``every`` seconds ago."""
-        if time.monotonic() - self._plotted >= every:
-            plot_history(self.history.epochs(), self.directory.name, self.plot_path)
-            self._plotted = time.monotonic()
+        """Draw the curves so far; what fails in that is noted in the log, once, and ends nothing.
+
+        Parameters
+        ----------
+        every : float
+            Seconds that must have gone by since the curves were last drawn.
+        """
+        if time.monotonic() - self._plotted < every:
+            return
+        self._plotted = time.monotonic()
+        try:
+            self.plot_path = self._free_plot_path()
+            source = str(self.directory.resolve())
+            plot_history(self.history.epochs(), self.directory.resolve().name, self.plot_path, source)
+        except Exception as error:  # drawing needs much that training does not
+            if not self._plot_failed:
+                self._plot_failed = True
+                self.log(f"note: the curves cannot be drawn: {type(error).__name__}: {' '.join(str(error).split())}")
+
+    def _free_plot_path(self) -> Path:
+        """curves.png; in a folder of several runs, where that is another's, curves-2.png and so on."""
+        folder, number, path = self.plot_path.parent, 1, self.plot_path.with_name(_CURVES)
+        if folder.resolve() == self.directory.resolve():
+            return path
+        while path.exists() and source_of(path) != str(self.directory.resolve()):
+            number += 1
+            path = path.with_name(f"curves-{number}.png")
+        return path
 
 
-def has_run(directory: PathLike) -> bool:
-    """Whether a run has begun in a directory."""
-    return (Path(directory) / "history.jsonl").exists()
+def own_files(directory: PathLike) -> List[Path]:
+    """The files of a run in its directory. With the checkpoints and their link, this is all that a run ever deletes.
+
+    Parameters
+    ----------
+    directory : path
+        A run's directory. A log or curves that the run has elsewhere are not among its own files.
+
+    Returns
+    -------
+    list of Path
+    """
+    named = [Path(directory) / name for name in (_CONFIG, _HISTORY, _LOG, _CURVES)]
+    there = [path for path in named if path.is_symlink() or path.is_file()]
+    return [*there, *event_files(Path(directory) / _EVENTS)]
+
+
+def check_free(directory: PathLike, overwrite: bool = False, *others: Optional[PathLike]) -> None:
+    """Make sure that a run may begin in a directory.
+
+    Parameters
+    ----------
+    directory : path
+    overwrite : bool
+        Whether the run that is there may be removed.
+    *others : path, optional
+        Directories that the run will write to as well.
+
+    Raises
+    ------
+    UsageError
+        When something is there that the run would replace.
+    GluonAFFError
+        When one of the places can be no directory.
+    """
+    for place in (directory, *others):
+        if place is not None:
+            _check_directory(place)
+    directory = Path(directory)
+    checkpoints = Checkpoints(directory / "checkpoints", directory / "best")
+    foreign = checkpoints.foreign()
+    if foreign:
+        raise UsageError(f"{foreign} is in the way of a run's {foreign.name}: move it, or choose another --save-dir")
+    if overwrite:
+        return
+    if (directory / _HISTORY).exists():
+        raise UsageError(f"{directory} holds a run already: --resume goes on with it, --overwrite removes it")
+    replaced = [path for path in (*own_files(directory), *checkpoints.own()) if path.name != _LOG]
+    if replaced:
+        names = ", ".join(str(path.relative_to(directory)) for path in replaced[:5])
+        raise UsageError(
+            f"{directory} holds files that a run would replace ({names}): choose another --save-dir, or --overwrite "
+            "to lose them"
+        )
+
+
+def _check_directory(place: PathLike) -> None:
+    """Raise GluonAFFError when ``place`` can be no directory: its name is too long, or a file is in the way."""
+    path = Path(place)
+    try:
+        while not path.exists():
+            path = path.parent
+    except OSError as error:
+        raise GluonAFFError(f"cannot write to {place}: {error.strerror}; choose another directory") from None
+    if not path.is_dir():
+        raise GluonAFFError(f"cannot write to {place}: {path} is a file; choose another directory")
 
 
 def _lock(directory: Path) -> int:
@@ -108,7 +242,7 @@ def _lock(directory: Path) -> int:
         raise GluonAFFError(f"cannot write to {directory}: {error.strerror}; choose another --save-dir") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(handle)
         raise GluonAFFError(f"another process is training in {directory}: choose another --save-dir") from error
     return handle

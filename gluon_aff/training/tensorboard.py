@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable
+from typing import Any, Dict, Iterable, List
 
 from ..errors import UsageError
 from .listeners import Listener
@@ -22,7 +22,17 @@ _NAMES = {
 class EventLog(Listener):
     """``directory`` with one event file: the epochs so far, and every epoch that ends.
 
-    Raises UsageError when tensorboardX, the extra ``tensorboard``, is not installed.
+    Parameters
+    ----------
+    directory : Path
+        The event files in it are replaced.
+    epochs : iterable of dict
+        A History's epochs.
+
+    Raises
+    ------
+    UsageError
+        When tensorboardX, the extra ``tensorboard``, is not installed.
     """
 
     def __init__(self, directory: Path, epochs: Iterable[Dict[str, Any]]) -> None:
@@ -30,7 +40,7 @@ class EventLog(Listener):
         from tensorboardX.event_file_writer import EventsWriter
 
         directory.mkdir(parents=True, exist_ok=True)
-        for path in directory.glob("events.out.tfevents.*"):
+        for path in event_files(directory):
             path.unlink()
         self._writer = EventsWriter(str(directory / "events"))  # SummaryWriter has a queue, and may lose its end
         for record in epochs:
@@ -45,6 +55,11 @@ class EventLog(Listener):
         for tag, value in figures.items():
             self._writer.write_event(Event(step=record["epoch"], wall_time=time.time(), summary=scalar(tag, value)))
         self._writer.flush()
+
+
+def event_files(directory: Path) -> List[Path]:
+    """The event files in a directory."""
+    return sorted(directory.glob("events.out.tfevents.*"))
 
 
 def check_installed() -> None:

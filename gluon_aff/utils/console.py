@@ -1,34 +1,150 @@
-"""What every command line here shares: exit codes, one-line errors and progress."""
+"""What every command here shares: exit codes, one-line errors, output that may be lost, progress, tables."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import platform
+import signal
 import sys
-from typing import Callable, Iterable, Optional, Sequence
+import tempfile
+import traceback
+from typing import Callable, Iterable, NoReturn, Optional, Sequence
 
+from .._version import __version__
 from ..errors import GluonAFFError
+from . import program, streams
+
+DEBUG = "GLUON_AFF_DEBUG"  # a variable: with any value, unforeseen errors keep their traceback
+FAILED, STOPPED, READER_GONE = 1, 128 + signal.SIGINT, 128 + signal.SIGPIPE
+
+Main = Callable[[Optional[Sequence[str]]], Optional[int]]
 
 
-def run(main: Callable[[Optional[Sequence[str]]], Optional[int]], argv: Optional[Sequence[str]] = None) -> int:
-    """Call ``main(argv)`` and return an exit code: 0, 1 for failure, 2 for wrong usage, 130 for Ctrl-C.
+def run_program(main: Main) -> NoReturn:
+    """`run` as a program of its own, with the command line's arguments; the process ends with its exit code.
 
-    A GluonAFFError becomes one line on standard error. Other exceptions pass: they are faults of the program.
+    Parameters
+    ----------
+    main : callable
+        As for `run`.
+    """
+    streams.open_missing()
+    program.imported()
+    for stream in (sys.stdout, sys.stderr):
+        streams.take_any_name(stream)
+    streams.watch_output()
+    code = run(main)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what remains is Python's own end
+    sys.exit(code)
+
+
+def run(main: Main, argv: Optional[Sequence[str]] = None) -> int:
+    """Call ``main(argv)`` and turn what becomes of it into an exit code and at most one line on standard error.
+
+    Parameters
+    ----------
+    main : callable
+        From the arguments (None: the command line's) to an exit code; None is 0.
+    argv : sequence of str, optional
+
+    Returns
+    -------
+    int
+        What ``main`` returns; a GluonAFFError's own code (1, for wrong usage 2); 130 after Ctrl-C; 141 when the reader
+        of standard output has gone (``| head``); 1 when standard output cannot be written, and for an error that nobody
+        foresaw, whose traceback goes to a file.
+
+    Raises
+    ------
+    Exception
+        An unforeseen one passes where the variable GLUON_AFF_DEBUG is set.
     """
     try:
-        return int(main(argv) or 0)
+        code = int(main(argv) or 0)
+    except SystemExit:  # argparse's, after --help for instance
+        lost = _lost_output()
+        if not lost:
+            raise
+        return lost
     except GluonAFFError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        code = _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader (head, less) has gone: nobody is left to tell
-        sys.stderr.close()
+        code = _failed("stopped", STOPPED, prefix="")
+    except Exception as error:
+        lost = _lost_output() if isinstance(error, OSError) and error.filename is None else 0
+        if lost:
+            return lost
+        code = _unforeseen(error)
+    return _lost_output() or code
+
+
+def _failed(message: str, code: int = FAILED, prefix: str = "error: ") -> int:
+    with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
+        print(prefix + message, file=sys.stderr)
+    return code
+
+
+def _unforeseen(error: Exception) -> int:
+    """The exit code after an error that is not one of ours."""
+    if isinstance(error, BrokenPipeError):
+        return READER_GONE
+    if os.environ.get(DEBUG):
+        raise error
+    context: Optional[BaseException] = error
+    while context:  # an import that Ctrl-C breaks off may fail in another way
+        if isinstance(context, KeyboardInterrupt):
+            return _failed("stopped", STOPPED, prefix="")
+        context = context.__context__
+    what = " ".join(str(error).split("\n")[0].split())
+    return _failed(f"unexpected {type(error).__name__}{what and ': '}{what}; {_write_details(error)}")
+
+
+def _write_details(error: Exception) -> str:
+    """Keep the traceback in a new file of the folder for temporary files; where that is, or why there is none."""
+    lines = [
+        f"command: {sys.argv}\nfolder: {os.getcwd()}\n",
+        f"gluon_aff {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n",
+        *traceback.format_exception(type(error), error, error.__traceback__),
+    ]
+    try:
+        handle, path = tempfile.mkstemp(prefix="gluon-aff-error-", suffix=".txt")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(lines)
+    except OSError as reason:
+        return f"the details cannot be written ({reason.strerror}), {DEBUG}=1 shows them"
+    return f"details in {path}"
+
+
+def _lost_output() -> int:
+    """0 when all that was printed has been written, otherwise the exit code; told unless the reader has gone."""
+    error = streams.output_failure()
+    if error is None:
         return 0
+    if error.errno == errno.EPIPE:
+        return READER_GONE
+    return _failed(f"cannot write to standard output: {error.strerror}")
 
 
 def progress(iterable: Iterable, total: Optional[int] = None, label: str = "", unit: str = "batch") -> Iterable:
-    """Wrap an iterable in a progress bar on a terminal; in a file or a pipe, hand it back as it is."""
-    if not sys.stderr.isatty():
+    """A progress bar around an iterable on a terminal; in a file or a pipe, the iterable as it is.
+
+    Parameters
+    ----------
+    iterable : iterable
+    total : int, optional
+        Its length.
+    label : str
+        In front of the bar.
+    unit : str
+        What is counted.
+
+    Returns
+    -------
+    iterable
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
         return iterable
     from tqdm import tqdm
 

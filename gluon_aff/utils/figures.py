@@ -8,10 +8,10 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Optional
 
 from ..errors import UsageError
-from .files import PathLike, atomic_write
+from .files import PathLike, atomic_write, printable
 
 Figure = Any  #: matplotlib.figure.Figure, whose import is slow
 
@@ -89,7 +89,7 @@ def figure_format(path: PathLike) -> str:
     return ending or "png"
 
 
-def write_figure(figure: Figure, path: PathLike, dpi: int = DPI) -> None:
+def write_figure(figure: Figure, path: PathLike, dpi: int = DPI, source: Optional[str] = None) -> None:
     """Write a figure in the format of ``path``'s ending.
 
     Parameters
@@ -99,6 +99,8 @@ def write_figure(figure: Figure, path: PathLike, dpi: int = DPI) -> None:
         Ends in .png, .pdf or .svg.
     dpi : int
         Pixels per inch of a PNG, and of pictures inside the others.
+    source : str, optional
+        Whose figure it is, kept in a PNG for `source_of`.
 
     Raises
     ------
@@ -108,6 +110,18 @@ def write_figure(figure: Figure, path: PathLike, dpi: int = DPI) -> None:
         As `atomic_write` does.
     """
     image = BytesIO()
-    figure.savefig(image, format=figure_format(path), dpi=dpi)
+    metadata = {} if source is None else {"Source": printable(source)}
+    figure.savefig(image, format=figure_format(path), dpi=dpi, metadata=metadata)
     with atomic_write(path, "wb") as handle:
         handle.write(image.getvalue())
+
+
+def source_of(path: PathLike) -> Optional[str]:
+    """The ``source`` that a PNG was written with; None for any other file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("png",)) as image:
+            return image.info.get("Source")
+    except (OSError, SyntaxError, ValueError):  # no PNG, or a damaged one
+        return None

@@ -143,6 +143,11 @@ def remove_leftovers(directory: PathLike) -> None:
                     os.unlink(entry.path)
 
 
+def printable(name: str) -> str:
+    """A file name as text that can be drawn and encoded; bytes that are not UTF-8 become the replacement character."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _sweep(directory: Path) -> None:
     """`remove_leftovers`, once a process: a folder may have many files and get many more."""
     if str(directory) not in _swept:

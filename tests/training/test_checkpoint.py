@@ -98,6 +98,33 @@ def damage_state(path):
     (path / "state.json").write_text('{"format": 1')
 
 
+def edit_state(path, **changes):
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({**state, **changes}))
+
+
+def damage_progress(path):
+    edit_state(path, progress={"epoch": 7})
+
+
+def damage_digest(path):
+    edit_state(path, sha256="0" * 64)
+
+
+def damage_without_digest(path):
+    state = json.loads((path / "state.json").read_text())
+    del state["sha256"]
+    (path / "state.json").write_text(json.dumps(state))
+
+
+def damage_names(path):
+    edit_state(path, format=1, files={"../../model.params": "0" * 64})
+
+
+def damage_depth(path):
+    (path / "state.json").write_text("[" * 100_000)
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -105,6 +132,11 @@ def damage_state(path):
         (damage_truncate, "trainer.params has 30 bytes"),
         (damage_remove, "model.params is missing"),
         (damage_state, "state.json cannot be read"),
+        (damage_depth, "state.json cannot be read"),
+        (damage_progress, "state.json has another content"),
+        (damage_digest, "state.json has another content"),
+        (damage_without_digest, "state.json has another content"),
+        (damage_names, "state.json has another content"),
     ],
 )
 def test_a_damaged_newest_one_is_reported_and_the_one_before_used(checkpoints, damage, reason):
@@ -133,8 +165,33 @@ def test_a_newer_format_is_not_taken_for_damage(checkpoints):
     path = save(checkpoints, 1)
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps({**state, "format": 99}))
-    with pytest.raises(GluonAFFError, match="format 99, this version reads 1"):
+    with pytest.raises(GluonAFFError, match="format 99, this version reads 1 and 2"):
         checkpoints.load(print)
+
+
+def test_the_layout_of_the_state_does_not_matter(checkpoints):
+    path = save(checkpoints, 1, best=(0.1 + 0.2, 1))
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps(dict(sorted(state.items())), indent=7))
+    assert checkpoints.load(print).state["best"]["val"] == 0.1 + 0.2
+
+
+def test_the_format_without_a_digest_of_the_state_is_read(checkpoints):
+    path = save(checkpoints, 1, value=0.5)
+    state = json.loads((path / "state.json").read_text())
+    del state["sha256"]
+    (path / "state.json").write_text(json.dumps({**state, "format": 1}))
+    assert checkpoints.load(print).state["progress"] == {"epoch": 1}
+
+
+def test_a_checkpoint_moved_elsewhere_and_linked_is_pruned_as_a_link(checkpoints, tmp_path):
+    path = save(checkpoints, 1)
+    path.rename(tmp_path / "moved")
+    path.symlink_to(tmp_path / "moved")
+    save(checkpoints, 2)
+    save(checkpoints, 3)
+    assert names(checkpoints) == [name(2), name(3)]
+    assert (tmp_path / "moved" / "state.json").is_file()
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
@@ -152,6 +209,16 @@ def test_leftovers_of_a_crash_are_neither_read_nor_in_the_way(checkpoints):
     save(checkpoints, 2)
     assert names(checkpoints) == [name(1), name(2)]
     assert not half.exists()
+
+
+def test_leftovers_are_removed_at_the_next_start(checkpoints):
+    save(checkpoints, 1, best=(0.5, 1))
+    (checkpoints.directory / f".{name(2)}.tmp").mkdir()
+    (checkpoints.directory / ".mine.tmp").mkdir()
+    (checkpoints.best_link.parent / ".best.tmp").symlink_to("nowhere")
+    checkpoints.remove_leftovers()
+    assert sorted(path.name for path in checkpoints.directory.iterdir()) == [".mine.tmp", name(1)]
+    assert not os.path.lexists(checkpoints.best_link.parent / ".best.tmp")
 
 
 def test_erase_removes_only_its_own(checkpoints, tmp_path):

@@ -1,0 +1,211 @@
+"""A run deletes its own files and nothing else, and outlives its terminal and its plots."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.training import Run
+from gluon_aff.training.run import check_free, own_files
+from gluon_aff.utils import streams
+from gluon_aff.utils.figures import source_of
+
+CHECKPOINT = "epoch-00001-batch-000000"
+OWN = [
+    "config.yaml",
+    "history.jsonl",
+    "train.log",
+    "curves.png",
+    "tensorboard/events.out.tfevents.1.here",
+    f"checkpoints/{CHECKPOINT}/state.json",
+    f"checkpoints/{CHECKPOINT}.damaged/state.json",
+    f"checkpoints/.{CHECKPOINT}.tmp/model.params",
+]
+USERS = [
+    "notes.txt",
+    "train.log.old",
+    "config.yml",
+    "best.txt",
+    "tensorboard/notes.txt",
+    "checkpoints/notes.txt",
+    f"checkpoints/{CHECKPOINT}-keep/model.params",
+    f"checkpoints/my-{CHECKPOINT}/model.params",
+    "checkpoints/epoch-1/model.params",
+]
+EPOCH = {"epoch": 0, "val": 0.1, "train": 0.2, "loss": 1.0, "train_metric": "accuracy"}
+
+
+def fill(directory, names):
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(f"this is {name}")
+
+
+def files(directory):
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = tmp_path / "run"
+    fill(directory, [*OWN, *USERS])
+    (directory / "best").symlink_to(f"checkpoints/{CHECKPOINT}")
+    return directory
+
+
+def test_a_new_run_deletes_its_own_files_and_no_others(directory):
+    with Run(directory, {}) as run:
+        run.begin(overwrite=True)
+        assert files(directory) == sorted([*USERS, ".lock"])
+        assert not os.path.lexists(directory / "best")
+    assert own_files(directory) == []
+
+
+def test_without_overwrite_nothing_is_deleted(directory):
+    with pytest.raises(UsageError, match="holds a run already: --resume goes on with it, --overwrite removes it"):
+        check_free(directory)
+    (directory / "history.jsonl").unlink()
+    before = files(directory)
+    with Run(directory, {}) as run, pytest.raises(UsageError, match=r"would replace \(config.yaml, curves.png"):
+        run.begin()
+    assert [name for name in before if name not in files(directory)] == [f"checkpoints/.{CHECKPOINT}.tmp/model.params"]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "curves.png", f"checkpoints/{CHECKPOINT}/x.params"])
+def test_a_folder_with_a_file_of_such_a_name_is_refused(tmp_path, name):
+    fill(tmp_path, [name])
+    with pytest.raises(UsageError, match="choose another --save-dir, or --overwrite to lose them"):
+        check_free(tmp_path)
+    assert files(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("make", ["file", "folder", "link", "checkpoints"])
+def test_what_is_in_the_way_and_not_a_runs_is_never_replaced(tmp_path, make, overwrite):
+    best = tmp_path / ("checkpoints" if make == "checkpoints" else "best")
+    if make == "folder":
+        best.mkdir()
+    elif make == "link":
+        best.symlink_to(tmp_path.parent)
+    else:
+        best.write_text("mine")
+    with pytest.raises(UsageError, match=f"{best.name} is in the way of a run's {best.name}"):
+        check_free(tmp_path, overwrite)
+    assert os.path.lexists(best)
+
+
+def test_other_files_in_the_folder_do_not_matter(tmp_path):
+    fill(tmp_path, USERS)
+    with Run(tmp_path, {}) as run:
+        run.begin()
+    assert set(USERS) <= set(files(tmp_path))
+
+
+def test_a_log_elsewhere_is_appended_to(tmp_path, capsys):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("my notes\n")
+    for name in ("first", "second"):
+        with Run(tmp_path / name, {}, log_file=notes) as run:
+            run.begin(overwrite=True)
+            run.log(f"line of {name}")
+    lines = notes.read_text().splitlines()
+    assert [line.split(", begun")[0] for line in lines if line] == [
+        "my notes",
+        f"---- run in {tmp_path / 'first'}",
+        "line of first",
+        f"---- run in {tmp_path / 'second'}",
+        "line of second",
+    ]
+
+
+def test_two_runs_at_once_share_a_folder_of_logs_and_plots(tmp_path, capsys):
+    logs, plots = tmp_path / "logs", tmp_path / "plots"
+    places = {"log_dir": logs, "plot_dir": plots}
+    with Run(tmp_path / "a", {}, **places) as first, Run(tmp_path / "b", {}, **places) as second:
+        for _ in range(2):
+            for run in (first, second):
+                run.begin(overwrite=True)
+                run.history.start({})
+                run.history.append(EPOCH)
+                run.log(f"line of {run.directory.name}")
+                run.plot()
+    assert (first.log_path.name, second.log_path.name) == ("train.log", "train-2.log")
+    assert {"line of a"} == {line for line in (logs / "train.log").read_text().splitlines() if "line" in line}
+    assert {"line of b"} == {line for line in (logs / "train-2.log").read_text().splitlines() if "line" in line}
+    assert {path.name: source_of(path) for path in plots.iterdir()} == {
+        "curves.png": str(tmp_path / "a"),
+        "curves-2.png": str(tmp_path / "b"),
+    }
+
+
+def test_another_picture_in_the_folder_of_plots_stays(tmp_path, capsys):
+    fill(tmp_path, ["plots/curves.png"])
+    with Run(tmp_path / "run", {}, plot_dir=tmp_path / "plots") as run:
+        run.history.start({})
+        run.history.append(EPOCH)
+        run.plot()
+    assert (tmp_path / "plots" / "curves.png").read_text() == "this is plots/curves.png"
+    assert source_of(tmp_path / "plots" / "curves-2.png") == str(tmp_path / "run")
+
+
+def test_a_log_that_cannot_be_is_an_error_before_anything_is_written(tmp_path):
+    fill(tmp_path, ["file"])
+    with pytest.raises(GluonAFFError, match="cannot write .*file/train.log"):
+        Run(tmp_path / "run", {}, log_dir=tmp_path / "file")
+    Run(tmp_path / "run", {}).__exit__(None, None, None)  # it is not locked
+    for place in (tmp_path / "file", "a" * 300):
+        with pytest.raises(GluonAFFError, match="cannot write to .*; choose another directory"):
+            check_free(tmp_path / "other", False, place)
+
+
+def test_a_plot_that_fails_is_one_line(tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ValueError("no\nfonts")
+
+    monkeypatch.setattr("gluon_aff.training.run.plot_history", fail)
+    with Run(tmp_path, {}) as run:
+        run.history.start({})
+        run.plot()
+        run.plot()
+    expected = "note: the curves cannot be drawn: ValueError: no fonts\n"
+    assert (tmp_path / "train.log").read_text() == capsys.readouterr().out == expected
+
+
+def test_an_error_is_in_the_log(tmp_path, capsys):
+    for error in (GluonAFFError("the disk is full"), ZeroDivisionError("by 0")):
+        with pytest.raises(type(error)), Run(tmp_path, {}):
+            raise error
+    assert (tmp_path / "train.log").read_text().splitlines() == [
+        "error: the disk is full",
+        "unexpected ZeroDivisionError: by 0",
+    ]
+
+
+class Gone:
+    """A pipe whose reader has gone."""
+
+    def write(self, text=""):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    flush = fileno = write
+
+
+def test_a_run_goes_on_without_its_terminal(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", Gone())
+    monkeypatch.setattr("sys.stderr", Gone())
+    with Run(tmp_path, {}) as run:
+        run.log("one")
+        run.log("two")
+        assert streams.output_lost() == "Broken pipe"
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert lines[::2] == ["one", "two"]
+    assert lines[1].startswith("note: standard output was lost (Broken pipe)")
+    assert len(lines) == 3
+
+
+def test_names_that_are_not_text_are_logged(tmp_path, capsysbinary):
+    name = os.fsdecode(b"caf\xe9")
+    with Run(tmp_path, {}) as run:
+        run.log.append(name)
+    assert Path(tmp_path, "train.log").read_bytes() == b"caf\xe9\n"
