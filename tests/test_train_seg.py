@@ -17,6 +17,7 @@ from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoi
 
 from gluon_aff.cli import main as cli
 from gluon_aff.tasks import get_task
+from gluon_aff.training.checkpoint_file import read_state, write_state
 from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
 
@@ -137,9 +138,9 @@ def test_eval_scores_as_training_did(train, finished):
 
 def test_a_run_of_several_devices_is_scored_on_one(train, finished):
     run = finished("run")
-    state = json.loads((run / "best/state.json").read_text())
+    state = read_state(run / "best")
     state["options"]["sync_bn"] = True
-    (run / "best/state.json").write_text(json.dumps(state))
+    write_state(run / "best", state)
     assert train("--no-cuda", "--eval", "--resume", run)[0] == 0
 
 
@@ -166,8 +167,7 @@ def test_predictions_of_a_run_of_a_file_and_of_own_images(train, finished, tmp_p
 def test_eval_of_what_is_no_segmentation(train, finished):
     run = finished("run")
     assert "the run's network has --fusion aff, not add" in train("--eval", "--resume", run, "--fusion", "add")[2]
-    state = json.loads((run / "best/state.json").read_text())
-    (run / "best/state.json").write_text(json.dumps({**state, "task": "cifar"}))
+    write_state(run / "best", {**read_state(run / "best"), "task": "cifar"})
     assert "is no checkpoint of train_seg.py" in train("--eval", "--resume", run)[2]
     net = create_model("cifar_resnet8", channel_times=1, classes=10)
     net(mx.nd.zeros((2, 3, 32, 32)))

@@ -54,8 +54,12 @@ def write_checkpoint(folder: Path, arrays: ArrayGroups, state: Dict[str, Any]) -
     for group, members in arrays.items():
         if members:
             files[f"{group}.params"] = _write_arrays(folder / f"{group}.params", members)
-    document = {"format": FORMAT, **state, "files": files}
-    document["sha256"] = _digest(document)
+    write_state(folder, {"format": FORMAT, **state, "files": files})
+
+
+def write_state(folder: Path, document: Dict[str, Any]) -> None:
+    """Write ``state.json`` with its digest, and sync it. Raises OSError."""
+    document = {**document, "sha256": _digest(document)}
     with open(folder / "state.json", "wb") as handle:
         handle.write(json.dumps(document, indent=1).encode())
         handle.flush()
@@ -95,6 +99,7 @@ def read_checkpoint(path: PathLike) -> Checkpoint:
 
 
 def read_state(path: Path) -> Dict[str, Any]:
+    """What ``state.json`` of a checkpoint says, verified but for the arrays. Raises as `read_checkpoint` does."""
     try:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         version, files = state["format"], state["files"]
