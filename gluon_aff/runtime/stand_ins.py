@@ -26,8 +26,8 @@ def add_distutils() -> None:
     if "distutils" in sys.modules or importlib.util.find_spec("distutils"):
         return
     package, module = types.ModuleType("distutils"), types.ModuleType("distutils.version")
-    module.LooseVersion = module.StrictVersion = Version
-    package.version = module
+    vars(module).update(LooseVersion=Version, StrictVersion=Version)
+    vars(package).update(version=module)
     sys.modules.update({"distutils": package, "distutils.version": module})
 
 

@@ -194,9 +194,9 @@ class Checkpoints:
         for path in list(kept):
             with suppress(Damaged):
                 best = read_state(path).get("best")
-                kept.add(best and self.directory / best["checkpoint"])
+                kept.update([self.directory / best["checkpoint"]] if best else [])
         for path in paths:
-            epoch, batch = map(int, _NAME.fullmatch(path.name).groups())
+            epoch, batch = map(int, path.name[len("epoch-") :].split("-batch-"))
             periodic = self.every and batch == 0 and epoch % self.every == 0
             if path not in kept and not periodic:
                 _remove(path)

@@ -7,9 +7,11 @@ import signal
 import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import List, Optional, Sequence, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Type, Union
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_Handler = Union[Callable[[int, Optional[FrameType]], Any], int, None]
 
 
 class Stop:
@@ -27,7 +29,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested: Optional[int] = None
-        self._previous = {}
+        self._previous: Dict[int, _Handler] = {}
         self._owner = os.getpid()
 
     @property
