@@ -17,7 +17,7 @@ CORE = [
     "gluoncv==0.10.5.post0",
     "opencv-python>=4.5,<4.12",  # 4.12 wants NumPy 2, 5.0 breaks GluonCV's drawing
     "matplotlib>=3.5,<4",
-    "Pillow>=9,<14",
+    "Pillow>=9.1,<14",
     "PyYAML>=5.4,<7",
     "requests>=2.20,<3",
     "scikit-learn>=1.0,<2",
@@ -47,8 +47,17 @@ EXTRAS = {
     "cu112": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
     "coco": COCO,
     "tensorboard": TENSORBOARD,
-    # ruff to the dot: another release formats differently
-    "test": [*COCO, *TENSORBOARD, "pytest>=7,<10", "ruff==0.17.6"],
+    # ruff and mypy to the dot: another release formats and judges differently; mypy 1.14 is the last for Python 3.8
+    "test": [
+        *COCO,
+        *TENSORBOARD,
+        "pytest>=7,<10",
+        "pytest-cov>=4,<8",
+        "ruff==0.17.6",
+        "mypy==1.14.1",
+        "types-PyYAML>=6,<7",
+        "types-requests>=2.31,<3",
+    ],
 }
 
 
@@ -72,13 +81,26 @@ setup(
     name="gluon_aff",
     version=read_version(),
     description="Attentional Feature Fusion (AFF, iAFF, MS-CAM) for Apache MXNet/Gluon",
+    author="gluon_aff contributors",
+    keywords="attentional feature fusion, AFF, iAFF, MS-CAM, attention, ResNet, ResNeXt, FPN, MXNet, Gluon",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(8, 13)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     long_description=read_readme(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.8,<3.13",
     packages=[*find_packages(include=["gluon_aff", "gluon_aff.*"]), "gluon_aff.params"],
     package_dir={"gluon_aff.params": "params"},
-    package_data={"gluon_aff": data_files("gluon_aff"), "gluon_aff.params": data_files("params")},
+    package_data={"gluon_aff": [*data_files("gluon_aff"), "py.typed"], "gluon_aff.params": data_files("params")},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["gluon-aff = gluon_aff.cli.main:entry"]},
