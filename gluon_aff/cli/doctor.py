@@ -1,4 +1,4 @@
-"""``gluon-aff doctor``: what this installation consists of, what is wrong with it, and how to fix it.
+"""``gluon-aff doctor``: what this installation consists of, what is wrong with it, and the commands that mend it.
 
 It must run where MXNet does not import, so it imports MXNet only after that is known to work.
 """
@@ -27,7 +27,6 @@ from ..runtime.diagnosis import (
     show,
     wheels,
 )
-from ..utils.download import expect
 
 if TYPE_CHECKING:
     from ..data.images.cifar import Layout
@@ -128,7 +127,7 @@ def _datasets() -> Iterator[Finding]:
 def _damaged(folder: Path, archives: Sequence[Layout]) -> Iterator[Finding]:
     for layout in archives:
         try:
-            expect(**layout.digest)(folder / layout.archive)
+            layout.check()(folder / layout.archive)
         except GluonAFFError as error:
             remedy = f"rm {shlex.quote(str(folder / layout.archive))}, then download it again"
             yield Finding("data", "broken", str(error), remedy)
@@ -155,6 +154,6 @@ def _weights() -> Finding:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
-    command = commands.add_parser("doctor", help="what is installed here, what is wrong with it, how to fix it")
+    command = commands.add_parser("doctor", help="what is installed here, what is wrong with it, what mends it")
     add_options(command)
     command.set_defaults(run=doctor)

@@ -10,6 +10,11 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import GluonAFFError
 
+#: Pillow's formats that are opened, whatever a file is called: what people keep pictures in. Pillow knows others that
+#: start programs (EPS starts Ghostscript).
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+#: Larger images are refused before any pixel is decoded: at 3 bytes a pixel this is half a gigabyte.
+MAX_PIXELS = 178_956_970
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I")
 
 
@@ -18,21 +23,21 @@ def open_image(content: bytes, where: str) -> Image.Image:
     if not content:
         raise GluonAFFError(f"{where} is empty (0 bytes): replace or remove it")
     try:
-        return Image.open(io.BytesIO(content))
+        return _opened(content)
     except Exception as error:  # a damaged image can raise nearly anything
         raise _unreadable(where, error) from error
 
 
 def decode_image(content: bytes, where: str) -> np.ndarray:
-    """RGB pixels, uint8 (H, W, 3). Alpha is dropped; of 16 bits the upper 8 are kept."""
+    """RGB pixels, uint8 (H, W, 3).
+
+    Grey, palette and CMYK become RGB, alpha is dropped, of 16 bits the upper 8 are kept. A camera's note on how to turn
+    the image is ignored, as ImageNet's tools do: masks are of the pixels as stored. Raises GluonAFFError naming the
+    file.
+    """
     image = open_image(content, where)
     try:
-        if image.mode in _WIDE_MODES:
-            grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=2)
-        if "transparency" in image.info:
-            image = image.convert("RGBA")
-        return np.array(image.convert("RGB"))
+        return _rgb(image)
     except Exception as error:
         raise _unreadable(where, error) from error
 
@@ -81,13 +86,32 @@ def _unreadable(where: str, error: Exception) -> GluonAFFError:
     return GluonAFFError(f"{where} cannot be read as an image ({reason}): replace or remove it")
 
 
+def _opened(content: bytes) -> Image.Image:
+    """By Pillow, so far without pixels. Raises whatever Pillow does, and ValueError for too many pixels."""
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width}x{height} pixels, more than {MAX_PIXELS:,}")
+    return image
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3)."""
+    if image.mode in _WIDE_MODES:  # Pillow would cut 16 bits off at 255
+        grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))
+
+
 def resized(images: np.ndarray, size: int) -> np.ndarray:
     """uint8 (N, H, W, 3) to (N, size, size, 3), bilinear; unchanged when they have that size already."""
     if images.shape[1:3] == (size, size):
         return images
     result = np.empty((len(images), size, size, 3), dtype=np.uint8)
     for i, image in enumerate(images):
-        result[i] = np.asarray(Image.fromarray(image).resize((size, size), Image.BILINEAR))
+        result[i] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
     return result
 
 
@@ -101,14 +125,12 @@ def read_image(content: bytes) -> np.ndarray:
     import cv2
 
     try:
+        opened = _opened(content)
         if content.startswith(b"\xff\xd8") and content.endswith(b"\xff\xd9"):
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if image is not None:
                 return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        opened = Image.open(io.BytesIO(content))
-        if opened.mode.startswith("I"):  # Pillow would cut 16 bits off at 255
-            opened = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
-        return np.asarray(opened.convert("RGB"))
+        return _rgb(opened)
     except UnidentifiedImageError:
         raise ValueError("unknown format") from None
     except Exception as error:  # a damaged file can raise nearly anything

@@ -153,7 +153,7 @@ def _mask(picture: Picture, image: np.ndarray) -> Optional[np.ndarray]:
     if mask is None:
         return None
     height, width = image.shape[:2]
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.NEAREST)) > 0  # type: ignore[attr-defined]
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)) > 0
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def make_plan(
     remote = [host.name for host in hosts if not host.is_here]
     if remote and not address:
         raise UsageError(f"{remote[0]} is another machine: give this one's address, as it is seen there, as --address")
-    address = (_number(address) if remote else None) or LOOPBACK
+    address = (_number(address) if remote and address else None) or LOOPBACK
     common = {
         "DMLC_PS_ROOT_URI": address,
         "DMLC_PS_ROOT_PORT": str(free_port(address)),

@@ -37,6 +37,8 @@ class Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on
         )
+        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        self._orders, self._output = self._process.stdin, self._process.stdout
         self._reader = threading.Thread(target=self._copy_output, daemon=True)
         self._reader.start()
 
@@ -48,8 +50,8 @@ class Process:
 
     def send(self, number: int) -> None:
         with suppress(BrokenPipeError, ValueError):
-            self._process.stdin.write(ORDERS[number])
-            self._process.stdin.flush()
+            self._orders.write(ORDERS[signal.Signals(number)])
+            self._orders.flush()
 
     def end(self) -> None:
         """The last resort, when an order to its keeper has not helped."""
@@ -61,13 +63,14 @@ class Process:
         """Wait for the rest of its output."""
         self._reader.join(timeout=2.0)
         with suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._orders.close()
 
     def describe(self) -> str:
         """What became of it, for whoever has to find out why."""
         code = self.code
         try:
-            how = f"ended by {signal.Signals(code - 128).name}" if code > 128 else f"exit code {code}"
+            killed = code is not None and code > 128
+            how = f"ended by {signal.Signals(code - 128).name}" if killed and code else f"exit code {code}"
         except ValueError:
             how = f"exit code {code}"
         return f"{self.member.name} on {self.member.host.name}: {how}; its log: {self.log}"
@@ -75,12 +78,12 @@ class Process:
     def _copy_output(self) -> None:
         with open(self.log, "wb", buffering=0) as log:
             while True:
-                piece = os.read(self._process.stdout.fileno(), 65536)
+                piece = os.read(self._output.fileno(), 65536)
                 if not piece:
                     return
                 log.write(piece)
                 if self._shown:
-                    os.write(sys.__stdout__.fileno(), piece)
+                    os.write(1, piece)
 
 
 def remote_command(command: List[str], environment: Dict[str, str]) -> str:

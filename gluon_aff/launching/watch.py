@@ -78,8 +78,8 @@ class _Crew:
             failed = self._failed()
             if failed:
                 return self._fail(failed[0])
-            codes = [worker.code for worker in self.workers]
-            if None not in codes:
+            codes = [worker.code for worker in self.workers if worker.code is not None]
+            if len(codes) == len(self.workers):
                 return max(codes)
             if any(code in STOPPED for code in codes):
                 deadline = deadline or time.monotonic() + AFTER_STOP

@@ -6,7 +6,7 @@ weights were published for it.
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Sequence, Type
+from typing import Any, Callable, Dict, Optional, Sequence, Type
 
 from mxnet.gluon import nn
 
@@ -131,7 +131,7 @@ class CIFARInception(ClassificationNet):
     ):
         super().__init__(**kwargs)
         norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
-        norms = {"norm_layer": norm_layer, "norm_kwargs": norm_kwargs}
+        norms: Dict[str, Any] = {"norm_layer": norm_layer, "norm_kwargs": norm_kwargs}
         if mid_width not in ("input", "output"):
             raise UsageError(f"mid_width is {mid_width!r}: choose 'input' (as the authors) or 'output'")
         layers = list(layers) if layers is not None else [blocks] * 3

@@ -5,7 +5,7 @@ A ResNet of three stages, whose maps are fused from the top down, each with the 
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Type
+from typing import Any, Dict, Optional, Sequence, Type
 
 import mxnet as mx
 from mxnet.gluon import nn
@@ -110,7 +110,7 @@ class FPN(SegmentationNet):
         super().__init__(**kwargs)
         if stem not in ("std", "tiny"):
             raise UsageError(f"stem is {stem!r}: choose 'std' (stride 4) or 'tiny' (stride 1)")
-        norms = {"norm_layer": norm_layer, "norm_kwargs": norm_settings(norm_kwargs, use_global_stats)}
+        norms: Dict[str, Any] = {"norm_layer": norm_layer, "norm_kwargs": norm_settings(norm_kwargs, use_global_stats)}
         layers = list(layers) if layers is not None else [blocks] * 3
         check_layers(layers, 3)
         self.divisor = 16 if stem == "std" else 4

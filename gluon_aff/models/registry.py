@@ -127,7 +127,7 @@ def _register_all() -> None:
             _register(name, CIFARInception, tagged=False, input_size=32, fusion=fusion, blocks=b)
             name = f"{prefix}fpn_resnet{6 * b + 2}"
             _register(name, FPN, tagged=False, input_size=480, initializer="kaiming", fusion=fusion, blocks=b)
-        imagenet = {"input_size": 224, "initializer": "kaiming", "fusion": fusion}
+        imagenet: Dict[str, Any] = {"input_size": 224, "initializer": "kaiming", "fusion": fusion}
         for depth, layers in _IMAGENET_RESNETS.items():
             _register(f"{prefix}resnet{depth}", ResNet, layers=layers, **imagenet)
         for depth, layers in _IMAGENET_RESNEXTS.items():

@@ -25,7 +25,9 @@ def positive_integer(name: str, value: Any) -> int:
 def constructor_options(cls: Type[Block], base: Type[Block]) -> List[str]:
     """Names of the options that ``cls`` and its ancestors below ``base`` take when they are made, sorted."""
     names = {
-        name for ancestor in cls.__mro__[: cls.__mro__.index(base)] for name in signature(ancestor.__init__).parameters
+        name
+        for ancestor in cls.__mro__[: cls.__mro__.index(base)]
+        for name in signature(ancestor.__init__).parameters  # type: ignore[misc]
     }
     return sorted(names - {"self", "kwargs"})
 

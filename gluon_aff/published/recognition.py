@@ -54,12 +54,12 @@ def recognise(file: Union[PathLike, Container]) -> Recognition:
         except UsageError as error:
             problems = [str(error)]
     problems += [f"{name} is {kind}: expected floating point" for name, kind in types.items() if kind not in FLOATS]
-    fits = structure is not None and not problems
+    fits = structure if structure is not None and not problems else None
     return Recognition(
         arrays=len(shapes),
         candidates=_candidates(shapes, types) if fits else [],
-        create_model=structure.call() if fits else None,
-        structure=structure if fits else None,
+        create_model=fits.call() if fits else None,
+        structure=fits,
         problems=problems,
     )
 

@@ -102,9 +102,8 @@ def required_packages() -> Finding:
     except metadata.PackageNotFoundError:
         command = packages.pip("install", ".[cpu]")
         return Finding("packages", "note", "gluon_aff is used from its folder, not installed", command)
-    needed = [line for line in requirements if "extra ==" not in line]
-    names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in needed]
-    versions = {name: packages.version_of(name) for name in names}
+    lines = [line for line in requirements if "extra ==" not in line]
+    versions = {name: packages.version_of(name) for name in (re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines)}
     missing = [name for name, version in versions.items() if version is None]
     if missing:
         return Finding("packages", "broken", f"not installed: {' '.join(missing)}", packages.pip("install", *missing))

@@ -27,7 +27,7 @@ def add_distutils() -> None:
         return
     package, module = types.ModuleType("distutils"), types.ModuleType("distutils.version")
     vars(module).update(LooseVersion=Version, StrictVersion=Version)
-    vars(package).update(version=module)
+    vars(package)["version"] = module
     sys.modules.update({"distutils": package, "distutils.version": module})
 
 

@@ -80,8 +80,9 @@ class Data:
 
 def smaller_batch(data: Data) -> Iterator[str]:
     """A note for the log where the images do not fill a batch."""
-    if data.loader.last == "keep":
-        yield f"note: fewer training images than a batch of {data.loader.batch_size}: every epoch is one smaller batch"
+    if getattr(data.loader, "last", None) == "keep":
+        size = getattr(data.loader, "batch_size", 0)
+        yield f"note: fewer training images than a batch of {size}: every epoch is one smaller batch"
 
 
 def make_network(name: str, options: Namespace, ctx: Any, **settings: Any) -> mx.gluon.HybridBlock:

@@ -177,7 +177,7 @@ def _items(
         originals = [pairs.pair(index) for index in chosen]
         names = [pairs.names[index] for index in chosen]
         if score is not None:
-            score.add(logits, masks, names, [mask.shape for _, mask in originals])
+            score.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])
         for name, (image, mask), logit in zip(names, originals, logits):
             height, width = mask.shape
             resized = cv2.resize(logit[0], (width, height), interpolation=cv2.INTER_LINEAR)

@@ -41,7 +41,7 @@ def open_trained(
     if ids:
         return _of_id(ids[0], file, devices)
     net = published.load(file, ctx=devices)
-    call = dict(published.recognise(file).create_model)
+    call = dict(published.recognise(file).create_model or {})
     name = call.pop("name")
     described = ", ".join([name, *(f"{key} {value}" for key, value in call.items())])
     return _of_file(path, file, name, described, net)

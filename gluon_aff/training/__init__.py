@@ -2,7 +2,8 @@
 
 from .course import Facts, LogBuffer, Outcome, Plan, carry_out, train_along
 from .listeners import BatchDone, Listener, Listeners
-from .loop import Job, Loader, fit, restore, save
+from .loader import Loader
+from .loop import Job, fit, restore, save
 from .metrics import Diverged, accuracy, hits, soft_rmse
 from .ranks import SingleProcess, Workers, group
 from .run import Run, check_free

@@ -194,9 +194,10 @@ class Checkpoints:
         for path in list(kept):
             with suppress(Damaged):
                 best = read_state(path).get("best")
-                kept.update([self.directory / best["checkpoint"]] if best else [])
+                if best:
+                    kept.add(self.directory / best["checkpoint"])
         for path in paths:
-            epoch, batch = map(int, path.name[len("epoch-") :].split("-batch-"))
+            epoch, batch = map(int, path.name.split("-")[1::2])
             periodic = self.every and batch == 0 and epoch % self.every == 0
             if path not in kept and not periodic:
                 _remove(path)

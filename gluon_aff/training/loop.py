@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import mxnet as mx
-import numpy as np
 from mxnet import autograd
 
 from ..errors import GluonAFFError, UsageError
@@ -26,6 +25,7 @@ from .arrays import (
 )
 from .checkpoint import Checkpoint, checkpoint_name
 from .listeners import BatchDone, Listeners
+from .loader import Loader
 from .metrics import Diverged, Measured, Tally, split_batch
 from .ranks import SingleProcess
 from .run import Run
@@ -38,16 +38,6 @@ _PLOT_SECONDS = 60.0
 
 
 Score = Dict[str, Any]
-
-
-class Loader(Protocol):
-    """Batches of an epoch as NumPy arrays (x, y)."""
-
-    def __len__(self) -> int:
-        """Batches per epoch."""
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-        """Those of an epoch from batch ``start`` on."""
 
 
 #: (images, labels, epoch, batch), lists of one array per device, -> per device what network and loss are given.
@@ -130,8 +120,8 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
             tally.add(_place(state, batch, lr), losses, measured)
             images, seen = images + len(x), seen + len(x)
             if (batch + 1) % job.accumulate == 0 or batch + 1 == total:
-                images, *flags = job.updater.sum_gradients(job.group, [images, *stop.flags()])
-                job.updater.step(lr, int(images))
+                summed, *flags = job.updater.sum_gradients(job.group, [images, *stop.flags()])
+                job.updater.step(lr, int(summed))
                 state.update, state.batch, images = state.update + 1, batch + 1, 0
                 stopped = stop.join(flags)
                 if stopped:
@@ -267,6 +257,7 @@ def _share(job: Job, checkpoint: Optional[Checkpoint]) -> State:
     for rank in range(job.group.size):
         given = {name: array.copy() for name, array in own.items()}
         for name in given if checkpoint else ():
+            assert checkpoint is not None
             checkpoint.arrays["ranks"][f"{rank}/{name}"].copyto(given[name])
         job.group.broadcast([given[name] for name in sorted(given)])
         for name in given if rank == job.group.rank else ():

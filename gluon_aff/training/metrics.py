@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError
 from ..utils.console import progress
+from .loader import Loader
 from .ranks import SingleProcess
 from .state import State
 from .stop import Stop
@@ -44,7 +45,7 @@ class Tally:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._pending = deque()
+        self._pending: Deque[Tuple[str, int, List[mx.nd.NDArray], Sequence[Measured]]] = deque()
 
     def add(self, place: str, losses: Sequence[mx.nd.NDArray], measured: Sequence[Measured]) -> None:
         """``place`` names the batch in an error; ``losses`` are per image, one array per device."""
@@ -79,7 +80,7 @@ def split_batch(
 
 def accuracy(
     net: mx.gluon.Block,
-    loader: Iterable,
+    loader: Loader,
     images: int,
     devices: List[mx.Context],
     stop: Optional[Stop] = None,
@@ -93,7 +94,8 @@ def accuracy(
     GluonAFFError when another number passed than there should.
     """
     group, stop = group or SingleProcess(), stop or Stop()
-    seen, pending, totals = 0, deque(), np.zeros(2)
+    seen, totals = 0, np.zeros(2)
+    pending: Deque[mx.nd.NDArray] = deque()
     for x, y in progress(loader.batches(0), len(loader), "validation"):
         seen += len(x)
         for data, label in zip(*split_batch(x, y, devices)):
@@ -105,11 +107,11 @@ def accuracy(
     if group.agree(stop):
         return None
     totals += sum(counts.asnumpy() for counts in pending)
-    seen, missing, *totals = group.sum_numbers([seen, left_out(), *totals])
-    seen = int(seen)
+    counted, missing, *hits = group.sum_numbers([seen, left_out(), *totals])
+    seen = int(counted)
     if seen + missing != images or not seen:
         raise GluonAFFError(f"validation saw {seen} images of {images}: the loader lost or repeated some")
-    return {"val": totals[0] / seen, "val_top5": totals[1] / seen, "val_images": seen}
+    return {"val": hits[0] / seen, "val_top5": hits[1] / seen, "val_images": seen}
 
 
 def _top1_top5(output: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:

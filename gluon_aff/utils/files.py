@@ -46,18 +46,19 @@ def atomic_write(path: PathLike, mode: str = "w") -> Iterator[IO]:
     GluonAFFError
         When the disk is full or the place cannot be written. What ``path`` held before is then still there.
     """
+    encoding, errors = (None, None) if "b" in mode else ("utf-8", "surrogateescape")
     temporary: Optional[Path] = None
     try:
         descriptor = _direct_descriptor(path)
         if descriptor is not None:
-            with _opened(descriptor, mode) as handle:
+            with open(descriptor, mode, encoding=encoding, errors=errors) as handle:
                 yield handle
             return
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
         temporary = temporary_name(target)
-        with _opened(temporary, mode) as handle:
+        with open(temporary, mode, encoding=encoding, errors=errors) as handle:
             if target.exists():
                 shutil.copymode(target, temporary)
             yield handle
@@ -73,10 +74,6 @@ def atomic_write(path: PathLike, mode: str = "w") -> Iterator[IO]:
                 temporary.unlink()
 
 
-def _opened(place: Union[int, Path], mode: str) -> IO:
-    return open(place, mode) if "b" in mode else open(place, mode, encoding="utf-8", errors="surrogateescape")
-
-
 def _direct_descriptor(path: PathLike) -> Optional[int]:
     """A new descriptor of what is there and cannot be replaced by a file; None for a regular file or none at all.
 
@@ -85,8 +82,9 @@ def _direct_descriptor(path: PathLike) -> Optional[int]:
     name = os.fspath(path)
     if not name:
         raise FileNotFoundError(errno.ENOENT, "the file name is empty")
+    number = _NAMED_DESCRIPTORS.get(name)
     match = _DESCRIPTOR.fullmatch(name)
-    number = int(match.group(1)) if match else _NAMED_DESCRIPTORS.get(name)
+    number = int(match.group(1)) if match else number
     if number is not None:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()  # what was printed before comes first

@@ -57,7 +57,7 @@ class _Watched:
 
 def watch_output() -> None:
     """From now on `output_failure` also knows what could not be written earlier."""
-    sys.stdout = _Watched(sys.stdout)  # type: ignore[assignment]
+    sys.stdout = _Watched(sys.stdout)
 
 
 def output_failure() -> Optional[OSError]:

@@ -13,7 +13,7 @@ from gluon_aff.nn import (
     canonical_fusion,
     checks,
     create_fusion,
-    fusions,
+    fusion,
     list_fusions,
     register_fusion,
 )
@@ -173,7 +173,7 @@ def test_no_warning_for_who_follows_the_advice(nobody_warned_yet):
 
 @pytest.fixture
 def own_registry(monkeypatch):
-    monkeypatch.setattr(fusions, "_REGISTRY", dict(fusions._REGISTRY))
+    monkeypatch.setattr(fusion, "_REGISTRY", dict(fusion._REGISTRY))
 
 
 def test_a_name_registers_once(own_registry):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ...errors import GluonAFFError, UsageError
+from ...utils.prefetch import prefetch
 from ..batches import Batch, Batches
 from ..decoding import read_image
 from ..source import ImageNetSource
@@ -77,30 +77,19 @@ class ImageFileBatches(Batches):
         return self._batch_of(x, [self._fill(x[place], epoch, number) for place, number in enumerate(chosen)])
 
     def _prefetched(self, order: np.ndarray, epoch: int, indices: range) -> Iterator[Batch]:
-        pending: Deque[Tuple[np.ndarray, Sequence]] = deque()
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="image")
-        ahead = 1 + -(-2 * self.workers // self.batch_size)
-        try:
+        rooms: Deque[np.ndarray] = deque()  # of batches whose images are being read
+
+        def places() -> Iterator[Tuple[np.ndarray, int]]:
             for index in indices:
                 chosen = self._part(order, index)
-                x = self._room(chosen)
-                tasks = [pool.submit(self._fill, x[place], epoch, number) for place, number in enumerate(chosen)]
-                pending.append((x, tasks))
-                if len(pending) > ahead:
-                    yield self._finished(pending)
-            while pending:
-                yield self._finished(pending)
-        finally:
-            for _, tasks in pending:
-                for task in tasks:
-                    task.cancel()
-            pool.shutdown()
+                rooms.append(self._room(chosen))
+                yield from zip(rooms[-1], chosen)
 
-    def _finished(self, pending: Deque[Tuple[np.ndarray, Sequence]]) -> Batch:
-        x, tasks = pending[0]
-        labels = [task.result() for task in tasks]
-        pending.popleft()
-        return self._batch_of(x, labels)
+        ahead = self.batch_size + 2 * self.workers
+        made = prefetch(lambda place: self._fill(place[0], epoch, place[1]), places(), self.workers, ahead, "image")
+        for index in indices:
+            labels = [next(made) for _ in self._part(order, index)]
+            yield self._batch_of(rooms.popleft() if labels else self._room(np.empty(0)), labels)
 
     def _room(self, chosen: np.ndarray) -> np.ndarray:
         return np.empty((len(chosen), 3, self.size, self.size), dtype=np.float32)
@@ -111,11 +100,13 @@ class ImageFileBatches(Batches):
         try:
             encoded = self.source.encoded(number)
         except GluonAFFError as error:
-            return self._note(number, str(error))
+            self._note(number, str(error))
+            return None
         try:
             image = read_image(encoded.content)
         except ValueError as error:
-            return self._note(number, f"{encoded.where} cannot be read as an image ({error})")
+            self._note(number, f"{encoded.where} cannot be read as an image ({error})")
+            return None
         place[...] = self._normalise(self.pixels(image, epoch, number)[None])[0]
         return encoded.label
 

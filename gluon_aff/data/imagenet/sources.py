@@ -12,7 +12,7 @@ from ...errors import GluonAFFError, UsageError
 from ..records.manifest import read_classes
 from ..records.reading import RecordFile
 from ..source import EncodedImage, ImageNetSource
-from ..trees import open_store
+from ..trees import IMAGE_SUFFIXES, FileTree, FolderTree, TarTree, ZipTree
 from .truth import read_ground_truth, stem
 
 SPLITS = {"train", "val", "test"}
@@ -47,14 +47,14 @@ class TreeSource(ImageNetSource):
         self, path: Path, wnids: Sequence[str], ground_truth: Optional[Path] = None, split: str = "val"
     ) -> None:
         self.path = path
-        self._store = open_store(path)
-        files = _of_split([tuple(name.split("/")) for name in sorted(self._store.names)], split)
+        self._tree = _open_tree(path)
+        files = _of_split([tuple(name.split("/")) for name in sorted(self._tree.below("", IMAGE_SUFFIXES))], split)
         if not files:
             raise GluonAFFError(
                 f"{path} holds no .JPEG, .jpg or .png images: expected {split}/<wnid>/*.JPEG or a flat {split}/"
             )
         if ground_truth is None:
-            empty = _empty_classes([tuple(name.split("/")) for name in self._store.empty], files)
+            empty = _empty_classes([tuple(name.split("/")) for name in self._tree.empty("", IMAGE_SUFFIXES)], files)
             self.notes = tuple(f"{path}/{'/'.join(folder)} holds no image" for folder in empty)
             self.classes, labels = _labels_of_folders(path, files, wnids, [folder[-1] for folder in empty])
         else:
@@ -71,7 +71,13 @@ class TreeSource(ImageNetSource):
 
     def encoded(self, number: int) -> EncodedImage:
         name, label = self._members[number]
-        return EncodedImage(f"{self.path}/{name}", label, self._store.read(name))
+        return EncodedImage(self._tree.where(name), label, self._tree.read(name))
+
+
+def _open_tree(path: Path) -> FileTree:
+    if path.is_dir():
+        return FolderTree(path)
+    return TarTree(path) if path.suffix == ".tar" else ZipTree(path, "a folder, a .rec file, a tar")
 
 
 def open_imagenet(

@@ -17,7 +17,7 @@ from ...errors import GluonAFFError
 from ...runtime.home import mxnet_home
 from ...utils.files import atomic_write
 
-_FORMAT = 1  # raise it when decoding gives other pixels than before
+_FORMAT = 2  # raise it when decoding gives other pixels than before
 
 
 class DecodedCache:

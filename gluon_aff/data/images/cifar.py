@@ -9,14 +9,14 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from ...errors import GluonAFFError, UsageError
 from ...runtime.home import mxnet_home
-from ...utils.download import download, expect
-from ..trees import Folder, TarArchive
+from ...utils.download import Verify, download, expect
+from ..trees import FileTree, FolderTree, PackedTree
 from .image_set import ImageSet
 from .pickles import load_pickle
 
@@ -24,8 +24,6 @@ HOME = "https://www.cs.toronto.edu/~kriz/"
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 CLASS_COUNTS: Mapping[str, Dict[str, int]] = {"cifar10": {"fine": 10}, "cifar100": {"coarse": 20, "fine": 100}}
 _PIXELS = 3 * 32 * 32
-
-Source = Union[Folder, TarArchive]
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,10 @@ class Layout:
     names: Dict[str, str]
     keys: Dict[str, str]
     pickled: bool
+
+    def check(self) -> Verify:
+        """A check of the archive's digest."""
+        return expect(md5=self.digest.get("md5"), sha1=self.digest.get("sha1"))
 
 
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
@@ -132,7 +134,7 @@ def default_place(dataset: str) -> Path:
     return mxnet_home() / "datasets" / dataset
 
 
-def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, Source]]:
+def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, FileTree]]:
     """The layout found at a place and its files; None when there is nothing of this data set."""
     layouts = LAYOUTS[dataset]
     if place.is_file():
@@ -141,16 +143,16 @@ def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, Sourc
                 f"{place} is a zip, expected {layouts[0].archive}: zips of images go with --dataset folder"
             )
         wanted = {name for layout in layouts for name in _expected_files(layout)}
-        candidates: List[Source] = [TarArchive(place, wanted)]
+        candidates: List[FileTree] = [PackedTree(place, wanted)]
     else:
         places = [place, *(place / layout.folder for layout in layouts)]
-        candidates = [Folder(folder) for folder in places if folder.is_dir()]
+        candidates = [FolderTree(folder) for folder in places if folder.is_dir()]
     for source in candidates:
         for layout in layouts:
-            missing = [name for name in layout.files[split] if name not in source.names()]
+            missing = [name for name in layout.files[split] if not source.exists(name)]
             if not missing:
                 return layout, source
-            if source.names() & _expected_files(layout):
+            if set(source.files()) & _expected_files(layout):
                 raise GluonAFFError(
                     f"{source.path} has no {', '.join(missing)}, the {split} images of {layout.archive}: "
                     "unpack or download it again"
@@ -172,11 +174,11 @@ def _expected_files(layout: Layout) -> set:
 
 def _download(dataset: str, folder: Path) -> Path:
     layout = LAYOUTS[dataset][0]
-    return download(HOME + layout.archive, folder / layout.archive, verify=expect(**layout.digest))
+    return download(HOME + layout.archive, folder / layout.archive, verify=layout.check())
 
 
 def _read_binary(
-    source: Source, name: str, layout: Layout, class_counts: Mapping[str, int]
+    source: FileTree, name: str, layout: Layout, class_counts: Mapping[str, int]
 ) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     content = source.read(name)
     length = len(layout.keys) + _PIXELS
@@ -192,7 +194,7 @@ def _read_binary(
 
 
 def _read_pickled(
-    source: Source, name: str, layout: Layout, class_counts: Mapping[str, int]
+    source: FileTree, name: str, layout: Layout, class_counts: Mapping[str, int]
 ) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     where = source.where(name)
     batch = _with_text_keys(load_pickle(source.read(name), where))
@@ -222,10 +224,10 @@ def _check_range(where: str, labels: Mapping[str, np.ndarray], class_counts: Map
             )
 
 
-def _class_names(source: Source, layout: Layout, labels: str, count: int) -> Tuple[str, ...]:
+def _class_names(source: FileTree, layout: Layout, labels: str, count: int) -> Tuple[str, ...]:
     """The names that come with the data; "0", "1", ... where they do not."""
     name = layout.names[labels]
-    if name not in source.names():
+    if not source.exists(name):
         return tuple(str(label) for label in range(count))
     content = source.read(name)
     if layout.pickled:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import os
-import threading
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ...errors import GluonAFFError
+from ...runtime.threads import usable_cores
 from ...utils import console
+from ...utils.prefetch import prefetch
+from ..decoding import decode_image
+from ..trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
 from .cache import DecodedCache
 from .image_set import ImageSet
 
@@ -43,7 +42,7 @@ def load_folder(path: Path, split: str, resize: Optional[int] = None) -> ImageSe
 def _check_classes(tree: ImageTree, split: str) -> List[str]:
     if split not in tree.listing:
         raise GluonAFFError(
-            f"{tree.path} has no {split} images: expected {'train' if split == 'train' else 'test (or val)'}"
+            f"{tree.files.path} has no {split} images: expected {'train' if split == 'train' else 'test (or val)'}"
             f"/<class>/*.png or *.jpg in it, found {', '.join(tree.listing) or 'no such folders'}"
         )
     classes = list(tree.listing[split])
@@ -52,7 +51,7 @@ def _check_classes(tree: ImageTree, split: str) -> List[str]:
         if different:
             shown = ", ".join(different[:5]) + (", ..." if len(different) > 5 else "")
             raise GluonAFFError(
-                f"{tree.path}: {split} and {other} have different classes ({shown} in one only): "
+                f"{tree.files.path}: {split} and {other} have different classes ({shown} in one only): "
                 "give both the same class folders, none of them empty"
             )
     return classes
@@ -61,9 +60,8 @@ def _check_classes(tree: ImageTree, split: str) -> List[str]:
 def _decode_all(tree: ImageTree, members: Sequence[str], resize: Optional[int], label: str) -> np.ndarray:
     size = (resize, resize) if resize else _decode(tree, members[0], None).size
     if size[0] != size[1]:
-        raise GluonAFFError(
-            f"{tree.where(members[0])} is {size[0]}x{size[1]}, expected a square: give --resize N to stretch all images"
-        )
+        where = tree.files.where(members[0])
+        raise GluonAFFError(f"{where} is {size[0]}x{size[1]}, expected a square: give --resize N to stretch all images")
     images = np.empty((len(members), size[1], size[0], 3), dtype=np.uint8)
 
     def decode_block(start: int) -> None:
@@ -71,133 +69,60 @@ def _decode_all(tree: ImageTree, members: Sequence[str], resize: Optional[int], 
             image = _decode(tree, member, resize)
             if image.size != size:
                 raise GluonAFFError(
-                    f"{tree.where(member)} is {image.size[0]}x{image.size[1]}, the images before it "
+                    f"{tree.files.where(member)} is {image.size[0]}x{image.size[1]}, the images before it "
                     f"{size[0]}x{size[1]}: make them equal, or give --resize N to stretch all images"
                 )
             images[i] = np.asarray(image)
 
     starts = range(0, len(members), _BLOCK)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        futures = [pool.submit(decode_block, start) for start in starts]
-        try:
-            for future in console.progress(futures, total=len(futures), label=label, unit="block"):
-                future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+    cores = usable_cores()
+    done = prefetch(decode_block, starts, cores, 4 * cores, "decode")
+    for _ in console.progress(done, total=len(starts), label=label, unit="block"):
+        pass
     return images
 
 
 def _decode(tree: ImageTree, member: str, resize: Optional[int]) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(tree.read(member)))
-        if "transparency" in image.info:
-            image = image.convert("RGBA")
-        image = image.convert("RGB")
-    except Exception as error:  # a damaged image can raise nearly anything
-        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
-        raise GluonAFFError(
-            f"{tree.where(member)} cannot be read as an image ({reason}): replace or remove it"
-        ) from error
-    return image.resize((resize, resize), Image.BILINEAR) if resize else image
+    image = Image.fromarray(decode_image(tree.files.read(member), tree.files.where(member)))
+    return image.resize((resize, resize), Image.Resampling.BILINEAR) if resize else image
 
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 _SPLIT_FOLDERS = ("train", "test", "val")
 
 Listing = Dict[str, Dict[str, List[str]]]  # split -> class -> members, both sorted
 
 
-class ImageTree:
-    """Listing and reading of the images; ``val`` stands in for a missing ``test``, a folder around all is skipped.
+class ImageTree(NamedTuple):
+    """The images of a tree; ``val`` stands in for a missing ``test``, a folder around all is skipped."""
 
-    Hidden files and whatever is no image by its suffix are left out. Raises GluonAFFError when a zip cannot be read.
-    """
-
+    files: FileTree
     listing: Listing
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self, member: str) -> bytes:
-        """The content of one file; OSError or zipfile.BadZipFile when it cannot be had."""
-        raise NotImplementedError
 
     def fingerprint(self, split: str) -> str:
         """Changes when an image of the split is added, removed or written anew."""
-        raise NotImplementedError
-
-    def where(self, member: str) -> str:
-        return f"{self.path}/{member}"
-
-
-class FolderTree(ImageTree):
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        roots = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
-        root = path if _has_split(path) or len(roots) != 2 else roots[1]
-        files = (file.relative_to(path) for split in _SPLIT_FOLDERS for file in root.glob(f"{split}/*/*"))
-        self.listing = _listed(path, (file.parts for file in files))
-
-    def read(self, member: str) -> bytes:
-        return (self.path / member).read_bytes()
-
-    def fingerprint(self, split: str) -> str:
         members = (member for members in self.listing[split].values() for member in members)
-        states = ((member, (self.path / member).stat()) for member in members)
-        return repr([(member, state.st_size, state.st_mtime_ns) for member, state in states])
-
-
-class ZipTree(ImageTree):
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._lock = threading.Lock()
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise GluonAFFError(
-                f"{path} ({path.stat().st_size} bytes) is not a whole zip archive ({error}): expected a zip or a "
-                "folder of images; copy or download it again"
-            ) from error
-        self.listing = _listed(path, (tuple(name.split("/")) for name in self._zip.namelist()))
-
-    def read(self, member: str) -> bytes:
-        with self._lock:  # on Python 3.8, threads reading one ZipFile now and then get wrong bytes
-            return self._zip.read(member)
-
-    def fingerprint(self, split: str) -> str:
-        state = self.path.stat()
-        return repr((state.st_size, state.st_mtime_ns))
+        return repr([(member, *self.files.state(member)) for member in members])
 
 
 def open_tree(path: Path) -> ImageTree:
-    return FolderTree(path) if path.is_dir() else ZipTree(path)
-
-
-def _has_split(folder: Path) -> bool:
-    return any((folder / split).is_dir() for split in _SPLIT_FOLDERS)
-
-
-def _listed(path: Path, files: Iterable[Tuple[str, ...]]) -> Listing:
-    """Sort split/class/file paths, with or without a top folder, into splits and classes."""
-    listing: Listing = {}
-    tops = set()
-    for parts in files:
-        if not 3 <= len(parts) <= 4 or any(part.startswith((".", "__MACOSX")) for part in parts):
-            continue
-        split, class_name, file = parts[-3:]
-        if split in _SPLIT_FOLDERS and file.lower().endswith(SUFFIXES):
-            tops.add("/".join(parts[:-3]) or ".")
-            listing.setdefault(split, {}).setdefault(class_name, []).append("/".join(parts))
+    """List the images of a folder or zip. Raises GluonAFFError when it is neither, or holds several sets."""
+    files = open_file_tree(path)
+    tops = [top for top in ("", *files.folders()) if set(files.folders(top)) & set(_SPLIT_FOLDERS)]
     if len(tops) > 1:
         raise GluonAFFError(
-            f"{path} holds several sets of images ({', '.join(sorted(tops)[:3])}), expected one: give each its own zip"
+            f"{path} holds several sets of images ({', '.join(top or '.' for top in tops[:3])}), expected one: give "
+            "each its own zip"
         )
+    listing: Listing = {}
+    for split in set(files.folders(tops[0])) & set(_SPLIT_FOLDERS) if tops else ():
+        for name in files.folders(joined(tops[0], split)):
+            folder = joined(tops[0], split, name)
+            members = [joined(folder, file) for file in files.files(folder) if file.lower().endswith(IMAGE_SUFFIXES)]
+            if members:
+                listing.setdefault(split, {})[name] = members
     if "val" in listing:
         listing.setdefault("test", listing.pop("val"))
-    return {
-        split: {name: sorted(classes[name]) for name in sorted(classes)} for split, classes in sorted(listing.items())
-    }
+    return ImageTree(files, dict(sorted(listing.items())))
 
 
 def folder_classes(place: Path) -> Tuple[str, ...]:

@@ -18,7 +18,7 @@ from ...errors import GluonAFFError
 try:
     from numpy._core.multiarray import _reconstruct
 except ImportError:
-    from numpy.core.multiarray import _reconstruct
+    from numpy.core.multiarray import _reconstruct  # type: ignore[attr-defined]
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:

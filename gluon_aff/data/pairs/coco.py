@@ -10,7 +10,6 @@ included, and a mask is the union of the instances.
 from __future__ import annotations
 
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
@@ -20,6 +19,7 @@ import numpy as np
 from ...errors import GluonAFFError, UsageError
 from ...utils import console
 from ...utils.download import download
+from ...utils.prefetch import prefetch
 from ..decoding import decode_image, open_image
 from ..trees import FileTree, joined, open_file_tree
 from .coco_index import CocoImage, load_index
@@ -85,7 +85,7 @@ def load_coco(path: Path, split: str, category: str = "stop sign", fetch: bool =
         image = images[name]
         file = joined(folder, image.file)
         pixels = decode_image(tree.read(file), tree.where(file))
-        _check_size(image, pixels.shape[1::-1], tree.where(file))
+        _check_size(image, (pixels.shape[1], pixels.shape[0]), tree.where(file))
         return pixels, _union(rle, image, annotations)
 
     note = f"{category}: {len(images)} images, {index.instances} instances of {index.total} images in {year_split}"
@@ -184,11 +184,6 @@ def _fetch_images(images: List[CocoImage], folder: Path, split: str) -> None:
             raise GluonAFFError(f"the annotations give {url!r} as the place of {image.file}: expected http or https")
         download(url, folder / image.file, verify=verify)
 
-    with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        futures = [pool.submit(fetch, image) for image in images]
-        try:
-            for future in console.progress(futures, total=len(futures), label=f"images of {split}", unit="image"):
-                future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+    fetched = prefetch(fetch, images, _CONNECTIONS, 2 * _CONNECTIONS, "download")
+    for _ in console.progress(fetched, total=len(images), label=f"images of {split}", unit="image"):
+        pass

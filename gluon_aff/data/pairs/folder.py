@@ -10,9 +10,8 @@ masks ``<id>_pixels0.png`` and keeps its lists in ``idx_427/``.
 
 from __future__ import annotations
 
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
@@ -20,7 +19,9 @@ import numpy as np
 from PIL import Image
 
 from ...errors import GluonAFFError, UsageError
+from ...runtime.threads import usable_cores
 from ...utils import console
+from ...utils.prefetch import prefetch
 from ..decoding import decode_image, decode_mask, open_image
 from ..trees import FileTree, joined, open_file_tree
 from .pair_set import Pair, PairSet
@@ -105,9 +106,9 @@ class _PairFiles:
         ids = [self._id(line.strip()) for line in lines if line.strip()]
         if not ids:
             raise GluonAFFError(f"{where} lists nothing: expected an id a line")
-        twice = sorted({each for each in ids if ids.count(each) > 1}) if len(set(ids)) < len(ids) else []
-        if twice:
-            raise GluonAFFError(f"{where} lists {twice[0]} more than once: every image counts once")
+        twice = min((each for each, count in Counter(ids).items() if count > 1), default=None)
+        if twice is not None:
+            raise GluonAFFError(f"{where} lists {twice} more than once: every image counts once")
         for each in ids:
             self._file(self._images, "images", each, where)
             self._file(self._masks, "masks", each + self._layout.mask_ending, where)
@@ -115,14 +116,9 @@ class _PairFiles:
 
     def check(self, names: List[str], label: str) -> List[float]:
         """The share of foreground in each mask."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            futures = [pool.submit(self._check, name) for name in names]
-            try:
-                shares = [f.result() for f in console.progress(futures, total=len(futures), label=label, unit="mask")]
-            finally:
-                for future in futures:
-                    future.cancel()
-        return shares
+        cores = usable_cores()
+        shares = prefetch(self._check, names, cores, 4 * cores, "check")
+        return list(console.progress(shares, total=len(names), label=label, unit="mask"))
 
     def read(self, name: str) -> Pair:
         image, mask = self._names(name)
@@ -130,7 +126,7 @@ class _PairFiles:
         labels = decode_mask(self._tree.read(mask), self._tree.where(mask), self._threshold)
         if labels.shape != pixels.shape[:2]:
             size = pixels.shape[1], pixels.shape[0]
-            labels = np.array(Image.fromarray(labels).resize(size, Image.NEAREST))
+            labels = np.array(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
         return pixels, labels
 
     def _check(self, name: str) -> float:

@@ -40,7 +40,7 @@ def _dataset_class() -> type:
         raise GluonAFFError(f"GluonCV cannot be imported ({error}): pip install gluoncv") from error
     from PIL import Image
 
-    class PairDataset(SegmentationDataset):
+    class PairDataset(SegmentationDataset):  # type: ignore[valid-type, misc]
         NUM_CLASS = 2
 
         def __init__(

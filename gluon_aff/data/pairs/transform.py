@@ -78,8 +78,8 @@ def _resized(image: np.ndarray, mask: np.ndarray, height: int, width: int) -> Tu
     if mask.shape == (height, width):
         return image, mask
     size = (width, height)
-    image = np.asarray(_picture(image).resize(size, Image.BILINEAR))
-    return image, np.asarray(_picture(mask).resize(size, Image.NEAREST))
+    image = np.asarray(_picture(image).resize(size, Image.Resampling.BILINEAR))
+    return image, np.asarray(_picture(mask).resize(size, Image.Resampling.NEAREST))
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
-from PIL import Image
 
 from ...errors import GluonAFFError
 from ...utils.files import sha256_of
 from ...utils.prefetch import prefetch
-from ..decoding import read_image
+from ..decoding import open_image, read_image
 from .manifest import read_manifest
 from .reading import RecordFile, read_index
 
@@ -92,7 +90,7 @@ def record_info(path: Path) -> RecordInfo:
     chosen = np.unique(np.linspace(0, len(records) - 1, min(_SAMPLE, len(records))).astype(int))
     for number in chosen.tolist():
         try:
-            image = Image.open(io.BytesIO(records.read(number)[1]))
+            image = open_image(records.read(number)[1], f"record {number}")
         except OSError:
             formats["unreadable"] += 1
             continue

@@ -120,9 +120,9 @@ def shrunk(content: bytes, short_side: Optional[int], quality: int) -> bytes:
     if short_side is None or min(image.size) <= short_side:
         return content
     scale = short_side / min(image.size)
-    size = tuple(short_side if side == min(image.size) else round(side * scale) for side in image.size)
+    width, height = (short_side if side == min(image.size) else round(side * scale) for side in image.size)
     buffer = io.BytesIO()
-    image.resize(size, Image.BICUBIC).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    image.resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return buffer.getvalue()
 
 

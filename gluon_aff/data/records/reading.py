@@ -171,8 +171,10 @@ def checksum(content: bytes) -> int:
 
 def _joined(content: bytes) -> bytes:
     """The payload of a record's parts, which must fill ``content``. Raises ValueError."""
-    parts, position, expected = [], 0, (WHOLE, FIRST)
-    while expected != ():
+    parts: List[bytes] = []
+    position = 0
+    expected: Tuple[int, ...] = (WHOLE, FIRST)
+    while expected:
         magic, kind, length = _head(content[position : position + HEAD.size])
         start = position + HEAD.size
         if magic != MAGIC or kind not in expected:

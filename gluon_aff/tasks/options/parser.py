@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import enum
 from difflib import get_close_matches
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence, Set
 
 from ...errors import UsageError
 
@@ -57,7 +57,7 @@ class OptionParser(argparse.ArgumentParser):
             first.setdefault(action.dest, action)
         return {name for name, action in first.items() if getattr(action, "role", None) in roles}
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see --help)")
 
     def alias(self, flag: str, *others: str) -> None:
@@ -67,7 +67,7 @@ class OptionParser(argparse.ArgumentParser):
             if other in self._option_string_actions:
                 raise ValueError(f"{other} is an option already")
             self._option_string_actions[other] = action
-            action.option_strings.append(other)
+            action.option_strings = [*action.option_strings, other]
 
     def revise(self, flag: str, **settings: Any) -> None:
         """Give an option of a shared group another default, help or the like, as a script needs it."""

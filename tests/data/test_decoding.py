@@ -1,0 +1,107 @@
+"""One decoder: every mode an image may be saved in, and what is refused before a pixel is read."""
+
+import io
+import struct
+import tarfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_aff.data import load_image_set
+from gluon_aff.data.decoding import MAX_PIXELS, decode_image, read_image
+from gluon_aff.errors import GluonAFFError
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def both(content):
+    """What the two readers make of a file; they agree."""
+    image = decode_image(content, "x")
+    np.testing.assert_array_equal(image, read_image(content))
+    return image
+
+
+RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+
+
+def test_modes():
+    grey = Image.fromarray(RAMP)
+    np.testing.assert_array_equal(both(encoded(grey))[..., 0], RAMP)
+    np.testing.assert_array_equal(both(encoded(Image.fromarray(RAMP.astype(np.uint16) * 256)))[..., 1], RAMP)
+    np.testing.assert_array_equal(both(encoded(grey.convert("P")))[..., 2], RAMP)
+    np.testing.assert_array_equal(both(encoded(grey.convert("LA")))[..., 2], RAMP)
+    assert np.abs(both(encoded(grey.convert("CMYK"), "TIFF"))[..., 0].astype(int) - RAMP).max() <= 1
+
+
+def test_a_turned_photograph_is_read_as_it_is_stored():
+    turned = Image.fromarray(np.repeat(RAMP[:4, :, None], 3, axis=2))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    for kind in ("JPEG", "PNG"):
+        assert both(encoded(turned, kind, exif=exif)).shape == (4, 8, 3)
+
+
+def test_16_bits_in_class_folders_are_scaled(tmp_path):
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / "1.png").write_bytes(encoded(Image.fromarray(RAMP.astype(np.uint16) * 256)))
+    images = load_image_set("folder", "train", tmp_path).images
+    np.testing.assert_array_equal(images[0, ..., 0], RAMP)
+
+
+def test_other_formats_start_no_program():
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(GluonAFFError, match=r"photo.jpg cannot be read as an image \(unknown format\)"):
+        decode_image(postscript, "photo.jpg")
+    with pytest.raises(ValueError, match="unknown format"):
+        read_image(postscript)
+
+
+def huge_png(side):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def huge_jpeg(side):
+    """A real JPEG whose frame header claims ``side`` x ``side``."""
+    content = bytearray(encoded(Image.fromarray(RAMP), "JPEG"))
+    at = content.index(b"\xff\xc0")
+    content[at + 5 : at + 9] = struct.pack(">HH", side, side)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("make", [huge_png, huge_jpeg])
+def test_too_many_pixels_are_refused_before_they_are_decoded(make):
+    assert MAX_PIXELS < 20000**2
+    for read in (lambda content: decode_image(content, "x"), read_image):
+        with pytest.raises((GluonAFFError, ValueError), match="20000|400000000|400,000,000"):
+            read(make(20000))
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    path = tmp_path / "cifar-10-python.tar.gz"
+
+    class Zeros(io.RawIOBase):
+        def readinto(self, buffer):
+            buffer[:] = bytes(len(buffer))
+            return len(buffer)
+
+        def readable(self):
+            return True
+
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        member = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+        member.size = (1 << 30) + 1
+        archive.addfile(member, io.BufferedReader(Zeros(), 1 << 20))
+    with pytest.raises(GluonAFFError, match="unpacks to more than 1,073,741,824"):
+        load_image_set("cifar10", "train", path)
