@@ -75,6 +75,7 @@ def test_output_into_the_log_itself_is_there_once(shell, tmp_path):
         (f"{COMMAND} results | true", 141, ""),
         (f"{COMMAND} results > /dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
         (f"{COMMAND} --help > /dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
+        (f"OMP_NUM_THREADS=abc {COMMAND} doctor | true", 141, ""),
         (f"{COMMAND} fusions >&-", 0, ""),
         (f"{COMMAND} fusions 2>&-", 0, ""),
         (f"{COMMAND} models nothing* 2>&-", 2, ""),

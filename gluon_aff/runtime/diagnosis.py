@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
 from importlib import metadata
 from typing import List, NamedTuple, Optional, Sequence
@@ -30,7 +31,14 @@ def command_line_without_mxnet(failure: packages.MXNetImportError) -> int:
         return failure.exit_code
     parser = argparse.ArgumentParser(prog="gluon-aff doctor")
     add_options(parser)
-    return show(_without_mxnet(failure), parser.parse_args(sys.argv[2:]).json)
+    as_json = parser.parse_args(sys.argv[2:]).json
+    try:
+        code = show(_without_mxnet(failure), as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head`: leave what is in the buffer to the null device
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
