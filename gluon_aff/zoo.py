@@ -49,10 +49,12 @@ def create_model(
     elif pretrained is False:
         pretrained = None
     own_head = classes is not None
-    if pretrained is not None and not own_head:
-        classes = published.classes_in(pretrained)
+    weights = None if pretrained is None else published.open_weights(pretrained)
+    if weights is not None and not own_head:
+        classes = published.classes_in(weights)
     net = build_model(name, classes=classes, fusion=fusion, r=r, **options)
     net.initialize(init or initializer_of(name), ctx=ctx)
-    if pretrained is not None:
-        published.load(pretrained, net, ctx, replace_head=own_head)
+    net.untouched = True
+    if weights is not None:
+        published.load(weights, net, ctx, replace_head=own_head)
     return net

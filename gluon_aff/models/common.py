@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any, List, Optional, Sequence, Type
 
@@ -18,7 +19,52 @@ TAGS = ("release", "paper")
 
 
 class Network(nn.HybridBlock):
-    """A network that takes images (N, 3, H, W). Raises UsageError for another input."""
+    """A network that takes images (N, 3, H, W). Raises UsageError for another input.
+
+    Attributes
+    ----------
+    untouched : bool
+        Whether its weights are the random ones it was made with: neither loaded nor trained.
+    """
+
+    untouched = False
+
+    def initialize(
+        self,
+        init: Optional[mx.init.Initializer] = None,
+        ctx: Any = None,
+        verbose: bool = False,
+        force_reinit: bool = False,
+    ) -> None:
+        """As Gluon's, also for a network that ``create_model`` has initialised already.
+
+        Weights that are still the random ones it was made with are drawn anew, on ``ctx``. Weights that were loaded or
+        trained are kept and only moved to ``ctx``, with one warning that says so; ``force_reinit=True`` replaces them.
+
+        Parameters
+        ----------
+        init : Initializer, optional
+            Default: Xavier.
+        ctx : Context or list of Context, optional
+            Default: the CPU.
+        """
+        parameters = self.collect_params()
+        initialised = any(parameter._data is not None for parameter in parameters.values())
+        if initialised and not (self.untouched or force_reinit):
+            warnings.warn(
+                "this network has weights that were loaded or trained: they are kept. "
+                "initialize(..., force_reinit=True) draws new ones",
+                stacklevel=2,
+            )
+            if ctx is not None:
+                parameters.reset_ctx(ctx)
+            return
+        super().initialize(init or mx.init.Xavier(), ctx, verbose, force_reinit=initialised)
+
+    def load_parameters(self, *args: Any, **kwargs: Any) -> None:
+        """As Gluon's."""
+        super().load_parameters(*args, **kwargs)
+        self.untouched = False
 
     def check_input(self, x: mx.nd.NDArray) -> None:
         if x.ndim != 4 or x.shape[1] != 3:
@@ -28,6 +74,8 @@ class Network(nn.HybridBlock):
     def forward(self, x: Any, *args: Any) -> Any:
         if isinstance(x, mx.nd.NDArray):
             self.check_input(x)
+            if mx.autograd.is_training():
+                self.untouched = False
         return super().forward(x, *args)
 
 

@@ -6,12 +6,13 @@ from .container import Container, StoredArray, read_container
 from .conversion import convert
 from .fetching import address, fetch, find_file, git_blob_sha1, identify, models_directory, place_of
 from .recognition import Recognition, recognise
-from .weights import build, classes_in, id_for, load, path_of
+from .weights import Weights, build, classes_in, id_for, load, open_weights, path_of
 
 __all__ = [
     "Container",
     "Recognition",
     "StoredArray",
+    "Weights",
     "address",
     "build",
     "catalogue",
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "models_directory",
     "params_directory",
+    "open_weights",
     "path_of",
     "place_of",
     "read_container",

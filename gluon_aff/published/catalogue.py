@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Dict, List
 
 from ..errors import UsageError, near_matches
@@ -10,8 +12,15 @@ from ..facts import params_directory
 
 
 def catalogue() -> Dict[str, Dict[str, Any]]:
-    """id -> record; params/README.md explains the fields. Read anew at each call."""
-    with open(params_directory() / "catalogue.json", encoding="utf-8") as handle:
+    """id -> record; params/README.md explains the fields. Read once, and again when the file has changed."""
+    path = params_directory() / "catalogue.json"
+    state = path.stat()
+    return _read(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, *state: int) -> Dict[str, Dict[str, Any]]:
+    with open(path, encoding="utf-8") as handle:
         return {record["id"]: record for record in json.load(handle)}
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, Dict, List, NamedTuple, Tuple
+from typing import BinaryIO, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -66,13 +66,20 @@ class Container:
 
     def read(self, name: str) -> np.ndarray:
         """The elements of one array; bfloat16 comes as float32. Raises GluonAFFError when they cannot be read."""
-        array = self.arrays[name]
+        return next(self.read_all([name]))
+
+    def read_all(self, names: Iterable[str]) -> Iterator[np.ndarray]:
+        """The same for several arrays, one after the other."""
         try:
             with open(self.path, "rb") as handle:
-                handle.seek(array.offset)
-                data = handle.read(array.size)
+                for name in names:
+                    yield self._elements(handle, self.arrays[name])
         except OSError as error:
             raise GluonAFFError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+    def _elements(self, handle: BinaryIO, array: StoredArray) -> np.ndarray:
+        handle.seek(array.offset)
+        data = handle.read(array.size)
         if len(data) < array.size:
             raise GluonAFFError(f"{self.path} has become shorter while it was read: get or save it again")
         if array.dtype == "bfloat16":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -25,6 +25,21 @@ IdOrFile = Union[str, "os.PathLike[str]"]
 Devices = Union[mx.Context, Sequence[mx.Context], None]
 
 
+class Weights(NamedTuple):
+    """A weight file whose table has been read; ``name`` is the catalogue id or path it was asked for by."""
+
+    name: str
+    container: Container
+
+
+def open_weights(id_or_file: IdOrFile) -> Weights:
+    """The weights of a catalogue id or a ``.params`` file.
+
+    Raises GluonAFFError when the file is not there or cannot be read, UsageError for what is neither an id nor a file.
+    """
+    return Weights(str(id_or_file), read_container(path_of(id_or_file)))
+
+
 def path_of(id_or_file: IdOrFile) -> Path:
     """The file of a catalogue id, or a path as it is.
 
@@ -38,7 +53,11 @@ def path_of(id_or_file: IdOrFile) -> Path:
 
 
 def load(
-    id_or_file: IdOrFile, net: Optional[Network] = None, ctx: Devices = None, *, replace_head: bool = False
+    id_or_file: Union[IdOrFile, Weights],
+    net: Optional[Network] = None,
+    ctx: Devices = None,
+    *,
+    replace_head: bool = False,
 ) -> Network:
     """A network holding the weights of a catalogue id or of a ``.params`` file.
 
@@ -55,19 +74,20 @@ def load(
     when arrays are extra, missing or of another shape, with their names and what to change, GluonAFFError when the file
     cannot be read; the network is then as it was.
     """
-    container = read_container(path_of(id_or_file))
-    if str(id_or_file) in catalogue():
-        _warn_if_changed(str(id_or_file), container.path)
+    name, container = id_or_file if isinstance(id_or_file, Weights) else open_weights(id_or_file)
+    if name in catalogue():
+        _warn_if_changed(name, container.path)
     if net is None:
-        net = _network_for(str(id_or_file), container)
+        net = _network_for(name, container)
     expected = {name: parameter.shape for name, parameter in net._collect_params_with_prefix().items()}
     _fill(net, _values(container, expected, type(net).__name__, replace_head), ctx)
+    net.untouched = False
     return net
 
 
-def classes_in(id_or_file: IdOrFile) -> Optional[int]:
-    """Outputs of the last layer in the file of a catalogue id or a path; None when it is of no network here."""
-    shapes = _shapes(read_container(path_of(id_or_file)))
+def classes_in(weights: Weights) -> Optional[int]:
+    """Outputs of the last layer in a weight file; None when it is of no network here."""
+    shapes = _shapes(weights.container)
     head = head_of(shapes)
     return next(iter(shapes[f"{head}.weight"]), None) if head else None
 
@@ -158,7 +178,7 @@ def _values(container: Container, expected: Shapes, network: str, replace_head: 
             f"initialised, the other {len(needed)} arrays are loaded",
             stacklevel=4,
         )
-    return {name: container.read(name) for name in needed}
+    return dict(zip(needed, container.read_all(needed)))
 
 
 def _listed(problems: Sequence[str], most: int = 5) -> str:
@@ -209,6 +229,7 @@ def build(identity: str, ctx: Optional[mx.Context] = None) -> ClassificationNet:
     name = entry["model"]["name"]
     net = build_model(name, **entry["model"]["options"])
     net.initialize(initializer_of(name), ctx=ctx)
+    net.untouched = True
     if entry["dtype"] != "float32":
         net.cast(entry["dtype"])
     return net
