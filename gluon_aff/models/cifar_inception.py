@@ -13,7 +13,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from ..nn import create_fusion, selects_softly
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv1x1, norm
-from .common import ClassificationNet, check_layers, norm_settings
+from .common import ClassificationNet, check_layers, make_stage, norm_settings
 
 
 class FusedConv(nn.HybridBlock):
@@ -77,8 +77,8 @@ class InceptionBlock(nn.HybridBlock):
         self,
         channels: int,
         in_channels: int,
-        middle: int,
         stride: int,
+        middle: int,
         fused_conv: Callable[[int, int, int], FusedConv],
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
@@ -148,12 +148,9 @@ class CIFARInception(ClassificationNet):
                 self.features.add(fused_conv(widths[0], 3, 1))
                 for before, width, count, stride in zip(widths, widths[1:], layers, (1, 2, 2)):
                     middle = before if mid_width == "input" else width
-                    stage = nn.HybridSequential()
-                    with stage.name_scope():
-                        stage.add(InceptionBlock(width, before, middle, stride, fused_conv, **norms))
-                        for _ in range(count - 1):
-                            stage.add(InceptionBlock(width, width, middle, 1, fused_conv, **norms))
-                    self.features.add(stage)
+                    self.features.add(
+                        make_stage(count, InceptionBlock, width, before, width, stride, middle, fused_conv, **norms)
+                    )
                 self.features.add(norm(widths[-1], **norms))
                 self.features.add(nn.Activation("relu"), GlobalAvgPool(), nn.Flatten())
             self.output = nn.Dense(classes, in_units=widths[-1])

@@ -8,7 +8,7 @@ from mxnet.gluon import nn
 
 from ..nn.blocks import PreActBlock
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
-from .common import ClassificationNet, add_deep_stem, check_layers, is_release, norm_settings, stage_fusions
+from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
 
 
 class CIFARResNet(ClassificationNet):
@@ -56,22 +56,21 @@ class CIFARResNet(ClassificationNet):
                     self.features.add(conv3x3(stem, 3))
                 in_channels = stem
                 for width, count, stride, make_fusion in zip(widths, layers, (1, 2, 2), fusions):
-                    stage = nn.HybridSequential()
-                    with stage.name_scope():
-                        for index in range(count):
-                            stage.add(
-                                PreActBlock(
-                                    width,
-                                    in_channels,
-                                    stride if index == 0 else 1,
-                                    make_fusion,
-                                    pool_shortcut=release,
-                                    norm_layer=norm_layer,
-                                    norm_kwargs=norm_kwargs,
-                                )
-                            )
-                            in_channels = width
-                    self.features.add(stage)
+                    self.features.add(
+                        make_stage(
+                            count,
+                            PreActBlock,
+                            width,
+                            in_channels,
+                            width,
+                            stride,
+                            make_fusion,
+                            pool_shortcut=release,
+                            norm_layer=norm_layer,
+                            norm_kwargs=norm_kwargs,
+                        )
+                    )
+                    in_channels = width
                 self.features.add(norm(in_channels, norm_layer, norm_kwargs))
                 self.features.add(nn.Activation("relu"), GlobalAvgPool(), nn.Flatten())
             self.output = nn.Dense(classes, in_units=in_channels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, List, Optional, Sequence, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Type
 
 import mxnet as mx
 from mxnet.gluon import nn
@@ -113,6 +113,32 @@ def stage_fusions(
     chosen = partial(create_fusion, fusion, r=r, norm_layer=norm_layer, norm_kwargs=norm_kwargs, **options)
     plain = partial(create_fusion, "add")
     return [plain if stage < start_layer else chosen for stage in range(1, stages + 1)]
+
+
+def make_stage(
+    count: int,
+    block: Callable[..., nn.HybridBlock],
+    width: int,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *args: Any,
+    first: Optional[Dict[str, Any]] = None,
+    prefix: Optional[str] = None,
+    **options: Any,
+) -> nn.HybridSequential:
+    """A stage of a residual network: ``count`` blocks, made as ``block(width, in_channels, stride, *args, **options)``.
+
+    The first takes ``in_channels`` and the stride, the others take ``out_channels``, which every block gives, and
+    stride 1. ``first`` are options of the first one alone.
+    """
+    stage = nn.HybridSequential(prefix=prefix)
+    with stage.name_scope():
+        for index in range(count):
+            inputs, step = (in_channels, stride) if index == 0 else (out_channels, 1)
+            more = (first or {}) if index == 0 else {}
+            stage.add(block(width, inputs, step, *args, **{**options, **more}))
+    return stage
 
 
 def check_layers(layers: Sequence[int], stages: int) -> None:

@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..nn import LongSkip
 from ..nn.blocks import projection
 from ..nn.layers import NormKwargs, ResizeLike, conv3x3, norm, pad_to_multiple
-from .common import SegmentationNet, check_layers, norm_settings
+from .common import SegmentationNet, check_layers, make_stage, norm_settings
 
 
 class BasicBlock(nn.HybridBlock):
@@ -128,12 +128,10 @@ class FPN(SegmentationNet):
                 if stem == "std":
                     self.stem.add(nn.MaxPool2D(pool_size=3, strides=2, padding=1))
             for number, (width, count, stride) in enumerate(zip(widths, layers, (1, 2, 2)), 1):
-                stage = nn.HybridSequential(prefix=f"layer{number}_")
-                with stage.name_scope():
-                    for index in range(count):
-                        stage.add(BasicBlock(width, in_channels, stride if index == 0 else 1, **norms))
-                        in_channels = width
+                prefix = f"layer{number}_"
+                stage = make_stage(count, BasicBlock, width, in_channels, width, stride, prefix=prefix, **norms)
                 setattr(self, f"layer{number}", stage)
+                in_channels = width
             self.fuse23 = LongSkip(widths[2], widths[1], fusion, r, decoder, **norms)
             self.fuse12 = LongSkip(self.fuse23.out_channels, widths[0], fusion, r, decoder, **norms)
             self.head = SegmentationHead(classes, self.fuse12.out_channels, **norms)

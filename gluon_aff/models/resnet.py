@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from ..nn.blocks import Bottleneck
 from ..nn.layers import GlobalAvgPool, NormKwargs, norm
-from .common import ClassificationNet, add_deep_stem, check_layers, is_release, norm_settings, stage_fusions
+from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
 
 
 class ResNet(ClassificationNet):
@@ -67,25 +67,24 @@ class ResNet(ClassificationNet):
             self.maxpool = nn.MaxPool2D(pool_size=3, strides=2, padding=1)
             in_channels, width, before = 64, 64, 1
             for number, (count, stride, dilation) in enumerate(zip(layers, strides, dilations), 1):
-                stage = nn.HybridSequential(prefix=f"layers{number}_")
-                with stage.name_scope():
-                    for index in range(count):
-                        stage.add(
-                            Bottleneck(
-                                width,
-                                in_channels,
-                                stride if index == 0 else 1,
-                                fusions[number - 1],
-                                dilation=before if index == 0 else dilation,
-                                pool_shortcut=release,
-                                zero_gamma=last_gamma,
-                                norm_layer=norm_layer,
-                                norm_kwargs=norm_kwargs,
-                            )
-                        )
-                        in_channels = 4 * width
+                stage = make_stage(
+                    count,
+                    Bottleneck,
+                    width,
+                    in_channels,
+                    4 * width,
+                    stride,
+                    fusions[number - 1],
+                    dilation=dilation,
+                    first={"dilation": before},
+                    pool_shortcut=release,
+                    zero_gamma=last_gamma,
+                    norm_layer=norm_layer,
+                    norm_kwargs=norm_kwargs,
+                    prefix=f"layers{number}_",
+                )
                 setattr(self, f"layer{number}", stage)
-                width, before = 2 * width, dilation
+                in_channels, width, before = 4 * width, 2 * width, dilation
             self.avgpool = GlobalAvgPool()
             self.flat = nn.Flatten()
             self.drop = nn.Dropout(final_drop) if final_drop else None

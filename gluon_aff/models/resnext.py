@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from ..nn.blocks import ResNeXtBlock
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
-from .common import ClassificationNet, add_deep_stem, check_layers, is_release, norm_settings, stage_fusions
+from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
 
 
 class _ResNeXt(ClassificationNet):
@@ -61,28 +61,26 @@ class _ResNeXt(ClassificationNet):
             with self.features.name_scope():
                 in_channels = self._add_stem(self.features, width, release, deep_stem, norm_layer, norm_kwargs)
                 for number, (count, make_fusion) in enumerate(zip(layers, fusions)):
-                    stage = nn.HybridSequential()
-                    with stage.name_scope():
-                        for index in range(count):
-                            stage.add(
-                                ResNeXtBlock(
-                                    width,
-                                    in_channels,
-                                    2 if index == 0 and number > 0 else 1,
-                                    make_fusion,
-                                    cardinality,
-                                    bottleneck_width,
-                                    project=index == 0,
-                                    pool_shortcut=release and (number > 0 or self._pools_in_first_stage),
-                                    use_se=use_se,
-                                    zero_gamma=last_gamma != authors_last_gamma,
-                                    norm_layer=norm_layer,
-                                    norm_kwargs=norm_kwargs,
-                                )
-                            )
-                            in_channels = 4 * width
+                    stage = make_stage(
+                        count,
+                        ResNeXtBlock,
+                        width,
+                        in_channels,
+                        4 * width,
+                        2 if number > 0 else 1,
+                        make_fusion,
+                        cardinality,
+                        bottleneck_width,
+                        project=False,
+                        first={"project": True},
+                        pool_shortcut=release and (number > 0 or self._pools_in_first_stage),
+                        use_se=use_se,
+                        zero_gamma=last_gamma != authors_last_gamma,
+                        norm_layer=norm_layer,
+                        norm_kwargs=norm_kwargs,
+                    )
                     self.features.add(stage)
-                    width *= 2
+                    in_channels, width = 4 * width, 2 * width
                 self.features.add(GlobalAvgPool())
             self.output = nn.Dense(classes, in_units=in_channels)
 

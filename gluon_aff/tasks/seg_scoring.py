@@ -12,6 +12,7 @@ import mxnet as mx
 from .. import published
 from .._version import __version__
 from ..data import PairSet, list_pair_datasets, load_images, pair_dataset
+from ..data.pairs.pair_set import Pair
 from ..errors import UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
 from ..models import FPN
@@ -173,9 +174,16 @@ def _items(
     import cv2
     from scipy.special import expit
 
-    for logits, masks, chosen in predictions(net, pairs, options, contexts):
-        originals = [pairs.pair(index) for index in chosen]
+    decoded: Dict[str, Pair] = {}  # read for the network, wanted once more at their own size
+
+    def read(name: str) -> Pair:
+        decoded[name] = pairs.read(name)
+        return decoded[name]
+
+    once = PairSet(pairs.name, pairs.source, pairs.names, read, pairs.note, cache_bytes=0)
+    for logits, masks, chosen in predictions(net, once, options, contexts):
         names = [pairs.names[index] for index in chosen]
+        originals = [decoded.pop(name) for name in names]
         if score is not None:
             score.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])
         for name, (image, mask), logit in zip(names, originals, logits):

@@ -17,26 +17,37 @@ Pair = Tuple[np.ndarray, np.ndarray]
 class PairSet:
     """Images and masks, read when asked for; threads may share it.
 
-    Decoded pairs stay in memory, the first ``CACHE_BYTES`` (256 MB) of them.
-
-    Args:
-        name: the data set's. source: where it lies. Both for messages and run records.
-        names: the images' ids, which name what is predicted from them, too.
-        read: gives the pair of an id: the image, uint8 (H, W, 3), RGB, and its mask, uint8 (H, W) of 0 and 1.
-        note: one line that tells how much was found.
+    Parameters
+    ----------
+    name, source : str
+        The data set's name, and where it lies; for messages and run records.
+    names : sequence of str
+        The images' ids, which also name what is predicted from them.
+    read : callable
+        From an id to its pair: the image, uint8 (H, W, 3), RGB, and its mask, uint8 (H, W) of 0 and 1.
+    note : str
+        One line that tells how much was found.
+    cache_bytes : int
+        Decoded pairs stay in memory, the first so many bytes of them.
     """
 
     def __init__(
-        self, name: str, source: str, names: Sequence[str], read: Callable[[str], Pair], note: str = ""
+        self,
+        name: str,
+        source: str,
+        names: Sequence[str],
+        read: Callable[[str], Pair],
+        note: str = "",
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.name = name
         self.source = source
         self.names = tuple(names)
         self.note = note
-        self._read = read
+        self.read = read
         self._lock = threading.Lock()
         self._cache: Dict[int, Pair] = {}
-        self._cached_bytes = 0
+        self._cache_bytes, self._cached_bytes = cache_bytes, 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -48,11 +59,11 @@ class PairSet:
         """
         if i in self._cache:
             return self._cache[i]
-        image, mask = self._read(self.names[i])
+        image, mask = self.read(self.names[i])
         image.setflags(write=False)
         mask.setflags(write=False)
         with self._lock:
-            if i not in self._cache and self._cached_bytes + image.nbytes + mask.nbytes <= CACHE_BYTES:
+            if i not in self._cache and self._cached_bytes + image.nbytes + mask.nbytes <= self._cache_bytes:
                 self._cache[i] = image, mask
                 self._cached_bytes += image.nbytes + mask.nbytes
         return image, mask
@@ -63,4 +74,4 @@ class PairSet:
             raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
         chosen = np.random.default_rng(seed).permutation(len(self))[:n]
         note = f"{n} of these, drawn with seed {seed}: {self.note}"
-        return PairSet(self.name, self.source, [self.names[i] for i in chosen], self._read, note)
+        return PairSet(self.name, self.source, [self.names[i] for i in chosen], self.read, note)

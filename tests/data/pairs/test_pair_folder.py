@@ -227,7 +227,7 @@ def test_damage_inside_a_zip_is_named(tmp_path):
 def _same_as_here(got, expected, failures):
     for _ in range(10):
         for i, pixels in enumerate(expected):
-            if not np.array_equal(got._read(got.names[i])[0], pixels):
+            if not np.array_equal(got.read(got.names[i])[0], pixels):
                 failures.value += 1
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gluon_aff.data import PairSet, list_pair_datasets, load_pair_set
-from gluon_aff.data.pairs import pair_set as pairs
 from gluon_aff.errors import UsageError
 
 
@@ -28,9 +27,9 @@ def test_pairs_are_read_when_asked_for_and_kept():
     assert made.pair(3)[0] is first[0] and asked == ["3"]
 
 
-def test_no_more_is_kept_than_the_limit(monkeypatch):
-    monkeypatch.setattr(pairs, "CACHE_BYTES", 2 * 4 * 100)
-    made = made_up()
+def test_no_more_is_kept_than_the_limit():
+    few = made_up()
+    made = PairSet(few.name, few.source, few.names, few.read, cache_bytes=2 * 4 * 100)
     kept = [made.pair(i)[0] is made.pair(i)[0] for i in range(5)]
     assert kept == [True, True, False, False, False]
 
