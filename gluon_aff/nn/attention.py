@@ -1,4 +1,4 @@
-"""Channel attention at two scales: the branches L and g, and MS-CAM (paper Section 3.1, Eqs. 1 to 3, Fig. 2)."""
+"""Channel attention at two scales: the branches L and g, and MS-CAM (paper Section 3.1, Eqs. 1 to 3, Fig. 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fusion strategies (paper Table 1, Figs. 2, 4 and 5): ``block(x, residual) -> fused``, all (N, C, H, W).
+"""Fusion strategies (paper Table 1, Figs. 1, 2 and 5): ``block(x, residual) -> fused``, all (N, C, H, W).
 
 ``x`` is the learned branch (Y in the paper: the residual mapping, the 5x5 branch, the high-level map), ``residual``
 the shortcut (X in the paper: the identity, the 3x3 branch, the low-level map). Formulas below are in the paper's
@@ -194,7 +194,7 @@ class _SoftSelection(Fusion):
 
 @register_fusion("aff")
 class AFF(_SoftSelection, _MultiScale):
-    """AFF, attentional feature fusion (Eq. 4, Fig. 4a): Z = M(X + Y) X + (1 - M(X + Y)) Y.
+    """AFF, attentional feature fusion (Eq. 4, Fig. 2a): Z = M(X + Y) X + (1 - M(X + Y)) Y.
 
     As in the authors' code, the weight multiplies ``x`` (the paper writes it on X) and the result is doubled, so
     that the two weights sum to 2 as they do in x + residual: 2 x w + 2 residual (1 - w), w = M(x + residual).
@@ -232,7 +232,7 @@ class AFFLocalLocal(AFF):
 
 @register_fusion("iaff")
 class IAFF(_SoftSelection, _MultiScale):
-    """iAFF, iterative AFF (Eq. 5 inside Eq. 4, Fig. 4b), with weights of its own at each stage.
+    """iAFF, iterative AFF (Eq. 5 inside Eq. 4, Fig. 2b), with weights of its own at each stage.
 
     z = x w1 + residual (1 - w1), w1 = M1(x + residual); out = x w2 + residual (1 - w2), w2 = M2(z). M1 is
     ``local_att`` and ``global_att``, M2 is ``local_att2`` and ``global_att2``. **No factor 2** here: the authors left
