@@ -130,3 +130,33 @@ def test_ctrl_c_during_the_imports_is_one_line(shell, tmp_path, line, module):
     (tmp_path / "sitecustomize.py").write_text(PRESS)
     code, out, err = shell(line, PYTHONPATH=f"{tmp_path}:{ROOT}", PRESS_AT=module)
     assert (code, out, err) == (130, "", "stopped\n")
+
+
+@pytest.mark.parametrize("value", ["abc", "4,2", "1.5", "100000", "99999999999"])
+def test_a_number_of_threads_that_mxnet_would_abort_with_is_one_line(shell, value):
+    code, _, err = shell(f"{COMMAND} models", OMP_NUM_THREADS=value)
+    assert code == 1
+    assert err.startswith(
+        f"error: found OMP_NUM_THREADS={value}, expected one whole number from 1 to 4096. Run: unset OMP_NUM_THREADS"
+    )
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        (TRAIN.replace("--save-dir run", f"--save-dir {'a' * 300}"), 1, "aaa: File name too long; choose another"),
+        (TRAIN.replace("--save-dir run", "--save-dir ''"), 2, "expected the name of a run's directory, found ''"),
+        (f"{TRAIN} --resume ''", 2, "expected the name of a run's directory, found ''"),
+        (f"{TRAIN} --logging-dir file", 1, "cannot write to file: file is a file; choose another directory"),
+        (f"{COMMAND} published fetch paper_cifar100_resnet32_AFF_0.8967 --url 'http://[::1/x'", 2, "is not an address"),
+        (f"{COMMAND} launch -n 1 --log-dir file -- true", 2, "--log-dir file cannot be a folder: File exists"),
+    ],
+)
+def test_wrong_calls_are_one_line(shell, tmp_path, line, code, message):
+    (tmp_path / "file").touch()
+    found, _, err = shell(line, MXNET_HOME=str(tmp_path / "home"))
+    told = [text for text in err.splitlines() if "running on the CPU" not in text]
+    assert found == code, err
+    assert len(told) == 1 and told[0].startswith("error: ") and message in told[0]
+    assert not (tmp_path / "run" / "config.yaml").exists()

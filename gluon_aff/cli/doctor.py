@@ -1,4 +1,4 @@
-"""``gluon-aff doctor``: what this installation consists of, what is wrong with it, and the commands that mend it.
+"""``gluon-aff doctor``: what this installation consists of, what is wrong with it, and how to fix it.
 
 It must run where MXNet does not import, so it imports MXNet only after that is known to work.
 """
@@ -154,6 +154,6 @@ def _weights() -> Finding:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
-    command = commands.add_parser("doctor", help="what is installed here, what is wrong with it, what mends it")
+    command = commands.add_parser("doctor", help="what is installed here, what is wrong with it, how to fix it")
     add_options(command)
     command.set_defaults(run=doctor)

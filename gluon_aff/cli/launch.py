@@ -18,6 +18,10 @@ def launch(args: argparse.Namespace) -> int:
         raise UsageError("nothing to launch: gluon-aff launch -n 2 -- python train_imagenet.py ...")
     hosts = read_hosts(args.hosts) if args.hosts else None
     plan = make_plan(command, args.workers, args.servers, hosts, args.address, args.timeout, args.env)
+    try:
+        Path(args.log_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--log-dir {args.log_dir} cannot be a folder: {error.strerror}") from None
     to_stderr(f"{args.workers} workers, {args.servers} servers; logs in {args.log_dir}")
     return launch(plan, Path(args.log_dir), to_stderr)
 

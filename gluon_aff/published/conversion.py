@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import IO, Callable, Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import GluonAFFError, UsageError
 from ..utils import console
 from ..utils.files import PathLike, atomic_write
 from .container import FLOATS, Container, read_container
@@ -58,6 +59,12 @@ def _arrays(container: Container, types: Dict[str, str], names: Iterable[str]) -
 def _write_npz(handle: IO[bytes], container: Container, types: Dict[str, str]) -> None:
     """An archive of .npy files as ``numpy.load`` reads it; the same input gives the same bytes."""
     with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
+        outside = [name for name in container.arrays if name.startswith("/") or ".." in re.split(r"[/\\]", name)]
+        if outside:
+            raise GluonAFFError(
+                f"{container.path} has an array named {outside[0]!r}, which would be unpacked outside the folder: "
+                "expected a network's parameter names"
+            )
         for name, array in _arrays(container, types, container.arrays):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)

@@ -36,7 +36,7 @@ def load() -> None:
 
 
 def import_mxnet() -> None:
-    """Check NumPy and the wheels, mend what can be mended, import MXNet. Raises MXNetImportError."""
+    """Check NumPy and the wheels, put back the names it misses, import it. Raises MXNetImportError."""
     first = sys.modules.get("mxnet") is None
     if first:
         threads.use_physical_cores()

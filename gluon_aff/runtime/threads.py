@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Iterator, Optional, Set
 
+from .packages import MXNetImportError
+
 VARIABLE = "OMP_NUM_THREADS"
+MOST = 4096  # with many more, the OpenMP library cannot start them and ends the process
 WORKERS_HERE = "GLUON_AFF_WORKERS_HERE"  # by `gluon-aff launch`: processes that share this machine's cores
 
 imported_before_us = "mxnet" in sys.modules  # gluon_aff was imported too late to choose
@@ -18,9 +22,21 @@ def use_physical_cores() -> None:
     """Set OMP_NUM_THREADS to `usable_cores`, divided by the workers of a run on this machine, unless the user has.
 
     Only of use before MXNet is imported: its OpenMP library reads the variable once. Unset, MXNet takes one thread.
+
+    Raises
+    ------
+    MXNetImportError
+        When the user's value is one that MXNet would abort with.
     """
     global chosen_here
-    if not os.environ.get(VARIABLE):
+    chosen = os.environ.get(VARIABLE)
+    if chosen and not (re.fullmatch(r"\s*[+-]?\d+", chosen, re.ASCII) and int(chosen) <= MOST):
+        raise MXNetImportError(
+            f"found {VARIABLE}={chosen}, expected one whole number from 1 to {MOST}",
+            f"unset {VARIABLE}",
+            ", then it is the number of physical cores",
+        )
+    if not chosen:
         workers = os.environ.get(WORKERS_HERE, "1")
         os.environ[VARIABLE] = str(max(1, usable_cores() // int(workers)))
         chosen_here = True

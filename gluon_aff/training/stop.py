@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Type
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
-    """While entered, the first SIGINT or SIGTERM only sets ``requested``; the second ends the process at once.
+    """While entered, the first SIGINT, SIGTERM or SIGHUP only sets ``requested``; the second ends the process at once.
 
-    The loop looks at it after every update, saves and returns. ``exit_code`` is then 130 or 143, as shells
-    expect. Outside the main thread, where Python allows no handlers, nothing is installed.
+    The loop looks at it after every update, saves and returns. SIGHUP comes when the terminal closes; where it is
+    ignored, as under nohup, it stays ignored. Outside the main thread, where Python allows no handlers, nothing is
+    installed.
+
+    Attributes
+    ----------
+    requested : int or None
+        The signal that came.
     """
 
     def __init__(self) -> None:
@@ -25,9 +32,11 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
+        """130, 143 or 129 after SIGINT, SIGTERM or SIGHUP, as shells expect; 0 while nothing was requested."""
         return 128 + self.requested if self.requested else 0
 
     def request(self, number: int = signal.SIGTERM) -> None:
+        """Ask for a stop as signal ``number`` does."""
         self.requested = int(number)
 
     def flags(self) -> List[int]:
@@ -45,7 +54,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS if _is_wanted(number)}
         return self
 
     def __exit__(
@@ -57,10 +66,15 @@ class Stop:
 
     def _handle(self, number: int, frame: Optional[FrameType]) -> None:
         if os.getpid() != self._owner:  # a forked worker has inherited this: its parent decides about Ctrl-C
-            if number == signal.SIGTERM:
+            if number != signal.SIGINT:
                 os._exit(128 + number)
             return
         if self.requested:
             os._exit(128 + number)
         self.requested = number
-        os.write(2, b"\nstopping: finishing the batch and saving; a second signal ends at once\n")
+        with suppress(OSError):  # the terminal may be what has gone
+            os.write(2, b"\nstopping: finishing the batch and saving; a second signal ends at once\n")
+
+
+def _is_wanted(number: int) -> bool:
+    return number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Callable, Iterator, Optional
 
-from ..errors import GluonAFFError
+from ..errors import GluonAFFError, UsageError
 from . import console
 from .files import PathLike, sync_directory
 
@@ -37,7 +37,20 @@ def expect(
     sha1: Optional[str] = None,
     git_blob_sha1: Optional[str] = None,
 ) -> Verify:
-    """A check of a file's size in bytes and digests (hexadecimal); it raises GluonAFFError naming what differs."""
+    """A check of a file's size and digests.
+
+    Parameters
+    ----------
+    size : int, optional
+        Bytes.
+    md5, sha1, git_blob_sha1 : str, optional
+        Hexadecimal.
+
+    Returns
+    -------
+    callable
+        Takes a file's path, and raises GluonAFFError naming what differs.
+    """
 
     def verify(path: Path) -> None:
         found_size = path.stat().st_size
@@ -68,12 +81,34 @@ def download(
     attempts: int = 5,
     pause: float = 1,
 ) -> Path:
-    """Fetch ``url`` into ``path`` unless that is there already, and return the path.
+    """Fetch ``url`` into ``path`` unless that is there already.
 
-    Bytes gather in ``<path>.part``, which a later call continues; ``verify`` gets that file (it raises GluonAFFError
-    when it is wrong), then it is renamed. A second process waits for the first. ``timeout`` bounds every wait for the
-    server, in seconds; after ``attempts`` in a row that brought nothing, with a pause that doubles between them, it
-    gives up. Raises GluonAFFError that says which file to put where by hand.
+    Bytes gather in ``<path>.part``, which a later call continues; when it is whole and verified it is renamed. A second
+    process waits for the first.
+
+    Parameters
+    ----------
+    url : str
+    path : path
+    verify : callable, optional
+        Takes the path of the whole file, and raises GluonAFFError when it is wrong; see `expect`.
+    timeout : float
+        Seconds of every wait for the server.
+    attempts : int
+        It gives up after so many in a row that brought nothing.
+    pause : float
+        Seconds between two attempts; doubles from one to the next.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UsageError
+        When ``url`` is not an address.
+    GluonAFFError
+        When nothing comes or it is wrong; it says which file to put where by hand.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -164,10 +199,10 @@ def _fetch(url: str, handle: IO[bytes], timeout: float, attempts: int, pause: fl
 def _fetch_rest(url: str, handle: IO[bytes], timeout: float) -> None:
     """One request for what is missing; raises _Interrupted when less than all of it came."""
     have = handle.tell()
-    request = urllib.request.Request(url, headers={"User-Agent": "gluon-aff", "Accept-Encoding": "identity"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": "gluon-aff", "Accept-Encoding": "identity"})
+        if have:
+            request.add_header("Range", f"bytes={have}-")
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # nothing after what we have: whole, or from another file, as verify will tell
@@ -179,6 +214,8 @@ def _fetch_rest(url: str, handle: IO[bytes], timeout: float) -> None:
         raise kind(f"the server answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise _Unreachable(f"no connection: {error.reason}") from error
+    except (ValueError, http.client.InvalidURL) as error:
+        raise UsageError(f"{url!r} is not an address: {error}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _Interrupted(f"no answer: {error}") from error
     with response:
@@ -188,7 +225,7 @@ def _fetch_rest(url: str, handle: IO[bytes], timeout: float) -> None:
         elif have and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             raise _Unreachable(f"asked from byte {have} on, the server sends {response.headers.get('Content-Range')}")
         length = response.headers.get("Content-Length")
-        total = None if length is None else int(length)
+        total = int(length) if length and length.isdecimal() else None
         chunks = None if total is None else -(-total // _CHUNK)
         label = url.rsplit("/", 1)[-1]
         for chunk in console.progress(_chunks(response), total=chunks, label=label, unit="MB"):

@@ -168,3 +168,11 @@ def test_the_name_map_of_the_docs_computes_aff_without_mxnet(tmp_path):
     weight = 1 / (1 + np.exp(-scores))
     expected = 2 * x * weight + 2 * residual * (1 - weight)
     np.testing.assert_allclose(fuse(mx.nd.array(x), mx.nd.array(residual)).asnumpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "..\\evil"])
+def test_names_that_lead_out_of_a_folder_are_no_members_of_an_archive(tmp_path, name):
+    mx.nd.save(str(tmp_path / "w.params"), {name: mx.nd.ones((2,))})
+    with pytest.raises(GluonAFFError, match="which would be unpacked outside the folder"):
+        published.convert(tmp_path / "w.params", "npz", tmp_path / "w.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.params"]

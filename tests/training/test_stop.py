@@ -13,7 +13,7 @@ import gluon_aff
 from gluon_aff.training import Stop
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_first_signal_asks(number, code, capfd):
     before = signal.getsignal(number)
     with Stop() as stop:
@@ -70,3 +70,34 @@ def test_the_second_signal_ends_and_a_forked_workers_is_its_own(how, code, outpu
         timeout=60,
     )
     assert (done.returncode, done.stdout.strip()) == (code, output), done.stderr
+
+
+def test_under_nohup_the_end_of_the_terminal_asks_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+WITHOUT_STDERR = """
+import os, signal
+from gluon_aff.training import Stop
+os.close(2)
+with Stop() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(stop.exit_code)
+"""
+
+
+def test_a_signal_is_heard_without_standard_error():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_STDERR],
+        cwd=os.path.dirname(os.path.dirname(gluon_aff.__file__)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "143\n")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from gluon_aff.errors import GluonAFFError
+from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.runtime.home import mxnet_home
 from gluon_aff.utils.download import download, expect
 
@@ -238,3 +238,12 @@ def test_mxnet_home(monkeypatch, tmp_path):
     monkeypatch.delenv("MXNET_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert str(mxnet_home()) == "/home/someone/.mxnet"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/x", "http://127.0.0.1:port/x", "nonsense", "http://127.0.0.1/a b", "http://127.0.0.1/\u00e9"]
+)
+def test_what_is_no_address_is_told_at_once(tmp_path, url):
+    with pytest.raises(UsageError, match="is not an address"):
+        download(url, tmp_path / "file", pause=60)
+    assert list(tmp_path.iterdir()) == []

@@ -23,6 +23,8 @@ def complete_options(task: TaskDefinition, given: Options) -> Namespace:
     if own:
         options.update({**_recipe(task, parser, own, given), **given})
     task.complete(options)
+    if "" in (given.get("resume"), given.get("save_dir")):
+        raise UsageError("--resume and --save-dir: expected the name of a run's directory, found ''")
     if isinstance(options["resume"], str):
         options["save_dir"] = options["resume"]
     options["save_dir"] = str(options["save_dir"] or task.directory(Namespace(**options)))
