@@ -1,7 +1,7 @@
 """Errors that a user can act on.
 
 Every message says what was found, what was expected and what to do next. A command line turns them into one
-line on standard error and the exit code of the class; anything else is a fault of ours and keeps its traceback.
+line on standard error and the exit code of the class; the traceback of anything else is kept in a file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ class UsageError(GluonAFFError, ValueError):
 
 
 def near_matches(name: str, choices: Iterable[str]) -> str:
-    """The end of an error message: what the user may have begun to write or misspelt, or every choice."""
+    """The end of an error message about an unknown name.
+
+    Parameters
+    ----------
+    name : str
+    choices : iterable of str
+
+    Returns
+    -------
+    str
+        The choices that begin like ``name`` or are spelt alike; all of them where none does.
+    """
     choices = sorted(choices)
     by_lower = {choice.lower(): choice for choice in choices}
     typed = name.lower()

@@ -12,13 +12,24 @@ from . import cuda
 
 
 def pick(gpus: Optional[str] = None) -> List[mx.Context]:
-    """Devices for a comma-separated list of GPU numbers.
+    """The devices to compute on.
 
-    '0,1' gives these GPUs, '' the CPU, None the first GPU. On a machine without a GPU that MXNet can see it is the CPU
-    in every case, and one line on standard error says so.
+    Parameters
+    ----------
+    gpus : str, optional
+        Comma-separated GPU numbers such as '0,1'; '' is the CPU, None the first GPU.
 
-    Raises UsageError for anything but distinct numbers and for a GPU that is not there, and GluonAFFError for a GPU
-    that MXNet's code cannot run on or a driver that it cannot talk to.
+    Returns
+    -------
+    list of Context
+        The CPU wherever MXNet sees no GPU; one line on standard error says so.
+
+    Raises
+    ------
+    UsageError
+        For anything but distinct numbers, and for a GPU that is not there.
+    GluonAFFError
+        For a GPU that MXNet's code cannot run on, or a driver that it cannot talk to.
     """
     if gpus is not None and not gpus.strip():
         return [mx.cpu()]

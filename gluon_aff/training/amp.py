@@ -18,9 +18,23 @@ def resolve_dtype(dtype: Optional[str], devices: List[mx.Context]) -> str:
 
 
 def start_mixed_precision(dtype: str, devices: List[mx.Context]) -> bool:
-    """Switch AMP on, for the rest of the process, unless ``dtype`` is float32; call it before building the network.
+    """Switch AMP on for the rest of the process, unless ``dtype`` is float32; call it before building the network.
 
-    Parameters stay float32. Returns whether AMP is on. Raises UsageError where the devices cannot compute in ``dtype``.
+    Parameters
+    ----------
+    dtype : {"float32", "float16", "bfloat16"}
+        What is computed in; the network's parameters stay float32.
+    devices : list of Context
+
+    Returns
+    -------
+    bool
+        Whether AMP is on.
+
+    Raises
+    ------
+    UsageError
+        Where the devices cannot compute in ``dtype``.
     """
     if dtype == "float32":
         return False

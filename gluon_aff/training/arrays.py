@@ -1,4 +1,4 @@
-"""A network's arrays: taking them out, putting them back, looking whether they are sound."""
+"""A network's arrays: taking them out, putting them back, checking that they are finite."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def device_statistics(net: mx.gluon.Block) -> Arrays:
 
 
 def rank_statistics(net: mx.gluon.Block, ema: Optional[EMA]) -> Arrays:
-    """What ranks that train together do not have alike: running statistics of every device, and their averages."""
+    """What differs between ranks that train together: running statistics of every device, and their averages."""
     statistics = {}
     for name, parameter in net._collect_params_with_prefix().items():
         if parameter.grad_req == "null":
@@ -53,7 +53,13 @@ def average_statistics(group: SingleProcess, statistics: Arrays) -> None:
 
 
 def restore_network(net: mx.gluon.Block, arrays: Arrays, statistics: Arrays) -> None:
-    """Put back what `network_arrays` and `device_statistics` gave. Raises UsageError as `set_arrays` does."""
+    """Put back what `network_arrays` and `device_statistics` gave.
+
+    Raises
+    ------
+    UsageError
+        As `set_arrays` does.
+    """
     set_arrays(net, arrays, "the checkpoint")
     parameters = net._collect_params_with_prefix()
     for key, array in statistics.items():
@@ -97,15 +103,26 @@ def needs_input_gradient(net: mx.gluon.Block) -> bool:
 def set_arrays(net: mx.gluon.Block, arrays: Arrays, source: str) -> None:
     """Fill a network with arrays of exactly its names and shapes, cast to its dtypes.
 
-    Raises UsageError naming arrays that are missing, have no place in the network, or have another shape.
+    Parameters
+    ----------
+    net : Block
+    arrays : dict
+        By structural names.
+    source : str
+        Where they are from, for the error.
+
+    Raises
+    ------
+    UsageError
+        Naming arrays that are missing, unknown to the network, or of another shape.
     """
     parameters = net._collect_params_with_prefix()
     missing = [name for name in parameters if name not in arrays]
     extra = [name for name in arrays if name not in parameters]
     if missing or extra:
         raise UsageError(
-            f"{source} does not fit the network: {_some(missing)} missing, {_some(extra)} that it has no place for; "
-            "build the network that the weights are of (model, fusion, blocks, ...)"
+            f"{source} does not fit the network: {_some(missing)} missing, {_some(extra)} unknown to it; "
+            "build the network that the weights belong to (model, fusion, blocks, ...)"
         )
     wrong = [name for name in arrays if arrays[name].shape != parameters[name].shape]
     if wrong:

@@ -138,7 +138,10 @@ def _write_arrays(path: Path, arrays: Dict[str, mx.nd.NDArray]) -> str:
         complete = False
     if not complete:
         free = shutil.disk_usage(path.parent).free / 2**20
-        raise GluonAFFError(f"cannot write {path}: the file is incomplete ({free:.0f} MB free on its disk)")
+        raise GluonAFFError(
+            f"cannot write {path}: the file is incomplete ({free:.0f} MB free on its disk; `ulimit -f` shows a limit "
+            "on file sizes)"
+        )
     with open(path, "rb") as handle:
         os.fsync(handle.fileno())
     return sha256_of(path)

@@ -12,7 +12,17 @@ from ..errors import UsageError
 class EMA:
     """average ← decay · average + (1 − decay) · value, after every update, for parameters and running statistics.
 
-    Kept on the first device. Raises UsageError unless 0 < decay < 1.
+    Parameters
+    ----------
+    net : Block
+        Initialised; the averages are kept on its first device.
+    decay : float
+        Between 0 and 1.
+
+    Raises
+    ------
+    UsageError
+        For any other decay.
     """
 
     def __init__(self, net: mx.gluon.Block, decay: float) -> None:
@@ -25,6 +35,7 @@ class EMA:
         }
 
     def update(self) -> None:
+        """Move every average towards the network's present value."""
         for name, average in self.arrays.items():
             average *= self.decay
             average += (1.0 - self.decay) * self._parameters[name].list_data()[0]

@@ -13,7 +13,7 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError
-from ..utils.files import PathLike, atomic_write
+from ..utils.files import PathLike, atomic_write, cannot_write
 
 
 class History:
@@ -26,26 +26,37 @@ class History:
         self.path = Path(path)
 
     def start(self, header: Dict[str, Any]) -> None:
+        """Write a new file with nothing but the header."""
         with atomic_write(self.path) as handle:
             handle.write(_line("header", header))
 
     def resume(self, epoch: int, details: Dict[str, Any]) -> None:
-        """Forget the epochs from ``epoch`` on: the checkpoint was written before them, they will be run again."""
+        """Remove the epochs from ``epoch`` on, which will be run again, and note the restart.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the checkpoint that the run goes on from.
+        details : dict
+            For the ``resume`` line.
+        """
         kept = [r for r in read_records(self.path) if r["record"] != "epoch" or r["epoch"] < epoch]
         with atomic_write(self.path) as handle:
             handle.writelines(_line(record.pop("record"), record) for record in kept)
             handle.write(_line("resume", details))
 
     def append(self, record: Dict[str, Any]) -> None:
+        """Add a finished epoch. Raises GluonAFFError when it cannot be written."""
         try:
             with open(self.path, "a", encoding="utf-8") as handle:
                 handle.write(_line("epoch", record))
                 handle.flush()
                 os.fsync(handle.fileno())
         except OSError as error:
-            raise GluonAFFError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise cannot_write(self.path, error) from error
 
     def header(self) -> Dict[str, Any]:
+        """What the run began with; empty where the file has no header."""
         return next((r for r in read_records(self.path) if r["record"] == "header"), {})
 
     def starts(self) -> List[Dict[str, Any]]:
@@ -53,11 +64,18 @@ class History:
         return [record for record in read_records(self.path) if record["record"] != "epoch"]
 
     def epochs(self) -> List[Dict[str, Any]]:
+        """The records of the finished epochs."""
         return [record for record in read_records(self.path) if record["record"] == "epoch"]
 
 
 def read_records(path: PathLike) -> List[Dict[str, Any]]:
-    """Every complete record of a history file. Raises GluonAFFError when the file is missing or not one."""
+    """Every complete record of a history file.
+
+    Raises
+    ------
+    GluonAFFError
+        When the file is missing or is not a history.
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Type
@@ -97,7 +97,8 @@ class Run:
         with self._closing:
             if isinstance(error, Exception):
                 what = "error" if isinstance(error, GluonAFFError) else f"unexpected {type(error).__name__}"
-                self.log.append(f"{what}: {error}")
+                with suppress(GluonAFFError):  # the disk may be full, which is what the error says
+                    self.log.append(f"{what}: {error}")
 
     @property
     def log_path(self) -> Path:

@@ -10,9 +10,23 @@ from typing import Any, Dict, List, Optional, Sequence
 class State:
     """Position, the current epoch's sums, and the best validation so far.
 
-    epoch counts finished epochs (trained and validated); batch the batches of the epoch under way that have gone into
-    an update; update the optimizer's steps since the start of the run. Sums are Python floats, added in the order of
-    the batches, so that a JSON file carries them without a loss.
+    Sums are Python floats, added in the order of the batches, so that a JSON file carries them without a loss.
+
+    Attributes
+    ----------
+    epoch : int
+        Finished epochs, trained and validated.
+    batch : int
+        Batches of the current epoch that have gone into an update.
+    update : int
+        The optimizer's steps since the start of the run.
+    images : int
+        Of the current epoch so far, as are the next four.
+    loss_sum, metric_sum : float
+    metric_count : int
+    seconds : float
+    best : dict or None
+        The best validation, with its epoch and checkpoint.
     """
 
     epoch: int = 0
@@ -27,12 +41,12 @@ class State:
 
     @property
     def loss(self) -> float:
-        """Mean loss per image of the epoch under way."""
+        """Mean loss per image of the current epoch."""
         return self.loss_sum / max(self.images, 1)
 
     @property
     def metric(self) -> float:
-        """Training metric of the epoch under way."""
+        """Training metric of the current epoch."""
         return self.metric_sum / max(self.metric_count, 1)
 
     def sums(self) -> List[float]:
@@ -47,9 +61,11 @@ class State:
         )
 
     def next_epoch(self) -> None:
+        """Count the epoch as finished and begin the sums anew."""
         self.epoch += 1
         self.batch = self.images = self.metric_count = 0
         self.loss_sum = self.metric_sum = self.seconds = 0.0
 
     def to_json(self) -> Dict[str, Any]:
+        """As a dictionary of plain values, from which ``State(**...)`` makes it again."""
         return asdict(self)

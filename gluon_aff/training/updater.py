@@ -20,16 +20,31 @@ _NOT_DECAYED = ("gamma", "beta", "bias")
 class Updater:
     """A Gluon Trainer with gradient accumulation, clipping, AMP's loss scale and EMA around its step.
 
-    Args:
-        net: initialised, its shapes known.
-        optimizer: one of OPTIMIZERS. momentum counts for "nag" and "sgd" only.
-        decay_all: False leaves biases and BatchNorm's gamma and beta without weight decay (``--no-wd``).
-        clip: largest L2 norm of the gradient of the mean loss; a longer one is scaled down to it.
-        accumulate: True where several backward passes make one update.
-        mixed: True under AMP.
+    Parameters
+    ----------
+    net : Block
+        Initialised, its shapes known.
+    optimizer : str
+        One of OPTIMIZERS.
+    momentum : float
+        Of "nag" and "sgd"; the others have none.
+    wd : float
+        Weight decay.
+    decay_all : bool
+        False leaves biases and BatchNorm's gamma and beta without weight decay (``--no-wd``).
+    clip : float, optional
+        Largest L2 norm of the gradient of the mean loss; a longer one is scaled down to it.
+    accumulate : bool
+        Whether several backward passes make one update.
+    ema : EMA, optional
+        Updated with every step.
+    mixed : bool
+        Whether AMP is on.
 
-    Raises:
-        UsageError: unknown optimizer.
+    Raises
+    ------
+    UsageError
+        For an unknown optimizer.
     """
 
     def __init__(
@@ -70,7 +85,20 @@ class Updater:
         return amp.scale_loss(losses, self.trainer) if self.mixed else nullcontext(losses)
 
     def sum_gradients(self, group: SingleProcess, numbers: Sequence[float] = ()) -> List[float]:
-        """Add up the gradients over devices and ranks, to be called before `step`; return the sums of ``numbers``."""
+        """Add up the gradients over devices and ranks; call it before `step`.
+
+        Parameters
+        ----------
+        group : SingleProcess
+            The ranks.
+        numbers : sequence of float
+            More to add up on the way.
+
+        Returns
+        -------
+        list of float
+            The sums of ``numbers``.
+        """
         self.trainer.allreduce_grads()
         sums = group.sum([parameter.list_grad()[0] for parameter in self._trained], numbers)
         for parameter in self._trained if group.size > 1 else ():
@@ -80,7 +108,15 @@ class Updater:
         return sums
 
     def step(self, lr: float, images: int) -> None:
-        """Update every parameter with the summed gradients, as that of the mean loss over ``images`` images."""
+        """Update every parameter with the summed gradients.
+
+        Parameters
+        ----------
+        lr : float
+            Learning rate.
+        images : int
+            The gradient is that of the mean loss over so many images.
+        """
         self.trainer.set_learning_rate(lr)
         if self.clip:
             limit = self.clip * images / self.trainer._scale  # gradients still are sums, times AMP's loss scale
@@ -113,7 +149,13 @@ class Updater:
         return numbers
 
     def load(self, arrays: Dict[str, mx.nd.NDArray], numbers: Dict[str, Any]) -> None:
-        """Take up the state of ``arrays()`` and ``numbers()``. Raises GluonAFFError when it is another optimizer's."""
+        """Take up the state that `arrays` and `numbers` gave.
+
+        Raises
+        ------
+        GluonAFFError
+            When it is another optimizer's.
+        """
         for device in range(len(self.trainer._updaters)):
             slots = dict(self._slots(device))
             if set(slots) != set(arrays) or numbers["optimizer"] != self.optimizer:

@@ -82,9 +82,8 @@ def _direct_descriptor(path: PathLike) -> Optional[int]:
     name = os.fspath(path)
     if not name:
         raise FileNotFoundError(errno.ENOENT, "the file name is empty")
-    number = _NAMED_DESCRIPTORS.get(name)
     match = _DESCRIPTOR.fullmatch(name)
-    number = int(match.group(1)) if match else number
+    number = int(match.group(1)) if match else _NAMED_DESCRIPTORS.get(name)
     if number is not None:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()  # what was printed before comes first

@@ -25,8 +25,8 @@ def test_arrays_of_the_same_network():
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        ({}, {"bias": False}, r"it does not fit .*: no array missing, 1 array \(1.bias\) that it has no place for"),
-        ({"bias": False}, {}, r"it does not fit .*: 1 array \(1.bias\) missing, no array that it has no place for"),
+        ({}, {"bias": False}, r"it does not fit .*: no array missing, 1 array \(1.bias\) unknown to it"),
+        ({"bias": False}, {}, r"it does not fit .*: 1 array \(1.bias\) missing, no array unknown to it"),
         ({}, {"units": 5}, r"it does not fit .*: 1.weight is \(3, 4\), expected \(5, 4\) \(and 1 more\)"),
     ],
 )
