@@ -52,6 +52,7 @@ def test_the_wheel_outside_the_checkout(built, tmp_path):
     (wheel,) = built.glob("*.whl")
     run(python, "-m", "pip", "install", "-q", f"{wheel}[cpu,test]", cwd=tmp_path)
     shutil.copytree(ROOT / "tests", tmp_path / "tests")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)  # the markers
     out = run(
         python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{each}" for each in ELSEWHERE), cwd=tmp_path
     )

@@ -86,7 +86,7 @@ def test_a_second_run_in_the_same_place_must_be_meant(train, finished):
     finished("run")
     code, _, err = train(*once)
     assert code == 2
-    assert err == "error: run holds a run already: --resume goes on with it, --overwrite removes it\n"
+    assert err == "error: run holds a run already: --resume continues it, --overwrite removes it\n"
     before = results("run")
     assert train(*once, "--overwrite", "--seed", "1")[0] == 0
     assert results("run")[2] != before[2]

@@ -97,12 +97,12 @@ def test_the_siblings_flags():
     ("argv", "message"),
     [
         (["--aux"], "--aux: the network has no auxiliary head"),
-        (["--start_epoch", "3"], "--start_epoch: a run goes on from its own checkpoint, see --resume"),
+        (["--start_epoch", "3"], "--start_epoch: a run continues from its own checkpoint, see --resume"),
         (["--crop-size", "40"], "--crop-size 40: the std stem needs a multiple of 16, as 32 is"),
         (["--loss", "focal"], "invalid choice: 'focal'"),
         (["--dataset", "voc"], "invalid choice: 'voc'"),
         (["--eval"], "--eval and --predict need a trained network"),
-        (["--images", "x.png"], "--images are there to be predicted: give --predict DIR, too"),
+        (["--images", "x.png"], "--images needs --predict DIR"),
         (["--sync-bn"], "--sync-bn joins the batches of several devices"),
         (["--eval", "--resume", "nowhere"], "nowhere"),
         (["--val-split", "test"], "shapes has no split 'test': choose one of train, val"),
@@ -168,12 +168,12 @@ def test_eval_of_what_is_no_segmentation(train, finished):
     run = finished("run")
     assert "the run's network has --fusion aff, not add" in train("--eval", "--resume", run, "--fusion", "add")[2]
     write_state(run / "best", {**read_state(run / "best"), "task": "cifar"})
-    assert "is no checkpoint of train_seg.py" in train("--eval", "--resume", run)[2]
+    assert "is not a checkpoint of train_seg.py" in train("--eval", "--resume", run)[2]
     net = create_model("cifar_resnet8", channel_times=1, classes=10)
     net(mx.nd.zeros((2, 3, 32, 32)))
     net.save_parameters("cifar.params")
     code, _, err = train(*TINY, "--eval", "--resume-from", "cifar.params")
-    assert code == 2 and "a CIFARResNet, which segments nothing" in err
+    assert code == 2 and "a CIFARResNet, which is not a segmentation network" in err
 
 
 def test_evaluate_scores_segmentation_as_eval_does(finished, train, capsys):
@@ -199,7 +199,10 @@ def test_tools_for_classification_refuse_a_segmentation(finished, capsys):
     for argv, message in [
         (["evaluate", "--weights", run, "--dataset", "digits"], "no segmentation data set 'digits'"),
         (["evaluate", "--weights", run, "--labels", "coarse"], "--labels is not for segmentation: leave it out"),
-        (["evaluate", "--weights", file], "say on what: --dataset sirst|coco|folder|shapes"),
+        (
+            ["evaluate", "--weights", file],
+            "no data set is known for these weights: give --dataset sirst|coco|folder|shapes",
+        ),
         (["compare", run, "--with", "table4/aff/resnet_b1"], "is measured by IoU, the other by accuracy"),
     ]:
         assert console.run(cli.main, argv) == 2

@@ -63,8 +63,8 @@ def decode_mask(content: bytes, where: str, threshold: Optional[int] = None) -> 
     if not (set(found) <= {0, 1} or set(found) <= {0, largest}):
         shown = ", ".join(str(value) for value in found[:6]) + (", ..." if len(found) > 6 else "")
         raise GluonAFFError(
-            f"{where} has the values {shown}: a mask holds 0 and 1, or 0 and {largest}; save it anew so, or give a "
-            "threshold from which on they count as foreground (--mask-threshold 128)"
+            f"{where} has the values {shown}: a mask holds 0 and 1, or 0 and {largest}; save it with these, or give a "
+            "threshold from which values count as foreground (--mask-threshold 128)"
         )
     return (values > 0).astype(np.uint8)
 

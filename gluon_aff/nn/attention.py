@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 
 from ..errors import UsageError
 from .checks import positive_integer, warn_of_batch_of_one
-from .layers import GlobalAvgPool, NormKwargs, conv1x1, norm, sigmoid, spread
+from .layers import GlobalAvgPool, NormKwargs, conv1x1, expand, norm, sigmoid
 
 
 def bottleneck_channels(channels: int, r: int) -> int:
@@ -73,10 +73,10 @@ class MSCAM(nn.HybridBlock):
     def forward(self, x: Any) -> Any:
         if isinstance(x, mx.nd.NDArray):
             if x.ndim != 4 or x.shape[1] != self._channels:
-                raise UsageError(f"x is {x.shape}: this MS-CAM attends to (N, {self._channels}, H, W)")
+                raise UsageError(f"x is {x.shape}: this MS-CAM takes (N, {self._channels}, H, W)")
             warn_of_batch_of_one(self, x)
         return super().forward(x)
 
     def hybrid_forward(self, F, x):
-        context = F.elemwise_add(self.local_att(x), spread(F, self.global_att(x), x))
+        context = F.elemwise_add(self.local_att(x), expand(F, self.global_att(x), x))
         return F.elemwise_mul(x, sigmoid(F, context))

@@ -96,7 +96,7 @@ class Fusion(nn.HybridBlock):
                 raise UsageError(f"x is {x.shape}, residual is {residual.shape}: resize or project one of them first")
             if x.ndim != 4 or x.shape[1] != self._channels:
                 raise UsageError(
-                    f"x and residual are {x.shape}: this {type(self).__name__} fuses (N, {self._channels}, H, W)"
+                    f"x and residual are {x.shape}: this {type(self).__name__} takes (N, {self._channels}, H, W)"
                 )
             warn_of_batch_of_one(self, x)
         return super().forward(x, residual)

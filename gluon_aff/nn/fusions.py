@@ -17,7 +17,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from .attention import context_branch
 from .fusion import Fusion, fusion_class, register_fusion
-from .layers import conv1x1, norm, sigmoid, spread
+from .layers import conv1x1, expand, norm, sigmoid
 
 
 @register_fusion("add")
@@ -65,9 +65,9 @@ class _MultiScale(Fusion):
         local_pools, global_pools = self.scales
         local, context = local_att(z), global_att(z)
         if global_pools and not local_pools:
-            context = spread(F, context, z)
+            context = expand(F, context, z)
         weight = sigmoid(F, F.elemwise_add(local, context))
-        return spread(F, weight, z) if local_pools else weight
+        return expand(F, weight, z) if local_pools else weight
 
 
 class _GlobalContext(Fusion):
@@ -150,7 +150,7 @@ class Highway(_GlobalContext):
     selects = True
 
     def hybrid_forward(self, F, x, residual):
-        weight = spread(F, self.global_att(residual), x)
+        weight = expand(F, self.global_att(residual), x)
         return _select(F, residual, x, weight)
 
 
@@ -276,7 +276,7 @@ class SK(_SoftSelection):
         scores = self.global_att(F.elemwise_add(x, residual))
         first = F.slice_axis(scores, axis=1, begin=0, end=self._channels)
         second = F.slice_axis(scores, axis=1, begin=self._channels, end=2 * self._channels)
-        weight = spread(F, sigmoid(F, F.elemwise_sub(first, second)), x)
+        weight = expand(F, sigmoid(F, F.elemwise_sub(first, second)), x)
         return self._scaled(F, self._mix(F, x, residual, weight))
 
 

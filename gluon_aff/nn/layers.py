@@ -104,6 +104,6 @@ def sigmoid(F, x):
     return F.Activation(x, act_type="sigmoid")
 
 
-def spread(F, x, like):
+def expand(F, x, like):
     """(N, C, 1, 1) -> the height and width of ``like``."""
     return F.broadcast_like(x, like)

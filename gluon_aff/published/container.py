@@ -135,7 +135,7 @@ class _Reader:
         looks_like = [kind for prefix, kind in _OTHER_FILES.items() if start.lstrip().startswith(prefix)]
         hint = f" (this looks like {looks_like[0]})" if looks_like else ""
         raise GluonAFFError(
-            f"{self.path} is no MXNet weight file: {found}{hint}, expected {struct.pack('<Q', _MAGIC)!r} at byte 0"
+            f"{self.path} is not an MXNet weight file: {found}{hint}, expected {struct.pack('<Q', _MAGIC)!r} at byte 0"
         )
 
     def _array(self, what: str) -> StoredArray:

@@ -91,5 +91,5 @@ def fetch(identity: str, url: Optional[str] = None) -> Path:
             raise GluonAFFError(f"{error}; move it away, then fetch again") from None
         return path
     if url is not None and "://" not in url:
-        raise UsageError(f"{url!r} is no address: expected one such as {address(identity)}")
+        raise UsageError(f"{url!r} is not an address: expected one such as {address(identity)}")
     return download(url or address(identity), path, verify=lambda part: check(identity, part))

@@ -61,7 +61,7 @@ def host_of(shapes: Shapes, stages: Stages) -> Host:
     found = ", ".join(list(shapes)[:3]) + ", ..." if shapes else "none"
     looked_for = "; ".join(f"{host.name} has {host.stages} stages with {host.mark}" for host in HOSTS)
     raise UsageError(
-        f"the names are of no network here: found {found} in {len(stages)} stages, expected structural names "
+        f"the names match no known network: found {found} in {len(stages)} stages, expected structural names "
         f"({looked_for})"
     )
 

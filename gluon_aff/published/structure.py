@@ -110,7 +110,7 @@ def _readings(attentions: Sequence[Attention], plain: str) -> List[Reading]:
         if with_ratio or without:
             readings.append(Reading(name, None if with_ratio and without else ratio if with_ratio else 0))
     if not readings:
-        raise UsageError(f"the arrays of an attention are of no fusion here: {', '.join(sorted(arrays)[:4])}, ...")
+        raise UsageError(f"the arrays of a fusion match no known strategy: {', '.join(sorted(arrays)[:4])}, ...")
     return readings
 
 

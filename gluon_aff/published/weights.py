@@ -146,7 +146,9 @@ def _network_for(id_or_file: str, container: Container) -> Network:
         return build_model(model["name"], **model["options"])
     found = recognise(container)
     if found.create_model is None:
-        raise UsageError(f"{container.path} fits no network here ({_listed(found.problems)}): give its network as net=")
+        raise UsageError(
+            f"{container.path} matches no known network ({_listed(found.problems)}): give its network as net="
+        )
     return build_model(**found.create_model)
 
 

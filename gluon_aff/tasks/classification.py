@@ -104,7 +104,7 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     chosen = {**known, **request.data}
     if "dataset" not in chosen:
         names = "|".join((*list_datasets(), "imagenet"))
-        raise UsageError(f"say on what: --dataset {names} (these weights do not tell)")
+        raise UsageError(f"no data set is known for these weights: give --dataset {names}")
     batch_size = request.batch_size or (BATCH_SIZE if request.protocol == "upstream" else 128)
     options = DataOptions(**chosen, batch_size=batch_size, workers=request.workers, skip_bad=request.skip_bad)
     test_set = open_test_set(options, request.protocol)

@@ -48,7 +48,7 @@ def open_run(path: Path) -> FinishedRun:
     saved = state.get("options", {})
     name = state.get("task", "cifar" if "blocks" in saved else None)
     if name not in list_tasks():
-        raise UsageError(f"{place} is no checkpoint of a training script: give its model.params and --model")
+        raise UsageError(f"{place} is not a checkpoint of a training script: give its model.params and --model")
     config = config_of(place)
     free = read_yaml(config) if config.is_file() else {}
     task = get_task(name)

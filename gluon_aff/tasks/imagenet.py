@@ -133,7 +133,7 @@ class ImageNet(Task):
         for source in (train_set, val_set):
             yield from (f"note: {line}" for line in source.notes)
         if same_images(train_set, val_set):
-            yield "note: training and validation images are of one set: errors on these say nothing of others"
+            yield "note: training and validation images are the same set: these errors say nothing about other images"
         yield (
             f"model: {self.model_name(options)}, {options.tag}, fusion {options.fusion}, first fused stage "
             f"{options.start_layer}; {parameters:,} parameters"

@@ -141,7 +141,7 @@ def check_accepted(name: str, accepted: Sequence[str], wanted: Dict[str, Any], f
         if option not in accepted:
             flag = flags.get(option, option).replace("_", "-")
             text = "" if value is True else f" {value}"
-            raise UsageError(f"--{flag}{text}: {name} has no such option; leave it out")
+            raise UsageError(f"--{flag}{text}: {name} has no such option: leave it out")
     return given
 
 

@@ -33,7 +33,7 @@ _NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder")
 def scores(given: Options) -> bool:
     """Whether the options ask for a score. Raises UsageError for pictures without a prediction."""
     if given.get("images") and not given.get("predict"):
-        raise UsageError("--images are there to be predicted: give --predict DIR, too")
+        raise UsageError("--images needs --predict DIR")
     return bool(given.get("eval") or given.get("predict"))
 
 
@@ -95,7 +95,7 @@ def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreReq
     given = request.data
     if trained.options is None and "dataset" not in given:
         names = "|".join(list_pair_datasets())
-        raise UsageError(f"say on what: --dataset {names} (these weights do not tell)")
+        raise UsageError(f"no data set is known for these weights: give --dataset {names}")
     if trained.options is None or given.get("dataset", trained.options.dataset) != trained.options.dataset:
         options = complete_options(task, {"dataset": given["dataset"]})
         size = trained.data.get("size")
@@ -148,7 +148,7 @@ def _network(task: TaskDefinition, options: Namespace, contexts: List[mx.Context
     else:
         net = published.load(file, ctx=contexts)
         if not isinstance(net, FPN):
-            raise UsageError(f"{file} holds the weights of a {type(net).__name__}, which segments nothing")
+            raise UsageError(f"{file} holds the weights of a {type(net).__name__}, which is not a segmentation network")
         net.hybridize(static_alloc=True, static_shape=True)
     return net, file
 
@@ -156,7 +156,7 @@ def _network(task: TaskDefinition, options: Namespace, contexts: List[mx.Context
 def _check_run(task: TaskDefinition, run: FinishedRun, given: Options) -> None:
     """Raise UsageError for a run of another script, or of another network than is asked for."""
     if run.task is not task:
-        raise UsageError(f"{run.checkpoint} is no checkpoint of train_seg.py")
+        raise UsageError(f"{run.checkpoint} is not a checkpoint of train_seg.py")
     for name in _NETWORK:
         has = getattr(run.options, name)
         if given.get(name, has) != has:

@@ -30,7 +30,7 @@ def open_trained(
         raise UsageError(f"--{next(iter(given)).replace('_', '-')} describes a network: say which with --model")
     if weights in published.catalogue() or path.is_dir():
         if model:
-            raise UsageError(f"{weights} tells its network itself: leave --model out")
+            raise UsageError(f"{weights} defines its own network: leave --model out")
         return _of_id(weights, published.find_file(weights), devices) if not path.is_dir() else _of_run(path, devices)
     file = published.path_of(path)
     if model:

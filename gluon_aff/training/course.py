@@ -169,7 +169,7 @@ def _concluded(job: Job, run: Run, plan: Plan, state: State, stop: Stop) -> Outc
             f"after the last, {epochs[-1]['epoch']}: {plan.figure(epochs[-1])}"
         )
     if not finished:
-        run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} goes on from there")
+        run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} continues from there")
     best = f", best: {run.checkpoints.best_link}" if state.best else ""
     run.log(f"checkpoints: {run.checkpoints.newest()}{best}")
     run.log(f"history: {run.history.path}" + (f"; plot: {run.plot_path}" if epochs else ""))

@@ -213,7 +213,7 @@ def check_free(directory: PathLike, overwrite: bool = False, *others: Optional[P
     if overwrite:
         return
     if (directory / _HISTORY).exists():
-        raise UsageError(f"{directory} holds a run already: --resume goes on with it, --overwrite removes it")
+        raise UsageError(f"{directory} holds a run already: --resume continues it, --overwrite removes it")
     replaced = [path for path in (*own_files(directory), *checkpoints.own()) if path.name != _LOG]
     if replaced:
         names = ", ".join(str(path.relative_to(directory)) for path in replaced[:5])

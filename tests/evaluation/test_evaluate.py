@@ -315,7 +315,7 @@ def test_a_lost_image_is_noticed(weights):
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        ([], "say on what: --dataset"),
+        ([], "no data set is known for these weights: give --dataset"),
         (["--dataset", "digits", "--classes", "10"], "--classes describes a network: say which with --model"),
         (["--dataset", "digits", "--protocol", "upstream"], "record iterator was for ImageNet only"),
         (["--dataset", "digits", "--skip-bad"], "--skip-bad is for --dataset imagenet"),

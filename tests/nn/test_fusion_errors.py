@@ -40,7 +40,7 @@ def test_unequal_shapes(name, hybridized):
 @pytest.mark.parametrize("shape", [(2, 32, 8, 8), (2, 64), (64, 8, 8)], ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_of_another_kind(name, shape):
-    with pytest.raises(UsageError, match=r"fuses \(N, 64, H, W\)") as error:
+    with pytest.raises(UsageError, match=r"takes \(N, 64, H, W\)") as error:
         made(name, 64)(mx.nd.ones(shape), mx.nd.ones(shape))
     assert str(shape) in str(error.value)
 
@@ -49,7 +49,7 @@ def test_maps_of_another_kind(name, shape):
 def test_ms_cam_on_a_map_of_another_kind(shape):
     block = MSCAM(64)
     block.initialize()
-    with pytest.raises(UsageError, match=r"attends to \(N, 64, H, W\)") as error:
+    with pytest.raises(UsageError, match=r"takes \(N, 64, H, W\)") as error:
         block(mx.nd.ones(shape))
     assert str(shape) in str(error.value)
 

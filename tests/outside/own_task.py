@@ -1,13 +1,11 @@
-"""A task of one's own: do two pictures show the same handwritten digit?
+"""A task of one's own: do two pictures show the same digit? ``python own_task.py train same``"""
 
-python own_task.py train same --num-epochs 5
-"""
+from gluon_aff import create_fusion, list_fusions  # before MXNet, which it makes importable
 
-import mxnet as mx
+import mxnet as mx  # isort: skip
 import numpy as np
 from mxnet.gluon import nn
 
-from gluon_aff import create_fusion, list_fusions
 from gluon_aff.cli.main import entry
 from gluon_aff.data import load_image_set
 from gluon_aff.evaluation import FigureReport

@@ -132,7 +132,7 @@ def test_a_file_cut_at_any_byte_says_where(tmp_path):
         (b"<!DOCTYPE html><html>", ["a web page"]),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", ["Git LFS"]),
         (b"PK\x03\x04", ["zip"]),
-        (file_of([array_of(VALUES)], [b"a"])[1:], ["no MXNet weight file"]),
+        (file_of([array_of(VALUES)], [b"a"])[1:], ["not an MXNet weight file"]),
         (file_of([array_of(VALUES)], [b"a"]) + b"?", ["1 bytes follow the last name"]),
         (file_of([array_of(VALUES)] * 2, [b"a"]), ["1 names for 2 arrays"]),
         (file_of([array_of(VALUES)] * 2, [b"a", b"a"]), ["arrays 0 and 1 are both named 'a'"]),

@@ -106,7 +106,7 @@ def test_a_mirror(server):
     host = f"http://127.0.0.1:{server.server_port}"
     assert published.fetch(ID, url=f"{host}/elsewhere").read_bytes() == CONTENT
     assert server.asked[0][0] == "/elsewhere"
-    with pytest.raises(UsageError, match="no address"):
+    with pytest.raises(UsageError, match="not an address"):
         published.fetch(ANOTHER, url="elsewhere")
 
 

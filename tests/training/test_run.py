@@ -63,7 +63,7 @@ def test_a_new_run_deletes_its_own_files_and_no_others(directory):
 
 
 def test_without_overwrite_nothing_is_deleted(directory):
-    with pytest.raises(UsageError, match="holds a run already: --resume goes on with it, --overwrite removes it"):
+    with pytest.raises(UsageError, match="holds a run already: --resume continues it, --overwrite removes it"):
         check_free(directory)
     (directory / "history.jsonl").unlink()
     before = files(directory)

@@ -119,7 +119,7 @@ def _labels_of_folders(
     folders = sorted({file[-2] if len(file) > 1 else "" for file in files})
     if folders == [""] or (len(folders) == 1 and folders[0] in SPLITS):
         raise UsageError(
-            f"the {len(files)} images in {path} lie in no class folders: name a file with their classes "
+            f"the {len(files)} images in {path} are not in class folders: give a file with their classes "
             f"(--ground-truth), or sort them into {folders[0] or 'val'}/<wnid>/"
         )
     unknown = sorted(set(folders) - set(wnids))

@@ -59,7 +59,7 @@ def _official(path: Path, lines: Sequence[str], wnids: Sequence[str]) -> Dict[st
     for line_number, line in enumerate(lines, 1):
         wnid: Optional[str] = names[int(line) - 1] if 0 < int(line) <= len(names) else None
         if wnid not in numbers:
-            raise UsageError(f"{path}, line {line_number}: {line} is the number of no class in {meta}")
+            raise UsageError(f"{path}, line {line_number}: {line} is not the number of a class in {meta}")
         labels[OFFICIAL_NAME.format(line_number)] = numbers[wnid]
     return labels
 

@@ -177,7 +177,7 @@ def load_image_set(
     if place is not None and not place.exists():
         raise UsageError(f"no data at {place}: there is no such file or folder")
     if place is None and record.needs_place:
-        raise UsageError("an image folder needs its place: give the folder or zip that holds train/ and test/")
+        raise UsageError("an image folder needs a path: give the folder or zip that holds train/ and test/")
     try:
         image_set = record.load(ImageRequest(split, place, labels, resize, download))
     except OSError as error:

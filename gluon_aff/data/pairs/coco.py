@@ -146,7 +146,7 @@ def _union(rle: ModuleType, image: CocoImage, annotations: _Annotations) -> np.n
         return np.ascontiguousarray(rle.decode(rle.merge(runs)))
     except Exception as error:  # pycocotools raises nearly anything
         where = annotations.tree.where(annotations.name)
-        raise GluonAFFError(f"{where} has a segmentation of {image.file} that is none ({error})") from error
+        raise GluonAFFError(f"{where} has a segmentation of {image.file} that is invalid ({error})") from error
 
 
 def _runs(rle: ModuleType, segmentation: Any, image: CocoImage) -> List[Dict[str, Any]]:

@@ -96,16 +96,16 @@ class _PairFiles:
             found = [file[:-4] for place in places for file in self._tree.files(place) if file.endswith(".txt")]
             raise UsageError(
                 f"{self._layout.name} has no split {split!r}: there is no {self._tree.where(lists[-1])}, "
-                + (f"choose one of {', '.join(found)}" if found else "write one with an id a line")
+                + (f"choose one of {', '.join(found)}" if found else "write one with one id per line")
             )
         where = self._tree.where(name)
         try:
             lines = self._tree.read(name).decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
-            raise GluonAFFError(f"{where} is no text: expected an id a line") from error
+            raise GluonAFFError(f"{where} is not text: expected one id per line") from error
         ids = [self._id(line.strip()) for line in lines if line.strip()]
         if not ids:
-            raise GluonAFFError(f"{where} lists nothing: expected an id a line")
+            raise GluonAFFError(f"{where} is empty: expected one id per line")
         twice = min((each for each, count in Counter(ids).items() if count > 1), default=None)
         if twice is not None:
             raise GluonAFFError(f"{where} lists {twice} more than once: every image counts once")

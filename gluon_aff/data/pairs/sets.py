@@ -126,9 +126,9 @@ def load_pair_set(
     if mask_threshold is not None and "mask_threshold" not in record.options:
         raise UsageError(f"a mask threshold is for data sets of kind folder, not for {record.name}: leave it out")
     if place is not None and not record.has_place:
-        raise UsageError(f"{record.name} are drawn and have no place: leave the data directory out")
+        raise UsageError(f"{record.name} are drawn and have no path: leave the data directory out")
     if place is None and record.has_place and not record.home:
-        raise UsageError("a folder of images and masks needs its place: give the folder or zip that holds them")
+        raise UsageError("a folder of images and masks needs a path: give the folder or zip that holds them")
     path = mxnet_home() / "datasets" / record.name if place is None else Path(place).expanduser()
     if record.has_place and not path.exists() and not download:
         raise UsageError(f"no {record.name} at {path}: {record.missing}")

@@ -17,7 +17,7 @@ def manifest_path(records: Path) -> Path:
 
 
 def read_manifest(records: Path) -> Optional[Manifest]:
-    """The manifest of a .rec file, None without one. Raises GluonAFFError for one that is none."""
+    """The manifest of a .rec file, None without one. Raises GluonAFFError for a damaged one."""
     path = manifest_path(records)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -26,7 +26,7 @@ def read_manifest(records: Path) -> Optional[Manifest]:
     except (OSError, ValueError) as error:
         raise GluonAFFError(f"cannot read {path}: {error}; remove it or make the records again") from error
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
-        raise GluonAFFError(f"{path} is no manifest of records: it names no classes; remove it")
+        raise GluonAFFError(f"{path} is not a manifest of records: it names no classes; remove it")
     return content
 
 

@@ -159,7 +159,7 @@ def read_index(path: Path) -> np.ndarray:
         entries = [(int(key), int(place)) for key, place in filter(None, words)]
     except ValueError:
         raise GluonAFFError(
-            f"{path} is no index of a record file: expected lines of two numbers, make it again"
+            f"{path} is not the index of a record file: expected lines of two numbers, make it again"
         ) from None
     return np.array(entries, dtype=np.int64).reshape(-1, 2)
 

@@ -143,8 +143,8 @@ class RecordWriter:
         lines = [line for line in self._journal.read().splitlines(keepends=True) if line.endswith(b"\n")]
         if lines and lines[0].strip() != identity:
             raise GluonAFFError(
-                f"{self._part} was begun from other images or with other options: go on with those, or remove it and "
-                f"{self._journal_path.name}"
+                f"{self._part} was started from other images or with other options: continue with those, or remove "
+                f"it and {self._journal_path.name}"
             )
         notes = [json.loads(line) for line in lines[1:]]
         if notes and not self._is_there(notes[-1]["bytes"], notes[-1]["sha256"]):

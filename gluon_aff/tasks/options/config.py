@@ -60,7 +60,7 @@ def check_same(saved: Dict[str, Any], asked: Dict[str, Any], where: str, indepen
     if "num_epochs" in different:
         why = " (the schedule, or the epoch in which mixup ends, depends on the number of epochs)"
     raise UsageError(
-        f"{where} cannot be resumed with other options: {listed}{why}; leave them out, or start anew elsewhere "
+        f"{where} cannot be resumed with other options: {listed}{why}; leave them out, or start over elsewhere "
         "with --save-dir"
     )
 

@@ -16,7 +16,7 @@ _REFUSED = {
     "--use-gn": "it did nothing in the authors' script; every network here has BatchNorm",
     "--batch-norm": "it is for GluonCV's VGG; every network here has BatchNorm",
     "--resume-states": "the optimizer's state goes on with all the rest of a run: --resume RUN",
-    "--resume-epoch": "a run goes on where it stopped, in the middle of an epoch too: --resume RUN",
+    "--resume-epoch": "a run continues where it stopped, in the middle of an epoch too: --resume RUN",
 }
 
 

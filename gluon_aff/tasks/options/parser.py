@@ -103,7 +103,7 @@ class OptionParser(argparse.ArgumentParser):
         if unknown:
             close = get_close_matches(str(unknown[0]), actions)
             hint = f"; did you mean {', '.join(close)}?" if close else ""
-            raise UsageError(f"{source}: {unknown[0]!r} is no option{hint}")
+            raise UsageError(f"{source}: {unknown[0]!r} is not an option{hint}")
         return {name: self._checked(actions[name], value, f"{source}: {name}") for name, value in values.items()}
 
     def _checked(self, action: argparse.Action, value: Any, where: str) -> Any:

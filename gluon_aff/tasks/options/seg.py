@@ -12,8 +12,8 @@ from .shared import fusion_name
 MODELS = ("fpn",)
 
 _REFUSED = {
-    "--start_epoch": "a run goes on from its own checkpoint, see --resume",
-    "--start-epoch": "a run goes on from its own checkpoint, see --resume",
+    "--start_epoch": "a run continues from its own checkpoint, see --resume",
+    "--start-epoch": "a run continues from its own checkpoint, see --resume",
     "--no-val": "the best checkpoint is chosen by validation; --test-images N makes it shorter",
     "--aux": "the network has no auxiliary head",
     "--log-interval": "there is a progress bar within an epoch and a line after it",

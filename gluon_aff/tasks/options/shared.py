@@ -100,7 +100,7 @@ def mixing_options(parser: OptionParser) -> None:
         "--mixup-off-epoch", type=number(int), default=40, metavar="N", help="not in the last N epochs (%(default)s)"
     )
     group.add_argument(
-        "--label-smoothing", action=Switch, off=("--no-label-smoothing",), help="spread 0.1 over all classes"
+        "--label-smoothing", action=Switch, off=("--no-label-smoothing",), help="distribute 0.1 over all classes"
     )
 
 
@@ -154,7 +154,7 @@ def run_options(parser: OptionParser) -> OptionGroup:
         nargs="?",
         const=True,
         metavar="RUN",
-        help="go on with the run in RUN, or in --save-dir",
+        help="continue the run in RUN, or in --save-dir",
         role=Role.COMMAND,
     )
     group.add_argument(
@@ -166,7 +166,7 @@ def run_options(parser: OptionParser) -> OptionGroup:
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="remove the run that is in the directory, and begin anew",
+        help="remove the run that is in the directory, and start over",
         role=Role.COMMAND,
     )
     return group

@@ -119,7 +119,7 @@ def test_a_flat_folder_with_its_list(tmp_path, line):
 
 def test_a_flat_folder_needs_a_list_that_can_be_used(tmp_path):
     (tmp_path / "a.JPEG").write_bytes(jpeg(0))
-    with pytest.raises(UsageError, match="no class folders.*--ground-truth"):
+    with pytest.raises(UsageError, match="not in class folders.*--ground-truth"):
         open_imagenet(tmp_path, WNIDS)
     truth = tmp_path / "ILSVRC2012_validation_ground_truth.txt"
     truth.write_text("490\n361\n")

@@ -184,8 +184,8 @@ BAD = {
     "mask missing": ({"masks__b_at_png": None}, "train.txt lists b, but .*masks has no b.png"),
     "image twice": ({"images__b_at_jpg": b"x"}, "images has b.jpg and b.png: which is it"),
     "listed twice": ({"train_at_txt": b"a\nb\na\n"}, "train.txt lists a more than once"),
-    "empty list": ({"train_at_txt": b"\n"}, "train.txt lists nothing"),
-    "binary list": ({"train_at_txt": b"\xff\xfe\x00"}, "train.txt is no text"),
+    "empty list": ({"train_at_txt": b"\n"}, "train.txt is empty"),
+    "binary list": ({"train_at_txt": b"\xff\xfe\x00"}, "train.txt is not text"),
 }
 
 

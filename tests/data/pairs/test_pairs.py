@@ -77,11 +77,11 @@ def test_names_of_the_data_sets():
     "arguments, options, message",
     [
         (("cifar10", "train"), {}, "no segmentation data set 'cifar10': choose one of sirst, coco, folder, shapes"),
-        (("folder", "train"), {}, "needs its place"),
+        (("folder", "train"), {}, "needs a path"),
         (("folder", "train", "nowhere"), {}, "no folder at nowhere: there is no such file or folder"),
         (("sirst", "train"), {}, "datasets/sirst: get it from"),
         (("stopsign", "train"), {}, "datasets/coco: give the folder or zip"),
-        (("shapes", "train", "."), {}, "shapes are drawn and have no place"),
+        (("shapes", "train", "."), {}, "shapes are drawn and have no path"),
         (("shapes", "trainval"), {}, "shapes has no split 'trainval': choose one of train, val"),
         (("sirst", "train"), {"download": True}, "sirst cannot be downloaded, only coco can"),
         (("shapes", "train"), {"mask_threshold": 128}, "a mask threshold is for data sets of kind folder"),

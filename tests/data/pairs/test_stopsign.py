@@ -267,7 +267,7 @@ def test_broken_json_is_one_line(root, case):
 def test_broken_segmentation_is_named(root, segmentation, reason):
     (root / JSON).write_bytes(broken("annotations", segmentation=segmentation))
     got = load_pair_set("coco", "train", root)
-    with pytest.raises(GluonAFFError, match=rf"has a segmentation of 000000000001.jpg that is none \(.*{reason}"):
+    with pytest.raises(GluonAFFError, match=rf"has a segmentation of 000000000001.jpg that is invalid \(.*{reason}"):
         got.pair(0)
 
 

@@ -231,7 +231,7 @@ def test_a_journal_cut_in_its_last_line_counts_up_to_there(tmp_path):
 def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path):
     path = tmp_path / "a.rec"
     begun(path)
-    with pytest.raises(GluonAFFError, match="begun from other images or with other options"):
+    with pytest.raises(GluonAFFError, match="started from other images or with other options"):
         RecordWriter(path, {"seed": 2})
     with RecordWriter(path, {"seed": 1}), pytest.raises(GluonAFFError, match="another process is writing"):
         RecordWriter(path, {"seed": 1})
@@ -331,13 +331,13 @@ def test_an_index_of_another_file(records):
     with pytest.raises(GluonAFFError, match="lists 19 records, is not its own"):
         RecordFile(records)
     index.write_text("one two three\n")
-    with pytest.raises(GluonAFFError, match="no index of a record file"):
+    with pytest.raises(GluonAFFError, match="not the index of a record file"):
         RecordFile(records)
 
 
 def test_a_manifest_that_is_none(records):
     records.with_suffix(".manifest.json").write_text(json.dumps([1]))
-    with pytest.raises(GluonAFFError, match="is no manifest"):
+    with pytest.raises(GluonAFFError, match="is not a manifest"):
         open_imagenet(records, WNIDS)
 
 
@@ -388,7 +388,7 @@ def test_the_validation_tar_with_the_official_list(tmp_path):
     savemat(str(tmp_path / "meta.mat"), {"synsets": kit})
     assert [image.label for image in open_imagenet(path, WNIDS, truth).images()] == [4, 7, 0]
     truth.write_text("2\n1\n4\n")
-    with pytest.raises(UsageError, match="line 3: 4 is the number of no class"):
+    with pytest.raises(UsageError, match="line 3: 4 is not the number of a class"):
         open_imagenet(path, WNIDS, truth)
 
 

@@ -49,7 +49,7 @@ def test_values_of_files_are_held_to_the_same_rules(parser):
     values = {"blocks": "3", "lr": "1e-1", "mixup": True, "mode": "b", "classes": None}
     assert parser.checked(values, "f.yaml") == {"blocks": 3, "lr": 0.1, "mixup": True, "mode": "b", "classes": None}
     for wrong, message in [
-        ({"block": 3}, "f.yaml: 'block' is no option; did you mean blocks?"),
+        ({"block": 3}, "f.yaml: 'block' is not an option; did you mean blocks?"),
         ({"blocks": 0}, "f.yaml: blocks: '0' is not a whole number"),
         ({"mixup": "yes"}, "f.yaml: mixup is 'yes': expected true or false"),
         ({"mode": "c"}, "f.yaml: mode: invalid choice"),
