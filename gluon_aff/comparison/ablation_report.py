@@ -92,15 +92,13 @@ def differences(result: Record) -> List[str]:
     """What in the run is not as in the paper's setting, one phrase each."""
     blocks = str(result["blocks"])
     argv = ["--recipe", "paper", "--model", result["host"], "--channel-times", "1", "--blocks", blocks]
-    paper = vars(task_of_host(result["host"]).options(argv))
+    task = task_of_host(result["host"])
+    paper = vars(task.options(argv))
     mine = result["options"]
     data = result["data"]
     images = f"data: {data['name']}, {data['train']} training and {data['test']} test images"
-    if result["host"] == "fpn":
-        found = [f"{images} (paper: StopSign, a part of COCO)"]
-    else:
-        theirs = "(paper: CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs)"
-        found = [f"{images}, {data['classes']} outputs {theirs}"]
+    outputs = f", {data['classes']} outputs" if "classes" in data else ""
+    found = [f"{images}{outputs} (paper: {task.paper_setting})"]
     skipped = {
         *("dataset", "labels", "classes", "train_images", "test_images", "train_split", "val_split"),
         *("fusion", "r", "seed", "save_dir", "recipe"),
@@ -113,12 +111,10 @@ def differences(result: Record) -> List[str]:
 
 def markdown(report: Record) -> str:
     """The report as Markdown."""
-    segmentation = report["host"] == "fpn"
-    figure = "IoU" if segmentation else "accuracy"
-    what = "Foreground IoU" if segmentation else "Accuracy"
-    where = "most likely IoU on StopSign" if segmentation else "on CIFAR-100's 20 superclasses"
-    header = ["strategy", "r", "b", "parameters", "seeds", f"final {figure}", "best epoch"]
-    header += ["final nIoU", "nIoU of the best"] if segmentation else []
+    task = task_of_host(report["host"])
+    with_niou = "final_niou_mean" in report["rows"][0]
+    header = ["strategy", "r", "b", "parameters", "seeds", f"final {task.metric}", "best epoch"]
+    header += ["final nIoU", "nIoU of the best"] if with_niou else []
     header += ["test images", "images/s", "paper"]
     lines = [
         f"# Ablation on {report['host']}",
@@ -126,8 +122,9 @@ def markdown(report: Record) -> str:
         f"Command: `{report['command']}`  ",
         f"Commit: {', '.join(report['commits'])}; OMP_NUM_THREADS={', '.join(report['threads'])}",
         "",
-        f"{what} after the last epoch, mean over seeds ± sample standard deviation; the best epoch's mean beside it "
-        f"is chosen on the same test images. The paper's figures are {where}.",
+        f"{task.metric[0].upper()}{task.metric[1:]} after the last epoch, mean over seeds ± sample standard deviation; "
+        f"the best epoch's mean beside it is chosen on the same test images. The paper's figures are "
+        f"{task.paper_figures}.",
         "",
     ]
     table = []
@@ -135,7 +132,7 @@ def markdown(report: Record) -> str:
         spread = "" if row["final_spread"] is None else f" ± {row['final_spread']:.4f}"
         cells = [row["strategy"], row["r"] or "-", row["blocks"], f"{row['parameters']:,}", len(row["seeds"])]
         cells += [f"{row['final_mean']:.4f}{spread}", f"{row['best_mean']:.4f}"]
-        cells += [f"{row['final_niou_mean']:.4f}", f"{row['best_niou_mean']:.4f}"] if segmentation else []
+        cells += [f"{row['final_niou_mean']:.4f}", f"{row['best_niou_mean']:.4f}"] if with_niou else []
         cells += [row["test_images"], f"{row['images_per_second']:.0f}"]
         cells += ["" if row["paper"] is None else f"{row['paper']:.3f}"]
         table.append(cells)
@@ -174,7 +171,7 @@ def draw_ablation(report: Record, path: PathLike) -> None:
             label=plain(strategy),
         )
     title = f"{report['host']}, {report['data']['name']}, b = {', '.join(map(str, _blocks(report['rows'])))}"
-    metric = "IoU" if report["host"] == "fpn" else "accuracy"
+    metric = task_of_host(report["host"]).metric
     label_axes(axes, "parameters (thousands)", f"test {metric} (%), last epoch", title)
     axes.legend(fontsize="small", ncols=2)
     write_figure(figure, path)

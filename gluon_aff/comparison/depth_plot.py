@@ -10,17 +10,16 @@ from typing import Any, Collection, Dict, Iterator, List, Optional, Sequence, Tu
 
 from ..errors import GluonAFFError, UsageError
 from ..facts import our_ablations, paper_accuracy, paper_tables
-from ..models import build_model
+from ..models import build_model, model_entry
+from ..models.common import ClassificationNet
 from ..models.summary import count_parameters
 from ..nn import canonical_fusion
+from ..tasks import list_ablation_hosts, task_of_host
 from ..tasks.ablation import bottleneck_ratio
 from ..training.history import History
 from ..utils.figures import DPI, label_axes, load_matplotlib, new_figure, plain, write_figure
 from ..utils.files import PathLike
 
-HOSTS = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper", "fpn": "fpn_resnet20"}
-PAPER_DATA = {"fpn": "StopSign, IoU"}
-_PAPER_DATA = "CIFAR-100, 20 superclasses"
 _TABLES = ("table4_integration", "table3_aggregation_scale")  # the first that has a strategy counts
 
 
@@ -37,7 +36,7 @@ class DepthPoint:
     parameters : int
         Of the whole network.
     accuracy : float
-        Of the last epoch, mean over ``runs``, in 0..1; of the host "fpn" the IoU.
+        Of the last epoch, mean over ``runs``, in 0..1; of an FPN the IoU.
     std : float or None
         Sample standard deviation over ``runs``, None for a single run.
     runs : int
@@ -64,7 +63,7 @@ def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> Lis
     Parameters
     ----------
     host : str
-        A key of `HOSTS`.
+        One of `list_ablation_hosts`.
     strategies : collection of str, optional
         The fusions wanted (default: all).
     """
@@ -80,14 +79,15 @@ def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> Lis
                 value = paper_accuracy(host, blocks, strategy)
                 if value is not None:
                     parameters = _parameters(host, strategy, r, blocks)
-                    data = PAPER_DATA.get(host, _PAPER_DATA)
+                    data = task_of_host(host).paper_setting
                     points.append(DepthPoint(host, strategy, blocks, parameters, value, None, 1, data))
     return points
 
 
 def _parameters(host: str, strategy: str, r: int, blocks: int) -> int:
-    options = {} if host == "fpn" else {"classes": 100}
-    net = build_model(HOSTS[host], fusion=strategy, r=r, blocks=blocks, channel_times=1, **options)
+    name = task_of_host(host).ablation_hosts[host]
+    options = {"classes": 100} if issubclass(model_entry(name).network, ClassificationNet) else {}
+    net = build_model(name, fusion=strategy, r=r, blocks=blocks, channel_times=1, **options)
     return count_parameters(net)[0]
 
 
@@ -156,8 +156,9 @@ def _of_run(path: Path) -> Tuple[Tuple, float]:
     if not epochs:
         raise GluonAFFError(f"{path} has no finished epoch yet: leave it out, or wait for one")
     options = header.get("options", {})
-    if options.get("model") not in HOSTS:
-        raise UsageError(f"{path} trained {options.get('model')!r}: the figure has {', '.join(HOSTS)}")
+    hosts = list_ablation_hosts()
+    if options.get("model") not in hosts:
+        raise UsageError(f"{path} trained {options.get('model')!r}: the figure has {', '.join(hosts)}")
     key = (
         options["model"],
         canonical_fusion(options["fusion"]),
@@ -181,7 +182,7 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
     UsageError
         When there is nothing to draw.
     """
-    hosts = [host for host in HOSTS if any(point.host == host for point in (*ours, *theirs))]
+    hosts = [host for host in list_ablation_hosts() if any(point.host == host for point in (*ours, *theirs))]
     if not hosts:
         raise UsageError("no figures to draw: name reports or runs, or one of the paper's networks with --host")
     strategies = sorted({point.strategy for point in (*ours, *theirs)})
@@ -205,7 +206,7 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
                         capsize=3 if points is ours else 0,
                         **style,
                     )
-        label_axes(axes, "parameters (thousands)", f"{'IoU' if host == 'fpn' else 'accuracy'} (%)")
+        label_axes(axes, "parameters (thousands)", f"{task_of_host(host).metric} (%)")
         axes.set_title(plain(_title(host, ours, theirs)), fontsize=9)
     _legend(figure, colours, bool(ours), bool(theirs))
     write_figure(figure, path, dpi)

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import UsageError
 from ..facts import our_ablations, our_results, paper_tables, published_runs, readme_figures, sirst_figures
+from ..tasks import task_of_host
 from ..utils.files import json_text
 from ..utils.tables import markdown_table
 
@@ -196,7 +197,7 @@ def _ours() -> Table:
     for record in our_results():
         rows.append(tuple(record[key] for key in ("what", "metric", "value", "images", "command", "commit")))
     for report in our_ablations().values():
-        metric = "IoU" if report["host"] == "fpn" else "accuracy"
+        metric = task_of_host(report["host"]).metric
         for row in report["rows"]:
             spread = "" if row["final_spread"] is None else f" ± {row['final_spread']:.4f}"
             what = (

@@ -18,15 +18,22 @@ class Batches:
     ``workers`` threads make batches ahead (0: made when asked for). Threads are enough, NumPy and image libraries work
     outside the interpreter's lock; forked processes would share MXNet's state. No batch depends on their number.
 
-    Args:
-        count: images in the set. name: the set's, for messages.
-        batch_size: images in a batch, on all devices of this process.
-        last: what becomes of images that do not fill a batch: "drop" leaves them out, "keep" makes a smaller last
-            batch, "even" makes batches whose sizes differ by one at most, so that none is tiny.
-        shard: (rank, ranks): with several processes, each batch is cut into as many parts and this is one of them.
+    Parameters
+    ----------
+    count
+        Images in the set. name: the set's, for messages.
+    batch_size
+        Images in a batch, on all devices of this process.
+    last
+        What becomes of images that do not fill a batch: "drop" leaves them out, "keep" makes a smaller last batch,
+        "even" makes batches whose sizes differ by one at most, so that none is tiny.
+    shard
+        (rank, ranks): with several processes, each batch is cut into as many parts and this is one of them.
 
-    Raises:
-        UsageError: an argument is out of range, or an epoch would have no batch, or a part no image.
+    Raises
+    ------
+    UsageError
+        An argument is out of range, or an epoch would have no batch, or a part no image.
     """
 
     def __init__(

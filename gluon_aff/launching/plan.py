@@ -45,12 +45,18 @@ def make_plan(
 ) -> List[Member]:
     """The members of a run: scheduler (on this machine), servers and workers in turn over the hosts.
 
-    Args:
-        command: what each worker runs.
-        hosts: None puts all on this machine, and on its loopback address.
-        address: this machine's, as the others reach it; needed when a host is another one.
-        timeout: seconds that a worker waits for the others.
-        carry: names of further variables that go over ssh.
+    Parameters
+    ----------
+    command
+        What each worker runs.
+    hosts
+        None puts all on this machine, and on its loopback address.
+    address
+        This machine's, as the others reach it; needed when a host is another one.
+    timeout
+        Seconds that a worker waits for the others.
+    carry
+        Names of further variables that go over ssh.
 
     Raises UsageError: more workers than slots, no address.
     """

@@ -55,7 +55,9 @@ class CIFAR(Task):
 
     name = "cifar"
     description = "Train an attentional feature fusion network on CIFAR or on images like CIFAR's."
-    ablation_hosts = ("resnet", "inception")
+    ablation_hosts = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper"}
+    paper_setting = "CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs"
+    paper_figures = "on CIFAR-100's 20 superclasses"
 
     # ---- options
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import mxnet as mx
 
@@ -32,14 +32,21 @@ class TaskDefinition:
         One sentence for ``--help``.
     metric : str
         What a record's "val" is: "accuracy", "IoU" and the like.
-    ablation_hosts : sequence of str
-        Values of ``--model`` that `gluon-aff ablation` may have as its host.
+    ablation_hosts : mapping
+        Values of ``--model`` that `gluon-aff ablation` may have as its host, to the registered network whose figures
+        the paper's tables give.
+    paper_setting : str
+        What the paper's Tables 3 and 4 were trained and tested on.
+    paper_figures : str
+        What their figures are.
     """
 
     name: str
     description: str
     metric: str = "accuracy"
-    ablation_hosts: Sequence[str] = ()
+    ablation_hosts: Mapping[str, str] = {}
+    paper_setting: str = ""
+    paper_figures: str = ""
 
     # ---- options
 

@@ -19,13 +19,19 @@ class Distillation:
     their cross-entropy by the teacher's entropy, in which nothing is trained, and is 0 where the student agrees. The
     teacher is given the images that the student is given, augmented and mixed.
 
-    Args:
-        targets: what the labels become; its head has as many classes as the teacher's.
-        teacher: initialised on the training devices; its running statistics are not touched.
-        temperature, hard_weight: T and the labels' share.
+    Parameters
+    ----------
+    targets
+        What the labels become; its head has as many classes as the teacher's.
+    teacher
+        Initialised on the training devices; its running statistics are not touched.
+    temperature, hard_weight
+        T and the labels' share.
 
-    Raises:
-        UsageError: T is not positive, or the share is not within 0 and 1.
+    Raises
+    ------
+    UsageError
+        T is not positive, or the share is not within 0 and 1.
     """
 
     def __init__(

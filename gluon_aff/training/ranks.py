@@ -93,11 +93,15 @@ class Workers(SingleProcess):
     default engine gives wrong sums without a word, so it is refused there. A wait of more than GLUON_AFF_TIMEOUT
     seconds for the others ends the process.
 
-    Args:
-        devices: what this rank computes on.
+    Parameters
+    ----------
+    devices
+        What this rank computes on.
 
-    Raises:
-        UsageError: the default engine with CPU devices, or variables of the parameter server are missing.
+    Raises
+    ------
+    UsageError
+        The default engine with CPU devices, or variables of the parameter server are missing.
     """
 
     def __init__(self, devices: Iterable[mx.Context] = ()) -> None:

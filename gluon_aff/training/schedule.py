@@ -18,15 +18,22 @@ class Schedule:
     updates, so the figures are those of the authors' logs: warming up from 0 to 0.2 over 20 epochs of 97 updates gives
     0.010005 at the end of epoch 0.
 
-    Args:
-        epochs, updates_per_epoch: the length of the run; "cosine" and "poly" reach zero at its end.
-        warmup_epochs, warmup_lr: linear warm-up from ``warmup_lr`` to ``lr``, in every mode.
-        decay, decay_epochs: "step" multiplies by ``decay`` from the first update of each of these epochs (counted from
-            0 and from the start of the run, warm-up included).
-        power: exponent of "poly".
+    Parameters
+    ----------
+    epochs, updates_per_epoch
+        The length of the run; "cosine" and "poly" reach zero at its end.
+    warmup_epochs, warmup_lr
+        Linear warm-up from ``warmup_lr`` to ``lr``, in every mode.
+    decay, decay_epochs
+        "step" multiplies by ``decay`` from the first update of each of these epochs (counted from 0 and from the start
+        of the run, warm-up included).
+    power
+        Exponent of "poly".
 
-    Raises:
-        UsageError: unknown mode, or a run without updates.
+    Raises
+    ------
+    UsageError
+        Unknown mode, or a run without updates.
     """
 
     def __init__(

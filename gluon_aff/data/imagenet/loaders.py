@@ -160,16 +160,25 @@ class ImageNetLoader(ImageFileBatches):
 
     Batch sizes differ by one at most, and by the images that cannot be read.
 
-    Args:
-        source: of `open_imagenet`.
-        batch_size: images in a batch of this process, at most.
-        transform: of `normalisation`.
-        crop_ratio: size divided by the short side it is cut from; None for what is usual (see `centre`).
-        workers: threads that decode ahead (0: when asked for).
-        shard: (rank, ranks), this process's part of every batch of all of them together.
-        skip_bad: leave out images that cannot be read, as many as ``max_bad`` (None: any number) says. Without it the
-            first ends the pass with a GluonAFFError that names it.
-        on_bad: is told of each of them once.
+    Parameters
+    ----------
+    source
+        Of `open_imagenet`.
+    batch_size
+        Images in a batch of this process, at most.
+    transform
+        Of `normalisation`.
+    crop_ratio
+        Size divided by the short side it is cut from; None for what is usual (see `centre`).
+    workers
+        Threads that decode ahead (0: when asked for).
+    shard
+        (rank, ranks), this process's part of every batch of all of them together.
+    skip_bad
+        Leave out images that cannot be read, as many as ``max_bad`` (None: any number) says. Without it the first ends
+        the pass with a GluonAFFError that names it.
+    on_bad
+        Is told of each of them once.
     """
 
     def __init__(
@@ -218,14 +227,22 @@ class ImageNetTrainLoader(ImageFileBatches):
     seed and epoch, an image's augmentation on seed, epoch and its number in the source, and on nothing else: not on
     workers, shards or where a pass begins.
 
-    Args:
-        source: of `open_imagenet`.
-        batch_size: images in a batch of this process, at most.
-        transform: the augmentation; it has the size.
-        normalise: of `normalisation`.
-        shard: (rank, ranks), this process's part of every batch of all of them together.
-        max_bad: how many images may be unreadable; 0 stops at the first, None never.
-        on_bad: is told of each of them once.
+    Parameters
+    ----------
+    source
+        Of `open_imagenet`.
+    batch_size
+        Images in a batch of this process, at most.
+    transform
+        The augmentation; it has the size.
+    normalise
+        Of `normalisation`.
+    shard
+        (rank, ranks), this process's part of every batch of all of them together.
+    max_bad
+        How many images may be unreadable; 0 stops at the first, None never.
+    on_bad
+        Is told of each of them once.
     """
 
     def __init__(

@@ -35,15 +35,21 @@ _ATTEMPTS = 10
 class ImageNetTransform:
     """The published augmentation.
 
-    Args:
-        size: of the result, in pixels. Resized bilinearly, from 320 on bicubically as EfficientNet's.
-        area, aspect: the rectangle cut out has a share of the image's area drawn uniformly, and a ratio of width to
-            height drawn uniformly in its logarithm. When ten draws do not fit, it is the largest centred one.
-        mirror: turn half of the images left to right.
-        autoaugment: a policy of `autoaugment_policy`, applied to the mirrored crop.
-        jitter: brightness, contrast and saturation, in random order, are each multiplied by 1 - jitter to 1 + jitter.
-        lighting: deviation of the shift along each principal component of ImageNet's colours, in units of the spread
-            along it.
+    Parameters
+    ----------
+    size
+        Of the result, in pixels. Resized bilinearly, from 320 on bicubically as EfficientNet's.
+    area, aspect
+        The rectangle cut out has a share of the image's area drawn uniformly, and a ratio of width to height drawn
+        uniformly in its logarithm. When ten draws do not fit, it is the largest centred one.
+    mirror
+        Turn half of the images left to right.
+    autoaugment
+        A policy of `autoaugment_policy`, applied to the mirrored crop.
+    jitter
+        Brightness, contrast and saturation, in random order, are each multiplied by 1 - jitter to 1 + jitter.
+    lighting
+        Deviation of the shift along each principal component of ImageNet's colours, in units of the spread along it.
     """
 
     def __init__(
