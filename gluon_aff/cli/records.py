@@ -54,6 +54,8 @@ def check(args: argparse.Namespace) -> int:
         workers=args.workers,
         progress=lambda items, total: progress(items, total, "check", "record"),
     )
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
     print(
         "\n".join([*found.faults, f"{found.records} records, {len(found.counts)} classes, {len(found.faults)} faults"])
     )

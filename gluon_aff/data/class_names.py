@@ -27,7 +27,7 @@ class ClassNames:
     def number(self, text: str, outputs: int) -> int:
         """What a user means by a number or a name. Raises UsageError with near matches, or the range."""
         found = self.find(text)
-        if found is None and text.isdigit():
+        if found is None and text.isdecimal() and len(text) <= 18:
             found = int(text)
         if found is None:
             reason = near_matches(text, self.names) if self.names else f"give a number, 0 to {outputs - 1}"

@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from ...errors import GluonAFFError, UsageError
 from ..records.manifest import read_classes
-from ..records.reading import RecordFile
+from ..records.reading import RecordFile, class_number
 from ..source import EncodedImage, ImageNetSource
 from ..trees import IMAGE_SUFFIXES, FileTree, FolderTree, TarTree, ZipTree
 from .truth import read_ground_truth, stem
@@ -33,11 +33,8 @@ class RecordSource(ImageNetSource):
 
     def encoded(self, number: int) -> EncodedImage:
         label, content = self._file.read(number)
-        if label != int(label) or not 0 <= label < len(self.classes):
-            raise GluonAFFError(
-                f"{self._file.where(number)} has the label {label}: expected a class number below {len(self.classes)}"
-            )
-        return EncodedImage(self._file.where(number), int(label), content)
+        where = self._file.where(number)
+        return EncodedImage(where, class_number(label, where, len(self.classes)), content)
 
 
 class TreeSource(ImageNetSource):

@@ -21,7 +21,7 @@ def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if lines and all(line.strip().isdigit() for line in lines):
+    if lines and all(_is_number(line.strip()) for line in lines):
         return _official(path, lines, wnids)
     numbers = {wnid: number for number, wnid in enumerate(wnids)}
     labels: Dict[str, int] = {}
@@ -30,7 +30,7 @@ def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
         if not words or words[0] == "ImageId":
             continue
         label = numbers.get(words[1]) if len(words) > 1 else None
-        if label is None and len(words) > 1 and words[1].isdigit() and int(words[1]) < len(wnids):
+        if label is None and len(words) > 1 and _is_number(words[1]) and int(words[1]) < len(wnids):
             label = int(words[1])
         if label is None:
             raise UsageError(
@@ -39,6 +39,10 @@ def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
             )
         labels[stem(words[0])] = label
     return labels
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 18
 
 
 def stem(name: str) -> str:
@@ -71,7 +75,7 @@ def _official_wnids(meta: Path) -> List[str]:
     try:
         synsets = loadmat(str(meta), squeeze_me=True)["synsets"]
         found = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except Exception as error:  # a damaged file can raise nearly anything
         raise GluonAFFError(
             f"cannot read {meta} ({error}): expected the development kit's file of that name"
         ) from error

@@ -209,9 +209,9 @@ def _read_pickled(
             raise GluonAFFError(f"{where} has no list of whole numbers {key!r}: it is not the official file")
         if len(numbers) != len(pixels):
             raise GluonAFFError(f"{where} has {len(numbers)} {key} for {len(pixels)} images: download it again")
-        labels[kind] = np.array(numbers, dtype=np.int64)
+        labels[kind] = np.array(numbers)  # of objects when a number is larger than int64
     _check_range(where, labels, class_counts)
-    return pixels, labels
+    return pixels, {kind: numbers.astype(np.int64) for kind, numbers in labels.items()}
 
 
 def _check_range(where: str, labels: Mapping[str, np.ndarray], class_counts: Mapping[str, int]) -> None:
@@ -235,8 +235,11 @@ def _class_names(source: FileTree, layout: Layout, labels: str, count: int) -> T
         listed = _with_text_keys(load_pickle(content, source.where(name))).get(key, [])
     else:
         listed = content.decode("utf-8", "replace").split()
-    if len(listed) != count:
-        raise GluonAFFError(f"{source.where(name)} has {len(listed)} {labels} class names, expected {count}")
+    if not isinstance(listed, list) or len(listed) != count:
+        found = len(listed) if isinstance(listed, list) else f"{listed!r:.40} for"
+        raise GluonAFFError(
+            f"{source.where(name)} has {found} {labels} class names, expected {count}: unpack or download it again"
+        )
     return tuple(_text(item) for item in listed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -29,6 +30,8 @@ def load_folder(path: Path, split: str, resize: Optional[int] = None) -> ImageSe
     """
     tree = open_tree(path)
     classes = _check_classes(tree, split)
+    for folder in tree.empty.get(split, ()):
+        print(f"note: {tree.files.where(folder)} holds no images: its class is left out", file=sys.stderr)
     members = [member for name in classes for member in tree.listing[split][name]]
     labels = np.repeat(np.arange(len(classes)), [len(tree.listing[split][name]) for name in classes]).astype(np.int64)
     cache = DecodedCache(path, split, resize, fingerprint=tree.fingerprint(split))
@@ -93,10 +96,14 @@ Listing = Dict[str, Dict[str, List[str]]]  # split -> class -> members, both sor
 
 
 class ImageTree(NamedTuple):
-    """The images of a tree; ``val`` stands in for a missing ``test``, a folder around all is skipped."""
+    """The images of a tree; ``val`` stands in for a missing ``test``, a folder around all is skipped.
+
+    ``empty`` names the class folders of each split that hold no images.
+    """
 
     files: FileTree
     listing: Listing
+    empty: Dict[str, List[str]]
 
     def fingerprint(self, split: str) -> str:
         """Changes when an image of the split is added, removed or written anew."""
@@ -114,15 +121,19 @@ def open_tree(path: Path) -> ImageTree:
             "each its own zip"
         )
     listing: Listing = {}
+    empty: Dict[str, List[str]] = {}
     for split in set(files.folders(tops[0])) & set(_SPLIT_FOLDERS) if tops else ():
         for name in files.folders(joined(tops[0], split)):
             folder = joined(tops[0], split, name)
             members = [joined(folder, file) for file in files.files(folder) if file.lower().endswith(IMAGE_SUFFIXES)]
             if members:
                 listing.setdefault(split, {})[name] = members
-    if "val" in listing:
-        listing.setdefault("test", listing.pop("val"))
-    return ImageTree(files, dict(sorted(listing.items())))
+            else:
+                empty.setdefault(split, []).append(folder)
+    if "val" in listing and "test" not in listing:
+        listing["test"], empty["test"] = listing["val"], empty.get("val", [])
+    listing.pop("val", None)
+    return ImageTree(files, dict(sorted(listing.items())), empty)
 
 
 def folder_classes(place: Path) -> Tuple[str, ...]:

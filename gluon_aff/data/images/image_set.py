@@ -14,8 +14,23 @@ from ...errors import UsageError
 class ImageSet:
     """Images of one size with their labels.
 
-    images: uint8 (N, H, W, 3); labels: int64 (N,); classes: the name of each label; name: the data set's;
-    source: where it was read from, for messages and run records.
+    Attributes
+    ----------
+    images : ndarray
+        uint8 (N, H, W, 3), RGB.
+    labels : ndarray
+        int64 (N,), class numbers.
+    classes : tuple of str
+        The name of each class number.
+    name : str
+        The data set's.
+    source : str
+        Where it was read from, for messages and run records.
+
+    Raises
+    ------
+    UsageError
+        When an array has another type or shape, or a label is not the number of a class.
     """
 
     images: np.ndarray
@@ -23,6 +38,23 @@ class ImageSet:
     classes: Tuple[str, ...]
     name: str
     source: str
+
+    def __post_init__(self) -> None:
+        where = f"{self.name} ({self.source})"
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise UsageError(f"{where}: images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
+        if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+            raise UsageError(
+                f"{where}: labels are {labels.dtype} {labels.shape}, expected whole numbers ({len(images)},), one per "
+                "image"
+            )
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
+        if len(wrong):
+            raise UsageError(
+                f"{where}: image {wrong[0]} has label {labels[wrong[0]]}, expected 0 to {len(self.classes) - 1}, as it "
+                f"has {len(self.classes)} classes"
+            )
 
     def __len__(self) -> int:
         return len(self.images)

@@ -12,9 +12,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
-
-import numpy as np
+from typing import List, NamedTuple, Optional, Tuple
 
 from ...errors import GluonAFFError, UsageError
 from ...utils import console
@@ -23,6 +21,7 @@ from ...utils.prefetch import prefetch
 from ..decoding import decode_image, open_image
 from ..trees import FileTree, joined, open_file_tree
 from .coco_index import CocoImage, load_index
+from .coco_masks import union
 from .pair_set import Pair, PairSet
 
 HOME = "http://images.cocodataset.org/"
@@ -86,7 +85,11 @@ def load_coco(path: Path, split: str, category: str = "stop sign", fetch: bool =
         file = joined(folder, image.file)
         pixels = decode_image(tree.read(file), tree.where(file))
         _check_size(image, (pixels.shape[1], pixels.shape[0]), tree.where(file))
-        return pixels, _union(rle, image, annotations)
+        try:
+            return pixels, union(rle, image.segmentations, image.height, image.width)
+        except ValueError as error:
+            where = annotations.tree.where(annotations.name)
+            raise GluonAFFError(f"{where} has a segmentation of {image.file} that is invalid ({error})") from error
 
     note = f"{category}: {len(images)} images, {index.instances} instances of {index.total} images in {year_split}"
     return PairSet("coco", str(path), list(images), read, note)
@@ -135,33 +138,6 @@ def _check_size(image: CocoImage, size: Tuple[int, int], where: str) -> None:
             f"{where} is {size[0]}x{size[1]}, the annotations are for {image.width}x{image.height}: "
             "it is another image or was resized, get the original"
         )
-
-
-def _union(rle: ModuleType, image: CocoImage, annotations: _Annotations) -> np.ndarray:
-    """The mask, uint8 (H, W), of polygons and run lengths, packed or not."""
-    try:
-        runs = [part for each in image.segmentations for part in _runs(rle, each, image)]
-        if not runs:
-            return np.zeros((image.height, image.width), dtype=np.uint8)
-        return np.ascontiguousarray(rle.decode(rle.merge(runs)))
-    except Exception as error:  # pycocotools raises nearly anything
-        where = annotations.tree.where(annotations.name)
-        raise GluonAFFError(f"{where} has a segmentation of {image.file} that is invalid ({error})") from error
-
-
-def _runs(rle: ModuleType, segmentation: Any, image: CocoImage) -> List[Dict[str, Any]]:
-    height, width = image.height, image.width
-    if isinstance(segmentation, list):
-        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # fewer make no area
-        return rle.frPyObjects(polygons, height, width) if polygons else []
-    size, counts = segmentation["size"], segmentation["counts"]
-    if list(size) != [height, width]:
-        raise ValueError(f"run lengths for {size}, expected [{height}, {width}]")
-    if isinstance(counts, str):
-        return [{"size": size, "counts": counts.encode("ascii")}]
-    if sum(counts) != height * width:
-        raise ValueError(f"run lengths of {sum(counts)} pixels, expected {height * width}")
-    return [rle.frPyObjects(segmentation, height, width)]
 
 
 def _fetch_annotations(root: Path) -> None:

@@ -18,18 +18,43 @@ from ...runtime.home import mxnet_home
 from ...utils.files import atomic_write
 from ..trees import FileTree
 
-_FORMAT = 1  # raise it when an index says something else than before
+_FORMAT = 2  # raise it when an index says something else than before
 
 
 @dataclass(frozen=True)
 class CocoImage:
-    """An image that holds the category, and the segmentations of its instances as the json has them."""
+    """An image that holds the category.
+
+    Attributes
+    ----------
+    file : str
+        Its name, without folders.
+    height, width : int
+        In pixels.
+    url : str
+        Where it can be fetched; may be empty.
+    segmentations : list
+        Those of its instances, as the json has them.
+
+    Raises
+    ------
+    ValueError
+        When one of these is of another type, or the name is one of a file elsewhere.
+    """
 
     file: str
     height: int
     width: int
     url: str
     segmentations: List[Any]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.file, str) or not isinstance(self.url, str):
+            raise ValueError(f"the file name {self.file!r} and URL {self.url!r}: expected text")
+        if not self.file or "/" in self.file or "\\" in self.file or "\0" in self.file or self.file.startswith("."):
+            raise ValueError(f"the file name {self.file!r}: expected a name without folders")
+        if any(type(side) is not int or side < 1 for side in (self.height, self.width)):
+            raise ValueError(f"{self.file} of {self.width!r}x{self.height!r} pixels: expected whole numbers above 0")
 
 
 @dataclass(frozen=True)
@@ -61,10 +86,12 @@ def load_index(tree: FileTree, name: str, beside: Optional[Path], category: str)
         if index is not None:
             return index
     index = _build(_parsed(tree.read(name), tree.where(name)), tree.where(name), category)
+    stored = asdict(index)
+    document = {"state": state, "sha256": _digest(stored), "index": stored}
     for place in places:
         try:
             with atomic_write(place) as handle:
-                json.dump({"state": state, "index": asdict(index)}, handle)
+                json.dump(document, handle)
             break
         except GluonAFFError:
             pass  # the next place, and without any it is made anew each time
@@ -72,21 +99,27 @@ def load_index(tree: FileTree, name: str, beside: Optional[Path], category: str)
 
 
 def _read(path: Path, state: Dict[str, Any]) -> Optional[CocoIndex]:
+    """None for one that is missing, damaged or of another state of the json."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["state"] != state:
-            return None
         index = stored["index"]
+        if stored["state"] != state or stored["sha256"] != _digest(index):
+            return None
         images = [CocoImage(**image) for image in index["images"]]
         return CocoIndex(index["category"], index["total"], images)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _digest(index: Any) -> str:
+    """The SHA-256 of an index's content."""
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 
 
 def _parsed(content: bytes, where: str) -> Dict[str, List[Dict[str, Any]]]:
     try:
         parsed = json.loads(content)
-    except ValueError as error:  # of JSON and of UTF-8
+    except (ValueError, RecursionError) as error:  # of JSON and of UTF-8; of lists within lists
         raise GluonAFFError(
             f"{where} ({len(content)} bytes) is broken JSON ({error}): copy or download it again"
         ) from error
@@ -100,9 +133,14 @@ def _parsed(content: bytes, where: str) -> Dict[str, List[Dict[str, Any]]]:
 def _build(parsed: Dict[str, List[Dict[str, Any]]], where: str, category: str) -> CocoIndex:
     try:
         return _indexed(parsed, where, category)
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise GluonAFFError(
             f"{where}: an image, annotation or category lacks {error}: expected an instances json of COCO"
+        ) from error
+    except TypeError as error:  # a list or dictionary where a name or number should be
+        raise GluonAFFError(
+            f"{where}: an id or name of an image, annotation or category is invalid ({error}): expected an instances "
+            "json of COCO"
         ) from error
 
 
@@ -117,12 +155,11 @@ def _indexed(parsed: Dict[str, List[Dict[str, Any]]], where: str, category: str)
     images = []
     for entry in parsed["images"]:
         if entry["id"] in segmentations:
-            file = entry["file_name"]
-            if "/" in file or "\\" in file or file.startswith("."):
-                raise GluonAFFError(f"{where} has the file name {file!r}: expected a name without folders")
-            image = CocoImage(
-                file, entry["height"], entry["width"], entry.get("coco_url", ""), segmentations.pop(entry["id"])
-            )
+            found = segmentations.pop(entry["id"])
+            try:
+                image = CocoImage(entry["file_name"], entry["height"], entry["width"], entry.get("coco_url", ""), found)
+            except ValueError as error:
+                raise GluonAFFError(f"{where} has {error}") from error
             images.append(image)
     if segmentations:
         raise GluonAFFError(f"{where} has annotations of image {next(iter(segmentations))}, which it does not list")

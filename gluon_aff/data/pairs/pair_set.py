@@ -55,11 +55,17 @@ class PairSet:
     def pair(self, i: int) -> Pair:
         """The image, uint8 (H, W, 3), and its mask, uint8 (H, W) of 0 and 1; neither can be written to.
 
-        Raises GluonAFFError that names the file at fault.
+        Raises
+        ------
+        GluonAFFError
+            Naming the file at fault.
+        UsageError
+            When ``read`` returned something else.
         """
         if i in self._cache:
             return self._cache[i]
         image, mask = self.read(self.names[i])
+        self._check(self.names[i], image, mask)
         image.setflags(write=False)
         mask.setflags(write=False)
         with self._lock:
@@ -67,6 +73,15 @@ class PairSet:
                 self._cache[i] = image, mask
                 self._cached_bytes += image.nbytes + mask.nbytes
         return image, mask
+
+    def _check(self, name: str, image: np.ndarray, mask: np.ndarray) -> None:
+        where = f"{name} of {self.name} ({self.source})"
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError(f"{where}: the image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+        if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
+            raise UsageError(f"{where}: the mask is {mask.dtype} {mask.shape}, expected uint8 {image.shape[:2]}")
+        if mask.max(initial=0) > 1:
+            raise UsageError(f"{where}: the mask holds {mask.max()}, expected 0 and 1 only")
 
     def subset(self, n: int, seed: int) -> PairSet:
         """The first ``n`` pairs of a seeded permutation. Raises UsageError unless 0 < n <= len(self)."""

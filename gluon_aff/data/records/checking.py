@@ -13,8 +13,8 @@ from ...errors import GluonAFFError
 from ...utils.files import sha256_of
 from ...utils.prefetch import prefetch
 from ..decoding import open_image, read_image
-from .manifest import read_manifest
-from .reading import RecordFile, read_index
+from .manifest import Manifest, manifest_path, read_manifest
+from .reading import RecordFile, class_number, read_index
 
 _SAMPLE = 500
 
@@ -23,11 +23,24 @@ Look = Tuple[Optional[int], str]  # a record's class number, and what is wrong w
 
 @dataclass
 class RecordCheck:
-    """``faults`` names what is wrong, by key; ``records`` were found, with ``counts[label]`` of each class."""
+    """What was found.
+
+    Attributes
+    ----------
+    records : int
+        Records in the file.
+    counts : dict
+        Class number -> records of it.
+    faults : list of str
+        What is wrong, by key.
+    notes : list of str
+        What could not be checked.
+    """
 
     records: int = 0
     counts: Dict[int, int] = field(default_factory=dict)
     faults: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
 
 
 def check_records(
@@ -39,9 +52,28 @@ def check_records(
 ) -> RecordCheck:
     """Look at every record of a .rec file: framing, index, class number, and whether its image can be decoded.
 
-    The records are found from header to header, so damage to one hides no other. Class numbers must be below
-    ``classes`` (default: those of the manifest, else any). With a manifest, counts and checksums are compared, too.
-    Raises GluonAFFError when the file itself cannot be read.
+    The records are found from header to header, so damage to one hides no other. With a manifest, counts and checksums
+    are compared, too; a label that was changed to that of another class is noticed by these alone.
+
+    Parameters
+    ----------
+    path : Path
+        The .rec file.
+    classes : int, optional
+        Class numbers must be below it; by default the number of classes in the manifest, without one any.
+    workers : int
+        Threads that decode.
+    progress : callable
+        ``progress(looks, total)`` may wrap what is iterated over.
+
+    Returns
+    -------
+    RecordCheck
+
+    Raises
+    ------
+    GluonAFFError
+        When the file itself, or its manifest, cannot be read.
     """
     records = RecordFile(path, strict=False, indexed=False)
     manifest = read_manifest(path)
@@ -64,14 +96,30 @@ def check_records(
         if fault:
             found.faults.append(fault)
     found.counts = dict(sorted(counts.items()))
-    if manifest is not None:
+    if manifest is None:
+        found.notes.append(f"{manifest_path(path)} is missing: without its checksums a changed label is not noticed")
+    else:
         found.faults += _against(manifest, path, found.records)
     return found
 
 
 @dataclass
 class RecordInfo:
-    """What is in a .rec file. ``formats`` and ``sides`` (short side: least, median, most) are of a sample of images."""
+    """What is in a .rec file.
+
+    Attributes
+    ----------
+    records, bytes : int
+        Its size.
+    counts : dict
+        Class number -> records of it.
+    formats : dict
+        File format and mode -> images of the sample.
+    sides : list of int
+        Short sides of the sample in pixels: least, median and most; empty when no image can be read.
+    sample : int
+        Images looked at, evenly spaced over the file.
+    """
 
     records: int
     bytes: int
@@ -82,27 +130,27 @@ class RecordInfo:
 
 
 def record_info(path: Path) -> RecordInfo:
-    """Read every label and the header of some images. Raises GluonAFFError for a damaged file."""
+    """Read every label and the headers of some images. Raises GluonAFFError for a damaged file or label."""
     records = RecordFile(path)
-    counts = Counter(int(records.label(number)) for number in range(len(records)))
+    counts = Counter(class_number(records.label(number), records.where(number)) for number in range(len(records)))
     formats: Counter = Counter()
     sides = []
     chosen = np.unique(np.linspace(0, len(records) - 1, min(_SAMPLE, len(records))).astype(int))
     for number in chosen.tolist():
         try:
             image = open_image(records.read(number)[1], f"record {number}")
-        except OSError:
+        except GluonAFFError:
             formats["unreadable"] += 1
             continue
         formats[f"{image.format} {image.mode}"] += 1
         sides.append(min(image.size))
-    spread = np.percentile(sides, [0, 50, 100]).astype(int).tolist() if sides else []
+    quantiles = np.percentile(sides, [0, 50, 100]).astype(int).tolist() if sides else []
     return RecordInfo(
         len(records),
         path.stat().st_size,
         dict(sorted(counts.items())),
         dict(formats.most_common()),
-        spread,
+        quantiles,
         len(chosen),
     )
 
@@ -125,24 +173,23 @@ def _keys(records: RecordFile, index: Path, faults: List[str]) -> Dict[int, int]
 
 
 def _look(records: RecordFile, number: int, classes: Optional[int]) -> Look:
+    where = records.where(number)
     try:
-        label, content = records.read(number)
+        value, content = records.read(number)
+        label = class_number(value, where, classes)
     except GluonAFFError as error:
         return None, str(error)
-    if label != int(label) or label < 0 or (classes is not None and label >= classes):
-        most = "" if classes is None else f" below {classes}"
-        return None, f"{records.where(number)} has the label {label:g}: expected a class number{most}"
     try:
         read_image(content)
     except ValueError as error:
-        return int(label), f"{records.where(number)} cannot be read as an image ({error})"
-    return int(label), ""
+        return label, f"{where} cannot be read as an image ({error})"
+    return label, ""
 
 
-def _against(manifest: Dict, path: Path, records: int) -> Iterator[str]:
-    if manifest.get("records") != records:
-        yield f"{path} holds {records} records, its manifest counts {manifest.get('records')}"
-    for name, expected in sorted(manifest.get("sha256", {}).items()):
+def _against(manifest: Manifest, path: Path, records: int) -> Iterator[str]:
+    if manifest["records"] != records:
+        yield f"{path} holds {records} records, its manifest counts {manifest['records']}"
+    for name, expected in sorted(manifest["sha256"].items()):
         file = path.with_name(name)
         actual = sha256_of(file) if file.is_file() else "no such file"
         if actual != expected:

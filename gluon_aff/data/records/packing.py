@@ -16,7 +16,7 @@ from ...utils.files import atomic_write
 from ...utils.prefetch import prefetch
 from ..decoding import read_image
 from ..imagenet.sources import TreeSource
-from .manifest import Manifest, write_manifest
+from .manifest import Manifest, PackedFrom, write_manifest
 from .writing import RecordWriter
 
 Progress = Callable[[Iterable, int], Iterable]
@@ -71,12 +71,12 @@ def pack(
     if options.shuffle is not None:
         order = np.random.default_rng(options.shuffle).permutation(order)
     listed = "\n".join(f"{members[number][0]}\t{members[number][1]}" for number in order)
-    made_from = {
+    made_from: PackedFrom = {
         "options": {"resize": options.resize, "quality": options.quality, "shuffle": options.shuffle},
         "images": len(members),
         "list_sha256": hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest(),
     }
-    with RecordWriter(path, made_from) as writer:
+    with RecordWriter(path, {**made_from}) as writer:
         workers = max(1, workers)
         keys = progress(range(writer.position, len(order)), writer.position)
         contents = prefetch(
@@ -134,7 +134,7 @@ def _lists(writer: RecordWriter, names: Sequence[str]) -> Dict[str, bytes]:
 
 
 def _manifest(
-    source: TreeSource, path: Path, writer: RecordWriter, made_from: Dict[str, Any], lists: Dict[str, bytes]
+    source: TreeSource, path: Path, writer: RecordWriter, made_from: PackedFrom, lists: Dict[str, bytes]
 ) -> Manifest:
     counts: List[int] = np.bincount([label for _, label, _ in writer.entries], minlength=len(source.classes)).tolist()
     sums = {path.with_suffix(suffix).name: hashlib.sha256(content).hexdigest() for suffix, content in lists.items()}

@@ -7,6 +7,7 @@ of the file the magic number always begins a part: that is how one finds on behi
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import zlib
@@ -151,17 +152,40 @@ class RecordFile:
         self.damage.append(message)
 
 
+def class_number(label: float, where: str, classes: Optional[int] = None) -> int:
+    """A record's label as a class number.
+
+    Parameters
+    ----------
+    label : float
+        As the record has it.
+    where : str
+        Names the record in the message.
+    classes : int, optional
+        The number of classes, if it is known.
+
+    Raises
+    ------
+    GluonAFFError
+        For a label that is not a whole number (NaN is not), negative, or not below ``classes``.
+    """
+    if not math.isfinite(label) or label != int(label) or label < 0 or (classes is not None and label >= classes):
+        below = "" if classes is None else f" below {classes}"
+        raise GluonAFFError(f"{where} has the label {label:g}: expected a class number{below}")
+    return int(label)
+
+
 def read_index(path: Path) -> np.ndarray:
     """Keys and places of an .idx file's lines, int64 (N, 2). Raises GluonAFFError for a line that is neither."""
     with open(path, encoding="ascii", errors="replace") as lines:
         words = [line.split() for line in lines]
     try:
         entries = [(int(key), int(place)) for key, place in filter(None, words)]
-    except ValueError:
+        return np.array(entries, dtype=np.int64).reshape(-1, 2)
+    except (ValueError, OverflowError):
         raise GluonAFFError(
             f"{path} is not the index of a record file: expected lines of two numbers, make it again"
         ) from None
-    return np.array(entries, dtype=np.int64).reshape(-1, 2)
 
 
 def checksum(content: bytes) -> int:

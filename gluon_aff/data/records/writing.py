@@ -8,7 +8,7 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from mxnet import recordio
 
@@ -143,17 +143,17 @@ class RecordWriter:
         lines = [line for line in self._journal.read().splitlines(keepends=True) if line.endswith(b"\n")]
         if lines and lines[0].strip() != identity:
             raise GluonAFFError(
-                f"{self._part} was started from other images or with other options: continue with those, or remove "
-                f"it and {self._journal_path.name}"
+                f"{self._part} was started from other images or with other options: continue with those, or remove it "
+                f"and {self._journal_path.name}"
             )
-        notes = [json.loads(line) for line in lines[1:]]
-        if notes and not self._is_there(notes[-1]["bytes"], notes[-1]["sha256"]):
+        notes = _notes(lines[1:])
+        if notes and not self._is_there(notes[-1].bytes, notes[-1].sha256):
             notes = []
             self._sum = hashlib.sha256()
         for note in notes:
-            self.entries += [tuple(entry) for entry in note["entries"]]
-            self.bad += note["bad"]
-            self.size = note["bytes"]
+            self.entries += note.entries
+            self.bad += note.bad
+            self.size = note.bytes
         self._synced = (len(self.entries), len(self.bad), self.size)
         self._file.truncate(self.size)
         self._journal.truncate(sum(map(len, lines[: 1 + len(notes)])) if notes else 0)
@@ -179,6 +179,31 @@ class RecordWriter:
             yield
         except OSError as error:
             raise GluonAFFError(f"cannot write {self._part}: {error.strerror or error}") from error
+
+
+class _Note(NamedTuple):
+    """A line of the journal: bytes and SHA-256 of the file so far, entries and messages since the line before."""
+
+    bytes: int
+    sha256: str
+    entries: List[Entry]
+    bad: List[str]
+
+
+def _notes(lines: Sequence[bytes]) -> List[_Note]:
+    """What the lines say, up to the first damaged one: the file goes on from there."""
+    notes: List[_Note] = []
+    for line in lines:
+        try:
+            content = json.loads(line)
+            entries = [(int(key), int(label), int(place)) for key, label, place in content["entries"]]
+            note = _Note(int(content["bytes"]), str(content["sha256"]), entries, [str(bad) for bad in content["bad"]])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            break
+        if note.bytes < (notes[-1].bytes if notes else 0):
+            break
+        notes.append(note)
+    return notes
 
 
 def _flush(handle: BinaryIO) -> None:

@@ -121,6 +121,11 @@ def test_a_flat_folder_needs_a_list_that_can_be_used(tmp_path):
     (tmp_path / "a.JPEG").write_bytes(jpeg(0))
     with pytest.raises(UsageError, match="not in class folders.*--ground-truth"):
         open_imagenet(tmp_path, WNIDS)
+    truth = tmp_path / "truth.txt"
+    for number in ("\u00b2", "9" * 5000):
+        truth.write_text(f"{number}\n", encoding="utf-8")
+        with pytest.raises(UsageError, match="truth.txt, line 1"):
+            open_imagenet(tmp_path, WNIDS, truth)
     truth = tmp_path / "ILSVRC2012_validation_ground_truth.txt"
     truth.write_text("490\n361\n")
     with pytest.raises(UsageError, match="another order than the wnids: put the kit's meta.mat beside it"):

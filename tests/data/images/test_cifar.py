@@ -296,6 +296,19 @@ def test_damaged_pickle(tmp_path, content):
     assert "is not a pickle of CIFAR's python version" in error_of("cifar100", "train", data_dir)
 
 
+def test_a_label_larger_than_any_integer_type(tmp_path):
+    batch = {"data": np.zeros((2, 3072), dtype=np.uint8), "fine_labels": [1, 2**70], "coarse_labels": [0, 0]}
+    data_dir = unpack(tmp_path / "c", {**cifar100_files("python"), "train": pickle.dumps(batch, protocol=2)})
+    assert f"image 1 has fine label {2**70}, expected 0 to 99" in error_of("cifar100", "train", data_dir)
+
+
+@pytest.mark.parametrize("names", [5, None, "ab", {}])
+def test_class_names_that_are_not_a_list(tmp_path, names):
+    files = {**cifar10_files("python"), "batches.meta": pickle.dumps({"label_names": names}, protocol=2)}
+    message = error_of("cifar10", "train", unpack(tmp_path / "c", files))
+    assert "batches.meta has " in message and "fine class names, expected 10" in message
+
+
 def test_nothing_there(tmp_path, own_mxnet_home):
     message = error_of("cifar100", "train", tmp_path)
     assert str(tmp_path) in message and "cifar-100-binary.tar.gz" in message and "--dataset folder" in message

@@ -177,6 +177,15 @@ def test_threads_never_read_a_zip_at_once(tmp_path, monkeypatch):
     assert not overlaps
 
 
+@pytest.mark.parametrize("test", ["test", "val"])
+def test_a_class_without_images_is_left_out_and_said(place, capsys, test):
+    files = {**renamed(contents(), test=test), "train/dog/notes.txt": b"x", f"{test}/dog/notes.txt": b"x"}
+    path = place(files)
+    for split, name in (("train", "train"), ("test", test)):
+        assert load_image_set("folder", split, path).classes == ("ant", "bee", "cat")
+        assert capsys.readouterr().err == f"note: {path}/{name}/dog holds no images: its class is left out\n"
+
+
 def test_different_classes_are_named(place):
     files = {**contents(), "train/dog/0.png": png(PIXELS["train/cat/0.png"])}
     for split in ("train", "test"):

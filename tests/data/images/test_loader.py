@@ -199,6 +199,23 @@ def test_labels_must_fit_the_head():
         check_labels(image_set(classes=5), 4)
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"labels": np.array([0, -1])}, "image 1 has label -1, expected 0 to 1"),
+        ({"labels": np.array([2, 0])}, "image 0 has label 2, expected 0 to 1, as it has 2 classes"),
+        ({"labels": np.array([0.0, np.nan])}, r"labels are float64 \(2,\), expected whole numbers"),
+        ({"labels": np.array([0])}, r"labels are int64 \(1,\), expected whole numbers \(2,\)"),
+        ({"images": np.zeros((2, 8, 8, 3))}, r"images are float64 \(2, 8, 8, 3\), expected uint8"),
+        ({"images": np.zeros((2, 3, 8, 8), dtype=np.uint8)}, "expected uint8 .N, H, W, 3."),
+    ],
+)
+def test_a_set_that_someone_else_made_is_checked(changed, told):
+    arrays = {"images": np.zeros((2, 8, 8, 3), dtype=np.uint8), "labels": np.array([0, 1]), **changed}
+    with pytest.raises(UsageError, match=rf"mine \(here\): .*{told}"):
+        ImageSet(**arrays, classes=("a", "b"), name="mine", source="here")
+
+
 def test_several_processes_draw_each_for_itself_and_leave_nothing_out():
     def draws(images, rng):
         return np.concatenate([keep(images, rng), np.full((len(images), 1, 8, 8), rng.random())], axis=1)

@@ -34,6 +34,25 @@ def test_no_more_is_kept_than_the_limit():
     assert kept == [True, True, False, False, False]
 
 
+@pytest.mark.parametrize(
+    ("image", "mask", "told"),
+    [
+        (np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), r"the image is float64 \(4, 4, 3\)"),
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), r"the image is uint8 \(4, 4\)"),
+        (
+            np.zeros((4, 4, 3), np.uint8),
+            np.zeros((4, 5), np.uint8),
+            r"the mask is uint8 \(4, 5\), expected uint8 \(4, 4\)",
+        ),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4)), "the mask is float64"),
+        (np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 255, np.uint8), "the mask holds 255, expected 0 and 1 only"),
+    ],
+)
+def test_pairs_that_someone_else_reads_are_checked(image, mask, told):
+    with pytest.raises(UsageError, match=rf"0 of made-up \(memory\): {told}"):
+        made_up(read=lambda name: (image, mask)).pair(0)
+
+
 def test_what_is_kept_cannot_be_written_to():
     for pixels in made_up().pair(0):
         with pytest.raises(ValueError, match="read-only"):

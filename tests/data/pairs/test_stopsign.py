@@ -220,6 +220,28 @@ def test_index_goes_to_mxnet_home_where_its_place_cannot_be_written(root, built,
     assert len(built) == 1 and list((own_mxnet_home / "gluon_aff" / "coco").iterdir())
 
 
+def test_a_damaged_index_is_made_again(root, built):
+    load_pair_set("coco", "train", root)
+    (index,) = root.glob("annotations/*.index.json")
+    whole = index.read_text()
+    stored = json.loads(whole)
+    entries = stored["index"]["images"]
+    damaged = [
+        whole[:-20],
+        "[" * 100_000,
+        "5",
+        json.dumps({**stored, "index": 5}),
+        json.dumps({**stored, "index": {**stored["index"], "images": [{**entries[0], "file": [1]}]}}),
+        json.dumps({**stored, "index": {**stored["index"], "images": [{**entries[0], "file": "../../x.jpg"}]}}),
+        json.dumps({**stored, "index": {**stored["index"], "total": 5}}),
+        json.dumps({**stored, "index": {**stored["index"], "images": entries[1:]}}),
+    ]
+    for count, text in enumerate(damaged, 2):
+        index.write_text(text)
+        assert is_whole(load_pair_set("coco", "train", root))
+        assert len(built) == count and index.read_text() == whole
+
+
 # What goes wrong -----------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +262,14 @@ BAD = {
     "no height": (broken("images", height=None), "lacks 'height'"),
     "unknown image": (broken("annotations", image_id=77), "has annotations of image 77, which it does not list"),
     "no name but a path": (broken("images", file_name="../../x.jpg"), "expected a name without folders"),
+    "a name that is a list": (broken("images", file_name=[1]), r"has the file name \[1\]"),
+    "a name that is a number": (broken("images", file_name=7), "has the file name 7"),
+    "an address that is a number": (broken("images", coco_url=7), "URL 7: expected text"),
+    "an id that is a list": (broken("annotations", image_id=[1]), "an id or name of .* is invalid"),
+    "a category that is a list": (broken("categories", name=["a"]), "an id or name of .* is invalid"),
+    "a height of text": (broken("images", height="12"), "000000000001.jpg of 16x'12' pixels"),
+    "a height of 0": (broken("images", height=0), "000000000001.jpg of 16x0 pixels"),
+    "nested too deeply": (b"[" * 100_000, "is broken JSON"),
     "none left": (json.dumps(instances(annotations=[])).encode(), "none of the 4 images of .* holds a 'stop sign'"),
 }
 
