@@ -86,11 +86,6 @@ class Batches:
         whole = self._bounds[index + 1] - self._bounds[index]
         return whole * (rank + 1) // ranks - whole * rank // ranks
 
-    @property
-    def images_per_epoch(self) -> int:
-        """In all parts together."""
-        return self._bounds[-1]
-
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from index ``start`` on, the same as a full pass would give from there.
 
