@@ -14,11 +14,12 @@ from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import ModelEntry
 from ..training import Job
 from ..training.history import epoch_line
+from ..training.records import EpochRecord
 from .options.parser import OptionParser
 from .parts import Data, Setup
 
 Options = Dict[str, Any]
-Record = Dict[str, Any]
+Record = EpochRecord
 
 
 class TaskDefinition:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ..errors import GluonAFFError
 from ..utils.files import PathLike, sync_directory
 from .checkpoint_file import ArrayGroups, Checkpoint, Damaged, read_checkpoint, read_state, write_checkpoint
+from .records import EpochRecord
 
 _NAME = re.compile(r"epoch-(\d{5,})-batch-(\d{6,})")
 _REMAINS = re.compile(rf"{_NAME.pattern}\.damaged|\.{_NAME.pattern}\.tmp")  # set aside; half written
@@ -44,7 +45,7 @@ class Checkpoints:
         directory: PathLike,
         best_link: PathLike,
         every: int = 0,
-        best_name: Optional[Callable[[Dict[str, Any]], Optional[str]]] = None,
+        best_name: Optional[Callable[[EpochRecord], Optional[str]]] = None,
     ) -> None:
         self.directory = Path(directory)
         self.best_link = Path(best_link)
@@ -166,7 +167,7 @@ class Checkpoints:
     def _temporary_link(self) -> Path:
         return self.best_link.with_name(f".{self.best_link.name}.tmp")
 
-    def link_best(self, best: Optional[Dict[str, Any]]) -> None:
+    def link_best(self, best: Optional[EpochRecord]) -> None:
         """Point the link at the best checkpoint, and give its weights their second name; only there."""
         if best is None:
             return

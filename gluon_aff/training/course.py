@@ -12,12 +12,11 @@ from ..errors import UsageError
 from .history import environment
 from .loop import Job, fit, restore
 from .metrics import Diverged
+from .records import EpochRecord
 from .run import Run
 from .state import State
 from .stop import Stop
 from .tensorboard import EventLog
-
-Record = Dict[str, Any]
 
 
 class LogBuffer:
@@ -83,7 +82,7 @@ class Plan:
     config: Dict[str, Any]
     facts: Facts
     introduction: Sequence[str]
-    figure: Callable[[Record], str]
+    figure: Callable[[EpochRecord], str]
     log: LogBuffer = field(default_factory=LogBuffer)
     tensorboard: bool = False
     overwrite: bool = False
@@ -96,8 +95,8 @@ class Outcome:
     directory: Path
     finished: bool
     exit_code: int
-    best: Optional[Record]
-    final: Optional[Record]
+    best: Optional[EpochRecord]
+    final: Optional[EpochRecord]
 
 
 def carry_out(job: Job, run: Run, plan: Plan) -> Outcome:

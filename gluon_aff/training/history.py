@@ -7,13 +7,14 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional, cast
 
 import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError
 from ..utils.files import PathLike, atomic_write, cannot_write
+from .records import EpochRecord
 
 
 class History:
@@ -45,7 +46,7 @@ class History:
             handle.writelines(_line(record.pop("record"), record) for record in kept)
             handle.write(_line("resume", details))
 
-    def append(self, record: Dict[str, Any]) -> None:
+    def append(self, record: EpochRecord) -> None:
         """Add a finished epoch. Raises GluonAFFError when it cannot be written."""
         try:
             with open(self.path, "a", encoding="utf-8") as handle:
@@ -63,9 +64,10 @@ class History:
         """The header and the restarts: what the run was done with."""
         return [record for record in read_records(self.path) if record["record"] != "epoch"]
 
-    def epochs(self) -> List[Dict[str, Any]]:
+    def epochs(self) -> List[EpochRecord]:
         """The records of the finished epochs."""
-        return [record for record in read_records(self.path) if record["record"] == "epoch"]
+        found = [record for record in read_records(self.path) if record["record"] == "epoch"]
+        return cast(List[EpochRecord], found)
 
 
 def read_records(path: PathLike) -> List[Dict[str, Any]]:
@@ -95,7 +97,7 @@ def read_records(path: PathLike) -> List[Dict[str, Any]]:
     return records
 
 
-def epoch_line(record: Dict[str, Any]) -> str:
+def epoch_line(record: EpochRecord) -> str:
     """The line of the authors' CIFAR logs."""
     return "[Epoch {epoch:d}] train={train:f} val={val:f} loss={loss:f} lr: {lr:f} time: {time:f}".format(**record)
 
@@ -132,5 +134,5 @@ def git_commit(root: Path) -> Optional[str]:
     return None
 
 
-def _line(kind: str, content: Dict[str, Any]) -> str:
+def _line(kind: str, content: Mapping[str, object]) -> str:
     return json.dumps({"record": kind, **content}) + "\n"

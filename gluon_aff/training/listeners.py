@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, NamedTuple
+from typing import Iterable, List, NamedTuple
 
 from .metrics import Measured
+from .records import EpochRecord
 
 
 class BatchDone(NamedTuple):
@@ -44,7 +45,7 @@ class Listener:
     def pass_ends(self, epoch: int, start: int, images: int) -> None:
         """The pass that began at batch ``start`` had so many images."""
 
-    def epoch_ends(self, record: Dict[str, Any]) -> None:
+    def epoch_ends(self, record: EpochRecord) -> None:
         """The epoch is trained and validated; ``record`` is its line of the history. On the first rank only."""
 
 
@@ -70,6 +71,6 @@ class Listeners(Listener):
         for listener in self._listeners:
             listener.pass_ends(epoch, start, images)
 
-    def epoch_ends(self, record: Dict[str, Any]) -> None:
+    def epoch_ends(self, record: EpochRecord) -> None:
         for listener in self._listeners:
             listener.epoch_ends(record)

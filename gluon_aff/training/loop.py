@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, cast
 
 import mxnet as mx
 from mxnet import autograd
@@ -28,6 +28,7 @@ from .listeners import BatchDone, Listeners
 from .loader import Loader
 from .metrics import Diverged, Measured, Tally, split_batch
 from .ranks import SingleProcess
+from .records import EpochRecord
 from .run import Run
 from .schedule import Schedule
 from .state import State
@@ -164,10 +165,10 @@ def _place(state: State, batch: int, lr: float) -> str:
     return f"update {state.update + 1} (epoch {state.epoch}, batch {batch}), learning rate {lr:g}"
 
 
-def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Score) -> Dict[str, Any]:
+def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Score) -> EpochRecord:
     """Write the epoch's record and log line, note the best, and move the state to the next epoch."""
     total = state.with_sums(job.group.sum_numbers(state.sums()))
-    record = {
+    fields = {
         "epoch": state.epoch,
         "train": total.metric,
         "train_metric": job.metric_name,
@@ -178,12 +179,15 @@ def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Score) -> D
         **score,
         "time": state.seconds,
     }
+    record = cast(EpochRecord, fields)
     if run:
         run.history.append(record)
         run.log(run.line(record))
     state.next_epoch()
     if state.best is None or score["val"] > state.best["val"]:
-        state.best = {**score, "epoch": record["epoch"], "checkpoint": checkpoint_name(state.epoch, 0)}
+        state.best = cast(
+            EpochRecord, {**score, "epoch": record["epoch"], "checkpoint": checkpoint_name(state.epoch, 0)}
+        )
     return record
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from ..utils.figures import DPI, label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike, printable
@@ -18,7 +18,9 @@ _FIGURES = {"iou": {"val": "validation IoU", "niou": "validation nIoU"}}
 _ACCURACY = {"val": "validation accuracy"}
 
 
-def plot_history(records: Sequence[Dict[str, Any]], title: str, path: PathLike, source: Optional[str] = None) -> None:
+def plot_history(
+    records: Sequence[Mapping[str, Any]], title: str, path: PathLike, source: Optional[str] = None
+) -> None:
     """Draw validation and training figures against epochs.
 
     Parameters

@@ -19,6 +19,7 @@ from ..utils.streams import outliving_terminal
 from .checkpoint import Checkpoints
 from .history import History, epoch_line
 from .plots import plot_history
+from .records import EpochRecord
 from .run_log import RunLog
 from .tensorboard import event_files
 
@@ -63,8 +64,8 @@ class Run:
         log_file: Optional[PathLike] = None,
         plot_dir: Optional[PathLike] = None,
         save_period: int = 0,
-        line: Callable[[Dict[str, Any]], str] = epoch_line,
-        best_name: Optional[Callable[[Dict[str, Any]], Optional[str]]] = None,
+        line: Callable[[EpochRecord], str] = epoch_line,
+        best_name: Optional[Callable[[EpochRecord], Optional[str]]] = None,
     ) -> None:
         self.directory = Path(directory)
         self.details = details

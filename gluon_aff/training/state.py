@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, List, Optional, Sequence
 
+from .records import EpochRecord
+
 
 @dataclass
 class State:
@@ -25,7 +27,7 @@ class State:
     loss_sum, metric_sum : float
     metric_count : int
     seconds : float
-    best : dict or None
+    best : EpochRecord or None
         The best validation, with its epoch and checkpoint.
     """
 
@@ -37,7 +39,7 @@ class State:
     metric_sum: float = 0.0
     metric_count: int = 0
     seconds: float = 0.0
-    best: Optional[Dict[str, Any]] = None
+    best: Optional[EpochRecord] = None
 
     @property
     def loss(self) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, List
+from typing import Iterable, List
 
 from ..errors import UsageError
 from .listeners import Listener
+from .records import EpochRecord
 
 _NAMES = {
     "train": "train/{train_metric}",
@@ -35,7 +36,7 @@ class EventLog(Listener):
         When tensorboardX, the extra ``tensorboard``, is not installed.
     """
 
-    def __init__(self, directory: Path, epochs: Iterable[Dict[str, Any]]) -> None:
+    def __init__(self, directory: Path, epochs: Iterable[EpochRecord]) -> None:
         check_installed()
         from tensorboardX.event_file_writer import EventsWriter
 
@@ -46,11 +47,12 @@ class EventLog(Listener):
         for record in epochs:
             self.epoch_ends(record)
 
-    def epoch_ends(self, record: Dict[str, Any]) -> None:
+    def epoch_ends(self, record: EpochRecord) -> None:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
-        figures = {tag.format(**record): record[name] for name, tag in _NAMES.items() if name in record}
+        values = dict(record)
+        figures = {tag.format(**values): values[name] for name, tag in _NAMES.items() if name in values}
         figures["train/images_per_second"] = record["images"] / record["time"]
         for tag, value in figures.items():
             self._writer.write_event(Event(step=record["epoch"], wall_time=time.time(), summary=scalar(tag, value)))
