@@ -18,36 +18,116 @@ MAX_PIXELS = 178_956_970
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I")
 
 
+class UnreadableImage(GluonAFFError):
+    """An image file that cannot be decoded.
+
+    Attributes
+    ----------
+    fault : str
+        The file and what is wrong with it: the message without its advice, for lists of such files.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"{fault}: replace or remove it")
+        self.fault = fault
+
+
 def open_image(content: bytes, where: str) -> Image.Image:
-    """The file, opened, so far without its pixels. Raises GluonAFFError naming it when it is no image."""
+    """An image file, opened but not decoded: its format, mode and size.
+
+    Parameters
+    ----------
+    content : bytes
+        The file's content.
+    where : str
+        Names the file in messages.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    UnreadableImage
+        When it is empty, of a format that is not among `FORMATS`, damaged, or of more than `MAX_PIXELS` pixels.
+    """
     if not content:
-        raise GluonAFFError(f"{where} is empty (0 bytes): replace or remove it")
+        raise UnreadableImage(f"{where} is empty (0 bytes)")
     try:
-        return _opened(content)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Exception as error:  # a damaged image can raise nearly anything
+        raise _unreadable(where, error) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _unreadable(where, ValueError(f"{width}x{height} pixels, more than {MAX_PIXELS:,}"))
+    return image
+
+
+def decode_image(content: bytes, where: str, *, opencv: bool = False) -> np.ndarray:
+    """An image file as RGB.
+
+    Grey, palette and CMYK become RGB, alpha is dropped, of 16 bits the upper 8 are kept. A camera's note on orientation
+    (EXIF) is ignored, as ImageNet's usual tools do: masks are of the pixels as stored.
+
+    Parameters
+    ----------
+    content : bytes
+        The file's content.
+    where : str
+        Names the file in messages.
+    opencv : bool
+        Decode JPEG by OpenCV, which takes a quarter less time than Pillow and gives the same pixels. JPEG that does not
+        end as it should is still decoded by Pillow, which tells a file cut short from a whole one.
+
+    Returns
+    -------
+    ndarray
+        uint8 (H, W, 3).
+
+    Raises
+    ------
+    UnreadableImage
+        As `open_image` does.
+    """
+    image = open_image(content, where)
+    try:
+        if opencv and content.startswith(b"\xff\xd8") and content.endswith(b"\xff\xd9"):
+            import cv2
+
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            if pixels is not None:
+                return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        return _rgb(image)
     except Exception as error:  # a damaged image can raise nearly anything
         raise _unreadable(where, error) from error
 
 
-def decode_image(content: bytes, where: str) -> np.ndarray:
-    """RGB pixels, uint8 (H, W, 3).
-
-    Grey, palette and CMYK become RGB, alpha is dropped, of 16 bits the upper 8 are kept. A camera's note on how to turn
-    the image is ignored, as ImageNet's tools do: masks are of the pixels as stored. Raises GluonAFFError naming the
-    file.
-    """
-    image = open_image(content, where)
-    try:
-        return _rgb(image)
-    except Exception as error:
-        raise _unreadable(where, error) from error
-
-
 def decode_mask(content: bytes, where: str, threshold: Optional[int] = None) -> np.ndarray:
-    """Foreground 1 and background 0, uint8 (H, W).
+    """A mask file as foreground 1 and background 0.
 
-    A mask holds 0 and 1, or 0 and the largest value of its depth (255, 65535); with a ``threshold``, any values, and
-    what reaches it is foreground. Grey may be saved in colour, and with a palette: a grey one counts by its greys,
-    another by its numbers. Raises GluonAFFError naming the values found.
+    A mask holds 0 and 1, or 0 and the largest value of its depth (255, 65535). Grey may be saved in colour, and with a
+    palette: a palette of greys counts by its greys, any other by its indices.
+
+    Parameters
+    ----------
+    content : bytes
+        The file's content.
+    where : str
+        Names the file in messages.
+    threshold : int, optional
+        The mask may hold any values; those of at least this much are foreground.
+
+    Returns
+    -------
+    ndarray
+        uint8 (H, W) of 0 and 1.
+
+    Raises
+    ------
+    UnreadableImage
+        As `open_image` does.
+    GluonAFFError
+        For a mask that is coloured, or holds other values; they are named.
     """
     image = open_image(content, where)
     try:
@@ -81,24 +161,15 @@ def _values(image: Image.Image) -> Optional[np.ndarray]:
     return np.asarray(image) if image.mode == "P" else None
 
 
-def _unreadable(where: str, error: Exception) -> GluonAFFError:
-    reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
-    return GluonAFFError(f"{where} cannot be read as an image ({reason}): replace or remove it")
-
-
-def _opened(content: bytes) -> Image.Image:
-    """By Pillow, so far without pixels. Raises whatever Pillow does, and ValueError for too many pixels."""
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"{width}x{height} pixels, more than {MAX_PIXELS:,}")
-    return image
+def _unreadable(where: str, error: Exception) -> UnreadableImage:
+    reason = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    return UnreadableImage(f"{where} cannot be read as an image ({reason})")
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
     """uint8 (H, W, 3)."""
     if image.mode in _WIDE_MODES:  # Pillow would cut 16 bits off at 255
-        grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+        grey = np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if "transparency" in image.info:
         image = image.convert("RGBA")
@@ -113,25 +184,3 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
     for i, image in enumerate(images):
         result[i] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
     return result
-
-
-def read_image(content: bytes) -> np.ndarray:
-    """An image file as RGB, uint8 (H, W, 3). Raises ValueError when it is no readable image.
-
-    Grey, palette, CMYK and 16-bit images become RGB. A note of the camera on how to turn the image is ignored, as
-    ImageNet's tools do. JPEG that ends as it should is read by OpenCV, which is a third faster than Pillow and gives
-    the same pixels; the rest by Pillow, which tells a file cut short from a whole one.
-    """
-    import cv2
-
-    try:
-        opened = _opened(content)
-        if content.startswith(b"\xff\xd8") and content.endswith(b"\xff\xd9"):
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-            if image is not None:
-                return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        return _rgb(opened)
-    except UnidentifiedImageError:
-        raise ValueError("unknown format") from None
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(str(error) or type(error).__name__) from error

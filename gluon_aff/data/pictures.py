@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import GluonAFFError, UsageError
 from .class_names import ClassNames
 from .decoding import decode_image, decode_mask, resized
-from .imagenet.loaders import decode
+from .imagenet.crops import centre
 from .pairs.folder import SUFFIXES
 from .pairs.pair_set import Pair, PairSet
 from .transform import EvalTransform
@@ -48,13 +48,7 @@ def squared(size: int) -> Read:
 def cropped(size: int, ratio: Optional[float]) -> Read:
     """Reads pictures as ImageNet's validation does: the short side resized, the centre cut out."""
 
-    def read(content: bytes, where: str) -> np.ndarray:
-        try:
-            return decode(content, size, ratio)
-        except ValueError as error:
-            raise GluonAFFError(f"{where} cannot be read as an image ({error}): replace or remove it") from None
-
-    return read
+    return lambda content, where: centre(decode_image(content, where, opencv=True), size, ratio)
 
 
 _MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's

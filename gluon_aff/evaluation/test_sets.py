@@ -9,7 +9,8 @@ from typing import Callable, Iterator, List, Optional, Tuple, Union
 import numpy as np
 
 from ..data import BatchLoader, EvalTransform, image_dataset, list_datasets, load_image_set
-from ..data.imagenet.loaders import ImageNetLoader, normalisation
+from ..data.imagenet.loaders import ImageNetLoader
+from ..data.imagenet.normalisation import normalisation
 from ..data.imagenet.sources import OFFICIAL_SIZES as IMAGENET_SIZES
 from ..data.imagenet.sources import RecordSource, open_imagenet
 from ..errors import UsageError

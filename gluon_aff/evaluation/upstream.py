@@ -9,7 +9,8 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
-from ..data.imagenet.loaders import NORMALISATIONS, resized_side
+from ..data.imagenet.crops import resized_side
+from ..data.imagenet.normalisation import NORMALISATIONS
 from ..errors import GluonAFFError, UsageError
 from .predictions import TOP, Predictions
 

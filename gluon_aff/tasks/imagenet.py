@@ -11,7 +11,7 @@ import mxnet as mx
 from .. import published
 from ..data import ImageNetLoader, ImageNetTrainLoader
 from ..data.class_names import class_names
-from ..data.imagenet.loaders import normalisation
+from ..data.imagenet.normalisation import normalisation
 from ..data.pictures import NetworkInput, cropped
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork

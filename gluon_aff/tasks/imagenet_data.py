@@ -9,7 +9,7 @@ from typing import Optional, Sequence, Tuple
 import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
-from ..data.imagenet.loaders import normalisation
+from ..data.imagenet.normalisation import normalisation
 from ..data.imagenet.sources import OFFICIAL_SIZES
 from ..data.source import EncodedImage, ImageNetSource
 from ..errors import UsageError

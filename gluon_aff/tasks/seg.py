@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 import mxnet as mx
 
 from ..data import PairLoader, PairSet, TrainPairs, list_pair_datasets, pair_dataset
-from ..data.imagenet.loaders import normalisation
+from ..data.imagenet.normalisation import normalisation
 from ..data.pictures import NetworkInput, squared
 from ..errors import UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork

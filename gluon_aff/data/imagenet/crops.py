@@ -1,4 +1,4 @@
-"""From an image file's content to pixels, and the parts of an image that networks are validated on."""
+"""The centre crops that networks are validated on."""
 
 from __future__ import annotations
 

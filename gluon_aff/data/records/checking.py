@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import GluonAFFError
 from ...utils.files import sha256_of
 from ...utils.prefetch import prefetch
-from ..decoding import open_image, read_image
+from ..decoding import UnreadableImage, decode_image, open_image
 from .manifest import Manifest, manifest_path, read_manifest
 from .reading import RecordFile, class_number, read_index
 
@@ -139,7 +139,7 @@ def record_info(path: Path) -> RecordInfo:
     for number in chosen.tolist():
         try:
             image = open_image(records.read(number)[1], f"record {number}")
-        except GluonAFFError:
+        except UnreadableImage:
             formats["unreadable"] += 1
             continue
         formats[f"{image.format} {image.mode}"] += 1
@@ -180,9 +180,9 @@ def _look(records: RecordFile, number: int, classes: Optional[int]) -> Look:
     except GluonAFFError as error:
         return None, str(error)
     try:
-        read_image(content)
-    except ValueError as error:
-        return label, f"{where} cannot be read as an image ({error})"
+        decode_image(content, where, opencv=True)
+    except UnreadableImage as error:
+        return label, error.fault
     return label, ""
 
 

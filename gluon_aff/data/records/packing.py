@@ -6,7 +6,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
+from typing import Callable, Dict, Iterable, List, Optional, Protocol, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -14,24 +14,44 @@ from PIL import Image
 from ...errors import GluonAFFError, UsageError
 from ...utils.files import atomic_write
 from ...utils.prefetch import prefetch
-from ..decoding import read_image
-from ..imagenet.sources import TreeSource
+from ..decoding import UnreadableImage, decode_image
+from ..source import EncodedImage
 from .manifest import Manifest, PackedFrom, write_manifest
 from .writing import RecordWriter
 
 Progress = Callable[[Iterable, int], Iterable]
 
 
+class PackSource(Protocol):
+    """What can be packed: encoded images by number. `TreeSource` is one."""
+
+    path: Path
+    classes: Tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def member(self, number: int) -> Tuple[str, int]:
+        """Name and class number of an image."""
+
+    def encoded(self, number: int) -> EncodedImage:
+        """The image. Raises GluonAFFError when it cannot be read."""
+
+
 @dataclass(frozen=True)
 class PackOptions:
     """How images become records.
 
-    Attributes:
-        resize: the short side of images that are larger, in pixels; they are shrunk with smoothing and encoded anew.
-            All others, and all without it, are packed as they are, byte for byte.
-        quality: of JPEG encoded anew, 1 to 100.
-        shuffle: the seed of the order in which images are packed; None for the order of classes and names.
-        max_bad: how many images that cannot be read may be left out.
+    Attributes
+    ----------
+    resize : int or None
+        The short side of images that are larger, in pixels; they are shrunk with smoothing and encoded again. All
+        others, and all without it, are packed as they are, byte for byte.
+    quality : int
+        Of JPEG that is encoded again, 1 to 100.
+    shuffle : int or None
+        The seed of the order in which images are packed; None for the order of classes and names.
+    max_bad : int
+        How many images that cannot be read may be left out.
     """
 
     resize: Optional[int] = None
@@ -48,7 +68,7 @@ class PackOptions:
 
 
 def pack(
-    source: TreeSource,
+    source: PackSource,
     path: Path,
     options: PackOptions,
     *,
@@ -103,20 +123,21 @@ def pack(
     return manifest
 
 
-def _content(source: TreeSource, number: int, options: PackOptions) -> Any:
+def _content(source: PackSource, number: int, options: PackOptions) -> Union[bytes, str]:
+    """The record's image file, or the message about one that is left out."""
     try:
         encoded = source.encoded(number)
+        return shrunk(encoded.content, encoded.where, options.resize, options.quality)
     except GluonAFFError as error:
-        return str(error)
-    try:
-        return shrunk(encoded.content, options.resize, options.quality)
-    except ValueError as error:
-        return f"{encoded.where} cannot be read as an image ({error})"
+        return error.fault if isinstance(error, UnreadableImage) else str(error)
 
 
-def shrunk(content: bytes, short_side: Optional[int], quality: int) -> bytes:
-    """An image file whose short side is larger as JPEG of that size, any other as it is. ValueError for no image."""
-    image = Image.fromarray(read_image(content))
+def shrunk(content: bytes, where: str, short_side: Optional[int], quality: int) -> bytes:
+    """An image file whose short side is larger than ``short_side`` as JPEG of that size, any other as it is.
+
+    Raises UnreadableImage.
+    """
+    image = Image.fromarray(decode_image(content, where, opencv=True))
     if short_side is None or min(image.size) <= short_side:
         return content
     scale = short_side / min(image.size)
@@ -134,7 +155,7 @@ def _lists(writer: RecordWriter, names: Sequence[str]) -> Dict[str, bytes]:
 
 
 def _manifest(
-    source: TreeSource, path: Path, writer: RecordWriter, made_from: PackedFrom, lists: Dict[str, bytes]
+    source: PackSource, path: Path, writer: RecordWriter, made_from: PackedFrom, lists: Dict[str, bytes]
 ) -> Manifest:
     counts: List[int] = np.bincount([label for _, label, _ in writer.entries], minlength=len(source.classes)).tolist()
     sums = {path.with_suffix(suffix).name: hashlib.sha256(content).hexdigest() for suffix, content in lists.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 
-from ...data.imagenet.loaders import NORMALISATIONS
+from ...data.imagenet.normalisation import NORMALISATIONS
 from ...nn import list_fusions
 from . import shared as groups
 from .parser import OptionParser, Role, Switch, number

@@ -10,7 +10,10 @@ import pytest
 from image_files import WNIDS, jpeg, write_folder
 from PIL import Image
 
-from gluon_aff.data.imagenet.loaders import NORMALISATIONS, ImageNetLoader, decode, normalisation
+from gluon_aff.data.decoding import decode_image
+from gluon_aff.data.imagenet.crops import centre
+from gluon_aff.data.imagenet.loaders import ImageNetLoader
+from gluon_aff.data.imagenet.normalisation import NORMALISATIONS, normalisation
 from gluon_aff.data.imagenet.sources import open_imagenet
 from gluon_aff.data.records.reading import RecordFile
 from gluon_aff.errors import GluonAFFError, UsageError
@@ -161,7 +164,7 @@ def test_a_bad_image_is_named_or_left_out_and_counted(tmp_path, damage):
 def test_images_smaller_than_the_crop_are_enlarged():
     content = io.BytesIO()
     Image.new("RGB", (3, 5), (10, 200, 30)).save(content, "PNG")
-    image = decode(content.getvalue(), 28)
+    image = centre(decode_image(content.getvalue(), "x", opencv=True), 28)
     assert image.shape == (28, 28, 3)
     assert np.array_equal(np.unique(image.reshape(-1, 3), axis=0), [[10, 200, 30]])
 

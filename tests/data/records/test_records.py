@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, open_imagenet
-from gluon_aff.data.imagenet.loaders import normalisation
+from gluon_aff.data.imagenet.normalisation import normalisation
 from gluon_aff.data.imagenet.sources import TreeSource
 from gluon_aff.data.records.checking import check_records, record_info
 from gluon_aff.data.records.manifest import read_manifest
