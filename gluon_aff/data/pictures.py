@@ -1,4 +1,4 @@
-"""The pictures that a user names: files, folders, zips, and what lies in them."""
+"""The pictures that a user names: files, folders and zips."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image file. ``folder`` is the one it lies in: its class, where folders are classes."""
+    """An image file. ``folder`` is the one that holds it: its class, where folders are classes."""
 
     tree: FileTree
     member: str
@@ -75,7 +75,7 @@ class Picture:
         return self.tree.where(self.member)
 
     def content(self) -> bytes:
-        """Raises GluonAFFError when the file cannot be had."""
+        """The file's content. Raises GluonAFFError when it cannot be read."""
         return self.tree.read(self.member)
 
     def mask(self) -> Optional[np.ndarray]:
@@ -102,7 +102,7 @@ def find_pictures(places: Sequence[str], count: Optional[int] = None) -> Picture
     """The pictures at ``places``: files, folders, zips, or folders and files inside a zip (``set.zip/test/cat``).
 
     Of a folder or zip with splits, those in test/ (or val/) count; of one with images/ and masks/, the images. With
-    ``count``, so many of them, spread evenly over the sorted list. Raises UsageError for a place that is not there or
+    ``count``, that many of them, evenly spaced over the sorted list. Raises UsageError for a place that is not there or
     holds none, GluonAFFError for a damaged zip.
     """
     found = [picture for place in places for picture in _at(Path(place).expanduser())]

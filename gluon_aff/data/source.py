@@ -1,4 +1,4 @@
-"""Encoded images with labels, wherever they lie."""
+"""Encoded images with labels: what ImageNet's loaders read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EncodedImage(NamedTuple):
 class ImageNetSource:
     """``len()`` images, each by its number, through threads as well; ``classes`` names the class numbers.
 
-    ``notes`` says what is odd, ``damage`` which parts of the set cannot be found; both are empty for most.
+    ``notes`` has remarks about the set, ``damage`` names the parts of it that cannot be found; both are mostly empty.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class ImageNetSource:
         raise NotImplementedError
 
     def encoded(self, number: int) -> EncodedImage:
-        """Raises GluonAFFError for a file that cannot be had."""
+        """An image by its number. Raises GluonAFFError for a file that cannot be read."""
         raise NotImplementedError
 
     def images(self) -> Iterator[EncodedImage]:

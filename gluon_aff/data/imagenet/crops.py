@@ -9,7 +9,7 @@ import numpy as np
 
 CROP_RATIO = 0.875
 EFFICIENTNET_SIZE = 320  # from here on crops are EfficientNet's
-EFFICIENTNET_MARGIN = 32  # its centre is cut so that so many pixels of the resized image would be left out
+EFFICIENTNET_MARGIN = 32  # pixels of the resized image that its centre crop leaves out
 
 
 def resized_side(size: int, crop_ratio: float = CROP_RATIO) -> int:

@@ -49,7 +49,8 @@ class ImageNetTransform:
     jitter
         Brightness, contrast and saturation, in random order, are each multiplied by 1 - jitter to 1 + jitter.
     lighting
-        Deviation of the shift along each principal component of ImageNet's colours, in units of the spread along it.
+        Standard deviation of the shift along each principal component of ImageNet's colours, in units of the
+        colours' own.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class ImageNetTransform:
         if self.jitter:
             for name in rng.permutation(list(_JITTERS)):
                 image = _JITTERS[name](image, 1 + rng.uniform(-self.jitter, self.jitter))
-        return lit(image, rng.normal(0, self.lighting, 3)) if self.lighting else image
+        return lighting(image, rng.normal(0, self.lighting, 3)) if self.lighting else image
 
     def rectangle(self, width: int, height: int, rng: np.random.Generator) -> Tuple[int, int, int, int]:
         """Left, top, width and height of what is cut from an image of a width and height."""
@@ -122,8 +123,8 @@ def saturation(image: np.ndarray, factor: float) -> np.ndarray:
     return cv2.transform(image, factor * np.eye(3) + (1 - factor) * LUMA)
 
 
-def lit(image: np.ndarray, amounts: np.ndarray) -> np.ndarray:
-    """Shifted along the principal components, by ``amounts`` (3,) of the spread along each (AlexNet's lighting)."""
+def lighting(image: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+    """AlexNet's lighting: shifted along each principal component by ``amounts`` (3,) times its standard deviation."""
     return _look_up(image, _LEVELS[:, None] + PCA_COMPONENTS @ (PCA_DEVIATIONS * amounts))
 
 

@@ -1,6 +1,6 @@
 """Decoded images kept between runs: decoding 60,000 small files takes far longer than reading one array.
 
-Lies in ``$MXNET_HOME/datasets/cache``, one file per source, split and size, written anew when the source has changed.
+Kept in ``$MXNET_HOME/datasets/cache``, one file per source, split and size, written again when the source has changed.
 It may be deleted at any time; a damaged one is ignored, and so is a place that cannot be written.
 """
 
@@ -30,7 +30,7 @@ class DecodedCache:
         self._fingerprint = _hash(fingerprint)
 
     def load(self) -> Optional[np.ndarray]:
-        """uint8 (N, H, W, 3), or None when there is none that is whole and of the source's present state."""
+        """uint8 (N, H, W, 3), or None without a whole file of the source's present state."""
         try:
             with np.load(self.path, allow_pickle=False) as stored:
                 if str(stored["fingerprint"]) != self._fingerprint:
@@ -45,7 +45,7 @@ class DecodedCache:
             with atomic_write(self.path, "wb") as handle:
                 np.savez(handle, images=images, fingerprint=np.array(self._fingerprint))
         except GluonAFFError:
-            pass  # it only would have saved time
+            pass  # the cache only saves time
 
 
 def _hash(text: str) -> str:

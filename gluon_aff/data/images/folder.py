@@ -106,7 +106,7 @@ class ImageTree(NamedTuple):
     empty: Dict[str, List[str]]
 
     def fingerprint(self, split: str) -> str:
-        """Changes when an image of the split is added, removed or written anew."""
+        """Changes when an image of the split is added, removed or written again."""
         members = (member for members in self.listing[split].values() for member in members)
         return repr([(member, *self.files.state(member)) for member in members])
 

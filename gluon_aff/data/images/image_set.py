@@ -78,7 +78,7 @@ class ImageSet:
 
 
 def check_labels(image_set: ImageSet, classes_of_head: int) -> None:
-    """Raise UsageError when a label lies outside a head of ``classes_of_head`` outputs.
+    """Raise UsageError when a label is outside a head of ``classes_of_head`` outputs.
 
     The opposite, a head larger than the labels need, is allowed: published CIFAR-100 runs have a 100-way head on the
     20 coarse labels.

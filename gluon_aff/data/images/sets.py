@@ -38,7 +38,7 @@ class ImageRequest(NamedTuple):
     split : str
         "train" or "test".
     place : Path or None
-        Where the user says it lies.
+        The folder or file that the user names.
     labels : str
         One of the data set's kinds of labels.
     resize : int or None
@@ -77,9 +77,9 @@ class ImageDataset:
     recipe : str or None
         The recipe that comes with it by itself.
     comes_with : str or None
-        The package that brings it; such a set lies nowhere else.
+        The package that brings it; such a set has no place.
     needs_place : bool
-        Whether the user must say where it lies.
+        Whether the user must name its place.
     """
 
     name: str
@@ -149,7 +149,7 @@ def load_image_set(
         "cifar10" or "cifar100" (official archives, see `cifar`), "digits" (comes with scikit-learn), "folder" (images
         in a folder or zip, see `folder`), or one of your own.
     data_dir : path, optional
-        Where it lies. CIFAR without one is looked for in ``$MXNET_HOME/datasets/<dataset>``.
+        Its folder or file. CIFAR without one is looked for in ``$MXNET_HOME/datasets/<dataset>``.
     labels : str
         "fine" or, for CIFAR-100, "coarse" (20).
     resize : int, optional

@@ -1,7 +1,7 @@
 """What the instances json of COCO says about one category, kept so that half a gigabyte is parsed once only.
 
-An index lies beside the json, or in ``$MXNET_HOME/gluon_aff/coco`` where that place cannot be written. It is made
-anew when size or time of the json (in a zip: size or checksum) have changed, and may be deleted at any time.
+An index is kept beside the json, or in ``$MXNET_HOME/gluon_aff/coco`` where that place cannot be written. It is made
+again when size or time of the json (in a zip: size or checksum) have changed, and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def load_index(tree: FileTree, name: str, beside: Optional[Path], category: str)
                 json.dump(document, handle)
             break
         except GluonAFFError:
-            pass  # the next place, and without any it is made anew each time
+            pass  # the next place, and without any it is made again each time
     return index
 
 

@@ -20,7 +20,7 @@ class PairSet:
     Parameters
     ----------
     name, source : str
-        The data set's name, and where it lies; for messages and run records.
+        The data set's name and place, for messages and run records.
     names : sequence of str
         The images' ids, which also name what is predicted from them.
     read : callable
@@ -28,7 +28,7 @@ class PairSet:
     note : str
         One line that tells how much was found.
     cache_bytes : int
-        Decoded pairs stay in memory, the first so many bytes of them.
+        Decoded pairs stay in memory until they fill this many bytes.
     """
 
     def __init__(

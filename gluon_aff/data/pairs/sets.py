@@ -16,7 +16,7 @@ from .shapes import load_shapes
 
 
 class PairRequest(NamedTuple):
-    """What is asked of a data set: a split, where it lies, and what `load_pair_set` says of the others."""
+    """What is asked of a data set: a split, its place, and the other arguments of `load_pair_set`."""
 
     split: str
     place: Path
@@ -44,7 +44,7 @@ class PairDataset:
     home : bool
         Whether it is looked for in ``$MXNET_HOME/datasets/<name>`` where no place is given.
     has_place : bool
-        Whether it lies anywhere at all.
+        Whether it has a place; a drawn set has none.
     missing : str
         What to do where it is not found.
     options : tuple of str

@@ -1,6 +1,6 @@
 """Stop signs of very different sizes, drawn: a segmentation set that needs no download.
 
-Red octagons with a white rim, turned a little, lit differently, from 5 to 90 % of the image's side, over textured
+Red octagons with a white rim, turned a little, under different light, from 5 to 90 % of the image's side, over textured
 backgrounds and among other shapes and colours. 400 images of 96x96 to train on, 100 others to validate on.
 """
 
@@ -46,7 +46,7 @@ def draw(rng: np.random.Generator, size: int = SIZE) -> Tuple[np.ndarray, np.nda
         _stop_sign(canvas, rng)
     if rng.random() < 0.3:
         _pole(canvas, rng)
-    return canvas.lit(rng), canvas.mask
+    return canvas.illuminated(rng), canvas.mask
 
 
 class _Place(NamedTuple):
@@ -82,7 +82,7 @@ class _Canvas:
         pixels += share * (colour.astype(np.float32) - pixels)
         self.mask[place.window][distance < 0] = is_sign
 
-    def lit(self, rng: np.random.Generator) -> np.ndarray:
+    def illuminated(self, rng: np.random.Generator) -> np.ndarray:
         """The image under light that falls off to one side, with a cast of colour and some noise."""
         angle = rng.uniform(0, 2 * math.pi)
         slope = (math.cos(angle) * self._x + math.sin(angle) * self._y) / self.size - 0.5

@@ -78,8 +78,8 @@ def pack(
 ) -> Manifest:
     """Write ``path``, a .rec file, with .idx, .lst and .manifest.json beside it, and give the manifest.
 
-    ``workers`` threads read, check and encode; no byte depends on their number. What a stopped call has written is
-    gone on with (see `RecordWriter`). ``progress(numbers, done)`` may wrap the numbers of the images to come.
+    ``workers`` threads read, check and encode; no byte depends on their number. A stopped call is continued
+    (see `RecordWriter`). ``progress(numbers, done)`` may wrap the numbers of the images to come.
 
     Every image is decoded: one that cannot be is left out and named to ``on_bad``. Raises GluonAFFError for more than
     ``max_bad`` of them and for what cannot be written, UsageError for a path without .rec.

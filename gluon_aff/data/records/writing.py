@@ -1,4 +1,4 @@
-"""Writing a .rec file so that a stopped run, by kill -9 or a power cut, goes on to the very same bytes."""
+"""Writing a .rec file so that a stopped run, by kill -9 or a power cut, continues to the very same bytes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RecordWriter:
 
     A journal, ``NAME.rec.journal``, begins with ``identity``, which says what the file is made from. Every 16 MB what
     was written is flushed to disk, and then the journal gets a line: bytes and SHA-256 so far, and the entries since
-    the line before. A new writer of the same identity goes on behind the last line, if the bytes have that sum.
+    the line before. A new writer of the same identity continues behind the last line, if the bytes have that sum.
 
     ``entries`` are (key, class number, place in the file), ``bad`` what was left out, ``position`` counts both.
 
@@ -162,7 +162,7 @@ class RecordWriter:
             _flush(self._journal)
 
     def _is_there(self, size: int, checksum: str) -> bool:
-        """Whether the file begins with so many bytes of that sum, which becomes the sum so far."""
+        """Whether the file begins with ``size`` bytes of that sum, which becomes the sum so far."""
         self._file.seek(0)
         left = size
         while left:
@@ -191,7 +191,7 @@ class _Note(NamedTuple):
 
 
 def _notes(lines: Sequence[bytes]) -> List[_Note]:
-    """What the lines say, up to the first damaged one: the file goes on from there."""
+    """What the lines say, up to the first damaged one: writing continues from there."""
     notes: List[_Note] = []
     for line in lines:
         try:

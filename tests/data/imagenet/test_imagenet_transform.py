@@ -34,7 +34,7 @@ def test_jitter_is_gluons(name, factor):
 def test_lighting_is_gluons():
     alpha = np.array([0.1, -0.2, 0.05])
     theirs = mx.nd.image.adjust_lighting(mx.nd.array(IMAGE), tuple(alpha)).asnumpy()
-    np.testing.assert_allclose(steps.lit(IMAGE, alpha), np.clip(theirs, 0, 255), atol=1)
+    np.testing.assert_allclose(steps.lighting(IMAGE, alpha), np.clip(theirs, 0, 255), atol=1)
 
 
 def test_rectangles_have_the_published_areas_and_aspects():
