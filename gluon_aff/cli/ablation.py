@@ -56,7 +56,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "ablation",
         help="train a grid of fusion strategies and report it beside the paper's Tables 3 and 4",
         usage="gluon-aff ablation --host HOST --epochs N [...] [-- options of the training script for all cells]",
-        description="Cells that are finished are skipped, those that were stopped go on. The recipe is the paper's, "
+        description="Cells that are finished are skipped, stopped ones are resumed. The recipe is the paper's, "
         "with its decay epochs scaled to --epochs; options after -- win over it: those of train_cifar.py, with "
         "--host fpn of train_seg.py.",
     )

@@ -32,7 +32,7 @@ def make(args: argparse.Namespace) -> int:
 
     def shown(numbers: Iterable, done: int) -> Iterable:
         if done:
-            print(f"going on at image {done} of {len(source)}", file=sys.stderr)
+            print(f"resuming at image {done} of {len(source)}", file=sys.stderr)
         return progress(numbers, len(source) - done, "records", "image")
 
     out = Path(args.out).expanduser()
@@ -124,7 +124,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = actions.add_parser(
         "make",
         help="pack images into .rec, .idx, .lst and .manifest.json",
-        description="A stopped run goes on when called again. MXNet and GluonCV read what it makes.",
+        description="A stopped run resumes when the command is repeated. MXNet and GluonCV read what it makes.",
     )
     command.add_argument("data", metavar="IMAGES", help="folder or zip with class folders, or an official .tar")
     command.add_argument("out", metavar="OUT.rec")

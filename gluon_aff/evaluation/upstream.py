@@ -130,7 +130,7 @@ class RecordPass(NamedTuple):
 def record_passes(records: int, batch_size: int, count: int) -> List[RecordPass]:
     """The first ``count`` passes of ``mx.io.ImageRecordIter`` without shuffling, ``round_batch=True`` (its default).
 
-    Its last batch is filled up with records from the beginning, and the next pass goes on behind those. So a pass
+    Its last batch is filled up with records from the beginning, and the next pass starts after those. So a pass
     counts more images than there are, or fewer. 50,000 records in batches of 512 give 98, 98 and 97 batches in turn;
     every 32nd pass ends with the last record, and the turn starts over. Batches must not be larger than the set.
     """

@@ -23,8 +23,9 @@ Report = Callable[[str], None]
 def launch(members: Sequence[Member], log_dir: Path, report: Report) -> int:
     """Run all members to the end; return 0, 130 or 143 when stopped by a signal, or a failed one's code.
 
-    The first SIGINT or SIGTERM goes on to the workers, which stop together; the second ends everything. When a process
-    fails, or a server ends before the workers, the rest is ended within a minute and ``report`` is given the names.
+    The first SIGINT or SIGTERM is passed on to the workers, which stop together; the second ends everything. When a
+    process fails, or a server ends before the workers, the rest is ended within a minute and ``report`` is given the
+    names.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     crew = _Crew(report)

@@ -38,7 +38,7 @@ class Network(nn.HybridBlock):
     ) -> None:
         """As Gluon's, also for a network that ``create_model`` has initialised already.
 
-        Weights that are still the random ones it was made with are drawn anew, on ``ctx``. Weights that were loaded or
+        Weights that are still the random ones it was made with are redrawn, on ``ctx``. Weights that were loaded or
         trained are kept and only moved to ``ctx``, with one warning that says so; ``force_reinit=True`` replaces them.
 
         Parameters

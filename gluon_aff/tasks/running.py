@@ -26,7 +26,7 @@ from .parts import Setup
 
 @outliving_terminal()
 def train(task: TaskDefinition, options: Namespace) -> Outcome:
-    """Begin a run in ``options.save_dir`` or go on with it, to its end or until a signal stops it.
+    """Start or resume the run in ``options.save_dir``, to its end or until a signal stops it.
 
     Of several ranks only the first has a run; the others train along and keep nothing. Raises as `Task.train` does.
     """

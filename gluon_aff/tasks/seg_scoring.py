@@ -40,7 +40,7 @@ def scores(given: Options) -> bool:
 def complete_scoring(task: TaskDefinition, given: Options) -> Namespace:
     """Every option of a score; ``trained`` is the run or file.
 
-    A run brings its own options, of which those of the data may be given anew. Raises UsageError.
+    A run brings its own options, of which those of the data may be overridden. Raises UsageError.
     """
     given = dict(given)
     place = given.pop("resume", None)

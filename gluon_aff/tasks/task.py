@@ -45,7 +45,7 @@ class Task(TaskDefinition):
         return complete_options(self, given)
 
     def train(self, options: Namespace) -> Outcome:
-        """Begin, or go on with, the training run that complete options describe.
+        """Start or resume the training run that complete options describe.
 
         Raises
         ------

@@ -71,7 +71,7 @@ def restore_network(net: mx.gluon.Block, arrays: Arrays, statistics: Arrays) -> 
 def evaluating(net: mx.gluon.Block, arrays: Optional[Arrays] = None) -> Iterator[None]:
     """Within the block the network computes with copies of its arrays, or of ``arrays``; its own are left alone.
 
-    Inference rearranges convolution weights in memory for oneDNN. Training would go on with them, but round
+    Inference rearranges convolution weights in memory for oneDNN. Training would continue with them, but round
     differently, and not the same way in every run.
     """
     own = {name: (parameter, parameter._data) for name, parameter in net._collect_params_with_prefix().items()}

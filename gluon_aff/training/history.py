@@ -37,7 +37,7 @@ class History:
         Parameters
         ----------
         epoch : int
-            Finished epochs of the checkpoint that the run goes on from.
+            Finished epochs of the checkpoint that the run resumes from.
         details : dict
             For the ``resume`` line.
         """

@@ -93,7 +93,7 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
     """Train from ``state`` to the end of epoch ``job.epochs``, or until ``stop`` is requested, and keep it in ``run``.
 
     A batch's way: loader, devices, targets, network, loss, metric, update. All that is random depends on (seed, epoch,
-    batch, rank) alone, so a run that goes on from a checkpoint does so as if it had never stopped. With several ranks
+    batch, rank) alone, so a run resumed from a checkpoint continues as if it had never stopped. With several ranks
     all are in here, the first one's ``run`` is written, the others' are None, and they stop after the same update.
 
     Raises Diverged, naming update and learning rate, when the loss or the network is not finite, and GluonAFFError
@@ -200,7 +200,7 @@ def save(job: Job, state: State, run: Optional[Run]) -> None:
     statistics = job.group.gather_arrays(rank_statistics(job.net, job.updater.ema)) if job.group.size > 1 else []
     if run:
         _write(job, state, run, states, statistics)
-    job.group.barrier()  # nobody goes on, or ends, before it is written
+    job.group.barrier()  # nobody continues or ends before it is written
 
 
 def _write(job: Job, state: State, run: Run, states: List[Any], statistics: List[Dict[str, mx.nd.NDArray]]) -> None:

@@ -133,7 +133,7 @@ class Run:
             yaml.safe_dump(options, handle, sort_keys=False)
 
     def last_good(self) -> str:
-        """In words, which checkpoint a run that has failed can go on from."""
+        """In words, which checkpoint a run that has failed can be resumed from."""
         newest = self.checkpoints.newest()
         return f"last good checkpoint: {newest}" if newest else "no checkpoint has been written yet"
 

@@ -63,7 +63,7 @@ class RunLog:
         lost = output_lost()
         if lost and not self._told:
             self._told = True
-            self.append(f"note: standard output was lost ({lost}); the run goes on, and this file has its log")
+            self.append(f"note: standard output was lost ({lost}); the run continues, and this file has its log")
 
     def append(self, line: str) -> None:
         """To the file alone. Raises GluonAFFError when it cannot be written."""

@@ -63,7 +63,7 @@ class State:
         )
 
     def next_epoch(self) -> None:
-        """Count the epoch as finished and begin the sums anew."""
+        """Count the epoch as finished and reset the sums."""
         self.epoch += 1
         self.batch = self.images = self.metric_count = 0
         self.loss_sum = self.metric_sum = self.seconds = 0.0

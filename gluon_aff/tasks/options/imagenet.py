@@ -15,7 +15,7 @@ MODELS = ("resnet", "resnext")
 _REFUSED = {
     "--use-gn": "it did nothing in the authors' script; every network here has BatchNorm",
     "--batch-norm": "it is for GluonCV's VGG; every network here has BatchNorm",
-    "--resume-states": "the optimizer's state goes on with all the rest of a run: --resume RUN",
+    "--resume-states": "the optimizer's state is restored with the rest of the run by --resume RUN",
     "--resume-epoch": "a run continues where it stopped, in the middle of an epoch too: --resume RUN",
 }
 
