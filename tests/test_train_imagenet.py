@@ -213,7 +213,10 @@ def test_flags_that_would_do_nothing_are_refused(train, folder):
         (["--authors-last-gamma"], "--authors-last-gamma: resnet50 has no such option"),
         (["--use-gn"], "--use-gn: it did nothing in the authors' script"),
         (["--batch-norm"], "--batch-norm: it is for GluonCV's VGG"),
-        (["--resume-states", "a.states"], "--resume-states: the optimizer's state goes on with all the rest"),
+        (
+            ["--resume-states", "a.states"],
+            "--resume-states: the optimizer's state is restored with the rest of the run",
+        ),
         (["--resume-epoch", "3"], "--resume RUN"),
         (["--dtype", "float16"], "float16 needs a GPU"),
         (["--num-gpus", "two"], "'two' is not a number of GPUs"),
