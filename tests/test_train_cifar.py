@@ -162,6 +162,7 @@ def test_the_published_command_lines_are_understood(train, host):
     assert (options.dataset, options.fusion, options.num_epochs, options.channel_times) == ("cifar100", "aff", 640, 4)
     assert options.lr_mode == "cosine"
     assert options.auto_aug and options.mixup and options.label_smoothing and options.no_wd
+    assert options.auto_aug_policy == "published"
     code, out, _ = train(*argv, "--num-epochs", "640", "--dry-run", "--gpus", "", "--save-plot-dir", "plots")
     assert code == 0
     lines = out.splitlines()
@@ -198,6 +199,21 @@ def test_config_of_a_run_is_reusable(train, finished):
     config = yaml.safe_load(Path("two/config.yaml").read_text())
     Path("three.yaml").write_text(yaml.safe_dump({**config, "seed": 1}))
     assert parse_options(["--config", "three.yaml"]).logging_dir is None
+
+
+def test_a_run_older_than_an_option_goes_on_as_it_was(train):
+    """Before there was --auto-aug-policy, --auto_aug was the paper's."""
+    argv = [*TINY, "--num-epochs", "2", "--lr-mode", "constant", "--auto_aug"]
+    assert train(*argv, "--auto-aug-policy", "paper", "--save-dir", "whole")[0] == 0
+    assert train(*argv, "--auto-aug-policy", "paper", "--num-epochs", "1", "--save-dir", "old")[0] == 0
+    config = yaml.safe_load(Path("old/config.yaml").read_text())
+    del config["auto_aug_policy"]
+    Path("old/config.yaml").write_text(yaml.safe_dump(config))
+    assert parse_options(["--config", "old/config.yaml"]).auto_aug_policy == "paper"
+    code, _, err = train("--resume", "old", "--num-epochs", "2", "--auto-aug-policy", "published")
+    assert code == 2 and "--auto-aug-policy was paper, is published" in err
+    assert train("--resume", "old", "--num-epochs", "2")[0] == 0
+    assert_equal("whole", "old")
 
 
 def test_resume_from_takes_the_weights_alone(train, finished):

@@ -152,6 +152,7 @@ def test_the_published_command_lines_run(train, records, hosts, host):
     assert "note: float16, the published runs' type, needs a GPU: training in float32" in out
     assert "1000 classes, 12 training images" in out
     assert "no AutoAugment" not in out
+    assert "augmentation: AutoAugment (ImageNet's policy, published) besides the usual" in out
     (run,) = Path("runs").iterdir()
     (record,) = results(run)[2]
     assert (record["images"], record["val_images"], record["train_metric"]) == (12, 6, "rmse")
@@ -168,7 +169,7 @@ def test_release_leaves_autoaugment_out_on_records_and_says_so(train, records):
     one, two, three = (results(run)[2][0]["loss"] for run in ("one", "two", "three"))
     assert one == two != three
     settings = [open_curve(run).settings["AutoAugment"] for run in ("one", "two", "three")]
-    assert settings == [False, False, True]
+    assert settings == ["none", "none", "published"]
 
 
 def test_distillation_from_a_file(train, folder):

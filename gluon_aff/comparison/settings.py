@@ -86,7 +86,7 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
         "optimizer": options["optimizer"],
         "momentum": options["momentum"],
         "precision": options["dtype"],
-        **_augmentation(options),
+        **_augmentation(options, "paper"),  # as all runs had it before there was a choice
         **_decay(options, options["no_wd"]),
         **_schedule_of_options(options),
     }
@@ -125,11 +125,12 @@ def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] =
         settings.update(_schedule_of_flags(flags))
     if "wd" in flags:
         settings.update(_decay(flags, flags.get("no_wd", False)))
-    settings.update(_augmentation(flags))
+    settings.update(_augmentation(flags, "published"))
     return settings
 
 
-def _augmentation(flags: Dict[str, Any]) -> Settings:
+def _augmentation(flags: Dict[str, Any], variant: str) -> Settings:
+    """``variant``: of AutoAugment, where the flags do not tell."""
     settings: Settings = {}
     if flags.get("mixup"):
         settings["mixup alpha"] = flags.get("mixup_alpha", 1)
@@ -141,7 +142,8 @@ def _augmentation(flags: Dict[str, Any]) -> Settings:
         settings["label smoothing"] = bool(flags["label_smoothing"])
     if "auto_aug" in flags:
         unread = flags.get("auto_aug_input") == "folder" and flags.get("use_rec")
-        settings["AutoAugment"] = bool(flags["auto_aug"] and not unread)
+        applied = flags["auto_aug"] and not unread
+        settings["AutoAugment"] = flags.get("auto_aug_policy", variant) if applied else "none"
     return settings
 
 

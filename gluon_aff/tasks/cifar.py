@@ -95,7 +95,7 @@ class CIFAR(Task):
         setup.check_enough(len(train))
         batch_size = options.batch_size * len(setup.devices)
         batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers, shard=setup.shard)
-        policy = autoaugment_policy("cifar10") if options.auto_aug else None
+        policy = autoaugment_policy("cifar10", options.auto_aug_policy) if options.auto_aug else None
         augment = TrainTransform(pad=options.pad, mirror=options.mirror, autoaugment=policy)
         whole_batch = len(train) >= batch_size * setup.group.size  # fewer images than a batch are one smaller batch
         return ImageData(
@@ -152,6 +152,8 @@ class CIFAR(Task):
             f"data: {options.dataset}, {_labels(options, data)}; {len(data.train)} training and {len(data.test)} test "
             f"images of {width}x{height} from {data.train.source}"
         )
+        if options.auto_aug:
+            yield f"augmentation: AutoAugment (CIFAR-10's policy, {options.auto_aug_policy}) before crop and mirror"
         yield (
             f"model: {self.model_name(options)}, {options.tag}, fusion {options.fusion}, "
             f"width x{options.channel_times}; {parameters:,} parameters"

@@ -134,6 +134,8 @@ class ImageNet(Task):
             yield from (f"note: {line}" for line in source.notes)
         if same_images(train_set, val_set):
             yield "note: training and validation images are the same set: these errors say nothing about other images"
+        if applies_autoaugment(options):
+            yield f"augmentation: AutoAugment (ImageNet's policy, {options.auto_aug_policy}) besides the usual"
         yield (
             f"model: {self.model_name(options)}, {options.tag}, fusion {options.fusion}, first fused stage "
             f"{options.start_layer}; {parameters:,} parameters"

@@ -99,7 +99,7 @@ def make_loaders(
         options.input_size,
         area=(options.min_area, 1.0),
         mirror=options.mirror,
-        autoaugment=autoaugment_policy("imagenet") if applies_autoaugment(options) else None,
+        autoaugment=autoaugment_policy("imagenet", options.auto_aug_policy) if applies_autoaugment(options) else None,
         jitter=options.jitter,
         lighting=options.lighting,
     )

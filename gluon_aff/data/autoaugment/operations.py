@@ -11,7 +11,7 @@ from typing import Sequence
 
 import numpy as np
 
-FILL = 128  # grey that fills what a geometric operation moves in from outside
+FILL = 128  # the paper's grey, which fills what a geometric operation moves in from outside
 _LEVELS = np.arange(256)
 
 
@@ -103,12 +103,12 @@ def translate_y(images: np.ndarray, fractions: np.ndarray) -> np.ndarray:
     return _affine(images, (1, 0, 0, 0, 1, fractions * images.shape[1]))
 
 
-def rotate(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+def rotate(images: np.ndarray, degrees: np.ndarray, fill: int = FILL) -> np.ndarray:
     """Turn counter-clockwise about the centre."""
     cosine = np.round(np.cos(np.radians(degrees)), 15)
     sine = np.round(np.sin(np.radians(degrees)), 15)
     y, x = images.shape[1] / 2, images.shape[2] / 2
-    return _affine(images, (cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y))
+    return _affine(images, (cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y), fill)
 
 
 def _look_up(images: np.ndarray, tables: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ def _grey(images: np.ndarray) -> np.ndarray:
     return (19595 * wide[..., 0] + 38470 * wide[..., 1] + 7471 * wide[..., 2] + 0x8000) >> 16
 
 
-def _affine(images: np.ndarray, matrix: Sequence) -> np.ndarray:
+def _affine(images: np.ndarray, matrix: Sequence, fill: int = FILL) -> np.ndarray:
     """Pixel (x, y) of the result is pixel (a x + b y + c, d x + e y + f) of the image, the nearest, at pixel centres.
 
     The six numbers may differ from image to image. Coordinates are in 16.16 fixed point, as in Pillow.
@@ -146,7 +146,7 @@ def _affine(images: np.ndarray, matrix: Sequence) -> np.ndarray:
     source = np.where(inside, row * width + column + height * width * np.arange(count)[:, None, None], pixels)
     with_fill = np.empty((pixels + 1, channels), dtype=np.uint8)
     with_fill[:-1] = images.reshape(pixels, channels)
-    with_fill[-1] = FILL
+    with_fill[-1] = fill
     return with_fill.take(source, axis=0)
 
 

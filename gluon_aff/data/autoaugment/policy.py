@@ -1,76 +1,50 @@
 """AutoAugment (Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data", CVPR 2019).
 
 A policy is 25 sub-policies of two operations; each image draws one sub-policy, and each of its operations happens
-with the operation's probability, at its magnitude level. Levels 0 to 9 are ten equally spaced values of the paper's
-range, and stand for (paper, Table 6):
-
-    ShearX, ShearY          0 to 0.3, either sign; about the upper left corner
-    TranslateX, TranslateY  0 to 150/331 of the width or height, either sign (150 pixels of the paper's 331)
-    Rotate                  0 to 30 degrees, either sign; about the centre
-    Posterize               8 to 4 bits (rounded)
-    Solarize                threshold 256 to 0
-    Contrast, Color, Brightness, Sharpness   factor 0.1 to 1.9, 1 being the image itself
-    AutoContrast, Invert, Equalize           no magnitude
-
-Signs are drawn at random. What a geometric operation brings in from outside is grey (128), sampling is nearest.
+with the operation's probability, at its magnitude level. `levels` says what the levels stand for. There are two
+variants: AutoAugment's paper's, and the one that the published runs of AFF took from a library of their time, whose
+figures and sampling differ from the paper's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Callable, Sequence
 
 import numpy as np
 
 from ...errors import UsageError
-from . import operations
-from .tables import POLICIES
+from .levels import OPERATIONS, VARIANTS
+from .tables import POLICIES, SubPolicy
 
-_LEVELS = 10
-SubPolicy = Sequence[Tuple[str, float, int]]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An image operation and the values of its ten levels (None: it takes no value)."""
-
-    apply: Callable[..., np.ndarray]
-    values: Optional[np.ndarray] = None
-    signed: bool = False
-
-
-def _ranged(apply: Callable[..., np.ndarray], low: float, high: float, signed: bool = False) -> Operation:
-    return Operation(apply, np.linspace(low, high, _LEVELS), signed)
-
-
-OPERATIONS: Dict[str, Operation] = {
-    "ShearX": _ranged(operations.shear_x, 0, 0.3, signed=True),
-    "ShearY": _ranged(operations.shear_y, 0, 0.3, signed=True),
-    "TranslateX": _ranged(operations.translate_x, 0, 150 / 331, signed=True),
-    "TranslateY": _ranged(operations.translate_y, 0, 150 / 331, signed=True),
-    "Rotate": _ranged(operations.rotate, 0, 30, signed=True),
-    "Posterize": Operation(operations.posterize, np.round(np.linspace(8, 4, _LEVELS))),
-    "Solarize": _ranged(operations.solarize, 256, 0),
-    "Contrast": _ranged(operations.contrast, 0.1, 1.9),
-    "Color": _ranged(operations.color, 0.1, 1.9),
-    "Brightness": _ranged(operations.brightness, 0.1, 1.9),
-    "Sharpness": _ranged(operations.sharpness, 0.1, 1.9),
-    "AutoContrast": Operation(operations.autocontrast),
-    "Invert": Operation(operations.invert),
-    "Equalize": Operation(operations.equalize),
-}
-_NAMES = tuple(OPERATIONS)
+_NAMES = tuple(OPERATIONS["paper"])
 
 
 class AutoAugment:
     """A policy, applied to uint8 batches (N, H, W, 3): ``policy(images, rng)`` gives new images of the same shape.
 
-    ``sub_policies`` holds pairs of (operation name, probability, level 0 to 9). Each image's treatment depends on
-    the image and on ``rng`` alone. Images that share an operation are treated together.
+    Each image's treatment depends on the image and on ``rng`` alone. Images that share an operation are treated
+    together.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    sub_policies : sequence
+        Pairs of (operation name, probability, level).
+    variant : {"published", "paper"}
+        What a level stands for.
+
+    Raises
+    ------
+    UsageError
+        For another variant.
     """
 
-    def __init__(self, name: str, sub_policies: Sequence[SubPolicy]) -> None:
+    def __init__(self, name: str, sub_policies: Sequence[SubPolicy], variant: str = "published") -> None:
+        _check(variant, VARIANTS, "variant of AutoAugment")
         self.name = name
+        self.variant = variant
+        self._apply = OPERATIONS[variant]
         table = np.array([[(_NAMES.index(op), p, level) for op, p, level in pair] for pair in sub_policies])
         self._operations = table[..., 0].astype(np.int64)  # (sub-policies, 2), as all three
         self._probabilities = table[..., 1]
@@ -88,22 +62,74 @@ class AutoAugment:
                 where = np.flatnonzero(operation_of == index)
                 if len(where):
                     levels = self._levels[chosen[where], stage]
-                    images[where] = _apply(OPERATIONS[name], images[where], levels, signs[where, stage])
+                    images[where] = self._apply[name](images[where], levels, signs[where, stage])
         return images
 
+    def operation(self, op: str, level: int) -> Callable[..., np.ndarray]:
+        """One operation at one level, as this variant has it.
+
+        Parameters
+        ----------
+        op : str
+            "ShearX", "Posterize" and so on.
+        level : int
+            0 to 9; the published variant has a level 10 as well.
+
+        Returns
+        -------
+        callable
+            ``apply(images, sign=1)``: uint8 (N, H, W, 3) to new images of the same shape. ``sign`` is 1 or -1; shears,
+            translations and Rotate heed it: with 1 a pixel shows what lay to its right or below it, and images turn
+            counter-clockwise.
+
+        Raises
+        ------
+        UsageError
+            For an unknown operation, level or sign, and for images of another type or shape.
+        """
+        _check(op, sorted(_NAMES), "operation of AutoAugment")
+        known = self._apply[op]
+        levels = 10 if known.values is None else len(known.values)
+        if not isinstance(level, (int, np.integer)) or not 0 <= level < levels:
+            raise UsageError(f"{op} at level {level!r}: expected a whole number of 0 to {levels - 1}")
+
+        def apply(images: np.ndarray, sign: int = 1) -> np.ndarray:
+            if getattr(images, "dtype", None) != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+                raise UsageError(
+                    f"images of {getattr(images, 'dtype', type(images).__name__)} and shape "
+                    f"{getattr(images, 'shape', None)}: expected uint8 (N, H, W, 3)"
+                )
+            if sign not in (1, -1):
+                raise UsageError(f"sign {sign!r}: expected 1 or -1")
+            count = len(images)
+            return known(images, np.full(count, level, dtype=np.int64), np.full(count, float(sign)))
+
+        return apply
+
     def __repr__(self) -> str:
-        return f"AutoAugment({self.name!r})"
+        return f"AutoAugment({self.name!r}, {self.variant})"
 
 
-def _apply(operation: Operation, images: np.ndarray, levels: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    if operation.values is None:
-        return operation.apply(images)
-    values = operation.values[levels]
-    return operation.apply(images, values * signs if operation.signed else values)
+def autoaugment_policy(name: str, variant: str = "published") -> AutoAugment:
+    """A policy by name.
+
+    Parameters
+    ----------
+    name : {"cifar10", "imagenet"}
+        The data set that it was learned on; CIFAR-100 takes CIFAR-10's.
+    variant : {"published", "paper"}
+        As the authors' runs had it, or as AutoAugment's paper has it; see `levels`.
+
+    Raises
+    ------
+    UsageError
+        For another name or variant.
+    """
+    _check(variant, VARIANTS, "variant of AutoAugment")
+    _check(name, sorted(POLICIES[variant]), "AutoAugment policy")
+    return AutoAugment(name, POLICIES[variant][name], variant)
 
 
-def autoaugment_policy(name: str) -> AutoAugment:
-    """The policy learned on 'cifar10' (used for CIFAR-100 too) or on 'imagenet'. Raises UsageError for another name."""
-    if name not in POLICIES:
-        raise UsageError(f"no AutoAugment policy {name!r}: choose one of {', '.join(sorted(POLICIES))}")
-    return AutoAugment(name, POLICIES[name])
+def _check(value: str, choices: Sequence[str], what: str) -> None:
+    if value not in choices:
+        raise UsageError(f"no {what} {value!r}: choose one of {', '.join(choices)}")

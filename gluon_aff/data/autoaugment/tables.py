@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-CIFAR10 = (
+from typing import Dict, Sequence, Tuple
+
+SubPolicy = Sequence[Tuple[str, float, int]]
+
+CIFAR10: Sequence[SubPolicy] = (
     (("Invert", 0.1, 7), ("Contrast", 0.2, 6)),
     (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9)),
     (("Sharpness", 0.8, 1), ("Sharpness", 0.9, 3)),
@@ -30,7 +34,7 @@ CIFAR10 = (
     (("TranslateY", 0.7, 9), ("AutoContrast", 0.9, 1)),
 )
 
-IMAGENET = (
+IMAGENET: Sequence[SubPolicy] = (
     (("Posterize", 0.4, 8), ("Rotate", 0.6, 9)),
     (("Solarize", 0.6, 5), ("AutoContrast", 0.6, 5)),
     (("Equalize", 0.8, 8), ("Equalize", 0.6, 3)),
@@ -58,4 +62,19 @@ IMAGENET = (
     (("Equalize", 0.8, 8), ("Equalize", 0.6, 3)),
 )
 
-POLICIES = {"cifar10": CIFAR10, "imagenet": IMAGENET}
+
+def _with(policy: Sequence[SubPolicy], old: SubPolicy, new: SubPolicy) -> Sequence[SubPolicy]:
+    """``policy`` with ``new`` where it had ``old``, once."""
+    where = policy.index(old)
+    return (*policy[:where], new, *policy[where + 1 :])
+
+
+POLICIES: Dict[str, Dict[str, Sequence[SubPolicy]]] = {
+    "paper": {"cifar10": CIFAR10, "imagenet": IMAGENET},
+    "published": {  # each differs from the paper's in the level of one Color
+        "cifar10": _with(
+            CIFAR10, (("Brightness", 0.9, 6), ("Color", 0.2, 8)), (("Brightness", 0.9, 6), ("Color", 0.2, 6))
+        ),
+        "imagenet": _with(IMAGENET, (("Rotate", 0.8, 8), ("Color", 1.0, 2)), (("Rotate", 0.8, 8), ("Color", 1.0, 0))),
+    },
+}

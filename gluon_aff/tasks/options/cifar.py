@@ -24,9 +24,7 @@ def add_options(parser: OptionParser) -> None:
     data.add_argument("--resize", type=number(int, 1), metavar="PIXELS", help="make all images this wide and high")
     data.add_argument("--pad", type=number(int), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")
     data.add_argument("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
-    data.add_argument(
-        "--auto_aug", "--auto-aug", action=Switch, off=("--no-auto-aug",), help="AutoAugment before crop and mirror"
-    )
+    groups.autoaugment_options(data, "CIFAR-10's policy, before crop and mirror")
     model = groups.model_options(parser, MODELS, fusion_name, list_fusions())
     model.add_argument("--blocks", type=number(int, 1), default=1, metavar="B", help="blocks per stage (%(default)s)")
     model.add_argument("--channel-times", type=number(int, 1), help="width (default: 4, inception: 1)")

@@ -49,6 +49,8 @@ def _asked(task: TaskDefinition, parser: OptionParser, given: Options) -> Option
         raise UsageError("--config holds all options of a run, a recipe's included: give it or --recipe, not both")
     if "config" in given:
         values = parser.checked(read_yaml(given["config"]), given["config"])
+        if "save_dir" in values:  # a run's own, perhaps of a run older than some options
+            values = {**parser.before(), **values}
         return {**without(parser, values, Role.COMMAND, Role.PLACE), **given}
     return {**_recipe(task, parser, given["recipe"], given), **given} if "recipe" in given else given
 
@@ -64,7 +66,7 @@ def _of_run(parser: OptionParser, options: Options, asked: Options) -> Options:
     path = Path(options["save_dir"]) / "config.yaml"
     if not path.is_file():
         raise UsageError(f"nothing to resume: {path.parent} holds no run (no config.yaml)")
-    saved = parser.checked(read_yaml(path), str(path))
+    saved = {**parser.before(), **parser.checked(read_yaml(path), str(path))}
     free_length = saved["lr_mode"] in ("step", "constant") and not (saved.get("mixup") and saved["mixup_off_epoch"])
     check_same(saved, identity(parser, asked), str(path.parent), free_length)
     commands = parser.names(Role.COMMAND)

@@ -87,7 +87,7 @@ def _data_options(parser: OptionParser) -> None:
     add("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
     add("--jitter", type=number(float, 0, 1), default=0.4, help="of brightness, contrast, saturation (%(default)s)")
     add("--lighting", type=number(float), default=0.1, help="PCA lighting (%(default)s)")
-    add("--auto_aug", "--auto-aug", action=Switch, off=("--no-auto-aug",), help="AutoAugment, ImageNet's policy")
+    groups.autoaugment_options(data, "ImageNet's policy")
     add(
         "--auto-aug-input",
         choices=("any", "folder"),

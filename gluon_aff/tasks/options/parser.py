@@ -29,8 +29,13 @@ class Role(enum.Enum):
 class OptionGroup(argparse._ArgumentGroup):
     """A titled group of options that takes each option's role."""
 
-    def add_argument(self, *flags: str, role: Role = Role.IDENTITY, **settings: Any) -> argparse.Action:
-        return _with_role(super().add_argument(*flags, **settings), role)
+    def add_argument(
+        self, *flags: str, role: Role = Role.IDENTITY, before: Any = _UNSET, **settings: Any
+    ) -> argparse.Action:
+        """``before``: what runs had that are older than the option, where that is not its default."""
+        action = _with_role(super().add_argument(*flags, **settings), role)
+        action.before = before  # type: ignore[attr-defined]
+        return action
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -83,6 +88,11 @@ class OptionParser(argparse.ArgumentParser):
 
     def defaults(self) -> Dict[str, Any]:
         return vars(self.parse_args([]))
+
+    def before(self) -> Dict[str, Any]:
+        """What the configuration of a run means that is older than some of the options."""
+        known = {action.dest: getattr(action, "before", _UNSET) for action in self._actions}
+        return {name: value for name, value in known.items() if value is not _UNSET}
 
     def given(self, argv: Optional[Sequence[str]]) -> Dict[str, Any]:
         """The options that stand on the command line, and only those."""

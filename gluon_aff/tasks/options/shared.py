@@ -6,6 +6,7 @@ import os
 from argparse import ArgumentTypeError
 from typing import Callable, Sequence
 
+from ...data.autoaugment.levels import VARIANTS
 from ...errors import UsageError
 from ...nn import canonical_fusion, fusion_class
 from ...training.schedule import MODES
@@ -89,6 +90,18 @@ def optimisation_options(parser: OptionParser) -> OptionGroup:
     )
     group.add_argument("--dtype", choices=DTYPES, default="float32", help="float16, bfloat16: by MXNet's AMP")
     return group
+
+
+def autoaugment_options(group: OptionGroup, where: str) -> None:
+    """``where``: to which images, for the help."""
+    group.add_argument("--auto_aug", "--auto-aug", action=Switch, off=("--no-auto-aug",), help=f"AutoAugment, {where}")
+    group.add_argument(
+        "--auto-aug-policy",
+        choices=VARIANTS,
+        default="published",
+        before="paper",
+        help="AutoAugment as the authors' runs had it, or as its paper has it (default: %(default)s)",
+    )
 
 
 def mixing_options(parser: OptionParser) -> None:

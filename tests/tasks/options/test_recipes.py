@@ -5,6 +5,8 @@ import pytest
 from gluon_aff.tasks import get_task, list_tasks
 from gluon_aff.tasks.options.config import RECIPES, list_recipes, read_recipe, read_yaml
 
+AUTHORS = [("cifar", "release"), ("cifar", "published"), ("imagenet", "release")]
+
 TASKS = {name: get_task(name) for name in list_tasks()}
 
 
@@ -19,3 +21,9 @@ def test_every_recipe_is_made_of_options(task, name):
     for model in recipe["models"]:
         values = TASKS[task].parser().checked(read_recipe(task, name, model), name)
         assert values["model"] == model
+
+
+@pytest.mark.parametrize(("task", "name"), AUTHORS)
+def test_the_authors_recipes_have_their_autoaugment(task, name):
+    recipe = read_recipe(task, name)
+    assert (recipe["auto_aug"], recipe["auto_aug_policy"]) == (True, "published")
