@@ -47,6 +47,7 @@ EXTRAS = {
     "cu112": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
     "coco": COCO,
     "tensorboard": TENSORBOARD,
+    "licences": ['pip-licenses==5.5.1; python_version >= "3.9"'],  # docs/supply.md
     # ruff and mypy to the dot: another release formats and judges differently; mypy 1.14 is the last for Python 3.8
     "test": [
         *COCO,

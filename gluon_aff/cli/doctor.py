@@ -108,8 +108,11 @@ def _importable(topic: str, module: str) -> Finding:
 
 
 def _datasets() -> Iterator[Finding]:
-    from ..data.images import cifar
-
+    try:
+        from ..data.images import cifar
+    except ImportError as error:
+        yield Finding("data", "broken", f"no data can be read: {error}", packages.pip("install", ".[cpu]"))
+        return
     for name, layouts in cifar.LAYOUTS.items():
         folder = cifar.default_place(name)
         unpacked = [layout.folder for layout in layouts if (folder / layout.folder).is_dir()]

@@ -98,6 +98,8 @@ def decode_image(content: bytes, where: str, *, opencv: bool = False) -> np.ndar
             if pixels is not None:
                 return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         return _rgb(image)
+    except ImportError:  # no OpenCV, which is not the image's fault
+        raise
     except Exception as error:  # a damaged image can raise nearly anything
         raise _unreadable(where, error) from error
 

@@ -1,15 +1,17 @@
 """Runs one command for `gluon-aff launch`, on this machine or at the far end of ssh, and leaves nothing of it behind.
 
-Stand-alone, as it must not import MXNet: ``python keeper.py COMMAND...``. Each byte on standard input is a signal for
-the command (i: SIGINT, t: SIGTERM) or ends its whole process group (k: SIGKILL). When standard input ends, the launcher
-or the connection to it is gone: SIGTERM, and after GRACE seconds SIGKILL. The exit code is the command's, 128 + n when
-signal n ended it.
+Stand-alone, as it must not import MXNet: ``python keeper.py SILENCE COMMAND...``. Each byte on standard input is a
+signal for the command (i: SIGINT, t: SIGTERM), ends its whole process group (k: SIGKILL), or says that the launcher is
+still there (any other). When standard input ends, or brings nothing for SILENCE seconds (0: for ever), the launcher or
+the connection to it is gone: SIGTERM, and after GRACE seconds SIGKILL. A machine that is cut off would otherwise learn
+it from its own TCP, after hours. The exit code is the command's, 128 + n when signal n ended it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
+    silence, command = float(sys.argv[1]), sys.argv[2:]
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def die_with_the_keeper() -> None:
@@ -31,12 +34,12 @@ def main() -> int:
 
     try:
         child = subprocess.Popen(
-            sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_the_keeper
+            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_the_keeper
         )
     except OSError as error:
-        print(f"cannot run {sys.argv[1]}: {error.strerror}", file=sys.stderr)
+        print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
-    threading.Thread(target=obey, args=(child,), daemon=True).start()
+    threading.Thread(target=obey, args=(child, silence), daemon=True).start()
     code = child.wait()
     kill_group(child)
     if code < 0:
@@ -44,9 +47,10 @@ def main() -> int:
     return code if code >= 0 else 128 - code
 
 
-def obey(child: subprocess.Popen) -> None:
+def obey(child: subprocess.Popen, silence: float) -> None:
     while True:
-        order = os.read(0, 1)
+        heard = select.select([0], [], [], silence or None)[0]
+        order = os.read(0, 1) if heard else b""
         if order in SIGNALS:
             child.send_signal(SIGNALS[order])
         elif order == b"k":

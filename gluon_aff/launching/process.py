@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Dict, List, Optional
@@ -15,8 +16,12 @@ from typing import Dict, List, Optional
 from .plan import Member
 
 KEEPER = Path(__file__).with_name("keeper.py")
-# ssh notices within half a minute that the other machine is gone, and never asks for a password
-SSH = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]
+# ssh notices within half a minute that the other machine is gone or silent, and never asks for a password
+SSH = ["ssh", "-T"]
+for _option in ("BatchMode=yes", "ConnectTimeout=30", "ServerAliveInterval=10", "ServerAliveCountMax=3"):
+    SSH += ["-o", _option]
+SSH_FAILED = 255  # what ssh answers with when there is no connection, or no longer
+BEAT, SILENCE = 10.0, 60.0  # seconds: another machine hears from the launcher so often, and ends without it so late
 ORDERS = {signal.SIGINT: b"i", signal.SIGTERM: b"t", signal.SIGKILL: b"k"}
 
 
@@ -27,8 +32,10 @@ class Process:
         self.member = member
         self.log = log
         self._shown = shown
-        keeper = [sys.executable, "-I", str(KEEPER), *member.command]
         here = member.host.is_here
+        silence = "0" if here else f"{SILENCE:g}"
+        keeper = [sys.executable, "-I", str(KEEPER), silence, *member.command]
+        self._beaten = time.monotonic()
         self._process = subprocess.Popen(
             keeper if here else [*SSH, member.host.login, remote_command(keeper, member.environment)],
             env=member.environment if here else None,
@@ -49,9 +56,13 @@ class Process:
         return code if code is None or code >= 0 else 128 - code
 
     def send(self, number: int) -> None:
-        with suppress(BrokenPipeError, ValueError):
-            self._orders.write(ORDERS[signal.Signals(number)])
-            self._orders.flush()
+        self._write(ORDERS[signal.Signals(number)])
+
+    def beat(self) -> None:
+        """Tell a keeper on another machine that the launcher is there; call it often."""
+        if not self.member.host.is_here and time.monotonic() > self._beaten + BEAT:
+            self._beaten = time.monotonic()
+            self._write(b".")
 
     def end(self) -> None:
         """The last resort, when an order to its keeper has not helped."""
@@ -73,7 +84,19 @@ class Process:
             how = f"ended by {signal.Signals(code - 128).name}" if killed and code else f"exit code {code}"
         except ValueError:
             how = f"exit code {code}"
+        if code == SSH_FAILED and not self.member.host.is_here:
+            self._reader.join(timeout=2.0)
+            how = f"ssh failed or lost the connection ({self._last_line() or how})"
         return f"{self.member.name} on {self.member.host.name}: {how}; its log: {self.log}"
+
+    def _write(self, order: bytes) -> None:
+        with suppress(BrokenPipeError, ValueError):
+            self._orders.write(order)
+            self._orders.flush()
+
+    def _last_line(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def _copy_output(self) -> None:
         with open(self.log, "wb", buffering=0) as log:

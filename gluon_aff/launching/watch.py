@@ -76,6 +76,8 @@ class _Crew:
                 for worker in self.workers:
                     worker.send(signals.received[0])
                 forwarded = True
+            for process in (*self.workers, *self.others):
+                process.beat()
             failed = self._failed()
             if failed:
                 return self._fail(failed[0])

@@ -171,6 +171,6 @@ def _concluded(job: Job, run: Run, plan: Plan, state: State, stop: Stop) -> Outc
         run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} continues from there")
     best = f", best: {run.checkpoints.best_link}" if state.best else ""
     run.log(f"checkpoints: {run.checkpoints.newest()}{best}")
-    run.log(f"history: {run.history.path}" + (f"; plot: {run.plot_path}" if epochs else ""))
+    run.log(f"history: {run.history.path}" + (f"; plot: {run.plot_path}" if epochs and run.plot_path.exists() else ""))
     code = 0 if finished else stop.exit_code
     return Outcome(run.directory, finished, code, state.best, epochs[-1] if epochs else None)

@@ -93,9 +93,14 @@ def _unforeseen(error: Exception) -> int:
     if os.environ.get(DEBUG):
         raise error
     context: Optional[BaseException] = error
-    while context:  # an import that Ctrl-C breaks off may fail in another way
+    while context:  # an import that Ctrl-C breaks off may fail in another way; GluonCV says "no mxnet" for any
         if isinstance(context, KeyboardInterrupt):
             return _failed("stopped", STOPPED, prefix="")
+        if isinstance(error, ImportError) and isinstance(context, ModuleNotFoundError) and context.name:
+            name = context.name.partition(".")[0]
+            return _failed(
+                f"the Python package {name} is missing or incomplete: `gluon-aff doctor` says what to install"
+            )
         context = context.__context__
     what = " ".join(str(error).split("\n")[0].split())
     return _failed(f"unexpected {type(error).__name__}{what and ': '}{what}; {_write_details(error)}")

@@ -13,7 +13,7 @@ import pytest
 
 from gluon_aff.cli.main import build_parser
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.launching import Host, Member, launch, make_plan, read_hosts, watch
+from gluon_aff.launching import Host, Member, launch, make_plan, process, read_hosts, watch
 from gluon_aff.launching.plan import free_port
 from gluon_aff.runtime import threads
 
@@ -284,6 +284,33 @@ def test_a_launcher_that_is_killed_leaves_nobody(tmp_path):
     launcher.kill()
     launcher.wait()
     assert gone(worker)
+
+
+def test_a_keeper_on_another_machine_ends_without_the_launcher(tmp_path, fake_ssh, monkeypatch):
+    """As long as the launcher is heard, the worker runs; a connection that falls silent without an end is the end."""
+    monkeypatch.setattr(process, "SILENCE", 2.0)
+    monkeypatch.setattr(process, "BEAT", 0.2)
+    command = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(4)"]
+    faraway = Member("worker", 0, Host("node1"), command, dict(os.environ))
+    assert run(tmp_path, faraway)[:2] == (0, [])
+    monkeypatch.setattr(process, "BEAT", 300.0)
+    code, lines, seconds = run(tmp_path, faraway)
+    assert (code, lines) == (128 + signal.SIGTERM, [])
+    assert seconds < 4
+
+
+def test_what_ssh_says_is_told(tmp_path, monkeypatch):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "ssh").write_text("#!/bin/sh\necho Host key verification failed.\nexit 255\n")
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    code, lines, _ = run(tmp_path, Member("worker", 0, Host("me@node1"), ["true"], {}))
+    assert code == 255
+    assert lines[0] == (
+        "worker 0 on node1: ssh failed or lost the connection (Host key verification failed.); its log: "
+        f"{tmp_path / 'logs' / 'worker-0.log'}"
+    )
 
 
 def test_a_program_that_is_not_there(tmp_path):

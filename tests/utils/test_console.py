@@ -74,6 +74,19 @@ def test_a_variable_lets_unforeseen_errors_pass(monkeypatch):
     assert console.run(raising(GluonAFFError()), []) == 1
 
 
+def test_a_missing_package_is_named_whatever_another_makes_of_it(capsys):
+    def main(argv):
+        try:
+            raise ModuleNotFoundError("No module named 'yaml.nodes'", name="yaml.nodes")
+        except ImportError:
+            raise ImportError("no deep learning framework")  # noqa: B904
+
+    assert console.run(main, []) == 1
+    assert capsys.readouterr().err == (
+        "error: the Python package yaml is missing or incomplete: `gluon-aff doctor` says what to install\n"
+    )
+
+
 def test_ctrl_c_that_an_import_turned_into_another_error_is_ctrl_c(capsys):
     def main(argv):
         try:
