@@ -76,19 +76,8 @@ def without(tmp_path):
     return run
 
 
-ONE_EPOCH = [
-    "--num-epochs",
-    "1",
-    "--train-images",
-    "32",
-    "--test-images",
-    "32",
-    "--batch-size",
-    "32",
-    "--save-dir",
-    "run",
-]
-DIGITS = ["--dataset", "digits", *ONE_EPOCH]
+SMALL = ["--num-epochs", "1", "--train-images", "32", "--test-images", "32", "--batch-size", "32"]
+DIGITS = ["--dataset", "digits", *SMALL, "--save-dir", "run"]
 
 
 @pytest.mark.slow
