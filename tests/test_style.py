@@ -24,7 +24,7 @@ ROOMS = [
     ("tasks",),
     ("evaluation",),
     ("__init__",),
-    ("zoo",),
+    ("zoo", "deploy"),
     ("published", "segmentation"),
     ("training", "models", "launching", "data"),
     ("nn", "runtime", "utils", "facts"),

@@ -1,0 +1,174 @@
+"""BatchNorm folded into convolutions: fewer operators at inference, the same function up to rounding.
+
+At inference a norm is ``scale * x + shift`` in each channel. It goes into the convolution before it, or, where no
+activation and no zero padding stands between, into the convolutions after it. Everything is multiplied in float64 and
+rounded once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Tuple
+
+import mxnet as mx
+import numpy as np
+
+from .graph import Graph, Node, graph_of
+from .inference import InferenceNetwork
+
+_NORMS = ("BatchNorm", "_contrib_SyncBatchNorm")
+_CONVOLUTION = "Convolution"
+_MXNET_EPS = 1e-3  # BatchNorm's, where a graph does not say
+
+Readers = Dict[int, List[Tuple[Optional[Node], int]]]
+
+
+@dataclass(frozen=True)
+class KeptNorm:
+    """A norm that could not be folded, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Folding:
+    """What became of a network's norms: how many were folded, and those that stay."""
+
+    folded: int
+    kept: Tuple[KeptNorm, ...]
+
+    def lines(self) -> List[str]:
+        """For people: a line for each reason, with how many norms stay for it."""
+        counts: Dict[str, List[str]] = {}
+        for norm in self.kept:
+            counts.setdefault(norm.reason, []).append(norm.name)
+        said = [f"{self.folded} of {self.folded + len(self.kept)} norms folded into convolutions"]
+        for reason, names in counts.items():
+            stay, more = ("stays", "") if len(names) == 1 else ("stay", ", ...")
+            said.append(f"{len(names)} {stay}: {reason} ({names[0]}{more})")
+        return said
+
+
+def fold(net: mx.gluon.HybridBlock) -> InferenceNetwork:
+    """The network with every BatchNorm folded into a convolution that can take it.
+
+    A norm stays where it follows a sum, a fusion, a concatenation or a resizing and an activation comes before the next
+    convolution (the first norm of every pre-activation block, the last one of a CIFAR network), where others read the
+    convolution too, and where the convolution behind it pads: zeros outside the image are zeros after the norm, and
+    none before it (the norm on a CIFAR network's input). ``folding`` of the result lists them with their reasons.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        Initialised, of one input (N, C, H, W) and one output.
+
+    Returns
+    -------
+    InferenceNetwork
+        For inference only, on the network's first device: the same outputs up to rounding (logits within 1e-4 of
+        their range). ``net`` itself is unchanged.
+
+    Raises
+    ------
+    UsageError
+        For a network without weights or one that cannot be traced.
+    """
+    graph = graph_of(net)
+    folding = fold_norms(graph)
+    device = next(iter(net.collect_params().values())).list_ctx()[0]
+    folded = InferenceNetwork(graph.symbol(), graph.values(), device, "a network whose norms are folded")
+    folded.folding = folding
+    folded.hybridize(static_alloc=True, static_shape=True)
+    return folded
+
+
+def fold_norms(graph: Graph) -> Folding:
+    """Fold the norms of a graph, in place."""
+    folded, kept = 0, []
+    for norm in [node for node in graph.nodes() if node.op in _NORMS]:
+        reason = _fold(graph, norm, graph.readers())
+        if reason is None:
+            folded += 1
+        else:
+            kept.append(KeptNorm(norm.name, reason))
+    return Folding(folded, tuple(kept))
+
+
+def _fold(graph: Graph, norm: Node, readers: Readers) -> Optional[str]:
+    """Fold one norm; why not, where it has to stay."""
+    source, _ = norm.inputs[0]
+    if norm.attribute("axis", 1) != 1:
+        return "it is not over channels"
+    if source.op == _CONVOLUTION and len(readers[id(source)]) == 1:
+        if not _own_arrays(source, readers):
+            return "its convolution's weights are used elsewhere, too"
+        _into_convolution_before(graph, norm, source)
+        return None
+    behind = [(reader, place) for reader, place in readers[id(norm)]]
+    if all(reader is not None and reader.op == _CONVOLUTION and place == 0 for reader, place in behind):
+        following = [reader for reader, _ in behind if reader is not None]
+        if any(any(reader.attribute("pad", (0, 0))) for reader in following):
+            return "the convolution behind it pads with zeros, which are none before the norm"
+        if all(_own_arrays(reader, readers) for reader in following):
+            for reader in following:
+                _into_convolution_behind(graph, norm, reader)
+            graph.replace(norm, norm.inputs[0])
+            return None
+    if source.op == _CONVOLUTION:
+        return "the convolution before it is read by others, too"
+    return f"it follows {_described(source.op)}, and no convolution comes right behind it"
+
+
+def _described(op: str) -> str:
+    words = {"elemwise_add": "a sum", "concat": "a concatenation", "transpose": "a resizing", "pooling": "a pool"}
+    return words.get(op.lower(), f"the operator {op}")
+
+
+def _own_arrays(convolution: Node, readers: Readers) -> bool:
+    return all(variable.op == "null" and len(readers[id(variable)]) == 1 for variable, _ in convolution.inputs[1:])
+
+
+def affine(graph: Graph, norm: Node) -> Tuple[np.ndarray, np.ndarray]:
+    """(scale, shift) of a norm at inference, float64 (C,)."""
+    gamma, beta, mean, var = (graph.arrays[variable.name].astype(np.float64) for variable, _ in norm.inputs[1:5])
+    if norm.attribute("fix_gamma", True):
+        gamma = np.ones_like(gamma)
+    scale = gamma / np.sqrt(var + float(norm.attribute("eps", _MXNET_EPS)))
+    return scale, beta - mean * scale
+
+
+def _into_convolution_before(graph: Graph, norm: Node, convolution: Node) -> None:
+    scale, shift = affine(graph, norm)
+    weight, bias = _arrays(graph, convolution)
+    _set_arrays(graph, convolution, weight * scale[:, None, None, None], bias * scale + shift)
+    graph.replace(norm, (convolution, 0))
+
+
+def _into_convolution_behind(graph: Graph, norm: Node, convolution: Node) -> None:
+    scale, shift = affine(graph, norm)
+    weight, bias = _arrays(graph, convolution)
+    groups = convolution.attribute("num_group", 1)
+    outputs, inputs = weight.shape[:2]
+    # the channels of x that each output reads: of its own group
+    scales, shifts = (np.repeat(each.reshape(groups, inputs), outputs // groups, axis=0) for each in (scale, shift))
+    more = (weight.sum(axis=(2, 3)) * shifts).sum(axis=1)
+    _set_arrays(graph, convolution, weight * scales[:, :, None, None], bias + more)
+
+
+def _arrays(graph: Graph, convolution: Node) -> Tuple[np.ndarray, np.ndarray]:
+    """Weight and bias, float64; the bias is 0 where there is none."""
+    weight, *bias = (graph.arrays[variable.name].astype(np.float64) for variable, _ in convolution.inputs[1:])
+    return weight, bias[0] if bias else np.zeros(len(weight))
+
+
+def _set_arrays(graph: Graph, convolution: Node, weight: np.ndarray, bias: np.ndarray) -> None:
+    name = convolution.inputs[1][0].name
+    dtype = graph.arrays[name].dtype
+    graph.arrays[name] = weight.astype(dtype)
+    if len(convolution.inputs) > 2:
+        graph.arrays[convolution.inputs[2][0].name] = bias.astype(dtype)
+        return
+    stem = name[: -len("weight")] if name.endswith("weight") else f"{name}_"
+    convolution.inputs.append((graph.variable(f"{stem}bias", bias.astype(dtype)), 0))
+    convolution.attrs = {**convolution.attrs, "no_bias": "False"}
