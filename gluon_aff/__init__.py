@@ -2,22 +2,38 @@
 
 >>> net = gluon_aff.create_model("cifar_aff_resnet32", classes=10)
 >>> fuse = gluon_aff.create_fusion("iaff", channels=64)
+
+Importing it imports MXNet, which it makes importable on newer NumPy and Python first. A command of ours only gets
+ready for that: it imports MXNet when it needs it.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from .utils import program
 
 program.begin()  # if this process is a command of ours: before the slow imports
 
 from ._version import __version__  # noqa: E402
-from .runtime.importing import load  # noqa: E402
+from .runtime import importing  # noqa: E402
 
-load()  # raises a GluonAFFError that says what to run when MXNet cannot work here
+importing.begin(program.is_ours())  # raises a GluonAFFError that says what to run when MXNet cannot work here
 
-from . import published  # noqa: E402
-from .models import list_models  # noqa: E402
-from .nn import create_fusion, list_fusions  # noqa: E402
-from .zoo import create_model  # noqa: E402
+if TYPE_CHECKING:
+    from . import published
+    from .models import list_models
+    from .nn import create_fusion, list_fusions
+    from .zoo import create_model
+else:
+    from .utils.lazy import attributes_of
+
+    _attribute = attributes_of(__name__)
+
+    def __getattr__(name: str) -> object:
+        if name in __all__ and name != "published":  # which is needed without MXNet, too
+            importing.import_mxnet()
+        return _attribute(name)
+
 
 __all__ = ["__version__", "create_fusion", "create_model", "list_fusions", "list_models", "published"]

@@ -44,6 +44,11 @@ def sirst_figures() -> Record:
     return _read("sirst.json")
 
 
+def model_figures() -> Dict[str, Record]:
+    """Model name -> its parameters and FLOPs, as ``gluon-aff models --count params/models.json`` counted them."""
+    return {record["name"]: record for record in _read("models.json")}
+
+
 def our_results() -> List[Record]:
     """Records of results.json: what, value, metric, images, command, commit, date. Empty before there are any."""
     return _read("results.json") if (params_directory() / "results.json").is_file() else []

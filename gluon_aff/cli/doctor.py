@@ -26,7 +26,9 @@ from ..runtime.diagnosis import (
     required_packages,
     show,
     wheels,
+    without_mxnet,
 )
+from .starting import load_mxnet
 
 if TYPE_CHECKING:
     from ..data.images.cifar import Layout
@@ -46,6 +48,10 @@ FEATURES = (
 
 
 def doctor(args: argparse.Namespace) -> int:
+    try:
+        load_mxnet()
+    except packages.MXNetImportError as failure:
+        return show(without_mxnet(failure), args.json)
     return show(list(diagnose()), args.json)
 
 
@@ -159,4 +165,4 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
     command = commands.add_parser("doctor", help="what is installed here, what is wrong with it, how to fix it")
     add_options(command)
-    command.set_defaults(run=doctor)
+    command.set_defaults(run=doctor, without_mxnet=True)

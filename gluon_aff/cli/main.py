@@ -24,6 +24,7 @@ from . import (
     train,
 )
 from .parser import CommandParser
+from .starting import load_mxnet
 
 SUBJECTS = (
     train,
@@ -55,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     argv = sys.argv[1:] if argv is None else list(argv)
     args = build_parser().parse_args(argv, argparse.Namespace(argv=argv))
+    if not getattr(args, "without_mxnet", False):
+        load_mxnet()
     return args.run(args)
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Dict, List, Sequence
+import sys
+from fnmatch import fnmatchcase
+from typing import Any, Dict, Iterator, List
 
+from .. import facts
 from ..errors import UsageError
-from ..models import ModelEntry, build_model, list_models, model_entry
-from ..models.summary import Summary, describe, summarize
-from ..nn import AUTHORS_KEYS, list_fusions
-from ..published import catalogue
 from ..utils import console
+from ..utils.files import write_json
 from ..utils.tables import text_table
 from .arguments import add_model_options, model_options
+from .starting import load_mxnet
+
+_Figures = Dict[str, Any]
 
 
 def _published_by_model() -> Dict[str, List[str]]:
     """Model name -> ids of the published files that fit it as the name stands (its own fusion)."""
+    from ..published import catalogue
+
     ids: Dict[str, List[str]] = {}
     for identity, record in catalogue().items():
         if "fusion" not in record["model"]["options"] and not record["alternative_reading_of"]:
@@ -25,51 +30,76 @@ def _published_by_model() -> Dict[str, List[str]]:
     return ids
 
 
-def _model_row(entry: ModelEntry, summary: Summary, published: Sequence[str]) -> List[str]:
-    return [
-        entry.name,
-        entry.tag or "-",
-        entry.fusion,
-        f"{entry.input_size}x{entry.input_size}",
-        f"{summary.trained:,}",
-        f"{summary.authors_flops:,}",
-        f"{summary.macs:,}",
-        str(len(published)) if published else "-",
-    ]
-
-
 def models(args: argparse.Namespace) -> int:
-    names = list_models(args.pattern)
-    if not names:
+    records = list(_counted(args.pattern) if args.count else _stored(args.pattern))
+    if not records:
         raise UsageError(f"no model's name matches {args.pattern!r}: `gluon-aff models` lists all")
+    if args.count:
+        write_json(records, args.count)
     published = _published_by_model()
-    entries = [model_entry(name) for name in names]
-    summaries = []
-    for entry in console.progress(entries, label="counting", unit="model"):
-        summaries.append(summarize(build_model(entry.name), (1, 3, entry.input_size, entry.input_size)))
     if args.json:
-        records = [
-            {
-                "name": entry.name,
-                "tag": entry.tag or None,
-                "fusion": entry.fusion,
-                "input_size": entry.input_size,
-                "trained_parameters": summary.trained,
-                "authors_flops": summary.authors_flops,
-                "macs": summary.macs,
-                "published": published.get(entry.name, []),
-            }
-            for entry, summary in zip(entries, summaries)
-        ]
-        print(json.dumps(records, indent=1))
+        print(json.dumps([{**record, "published": published.get(record["name"], [])} for record in records], indent=1))
         return 0
     header = ("name", "tag", "fusion", "input", "parameters", "FLOPs (authors)", "MACs", "weights")
-    rows = [_model_row(*pair, published.get(pair[0].name, [])) for pair in zip(entries, summaries)]
+    rows = [_row(record, len(published.get(record["name"], []))) for record in records]
     print("\n".join(text_table(header, rows, left=4)))
     return 0
 
 
+def _row(record: _Figures, published: int) -> List[str]:
+    return [
+        record["name"],
+        record["tag"] or "-",
+        record["fusion"],
+        f"{record['input_size']}x{record['input_size']}",
+        f"{record['trained_parameters']:,}",
+        f"{record['authors_flops']:,}",
+        f"{record['macs']:,}",
+        str(published or "-"),
+    ]
+
+
+def _stored(pattern: str) -> Iterator[_Figures]:
+    """The figures in params/models.json, without MXNet; networks that are not in there are counted."""
+    stored = facts.model_figures()
+    registered = list(stored)
+    if "gluon_aff.models" in sys.modules:  # somebody's own networks may be among them
+        from ..models import list_models
+
+        registered = list_models()
+    for name in registered:
+        if fnmatchcase(name, pattern):
+            yield stored[name] if name in stored else _count(name)
+
+
+def _counted(pattern: str) -> Iterator[_Figures]:
+    load_mxnet()
+    from ..models import list_models
+
+    yield from map(_count, console.progress(list_models(pattern), label="counting", unit="model"))
+
+
+def _count(name: str) -> _Figures:
+    from ..models import build_model, model_entry
+    from ..models.summary import summarize
+
+    entry = model_entry(name)
+    summary = summarize(build_model(name), (1, 3, entry.input_size, entry.input_size))
+    return {
+        "name": entry.name,
+        "tag": entry.tag or None,
+        "fusion": entry.fusion,
+        "input_size": entry.input_size,
+        "trained_parameters": summary.trained,
+        "authors_flops": summary.authors_flops,
+        "macs": summary.macs,
+    }
+
+
 def summary(args: argparse.Namespace) -> int:
+    from ..models import build_model, model_entry
+    from ..models.summary import describe
+
     entry = model_entry(args.name)
     size = args.input_size or entry.input_size
     print(describe(build_model(args.name, **model_options(args)), (1, 3, size, size)))
@@ -77,6 +107,8 @@ def summary(args: argparse.Namespace) -> int:
 
 
 def fusions(args: argparse.Namespace) -> int:
+    from ..nn import AUTHORS_KEYS, list_fusions
+
     keys: Dict[str, List[str]] = {name: [] for name in list_fusions()}
     for key, name in AUTHORS_KEYS.items():
         keys[name].append(key)
@@ -89,7 +121,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("models", help="list the networks with parameters, FLOPs and published weights")
     command.add_argument("pattern", nargs="?", default="*", help="shell pattern, such as 'cifar_aff*'")
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=models)
+    command.add_argument(
+        "--count",
+        metavar="FILE",
+        help="count again and write to FILE; what is stored is params/models.json",
+    )
+    command.set_defaults(run=models, without_mxnet=True)
 
     command = commands.add_parser("summary", help="layers of a network: shapes, parameters, FLOPs")
     command.add_argument("name", help="a name of `gluon-aff models`")

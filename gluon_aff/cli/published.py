@@ -7,13 +7,14 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from .. import published
 from ..errors import GluonAFFError
-from ..published.conversion import FORMATS
-from ..published.structure import INVISIBLE, Structure
 from ..utils.tables import text_table
+
+if TYPE_CHECKING:
+    from ..published.structure import Structure
 
 
 def list_ids(args: argparse.Namespace) -> int:
@@ -113,6 +114,8 @@ def inspect(args: argparse.Namespace) -> int:
 
 
 def _described(structure: Structure) -> List[str]:
+    from ..published.structure import INVISIBLE
+
     options = {"tag": structure.tag, "fusion": structure.fusion, "r": structure.r, "start_layer": structure.start_layer}
     options.update(layers=_shape(structure.layers), classes=structure.classes, **structure.options)
     told = ", ".join(f"{key} {value}" for key, value in options.items() if value not in (None, ""))
@@ -150,21 +153,21 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     command = actions.add_parser("list", help="the published files: networks, values, images counted, sizes")
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=list_ids)
+    command.set_defaults(run=list_ids, without_mxnet=True)
 
     command = actions.add_parser("show", help="all that is known of a published file")
     command.add_argument("id", help="an id of `gluon-aff published list`")
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=show)
+    command.set_defaults(run=show, without_mxnet=True)
 
     command = actions.add_parser("path", help="where a published file belongs on this machine")
     command.add_argument("id", help="an id of `gluon-aff published list`")
-    command.set_defaults(run=path)
+    command.set_defaults(run=path, without_mxnet=True)
 
     command = actions.add_parser("fetch", help="download a published file to $MXNET_HOME/models and verify it")
     command.add_argument("id", help="an id of `gluon-aff published list`")
     command.add_argument("--url", help="another address of the same file, such as a mirror's")
-    command.set_defaults(run=fetch)
+    command.set_defaults(run=fetch, without_mxnet=True)
 
     command = actions.add_parser("verify", help="which published file a file is, byte for byte")
     command.add_argument("file", type=Path, help="a file under any name")
@@ -177,7 +180,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     command = actions.add_parser("convert", help="write a weight file's arrays as npz or safetensors")
     command.add_argument("file", help="a .params file, or an id whose file is here")
-    command.add_argument("--to", required=True, choices=sorted(FORMATS), help="format")
+    command.add_argument("--to", required=True, metavar="FORMAT", help="npz or safetensors")
     command.add_argument("-o", "--output", type=Path, help="file to write (default: the same name in this folder)")
     command.add_argument(
         "--dtype", choices=("float32", "stored"), default="float32", help="type of floating-point arrays"

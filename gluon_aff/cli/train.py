@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Optional, Sequence
 
 from ..utils import console
+from .starting import load_mxnet
 
 
 def train(args: argparse.Namespace) -> int:
+    show_help(args.task, args.options, f"gluon-aff train {args.task}")
+    load_mxnet()
     from ..tasks import get_task
 
     return get_task(args.task).main(args.options)
@@ -16,9 +20,22 @@ def train(args: argparse.Namespace) -> int:
 
 def script(task: str, argv: Optional[Sequence[str]] = None) -> int:
     """A training script: ``train_cifar.py ...`` does what ``gluon-aff train cifar ...`` does."""
+    prog = f"train_{task}.py"
+    show_help(task, sys.argv[1:] if argv is None else argv, prog)
+    load_mxnet()
     from ..tasks import get_task
 
-    return get_task(task).main(argv, prog=f"train_{task}.py")
+    return get_task(task).main(argv, prog=prog)
+
+
+def show_help(task: str, argv: Sequence[str], prog: str) -> None:
+    """Where ``--help`` is asked for, print it and leave, without MXNet for the package's own tasks."""
+    if "-h" in argv or "--help" in argv:
+        from ..tasks.options.helping import parser_of
+
+        parser = parser_of(task, prog)
+        if parser:
+            parser.parse_args(argv)
 
 
 def run_script(task: str) -> None:
@@ -37,4 +54,4 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("task", metavar="TASK", help="cifar, imagenet, seg")
     command.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    command.set_defaults(run=train)
+    command.set_defaults(run=train, without_mxnet=True)  # it loads it behind the task's --help

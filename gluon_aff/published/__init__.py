@@ -1,12 +1,20 @@
 """The authors' published weight files: which there are, the networks they fit, reading, loading and converting them."""
 
-from ..facts import params_directory
+from typing import TYPE_CHECKING
+
 from .catalogue import catalogue, list_published, record
-from .container import Container, StoredArray, read_container
-from .conversion import convert
-from .fetching import address, fetch, find_file, git_blob_sha1, identify, models_directory, place_of
-from .recognition import Recognition, recognise
-from .weights import Weights, build, classes_in, id_for, load, open_weights, path_of
+
+if TYPE_CHECKING:
+    from ..facts import params_directory
+    from .container import Container, StoredArray, read_container
+    from .conversion import convert
+    from .fetching import address, fetch, find_file, git_blob_sha1, identify, models_directory, place_of
+    from .recognition import Recognition, recognise
+    from .weights import Weights, build, classes_in, id_for, load, open_weights, path_of
+else:
+    from ..utils.lazy import attributes_of
+
+    __getattr__ = attributes_of(__name__)
 
 __all__ = [
     "Container",

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import re
-import signal
 import sys
 from importlib import metadata
 from typing import List, NamedTuple, Optional, Sequence
@@ -22,23 +21,6 @@ class Finding(NamedTuple):
     state: str
     found: str
     remedy: Optional[str] = None
-
-
-def command_line_without_mxnet(failure: packages.MXNetImportError) -> int:
-    """What ``gluon-aff ...`` does where MXNet does not import: the diagnosis for ``doctor``, else the failure."""
-    if sys.argv[1:2] != ["doctor"]:
-        print(f"error: {failure}", file=sys.stderr)
-        return failure.exit_code
-    parser = argparse.ArgumentParser(prog="gluon-aff doctor")
-    add_options(parser)
-    as_json = parser.parse_args(sys.argv[2:]).json
-    try:
-        code = show(_without_mxnet(failure), as_json)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: leave what is in the buffer to the null device
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    return code
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +40,8 @@ def show(findings: Sequence[Finding], as_json: bool) -> int:
     return int(any(finding.state == "broken" for finding in findings))
 
 
-def _without_mxnet(failure: packages.MXNetImportError) -> List[Finding]:
+def without_mxnet(failure: packages.MXNetImportError) -> List[Finding]:
+    """The diagnosis where MXNet does not import, and why."""
     return [
         python(),
         numpy(),

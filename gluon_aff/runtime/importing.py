@@ -7,36 +7,33 @@ pip puts where the system's loader does not look. Everything else here imports M
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import sys
 import warnings
-from typing import Optional
+from contextlib import contextmanager, suppress
+from typing import Iterator, Optional
 
 from . import cuda, packages, stand_ins, threads
-from .diagnosis import command_line_without_mxnet
 from .packages import MXNetImportError
 
 # Libraries of the system that every wheel needs, and Debian's package of each.
 SYSTEM_LIBRARIES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0", "libstdc++.so.6": "libstdc++6"}
 
 
-def load() -> None:
-    """Import MXNet; raises MXNetImportError.
+def begin(later: bool) -> None:
+    """What importing the package does: prepare MXNet's import, and import it unless that comes ``later``.
 
-    In a process that is our own command line, end it there instead: `doctor` with its diagnosis, others with one line.
+    Raises MXNetImportError; with ``later``, only `import_mxnet` does.
     """
-    try:
+    if not later:
         import_mxnet()
-    except MXNetImportError as error:
-        # sys.argv[0] is '-m' while Python imports the package of the module that -m names, and only then.
-        if os.path.basename((sys.argv or [""])[0]) in ("-m", "gluon-aff"):
-            sys.exit(command_line_without_mxnet(error))
-        raise
+        return
+    with suppress(MXNetImportError):  # what needs no MXNet may go on
+        prepare()
 
 
-def import_mxnet() -> None:
-    """Check NumPy and the wheels, put back the names it misses, import it. Raises MXNetImportError."""
+def prepare() -> None:
+    """Check NumPy and the wheels, put back the names that MXNet misses. Raises MXNetImportError."""
     first = sys.modules.get("mxnet") is None
     if first:
         threads.use_physical_cores()
@@ -44,22 +41,34 @@ def import_mxnet() -> None:
         _check_numpy()
     stand_ins.add_numpy_names()
     stand_ins.add_distutils()
-    try:
-        if first and "mxnet-cu112" in packages.installed_wheels():
+    if first and "mxnet-cu112" in packages.installed_wheels():
+        with _explained():
             cuda.preload()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy and distutils, about MXNet's own code
-            import mxnet
-    except Exception as error:  # whatever it is, the user gets one line
-        known = _explain(error)
-        if known:
-            raise known from None
-        raise MXNetImportError(f"MXNet cannot be imported: {type(error).__name__}: {_line(error)}") from error
+
+
+def import_mxnet() -> None:
+    """`prepare`, and import it. Raises MXNetImportError."""
+    prepare()
+    with _explained(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy and distutils, about MXNet's own code
+        import mxnet
     version = getattr(mxnet, "__version__", "without a version")
     if not version.startswith("1.9."):
         raise MXNetImportError(
             f"found MXNet {version}, expected 1.9.1", packages.pip("install", packages.pinned("mxnet"))
         )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Whatever goes wrong within, the user gets one line: MXNetImportError."""
+    try:
+        yield
+    except Exception as error:
+        known = _explain(error)
+        if known:
+            raise known from None
+        raise MXNetImportError(f"MXNet cannot be imported: {type(error).__name__}: {_line(error)}") from error
 
 
 def _check_wheels() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import re
 import sys
 import types
+from pathlib import Path
 from typing import List, Tuple
 
 NUMPY_NAMES = {"bool": bool, "int": int, "float": float, "complex": complex, "object": object, "str": str}
@@ -23,7 +25,8 @@ def add_numpy_names() -> None:
 
 def add_distutils() -> None:
     """On Python 3.12 without setuptools, provide ``distutils.version``."""
-    if "distutils" in sys.modules or importlib.util.find_spec("distutils"):
+    with_python = Path(os.__file__).with_name("distutils")  # before asking setuptools, which is slow to answer
+    if "distutils" in sys.modules or with_python.is_dir() or importlib.util.find_spec("distutils"):
         return
     package, module = types.ModuleType("distutils"), types.ModuleType("distutils.version")
     vars(module).update(LooseVersion=Version, StrictVersion=Version)

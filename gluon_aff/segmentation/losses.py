@@ -5,14 +5,16 @@ Outputs are logits (B, 1, H, W), targets 0/1 of the same shape, on one device. f
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Tuple
 
-import mxnet as mx
 import numpy as np
 
 from ..errors import UsageError
 
-Loss = Callable[[mx.nd.NDArray, mx.nd.NDArray], mx.nd.NDArray]
+if TYPE_CHECKING:
+    import mxnet as mx
+
+Loss = Callable[["mx.nd.NDArray", "mx.nd.NDArray"], "mx.nd.NDArray"]
 
 
 def segmentation_loss(name: str) -> Loss:
@@ -61,6 +63,8 @@ def dice(output: mx.nd.NDArray, target: mx.nd.NDArray) -> mx.nd.NDArray:
 
 def binary_cross_entropy(output: mx.nd.NDArray, target: mx.nd.NDArray) -> mx.nd.NDArray:
     """−t log p − (1 − t) log(1 − p) = log(1 + exp(logit)) − t·logit, a mean over each image's pixels."""
+    import mxnet as mx
+
     logits, target = _precise(output), _precise(target)
     return (mx.nd.Activation(logits, "softrelu") - target * logits).mean(axis=(1, 2, 3))
 

@@ -1,17 +1,29 @@
 """Tasks: what is trained, from the command line to what is made of a run. See `Task` for how to add one."""
 
-from . import cifar, imagenet, seg  # noqa: F401  (they register themselves)
-from .parts import Data, Setup, make_job, make_network, own_network
-from .register import (
-    get_task,
-    list_ablation_hosts,
-    list_tasks,
-    register_task,
-    task_of_dataset,
-    task_of_host,
-    task_of_network,
-)
-from .task import Task
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .parts import Data, Setup, make_job, make_network, own_network
+    from .register import (
+        get_task,
+        list_ablation_hosts,
+        list_tasks,
+        register_task,
+        task_of_dataset,
+        task_of_host,
+        task_of_network,
+    )
+    from .task import Task
+else:
+    from ..utils.lazy import attributes_of
+
+    _attribute = attributes_of(__name__)
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:  # the options alone need no task, and no MXNet
+            _attribute("register").load_built_in()
+        return _attribute(name)
+
 
 __all__ = [
     "Data",

@@ -54,7 +54,7 @@ class CIFAR(Task):
     """Classification of small images: the paper's CIFAR experiments."""
 
     name = "cifar"
-    description = "Train an attentional feature fusion network on CIFAR or on images like CIFAR's."
+    description = options_of_cifar.DESCRIPTION
     ablation_hosts = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper"}
     paper_setting = "CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs"
     paper_figures = "on CIFAR-100's 20 superclasses"

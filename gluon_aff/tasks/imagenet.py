@@ -56,7 +56,7 @@ class ImageNet(Task):
     """Classification of photographs: the paper's ImageNet experiments."""
 
     name = "imagenet"
-    description = "Train an attentional feature fusion network on ImageNet, or on images laid out like it."
+    description = options_of_imagenet.DESCRIPTION
 
     # ---- options
 

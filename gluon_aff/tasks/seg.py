@@ -42,7 +42,7 @@ class Segmentation(Task):
     """Segmentation into foreground and background by a feature pyramid network."""
 
     name = "seg"
-    description = "Train a feature pyramid network with attentional feature fusion to find what a mask marks."
+    description = options_of_seg.DESCRIPTION
     metric = "IoU"
     ablation_hosts = {"fpn": "fpn_resnet20"}
     paper_setting = "StopSign, a part of COCO"

@@ -10,10 +10,9 @@ from mxnet.contrib import amp
 
 from ..errors import GluonAFFError, UsageError
 from .ema import EMA
+from .optimizers import OPTIMIZERS, WITH_MOMENTUM
 from .ranks import SingleProcess
 
-WITH_MOMENTUM = ("nag", "sgd")
-OPTIMIZERS = (*WITH_MOMENTUM, "adam", "adagrad")
 _NOT_DECAYED = ("gamma", "beta", "bias")
 
 

@@ -37,9 +37,11 @@ def test_table_puts_the_remedy_under_the_finding(home, monkeypatch, capsys):
 
 
 def test_without_mxnet_it_says_why_and_what_to_run(home, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["gluon-aff", "doctor", "--json"])
-    failure = importing.MXNetImportError("found NumPy 2.1.0", "pip install 'numpy<2'")
-    assert diagnosis.command_line_without_mxnet(failure) == 1
+    def fail():
+        raise importing.MXNetImportError("found NumPy 2.1.0", "pip install 'numpy<2'")
+
+    monkeypatch.setattr(importing, "import_mxnet", fail)
+    assert cli.main(["doctor", "--json"]) == 1
     (finding,) = [found for found in json.loads(capsys.readouterr().out) if found["topic"] == "MXNet"]
     assert finding["state"] == "broken"
     assert finding["found"].startswith("found NumPy 2.1.0 (wheels: mxnet")

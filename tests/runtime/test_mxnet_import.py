@@ -173,7 +173,7 @@ def test_command_line_without_mxnet_runs_the_doctor(site):
 
 
 def test_command_line_without_mxnet_says_one_line(site):
-    done = site.run("-m", "gluon_aff", "models")
+    done = site.run("-m", "gluon_aff", "fusions")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: MXNet is not installed")
@@ -259,10 +259,11 @@ def test_numpy_names_do_not_replace_what_is_there(monkeypatch):
     assert vars(numpy)["object"] is object
 
 
-def test_distutils_is_provided_where_python_has_none(monkeypatch):
+def test_distutils_is_provided_where_python_has_none(monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.split(".")[0] == "distutils"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(stand_ins.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(stand_ins.os, "__file__", str(tmp_path / "os.py"))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     stand_ins.add_distutils()
     version = sys.modules["distutils.version"]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import BinaryIO, Dict, List, Optional, Tuple
 
 import numpy as np
-from mxnet import recordio
 
 from ...errors import GluonAFFError
 
@@ -79,6 +78,8 @@ class RecordFile:
     def read(self, number: int) -> Tuple[float, bytes]:
         """Label and image file of a record. Raises GluonAFFError naming the record."""
         begin, end = (int(place) for place in self._spans[number])
+        from mxnet import recordio
+
         try:
             payload = _joined(os.pread(self._handle.fileno(), end - begin, begin))
             header, content = recordio.unpack(payload)

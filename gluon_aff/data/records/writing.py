@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
-from mxnet import recordio
-
 from ...errors import GluonAFFError
 from ...utils.files import sync_directory
 from .reading import FIRST, HEAD, LAST, MAGIC, MIDDLE, WHOLE, checksum, padded
@@ -41,6 +39,8 @@ def framed(payload: bytes) -> bytes:
 
 def image_record(key: int, label: int, content: bytes) -> bytes:
     """An image file with class number and checksum, framed, as MXNet's iterators and data sets read them."""
+    from mxnet import recordio
+
     return framed(recordio.pack(recordio.IRHeader(0, float(label), key, checksum(content)), content))
 
 

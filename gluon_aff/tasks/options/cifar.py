@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ...data import list_datasets
-from ...nn import list_fusions
 from . import shared as groups
 from .parser import OptionParser, Switch, number
-from .shared import fusion_name
+from .shared import FUSIONS, fusion_name
 
+DESCRIPTION = "Train an attentional feature fusion network on CIFAR or on images like CIFAR's."
 MODELS = ("resnet", "resnext", "inception")
 
 
@@ -25,7 +25,7 @@ def add_options(parser: OptionParser) -> None:
     data.add_argument("--pad", type=number(int), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")
     data.add_argument("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
     groups.autoaugment_options(data, "CIFAR-10's policy, before crop and mirror")
-    model = groups.model_options(parser, MODELS, fusion_name, list_fusions())
+    model = groups.model_options(parser, MODELS, fusion_name, FUSIONS)
     model.add_argument("--blocks", type=number(int, 1), default=1, metavar="B", help="blocks per stage (%(default)s)")
     model.add_argument("--channel-times", type=number(int, 1), help="width (default: 4, inception: 1)")
     model.add_argument("--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)")

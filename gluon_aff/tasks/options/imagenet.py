@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 
 from ...data.imagenet.normalisation import NORMALISATIONS
-from ...nn import list_fusions
 from . import shared as groups
 from .parser import OptionParser, Role, Switch, number
-from .shared import fusion_name
+from .shared import FUSIONS, fusion_name
 
+DESCRIPTION = "Train an attentional feature fusion network on ImageNet, or on images laid out like it."
 MODELS = ("resnet", "resnext")
 
 _REFUSED = {
@@ -97,7 +97,7 @@ def _data_options(parser: OptionParser) -> None:
 
 
 def _model_options(parser: OptionParser) -> None:
-    model = groups.model_options(parser, MODELS, fusion_name, list_fusions())
+    model = groups.model_options(parser, MODELS, fusion_name, FUSIONS)
     model.add_argument(
         "--num-layer", type=int, choices=(50, 101, 152), default=50, help="depth; resnext: 50, 101 (%(default)s)"
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...data import list_pair_datasets
-from ...nn import list_fusions
 from ...segmentation.losses import LOSSES
 from . import shared as groups
 from .parser import OptionParser, Role, number
-from .shared import fusion_name
+from .shared import FUSIONS, fusion_name
 
+DESCRIPTION = "Train a feature pyramid network with attentional feature fusion to find what a mask marks."
 MODELS = ("fpn",)
 
 _REFUSED = {
@@ -38,7 +38,7 @@ def add_options(parser: OptionParser) -> None:
     data.add_argument(
         "--crop-size", type=number(int, 1), default=480, metavar="PIXELS", help="of the training images (%(default)s)"
     )
-    model = groups.model_options(parser, MODELS, fusion_name, list_fusions())
+    model = groups.model_options(parser, MODELS, fusion_name, FUSIONS)
     parser.alias("--fusion", "--fuse-mode")
     parser.alias("--sync-bn", "--syncbn")
     model.add_argument("--blocks", type=number(int, 1), default=3, metavar="B", help="blocks per stage (%(default)s)")

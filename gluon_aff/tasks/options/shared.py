@@ -8,11 +8,12 @@ from typing import Callable, Sequence
 
 from ...data.autoaugment.levels import VARIANTS
 from ...errors import UsageError
-from ...nn import canonical_fusion, fusion_class
+from ...training.optimizers import OPTIMIZERS
 from ...training.schedule import MODES
-from ...training.updater import OPTIMIZERS
 from .parser import OptionGroup, OptionParser, Role, Switch, epochs, number
 
+#: What the help of a task's --fusion says; the register itself needs MXNet.
+FUSIONS = ("aff", "iaff", "add", "any other of `gluon-aff fusions`")
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -187,6 +188,8 @@ def run_options(parser: OptionParser) -> OptionGroup:
 
 def fusion_name(text: str) -> str:
     """An argparse type: a fusion's name, the field's where the authors' key means the same arithmetic."""
+    from ...nn import canonical_fusion, fusion_class
+
     try:
         name = canonical_fusion(text)
     except UsageError as error:

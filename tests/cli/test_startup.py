@@ -1,0 +1,113 @@
+"""What a command imports: no help and no list of stored figures waits for MXNet."""
+
+import json
+import subprocess
+import sys
+from argparse import _SubParsersAction
+from pathlib import Path
+
+import pytest
+
+import gluon_aff
+from gluon_aff import facts
+from gluon_aff.cli.main import build_parser
+from gluon_aff.cli.networks import _count
+
+ROOT = Path(gluon_aff.__file__).resolve().parents[1]
+
+# Runs command lines one after the other in a process that counts as ours, and tells after which one MXNet was there.
+WATCH = """
+import contextlib, io, json, runpy, sys
+lines = json.loads(sys.argv[1])
+sys.argv = ["gluon-aff"]
+from gluon_aff.cli.main import main
+from gluon_aff.cli.train import script
+for line in lines:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            script(line[0][6:-3], line[1:]) if line[0].startswith("train_") else main(line)
+        except SystemExit as end:
+            assert end.code == 0, line
+    assert out.getvalue(), line
+    if "mxnet" in sys.modules:
+        sys.exit(f"{' '.join(line)} imports MXNet")
+"""
+
+
+def every_command(parser, words=()):
+    """The words of all commands and of their actions."""
+    yield list(words)
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for name, command in action.choices.items():
+                yield from every_command(command, (*words, name))
+
+
+def test_no_help_and_no_list_imports_mxnet():
+    lines = [[*words, "--help"] for words in every_command(build_parser())]
+    lines += [["train", task, "--help"] for task in ("cifar", "imagenet", "seg")]
+    lines += [[f"train_{task}.py", "--help"] for task in ("cifar", "imagenet", "seg")]
+    lines += [["models"], ["published", "list"], ["published", "path", "paper_cifar100_resnet32_AFF_0.8967"]]
+    assert len(lines) > 30
+    done = subprocess.run(
+        [sys.executable, "-c", WATCH, json.dumps(lines)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_light_help_is_the_tasks_own():
+    from gluon_aff.tasks import get_task
+    from gluon_aff.tasks.options.helping import parser_of
+
+    for task in ("cifar", "imagenet", "seg"):
+        assert parser_of(task, "prog").format_help() == get_task(task).parser("prog").format_help()
+    assert parser_of("parser", "prog") is None
+    assert parser_of("nothing", "prog") is None
+
+
+def test_importing_the_package_elsewhere_prepares_and_imports_mxnet_at_once():
+    code = "import gluon_aff, sys, os; print('mxnet' in sys.modules, os.environ['OMP_NUM_THREADS'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"OMP_NUM_THREADS": "1"},
+    )
+    assert done.stdout == "True 1\n", done.stderr
+
+
+def test_a_command_is_prepared_for_mxnet_before_it_imports_it():
+    code = (
+        "import sys; sys.argv = ['gluon-aff']; import gluon_aff, numpy; assert 'mxnet' not in sys.modules; "
+        "print('bool' in vars(numpy)); import mxnet"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_stored_figures_are_of_all_models():
+    assert sorted(facts.model_figures()) == gluon_aff.list_models()
+
+
+SOME = sorted(facts.model_figures())[::9]  # all of them: `-m slow`
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_stored_figures_are_right(name):
+    assert facts.model_figures()[name] == _count(name)
+
+
+@pytest.mark.slow
+def test_all_stored_figures_are_right():
+    assert {name: _count(name) for name in gluon_aff.list_models()} == facts.model_figures()
+
+
+def test_count_writes_what_is_stored(tmp_path, capsys):
+    from gluon_aff.cli.main import main
+
+    assert main(["models", "cifar_aff_resnet8*", "--count", str(tmp_path / "figures.json")]) == 0
+    counted = json.loads((tmp_path / "figures.json").read_text())
+    assert counted == [facts.model_figures()[name] for name in ("cifar_aff_resnet8", "cifar_aff_resnet8.paper")]
