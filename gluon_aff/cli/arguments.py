@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from ..errors import UsageError
 from ..utils.figures import DPI, FORMATS, figure_format
 from ..utils.files import json_text, write_json
+from ..utils.limits import MAX_SIDE
 
 _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
     "fusion": {"help": "any strategy, by the field's or the authors' name"},
@@ -122,7 +123,7 @@ def add_viewer(command: argparse.ArgumentParser) -> None:
     group.add_argument("--labels", choices=("fine", "coarse"), help="of CIFAR-100")
     group.add_argument(
         "--input-size",
-        type=whole(1),
+        type=whole(1, MAX_SIDE),
         metavar="N",
         help="ImageNet's crop (default: 224); other images are resized to this (default: as in training, else 32 for "
         "classification and 512 for segmentation)",

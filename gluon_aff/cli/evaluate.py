@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from ..utils.limits import MAX_SIDE
 from .arguments import add_json, add_weights, model_options, nonempty, print_report, whole
 
 
@@ -62,7 +63,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
     group.add_argument(
         "--input-size",
-        type=whole(1),
+        type=whole(1, MAX_SIDE),
         metavar="N",
         help="ImageNet's crop (default: 224); others are resized to this",
     )

@@ -12,8 +12,9 @@ from .. import facts
 from ..errors import UsageError
 from ..utils import console
 from ..utils.files import write_json
+from ..utils.limits import MAX_SIDE
 from ..utils.tables import text_table
-from .arguments import add_model_options, model_options
+from .arguments import add_model_options, model_options, whole
 from .starting import load_mxnet
 
 _Figures = Dict[str, Any]
@@ -130,7 +131,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     command = commands.add_parser("summary", help="layers of a network: shapes, parameters, FLOPs")
     command.add_argument("name", help="a name of `gluon-aff models`")
-    command.add_argument("--input-size", type=int, help="height and width of the input")
+    command.add_argument("--input-size", type=whole(1, MAX_SIDE), metavar="N", help="height and width of the input")
     add_model_options(command)
     command.set_defaults(run=summary)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, List
 from .. import published
 from ..errors import GluonAFFError
 from ..utils.tables import text_table
+from .arguments import nonempty
 
 if TYPE_CHECKING:
     from ..published.structure import Structure
@@ -181,7 +182,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = actions.add_parser("convert", help="write a weight file's arrays as npz or safetensors")
     command.add_argument("file", help="a .params file, or an id whose file is here")
     command.add_argument("--to", required=True, metavar="FORMAT", help="npz or safetensors")
-    command.add_argument("-o", "--output", type=Path, help="file to write (default: the same name in this folder)")
+    command.add_argument("-o", "--output", type=nonempty, help="file to write (default: the same name in this folder)")
     command.add_argument(
         "--dtype", choices=("float32", "stored"), default="float32", help="type of floating-point arrays"
     )

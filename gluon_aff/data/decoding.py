@@ -182,7 +182,12 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
     """uint8 (N, H, W, 3) to (N, size, size, 3), bilinear; unchanged when they have that size already."""
     if images.shape[1:3] == (size, size):
         return images
-    result = np.empty((len(images), size, size, 3), dtype=np.uint8)
+    try:
+        result = np.empty((len(images), size, size, 3), dtype=np.uint8)
+    except MemoryError:
+        raise GluonAFFError(
+            f"{len(images)} images of {size}x{size} do not fit into memory: take smaller or fewer ones"
+        ) from None
     for i, image in enumerate(images):
         result[i] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
     return result

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from contextlib import redirect_stdout
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 import mxnet as mx
 from mxnet.gluon import nn
@@ -77,6 +79,25 @@ class Network(nn.HybridBlock):
             if mx.autograd.is_training():
                 self.untouched = False
         return super().forward(x, *args)
+
+
+def check_size(net: nn.HybridBlock, height: int, width: int) -> None:
+    """Raise UsageError when ``net`` cannot take images of this size, in pixels. Nothing is computed."""
+    symbol_shapes(net(mx.sym.var("data")), (1, 3, height, width))
+
+
+def symbol_shapes(symbol: mx.sym.Symbol, shape: Sequence[int]) -> Dict[str, Tuple[int, ...]]:
+    """The shape of every output inside ``symbol`` for an input of ``shape``, by name. Raises UsageError for none."""
+    height, width = shape[2:]
+    internals = symbol.get_internals()
+    try:
+        with redirect_stdout(io.StringIO()):  # MXNet prints the arguments that it refuses
+            _, shapes, _ = internals.infer_shape(data=tuple(shape))
+    except (mx.MXNetError, OverflowError):
+        shapes = None
+    if min(height, width) < 1 or shapes is None:
+        raise UsageError(f"images of {height}x{width} pixels are too small for this network: take larger ones")
+    return dict(zip(internals.list_outputs(), shapes))
 
 
 class ClassificationNet(Network):

@@ -50,6 +50,10 @@ class ModelEntry:
 
 _ENTRIES: Dict[str, ModelEntry] = {}
 
+#: What no network here could be made with in reasonable time and memory, and beyond what anybody has published: a slip
+#: of the keyboard. ResNet-1202 has 200 blocks in each stage, ImageNet-21k has 21,841 classes.
+_MOST = {"classes": 100_000, "blocks": 200, "channel_times": 64, "cardinality": 256, "bottleneck_width": 1024}
+
 
 def register_model(
     name: str, network: Type[Network], *, input_size: int, initializer: str = "xavier", **options: Any
@@ -90,8 +94,8 @@ def build_model(name: str, **options: Any) -> Network:
         canonical_fusion(given["fusion"])  # a wrong name is reported before anything is built
     if given.get("r") == 0:
         given["r"] = None
-    for key in ("classes", "blocks", "channel_times", "cardinality", "bottleneck_width"):
-        positive_integer(key, given.get(key, 1))
+    for key, most in _MOST.items():
+        positive_integer(key, given.get(key, 1), most)
     return entry.network(**{**entry.options, **given})
 
 

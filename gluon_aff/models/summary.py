@@ -19,6 +19,7 @@ import numpy as np
 from mxnet.gluon import HybridBlock
 
 from ..utils.tables import text_table
+from .common import symbol_shapes
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ def count_parameters(net: HybridBlock) -> Tuple[int, int]:
 
 
 def summarize(net: HybridBlock, shape: Sequence[int]) -> Summary:
-    """Count a network for one input of ``shape``, batch included: (1, 3, 32, 32). It need not be initialised."""
+    """Count a network for one input of ``shape``, batch included: (1, 3, 32, 32). It need not be initialised.
+
+    Raises UsageError for images that are too small for it.
+    """
     symbol = net(mx.sym.var("data"))
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=tuple(shape))
-    output_shapes = dict(zip(internals.list_outputs(), shapes))
+    output_shapes = symbol_shapes(symbol, shape)
     structural = {p.name: key for key, p in net._collect_params_with_prefix().items()}
     sizes = {p.name: int(np.prod(p.shape)) for p in net.collect_params().values()}
     nodes = json.loads(symbol.tojson())["nodes"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from inspect import signature
 from numbers import Integral
-from typing import Any, List, Type
+from typing import Any, List, Optional, Type
 
 import mxnet as mx
 from mxnet.gluon import Block
@@ -15,10 +15,12 @@ from ..errors import UsageError
 _warned_of_batch_of_one = False
 
 
-def positive_integer(name: str, value: Any) -> int:
-    """``value`` as an int. Raises UsageError, which calls it ``name``, unless it is a whole number of at least 1."""
+def positive_integer(name: str, value: Any, most: Optional[int] = None) -> int:
+    """``value`` as an int. Raises UsageError, which names it, unless it is a whole number from 1 to ``most``."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise UsageError(f"{name} is {value!r}: expected a whole number of at least 1")
+    if most is not None and int(value) > most:
+        raise UsageError(f"{name} is {value!r}: expected at most {most}")
     return int(value)
 
 

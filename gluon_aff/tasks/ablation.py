@@ -14,10 +14,22 @@ from typing import Any, Dict, Iterator, List, Sequence
 from ..errors import UsageError
 from ..nn import canonical_fusion, fusion_class, list_fusions
 from ..training.history import History
+from .definition import TaskDefinition
 from .options.completing import identity
-from .options.config import check_same, read_yaml
+from .options.config import check_same, flag, read_yaml
+from .options.parser import Role
 from .register import task_of_host
 
+#: Options that the grid sets in every cell, and the option of ``gluon-aff ablation`` for them.
+_GRIDS = {
+    "model": "--host",
+    "fusion": "--strategies",
+    "r": "--budget",
+    "blocks": "--blocks",
+    "seed": "--seeds",
+    "num_epochs": "--epochs",
+    "save_dir": "--out",
+}
 BUDGETS = ("table3", "table4")
 
 
@@ -79,6 +91,7 @@ def make_cells(
         if not values or len(set(values)) != len(values):
             raise UsageError(f"--{what} {','.join(map(str, values))}: expected at least one, and none twice")
     task = task_of_host(host)
+    _check_more(task, more)
     recipe = [*task.ablation_recipe(epochs), "--channel-times", "1"]
     cells = []
     for seed in seeds:
@@ -90,6 +103,18 @@ def make_cells(
                 argv += ["--seed", str(seed), "--num-epochs", str(epochs), "--save-dir", str(place)]
                 cells.append(Cell(host, strategy, r, count, seed, place, task.options(argv)))
     return cells
+
+
+def _check_more(task: TaskDefinition, more: Sequence[str]) -> None:
+    """Raise UsageError for options of all cells which the grid sets itself, or which are no options of a run."""
+    parser = task.parser()
+    given = parser.given(more)
+    for name, instead in _GRIDS.items():
+        if name in given:
+            raise UsageError(f"{flag(name)} behind --: the grid sets it, use {instead} before --")
+    commands = sorted(parser.names(Role.COMMAND) & set(given) - {"config"})
+    if commands:
+        raise UsageError(f"{flag(commands[0])} behind --: it is for a single run, leave it out")
 
 
 def run_cells(cells: Sequence[Cell]) -> int:

@@ -26,7 +26,7 @@ from ..data.pictures import NetworkInput, squared
 from ..errors import UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import ModelEntry, model_entry
-from ..models.common import ClassificationNet
+from ..models.common import ClassificationNet, check_size
 from ..nn import AUTHORS_KEYS, canonical_fusion
 from ..training import Job
 from .classification import classification_job, score_classifier
@@ -130,6 +130,7 @@ class CIFAR(Task):
 
     def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
         assert isinstance(data, ImageData) and data.outputs
+        check_size(net, *data.train.images.shape[1:3])
         return classification_job(options, setup, net, data.loader, data.test_loader, len(data.test), data.outputs)
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:

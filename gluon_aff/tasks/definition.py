@@ -75,6 +75,13 @@ class TaskDefinition:
     def fit_recipe(self, values: Options, given: Options) -> None:
         """Take out of a recipe's ``values``, in place, what does not belong to what is given."""
 
+    def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
+        """Options that these ``options`` make useless, each with the reason: ``("temperature", "without --teacher")``.
+
+        Giving one of them on the command line is an error.
+        """
+        yield from ()
+
     def model_name(self, options: Namespace) -> str:
         """The network's name for people: ``cifar_aff_resnet32`` and the like."""
         raise NotImplementedError

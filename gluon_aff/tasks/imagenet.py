@@ -16,7 +16,7 @@ from ..data.pictures import NetworkInput, cropped
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import ModelEntry, model_entry
-from ..models.common import ClassificationNet
+from ..models.common import ClassificationNet, check_size
 from ..nn import AUTHORS_KEYS, canonical_fusion
 from ..training import Job, Listener
 from .classification import classification_job, score_classifier
@@ -71,6 +71,10 @@ class ImageNet(Task):
         prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
         return prefix + registered_name(options).split(".")[0]
 
+    def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
+        if not options["teacher"]:
+            yield from ((name, "without --teacher") for name in ("temperature", "hard_weight"))
+
     # ---- the parts of a run
 
     def data(self, options: Namespace, setup: Setup) -> ImageNetData:
@@ -99,6 +103,7 @@ class ImageNet(Task):
 
     def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
         assert isinstance(data, ImageNetData) and data.outputs
+        check_size(net, options.input_size, options.input_size)
         loader, val_loader = data.loader, data.val_loader
         return classification_job(
             options,

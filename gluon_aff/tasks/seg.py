@@ -65,6 +65,11 @@ class Segmentation(Task):
     def own_recipe(self, options: Options) -> Optional[str]:
         return pair_dataset(options["dataset"]).recipe
 
+    def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
+        record = pair_dataset(options["dataset"])
+        if "category" not in record.options:
+            yield "category", f"with --dataset {record.name}"
+
     def model_name(self, options: Namespace) -> str:
         """``aff_fpn_resnet20`` and the like."""
         prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"

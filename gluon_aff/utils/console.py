@@ -72,6 +72,9 @@ def run(main: Main, argv: Optional[Sequence[str]] = None) -> int:
         code = _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
         code = _failed("stopped", STOPPED, prefix="")
+    except MemoryError as error:
+        reason = str(error)
+        code = _failed(f"out of memory{reason and ': '}{reason}; take smaller images or batches")
     except Exception as error:
         lost = _lost_output() if isinstance(error, OSError) and error.filename is None else 0
         if lost:

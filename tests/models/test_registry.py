@@ -20,6 +20,7 @@ from gluon_aff.models import (
     register_model,
     registry,
 )
+from gluon_aff.models.common import check_size
 from gluon_aff.nn import checks
 
 
@@ -221,3 +222,20 @@ def test_batch_of_one_is_warned_of_where_it_harms(options, times, hybridized, mo
             with mx.autograd.record():
                 net(x)
     assert sum("batch of one" in str(entry.message) for entry in caught) == times
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("classes", 10**20), ("blocks", 100_000), ("channel_times", 1_000_000), ("classes", 100_001)]
+)
+def test_networks_that_no_machine_could_make_are_refused_at_once(option, value):
+    with pytest.raises(UsageError, match=f"{option} is {value}: expected at most"):
+        build_model("cifar_resnet", **{option: value})
+
+
+@pytest.mark.parametrize("name", ["cifar_aff_resnet32", "aff_resnet50"])
+def test_images_that_are_too_small_are_named(name, capsys):
+    net = build_model(name)
+    check_size(net, 32, 64)
+    with pytest.raises(UsageError, match="images of 1x2 pixels are too small for this network"):
+        check_size(net, 1, 2)
+    assert capsys.readouterr().out == ""

@@ -86,3 +86,12 @@ def test_rank_correlation_follows_the_order():
 )
 def test_the_papers_figures(host, blocks, strategy, accuracy):
     assert ablation_report.paper_accuracy(host, blocks, strategy) == accuracy
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [(["--fusion", "iaff"], "--fusion behind --: the grid sets it"), (["--dry-run"], "--dry-run behind --: it is for")],
+)
+def test_options_that_the_grid_would_ignore_are_refused(tmp_path, more, message):
+    with pytest.raises(UsageError, match=message):
+        ablation.make_cells("resnet", ["add"], [1], [0], 1, "table4", tmp_path, more)

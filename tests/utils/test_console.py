@@ -28,6 +28,7 @@ def raising(error):
         (GluonAFFError("no room"), 1, "error: no room"),
         (UsageError("no such option"), 2, "error: no such option"),
         (KeyboardInterrupt(), 130, "stopped"),
+        (MemoryError("4 TiB"), 1, "error: out of memory: 4 TiB; take smaller images or batches"),
     ],
 )
 def test_known_ends_are_one_line(capsys, error, code, line):

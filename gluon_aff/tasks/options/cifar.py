@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...data import list_datasets
+from ...utils.limits import MAX_SIDE
 from . import shared as groups
 from .parser import OptionParser, Switch, number
 from .shared import FUSIONS, fusion_name
@@ -21,8 +22,12 @@ def add_options(parser: OptionParser) -> None:
         help="CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published",
     )
     data.add_argument("--classes", type=number(int, 1), help="outputs of the network (default: the data set's)")
-    data.add_argument("--resize", type=number(int, 1), metavar="PIXELS", help="make all images this wide and high")
-    data.add_argument("--pad", type=number(int), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")
+    data.add_argument(
+        "--resize", type=number(int, 1, MAX_SIDE), metavar="PIXELS", help="make all images this wide and high"
+    )
+    data.add_argument(
+        "--pad", type=number(int, 0, 256), default=4, metavar="PIXELS", help="of the random crop (%(default)s)"
+    )
     data.add_argument("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
     groups.autoaugment_options(data, "CIFAR-10's policy, before crop and mirror")
     model = groups.model_options(parser, MODELS, fusion_name, FUSIONS)

@@ -6,9 +6,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, Dict
 
-from ...errors import UsageError
+from ...errors import GluonAFFError, UsageError
+from ...training.history import History
 from ..definition import TaskDefinition
-from .config import check_same, read_recipe, read_yaml
+from .config import check_same, flag, read_recipe, read_yaml
 from .parser import OptionParser, Role
 
 Options = Dict[str, Any]
@@ -29,7 +30,10 @@ def complete_options(task: TaskDefinition, given: Options) -> Namespace:
         options["save_dir"] = options["resume"]
     options["save_dir"] = str(options["save_dir"] or task.directory(Namespace(**options)))
     if options["resume"]:
-        options = _of_run(parser, options, asked)
+        options = _of_run(task, parser, options, asked)
+    for name, reason in task.unused(options):
+        if name in given:
+            raise UsageError(f"{flag(name)} has no effect {reason}: leave it out")
     return Namespace(**options)
 
 
@@ -61,14 +65,25 @@ def _recipe(task: TaskDefinition, parser: OptionParser, name: str, given: Option
     return {**values, "recipe": name}
 
 
-def _of_run(parser: OptionParser, options: Options, asked: Options) -> Options:
+def _of_run(task: TaskDefinition, parser: OptionParser, options: Options, asked: Options) -> Options:
     """The options of the run in ``options["save_dir"]``, with those of ``asked`` that may change."""
     path = Path(options["save_dir"]) / "config.yaml"
     if not path.is_file():
         raise UsageError(f"nothing to resume: {path.parent} holds no run (no config.yaml)")
+    _check_task(task, path.parent)
     saved = {**parser.before(), **parser.checked(read_yaml(path), str(path))}
     free_length = saved["lr_mode"] in ("step", "constant") and not (saved.get("mixup") and saved["mixup_off_epoch"])
     check_same(saved, identity(parser, asked), str(path.parent), free_length)
     commands = parser.names(Role.COMMAND)
     mine = {name: value for name, value in options.items() if name in commands or name == "save_dir"}
     return {**parser.defaults(), **saved, **asked, **mine}
+
+
+def _check_task(task: TaskDefinition, run: Path) -> None:
+    """Raise UsageError for a run of another task; one whose history tells none passes."""
+    try:
+        other = History(run / "history.jsonl").header().get("task", task.name)
+    except GluonAFFError:
+        return
+    if other != task.name:
+        raise UsageError(f"{run} is a run of task {other}, not of {task.name}: gluon-aff train {other} resumes it")

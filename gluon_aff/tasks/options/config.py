@@ -55,7 +55,7 @@ def check_same(saved: Dict[str, Any], asked: Dict[str, Any], where: str, indepen
         different.remove("num_epochs")
     if not different:
         return
-    listed = ", ".join(f"{_flag(name)} was {saved[name]}, is {asked[name]}" for name in different)
+    listed = ", ".join(f"{flag(name)} was {saved[name]}, is {asked[name]}" for name in different)
     why = ""
     if "num_epochs" in different:
         why = " (the schedule, or the epoch in which mixup ends, depends on the number of epochs)"
@@ -65,5 +65,6 @@ def check_same(saved: Dict[str, Any], asked: Dict[str, Any], where: str, indepen
     )
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """An option as it stands on the command line."""
     return "--" + name.replace("_", "-")

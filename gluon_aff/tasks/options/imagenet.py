@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 
 from ...data.imagenet.normalisation import NORMALISATIONS
+from ...utils.limits import MAX_SIDE
 from . import shared as groups
 from .parser import OptionParser, Role, Switch, number
 from .shared import FUSIONS, fusion_name
@@ -66,7 +67,7 @@ def _data_options(parser: OptionParser) -> None:
         role=Role.FREE,
     )
     add("--strict", dest="max_bad", action="store_const", const=0, help="--max-bad 0: stop at the first")
-    add("--input-size", type=number(int, 1), default=224, metavar="PIXELS", help="(default: %(default)s)")
+    add("--input-size", type=number(int, 1, MAX_SIDE), default=224, metavar="PIXELS", help="(default: %(default)s)")
     add(
         "--crop-ratio",
         type=number(float, 0, 1, above=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...data import list_pair_datasets
 from ...segmentation.losses import LOSSES
+from ...utils.limits import MAX_SIDE
 from . import shared as groups
 from .parser import OptionParser, Role, number
 from .shared import FUSIONS, fusion_name
@@ -34,9 +35,13 @@ def add_options(parser: OptionParser) -> None:
     )
     data.add_argument("--train-split", metavar="NAME", help="(default: sirst trainval, else train)")
     data.add_argument("--val-split", metavar="NAME", help="(default: sirst test, else val)")
-    data.add_argument("--base-size", type=number(int, 2), default=512, metavar="PIXELS", help="(%(default)s)")
+    data.add_argument("--base-size", type=number(int, 2, MAX_SIDE), default=512, metavar="PIXELS", help="(%(default)s)")
     data.add_argument(
-        "--crop-size", type=number(int, 1), default=480, metavar="PIXELS", help="of the training images (%(default)s)"
+        "--crop-size",
+        type=number(int, 1, MAX_SIDE),
+        default=480,
+        metavar="PIXELS",
+        help="of the training images (%(default)s)",
     )
     model = groups.model_options(parser, MODELS, fusion_name, FUSIONS)
     parser.alias("--fusion", "--fuse-mode")

@@ -3,6 +3,7 @@
 import pytest
 
 from gluon_aff.errors import UsageError
+from gluon_aff.tasks import get_task
 from gluon_aff.tasks.options import shared as groups
 from gluon_aff.tasks.options.completing import without
 from gluon_aff.tasks.options.config import check_same, list_recipes, read_recipe, read_yaml
@@ -116,3 +117,23 @@ def test_what_differs_on_resuming_is_named():
     assert "--fusion was aff, is iaff, --blocks was 1, is 2;" in str(caught.value)
     with pytest.raises(UsageError, match="--num-epochs was 10, is 20 \\(the schedule"):
         check_same(saved, {"num_epochs": 20}, "runs/x", independent_of_length=False)
+
+
+@pytest.mark.parametrize(
+    ("task", "argv", "message"),
+    [
+        ("seg", ["--dataset", "shapes", "--category", "dog"], "--category has no effect with --dataset shapes"),
+        ("imagenet", ["--hard-weight", "0.5"], "--hard-weight has no effect without --teacher"),
+        ("imagenet", ["--temperature", "4"], "--temperature has no effect without --teacher"),
+    ],
+)
+def test_options_without_effect_are_refused(task, argv, message):
+    with pytest.raises(UsageError, match=message):
+        get_task(task).options(argv)
+
+
+def test_a_run_of_another_task_is_called_so(tmp_path):
+    Run(tmp_path / "run", {"task": "cifar", "options": {}}).history.start({"task": "cifar"})
+    (tmp_path / "run" / "config.yaml").write_text("blocks: 1\n")
+    with pytest.raises(UsageError, match="is a run of task cifar, not of seg: gluon-aff train cifar resumes it"):
+        get_task("seg").options(["--resume", str(tmp_path / "run")])
