@@ -19,7 +19,7 @@ from script_runs import ROOT, assert_equal, load_script, results, runner
 from gluon_aff.comparison import open_curve
 from gluon_aff.comparison.authors_logs import read_log
 from gluon_aff.tasks import get_task, parts
-from gluon_aff.tasks.trained import open_trained
+from gluon_aff.tasks.opening import open_trained
 from gluon_aff.training.history import History
 from gluon_aff.zoo import create_model
 

@@ -15,7 +15,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..evaluation import ScoreRequest
     from ..runtime import devices
     from ..tasks import get_task
-    from ..tasks.trained import open_trained
+    from ..tasks.opening import open_trained
     from ..training.history import environment
 
     contexts = devices.pick(args.gpus)

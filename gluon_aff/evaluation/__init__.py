@@ -4,7 +4,7 @@ from .classification_score import Score, score
 from .predictions import Predictions, predict
 from .request import FigureReport, Report, ScoreRequest
 from .test_sets import PROTOCOLS, DataOptions, TestSet, open_test_set
-from .trained import Claim, TrainedNetwork
+from .trained_network import Claim, TrainedNetwork
 
 __all__ = [
     "Claim",

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 from ..data.class_names import class_names
 from ..errors import UsageError
 from .test_sets import TestSet
-from .trained import TrainedNetwork
+from .trained_network import TrainedNetwork
 
 _SHOWN = 5
 

@@ -13,7 +13,7 @@ from ..facts import published_runs
 from .class_check import class_note
 from .predictions import TOP, Predictions, predict
 from .test_sets import TestSet, official_size
-from .trained import Claim, TrainedNetwork
+from .trained_network import Claim, TrainedNetwork
 from .upstream import PassScore, pass_scores
 
 

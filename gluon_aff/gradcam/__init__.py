@@ -10,7 +10,7 @@ from .cam import METHODS, Explanation, explain, grad_cam
 from .cam_images import ExplainedImage, explain_images
 from .fusion_weights import FusionWeights, fusion_weights
 from .image_network import ImageNetwork, open_image_network
-from .layers import default_layer, layer_paths
+from .inner_layers import default_layer, layer_paths
 
 __all__ = [
     "METHODS",

@@ -11,7 +11,7 @@ import numpy as np
 from mxnet.gluon import Block
 
 from ..errors import UsageError
-from .layers import as_input, checked, default_layer, find_layer, recorded_outputs
+from .inner_layers import as_input, checked, default_layer, find_layer, recorded_outputs
 
 METHODS = ("grad_cam", "grad_cam++")
 

@@ -13,7 +13,7 @@ from mxnet.gluon import Block
 from ..errors import UsageError
 from ..models.cifar_inception import FusedConv
 from ..nn import MSCAM, Fusion, LongSkip
-from .layers import as_input, checked, find_layer, named_blocks, recorded_outputs
+from .inner_layers import as_input, checked, find_layer, named_blocks, recorded_outputs
 
 _BRANCHES = ("local_att", "global_att")
 _INPUTS = {LongSkip: ("high-level map", "low-level map"), FusedConv: ("5x5 branch", "3x3 branch")}

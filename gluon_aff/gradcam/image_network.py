@@ -12,7 +12,7 @@ from ..data.pictures import NetworkInput
 from ..models.common import SegmentationNet
 from ..published.hosts import head_of
 from ..tasks import get_task, task_of_dataset
-from ..tasks.trained import open_trained
+from ..tasks.opening import open_trained
 
 
 @dataclass

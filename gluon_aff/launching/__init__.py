@@ -1,6 +1,6 @@
 """Starting the processes of a training run on several machines, watching them, and leaving none behind."""
 
-from .hosts import Host, read_hosts
+from .host_file import Host, read_hosts
 from .plan import Member, make_plan
 from .watch import launch
 

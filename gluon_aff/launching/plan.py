@@ -10,7 +10,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from ..errors import GluonAFFError, UsageError
 from ..runtime import threads
-from .hosts import LOOPBACK, Host
+from .host_file import LOOPBACK, Host
 
 #: What goes over ssh besides what is set here: where programs and libraries are, and how they compute.
 CARRIED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")

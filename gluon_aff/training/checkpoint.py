@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ..errors import GluonAFFError
 from ..utils.files import PathLike, sync_directory
 from .checkpoint_file import ArrayGroups, Checkpoint, Damaged, read_checkpoint, read_state, write_checkpoint
-from .records import EpochRecord
+from .epoch_record import EpochRecord
 
 _NAME = re.compile(r"epoch-(\d{5,})-batch-(\d{6,})")
 _REMAINS = re.compile(rf"{_NAME.pattern}\.damaged|\.{_NAME.pattern}\.tmp")  # set aside; half written

@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .._version import __version__
 from ..errors import UsageError
+from .epoch_record import EpochRecord
 from .history import environment
 from .loop import Job, fit, restore
 from .metrics import Diverged
-from .records import EpochRecord
 from .run import Run
 from .state import State
 from .stop import Stop

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import GluonAFFError
 from ..utils.files import PathLike, atomic_write, cannot_write
-from .records import EpochRecord
+from .epoch_record import EpochRecord
 
 
 class History:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Iterable, List, NamedTuple
 
+from .epoch_record import EpochRecord
 from .metrics import Measured
-from .records import EpochRecord
 
 
 class BatchDone(NamedTuple):

@@ -24,11 +24,11 @@ from .arrays import (
     set_arrays,
 )
 from .checkpoint import Checkpoint, checkpoint_name
+from .epoch_record import EpochRecord
 from .listeners import BatchDone, Listeners
 from .loader import Loader
 from .metrics import Diverged, Measured, Tally, split_batch
 from .ranks import SingleProcess
-from .records import EpochRecord
 from .run import Run
 from .schedule import Schedule
 from .state import State

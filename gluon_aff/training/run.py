@@ -17,9 +17,9 @@ from ..utils.figures import source_of
 from ..utils.files import PathLike, atomic_write, remove_leftovers
 from ..utils.streams import outliving_terminal
 from .checkpoint import Checkpoints
+from .epoch_record import EpochRecord
 from .history import History, epoch_line
 from .plots import plot_history
-from .records import EpochRecord
 from .run_log import RunLog
 from .tensorboard import event_files
 

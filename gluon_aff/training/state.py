@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, List, Optional, Sequence
 
-from .records import EpochRecord
+from .epoch_record import EpochRecord
 
 
 @dataclass

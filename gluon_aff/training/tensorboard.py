@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Iterable, List
 
 from ..errors import UsageError
+from .epoch_record import EpochRecord
 from .listeners import Listener
-from .records import EpochRecord
 
 _NAMES = {
     "train": "train/{train_metric}",

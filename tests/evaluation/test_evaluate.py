@@ -19,7 +19,7 @@ from gluon_aff.evaluation import Claim, DataOptions, TrainedNetwork, open_test_s
 from gluon_aff.evaluation.classification_score import claimed_pass
 from gluon_aff.evaluation.upstream import pass_scores, record_passes
 from gluon_aff.facts import imagenet_classes, published_runs
-from gluon_aff.tasks.trained import open_trained
+from gluon_aff.tasks.opening import open_trained
 
 CPU = [mx.cpu()]
 

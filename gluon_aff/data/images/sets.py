@@ -21,11 +21,11 @@ from ...errors import GluonAFFError, UsageError, near_matches
 from ...utils.files import PathLike
 from ..decoding import resized
 from .cifar import load_cifar
+from .cifar_names import CIFAR10_NAMES, CIFAR100_NAMES, CIFAR100_SUPERCLASSES
 from .digits import SIZE as DIGITS_SIZE
 from .digits import load_digits
 from .folder import folder_classes, load_folder
 from .image_set import ImageSet
-from .names import CIFAR10_NAMES, CIFAR100_NAMES, CIFAR100_SUPERCLASSES
 
 SPLITS = ("train", "test")
 

@@ -1,4 +1,4 @@
-"""What is to be scored: a network with its weights, and what is known of the images it is for."""
+"""Opens what is to be scored or looked at: a run, a checkpoint, a weight file or an id of the catalogue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mxnet as mx
 
 from .. import published
 from ..errors import UsageError
-from ..evaluation.trained import Claim, TrainedNetwork
+from ..evaluation.trained_network import Claim, TrainedNetwork
 from ..models import initializer_of, model_entry
 from ..zoo import create_model
 from .finished import open_run
