@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from . import published
     from .models import list_models
     from .nn import create_fusion, list_fusions
+    from .tasks.opening import load_run
     from .zoo import create_model
 else:
     from .utils.lazy import attributes_of
@@ -36,4 +37,4 @@ else:
         return _attribute(name)
 
 
-__all__ = ["__version__", "create_fusion", "create_model", "list_fusions", "list_models", "published"]
+__all__ = ["__version__", "create_fusion", "create_model", "list_fusions", "list_models", "load_run", "published"]

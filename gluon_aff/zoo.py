@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, Union
+from pathlib import Path
+from typing import Any, Dict, Optional, Union
 
 import mxnet as mx
 
 from . import published
-from .models import build_model, initializer_of
+from .models import build_model, initializer_of, model_entry
 from .models.common import Network
+from .training.description import read_description
 
 
 def create_model(
@@ -32,9 +34,11 @@ def create_model(
         have).
     fusion : any strategy, by the field's or the authors' name; overrides the name's prefix.
     r : bottleneck ratio of the fusion (default: the host's, 4 or 16); 0 for no bottleneck.
-    pretrained : weights to load into the network, see ``published.load``: a catalogue id, a ``.params`` file, or True
-        for the only published file of this model. Their head is left out, with a warning that says so, when
-        ``classes`` differs from theirs: the start of transfer learning. The network is float32 whatever they are.
+    pretrained : weights to load into the network, see ``published.load``: a catalogue id, a ``.params`` file, a
+        training run (its directory: the best checkpoint), or True for the only published file of this model. What a
+        run's weights say of their network (blocks, width, stem, ...) holds where the call says nothing else. Their head
+        is left out, with a warning that says so, when ``classes`` differs from theirs: the start of transfer learning.
+        The network is float32 whatever they are.
     ctx : device or list of devices (default: CPU).
     init : initialiser (default: Xavier on CIFAR, else MSRAPrelu).
     options : the network's own: ``blocks``, ``channel_times``, ``start_layer``, ``deep_stem``, ``stem``, ...;
@@ -52,9 +56,24 @@ def create_model(
     weights = None if pretrained is None else published.open_weights(pretrained)
     if weights is not None and not own_head:
         classes = published.classes_in(weights)
-    net = build_model(name, classes=classes, fusion=fusion, r=r, **options)
+    given = {"classes": classes, "fusion": fusion, "r": r, **options}
+    if weights is not None:
+        given = {
+            **_said_of(weights.container.path, name),
+            **{key: value for key, value in given.items() if value is not None},
+        }
+    net = build_model(name, **given)
     net.initialize(init or initializer_of(name), ctx=ctx)
     net.untouched = True
     if weights is not None:
         published.load(weights, net, ctx, replace_head=own_head)
     return net
+
+
+def _said_of(file: Path, name: str) -> Dict[str, Any]:
+    """The options of a network of ``name`` that a run's weights say theirs was made with."""
+    call = (read_description(file) or {}).get("network") or {}
+    entry = model_entry(name)
+    if not call or model_entry(call["name"]).network is not entry.network:
+        return {}
+    return {key: value for key, value in call.items() if key != "name" and key not in entry.options}

@@ -19,11 +19,10 @@ SCRIPTS = sorted(PACKAGE.parent.glob("train_*.py"))
 ROOMS = [
     ("__main__",),
     ("train_cifar", "train_imagenet", "train_seg"),
-    ("cli",),
+    ("__init__", "cli"),
     ("gradcam", "comparison"),
     ("tasks",),
     ("evaluation",),
-    ("__init__",),
     ("zoo", "deploy"),
     ("published", "segmentation"),
     ("training", "models", "launching", "data"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from ..errors import UsageError, near_matches
 from ..facts import imagenet_classes
@@ -45,8 +45,22 @@ def class_names(
     A set of ImageNet's layout has classes of its own when there are not as many ``outputs`` as ImageNet has classes.
     """
     if dataset == "imagenet" and outputs == len(imagenet_classes()):
-        wnids, names = zip(*imagenet_classes())
-        return ClassNames(names, {wnid: number for number, wnid in enumerate(wnids)})
+        return names_of_classes([name for _, name in imagenet_classes()])
     known = "folder" if dataset == "imagenet" else dataset
     found = image_dataset(known).class_names(labels, place) if known in list_datasets() else None
     return ClassNames(found) if found else None
+
+
+def known_classes(known: Mapping[str, Any], outputs: int) -> Optional[ClassNames]:
+    """The same from what is known of a network's images: ``classes``, else ``dataset``, ``labels`` and ``data``."""
+    if known.get("classes"):
+        return names_of_classes(known["classes"])
+    return class_names(known.get("dataset"), outputs, known.get("labels"), known.get("data"))
+
+
+def names_of_classes(classes: Sequence[str]) -> ClassNames:
+    """Of the classes in the order of their numbers; ImageNet's, by their wnids or names, go by both."""
+    wnids, names = zip(*imagenet_classes())
+    if tuple(classes) in (wnids, names):
+        return ClassNames(names, {wnid: number for number, wnid in enumerate(wnids)})
+    return ClassNames(classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional, Sequence
 
-from ..data.class_names import class_names
+from ..data.class_names import known_classes
 from ..errors import UsageError
 from .test_sets import TestSet
 from .trained_network import TrainedNetwork
@@ -35,7 +35,7 @@ def class_note(trained: TrainedNetwork, test_set: TestSet, outputs: int) -> Opti
         For another number of classes under other names, whose labels cannot mean the same.
     """
     data, found = trained.data, test_set.classes
-    known = class_names(data.get("dataset"), outputs, data.get("labels"), data.get("data"))
+    known = known_classes(data, outputs)
     if known is None:
         if outputs == len(found):
             return None

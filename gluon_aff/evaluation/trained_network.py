@@ -1,13 +1,20 @@
-"""What is scored: a network with its weights, and what is known of the images it is for."""
+"""A trained network: with its weights, the images it is for, how it is given one, and its figure."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
+
+from ..data.pictures import NetworkInput
+from ..data.pictures.network_input import AnyPicture
+from ..errors import UsageError
+from ..models.common import SegmentationNet
+from ..published.hosts import head_of
 
 
 @dataclass
@@ -23,10 +30,19 @@ class Claim:
     run: Optional[str] = None
     epoch: Optional[int] = None
 
+    def __str__(self) -> str:
+        """In words: ``accuracy 0.9120 (2000 images of folder), logged``."""
+        labels = f", {self.labels} labels" if self.labels else ""
+        return f"{self.metric} {self.value:.4f} ({self.images} images of {self.dataset}{labels}), {self.by}"
+
 
 @dataclass
 class TrainedNetwork:
-    """A network with its weights.
+    """A network with its weights, and all that is known of it.
+
+    >>> run = gluon_aff.load_run("runs/mine")
+    >>> logits = run.net(run.prepare("photo.jpg"))
+    >>> run.classes[int(logits.argmax(axis=1).asscalar())], run.figure
 
     Attributes
     ----------
@@ -39,12 +55,15 @@ class TrainedNetwork:
     network : str
         What it is, in words.
     net : HybridBlock
+        In float32, on the devices it was opened on.
     data : dict
-        What the weights tell of their images: defaults for `DataOptions`.
+        What the weights tell of their images, under the names of `DataOptions`, and ``classes``, their names.
     claim : Claim or None
         A figure that is known for it.
     options : Namespace or None
         Of its training, where it is a run of ours.
+    make_input : callable or None
+        What gives `input`.
     """
 
     name: str
@@ -55,3 +74,49 @@ class TrainedNetwork:
     data: Dict[str, Any] = field(default_factory=dict)
     claim: Optional[Claim] = None
     options: Optional[Namespace] = None
+    make_input: Optional[Callable[[], NetworkInput]] = None
+
+    @cached_property
+    def input(self) -> NetworkInput:
+        """How a picture becomes its input: size, fit, normalisation, class names. Raises UsageError where none can."""
+        if self.make_input is None:
+            raise UsageError(f"{self.name}: nothing tells how a picture becomes the input of this network")
+        return self.make_input()
+
+    @property
+    def classes(self) -> Optional[Tuple[str, ...]]:
+        """Names of the classes it tells apart, in the order of its outputs; None where they are not known."""
+        return self.input.classes.names if self.input.classes else None
+
+    @property
+    def outputs(self) -> int:
+        """Width of its head. Raises UsageError for a network of one's own whose head cannot be told."""
+        found = head_width(self.net)
+        if found is None:
+            raise UsageError(f"{self.name}: the head of this {type(self.net).__name__} cannot be told")
+        return found
+
+    @property
+    def segments(self) -> bool:
+        """Whether it gives segmentation logits (N, classes, H, W) rather than class logits (N, classes)."""
+        return isinstance(self.net, SegmentationNet)
+
+    @property
+    def figure(self) -> Optional[str]:
+        """Its figure in words; None where none is known."""
+        return None if self.claim is None else str(self.claim)
+
+    def prepare(self, pictures: Union[AnyPicture, Sequence[AnyPicture]]) -> mx.nd.NDArray:
+        """The network's input (N, 3, H, W), on its first device, of files, their contents or pixels.
+
+        Raises as `NetworkInput.prepare` does.
+        """
+        device = next(iter(self.net.collect_params().values())).list_ctx()[0]
+        return mx.nd.array(self.input.prepare(pictures), ctx=device)
+
+
+def head_width(net: mx.gluon.HybridBlock) -> Optional[int]:
+    """Outputs of a network's last layer; None where it cannot be told."""
+    shapes = {key: parameter.shape for key, parameter in net._collect_params_with_prefix().items()}
+    head = head_of(shapes)
+    return int(shapes[f"{head}.weight"][0]) if head else None

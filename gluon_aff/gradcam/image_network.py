@@ -9,9 +9,6 @@ from typing import Any, Dict, List, Optional
 import mxnet as mx
 
 from ..data.pictures import NetworkInput
-from ..models.common import SegmentationNet
-from ..published.hosts import head_of
-from ..tasks import get_task, task_of_dataset
 from ..tasks.opening import open_trained
 
 
@@ -66,23 +63,12 @@ def open_image_network(
     UsageError, GluonAFFError
         For weights that cannot be opened, and for a normalisation where there is no choice.
     """
-    given = {name: value for name, value in (data or {}).items() if value is not None}
-    trained = open_trained(weights, model, options or {}, devices)
-    same_data = given.get("dataset", trained.data.get("dataset")) == trained.data.get("dataset")
-    known = {**(trained.data if same_data else {}), **given}
-    task = get_task(trained.task)
-    if known.get("dataset", trained.task) not in (trained.task, *task.datasets()):
-        task = task_of_dataset(known["dataset"])
-    path, outputs = Path(weights).expanduser(), _outputs(trained.net)
+    trained = open_trained(weights, model, options or {}, devices, data)
+    path = Path(weights).expanduser()
     return ImageNetwork(
         name=path.resolve().name if path.exists() else trained.name,
         net=trained.net,
-        segments=isinstance(trained.net, SegmentationNet),
-        outputs=outputs,
-        input=task.input_of(known, outputs),
+        segments=trained.segments,
+        outputs=trained.outputs,
+        input=trained.input,
     )
-
-
-def _outputs(net: mx.gluon.HybridBlock) -> int:
-    shapes = {key: parameter.shape for key, parameter in net._collect_params_with_prefix().items()}
-    return shapes[f"{head_of(shapes)}.weight"][0]

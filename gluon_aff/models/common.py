@@ -27,9 +27,13 @@ class Network(nn.HybridBlock):
     ----------
     untouched : bool
         Whether its weights are the random ones it was made with: neither loaded nor trained.
+    call : dict or None
+        Of a network that `create_model` made, "name" and the options that make another one like it, as plain values;
+        None for one that was made otherwise.
     """
 
     untouched = False
+    call: Optional[Dict[str, Any]] = None
 
     def initialize(
         self,

@@ -49,6 +49,7 @@ class ModelEntry:
 
 
 _ENTRIES: Dict[str, ModelEntry] = {}
+_PLAIN = (bool, int, float, str, list, tuple)  # not a norm's class, nor its settings, which weights do not depend on
 
 #: What no network here could be made with in reasonable time and memory, and beyond what anybody has published: a slip
 #: of the keyboard. ResNet-1202 has 200 blocks in each stage, ImageNet-21k has 21,841 classes.
@@ -92,11 +93,14 @@ def build_model(name: str, **options: Any) -> Network:
         raise UsageError(f"{name} has no option {', '.join(unknown)}: it takes {', '.join(accepted)}")
     if "fusion" in given:
         canonical_fusion(given["fusion"])  # a wrong name is reported before anything is built
+    call = {"name": entry.name, **{key: value for key, value in given.items() if isinstance(value, _PLAIN)}}
     if given.get("r") == 0:
         given["r"] = None
     for key, most in _MOST.items():
         positive_integer(key, given.get(key, 1), most)
-    return entry.network(**{**entry.options, **given})
+    net = entry.network(**{**entry.options, **given})
+    net.call = call
+    return net
 
 
 def initializer_of(name: str) -> mx.init.Initializer:

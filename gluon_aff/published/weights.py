@@ -14,6 +14,7 @@ from ..errors import GluonAFFError, UsageError
 from ..models import ModelEntry, build_model, initializer_of, model_entry
 from ..models.common import ClassificationNet, Network
 from ..nn import canonical_fusion
+from ..training.checkpoint import checkpoint_weights
 from .catalogue import catalogue, record
 from .container import FLOATS, Container, read_container
 from .fetching import check, find_file
@@ -41,15 +42,17 @@ def open_weights(id_or_file: IdOrFile) -> Weights:
 
 
 def path_of(id_or_file: IdOrFile) -> Path:
-    """The file of a catalogue id, or a path as it is.
+    """The file of a catalogue id, of a training run's best checkpoint (see `find_checkpoint`), or a path as it is.
 
-    Raises GluonAFFError when the id's file is not there, UsageError for what is neither an id nor a file.
+    Raises GluonAFFError when the id's file is not there or the run has no checkpoint, UsageError for what is neither an
+    id nor a file nor a directory.
     """
     if str(id_or_file) in catalogue():
         return find_file(str(id_or_file))
-    if not Path(id_or_file).exists():
+    path = Path(id_or_file)
+    if not path.exists():
         raise UsageError(f"{id_or_file} is neither a file nor an id of `gluon-aff published list`")
-    return Path(id_or_file)
+    return checkpoint_weights(path) if path.is_dir() else path
 
 
 def load(

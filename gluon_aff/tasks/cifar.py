@@ -10,6 +10,8 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 import mxnet as mx
 
 from ..data import (
+    CIFAR_MEAN,
+    CIFAR_STD,
     BatchLoader,
     EvalTransform,
     ImageSet,
@@ -20,9 +22,8 @@ from ..data import (
     list_datasets,
     load_image_set,
 )
-from ..data.class_names import class_names
-from ..data.decoding import decode_image
-from ..data.pictures import NetworkInput, squared
+from ..data.class_names import known_classes
+from ..data.pictures import NetworkInput
 from ..errors import UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import ModelEntry, model_entry
@@ -188,13 +189,17 @@ class CIFAR(Task):
             known["labels"] = options.labels
         return {**super().images(options), **known}
 
+    def images_of_data(self, data: Data) -> Options:
+        assert isinstance(data, ImageData)
+        height, width = data.train.images.shape[1:3]
+        return {"classes": data.train.classes, **({"size": width} if height == width else {})}
+
     def input_of(self, known: Options, outputs: int) -> NetworkInput:
         if known.get("normalisation"):
             raise UsageError("--normalisation is for ImageNet networks: leave it out")
         name = known.get("dataset")
         size = known.get("size") or (image_dataset(name).size if name in list_datasets() else _SIZE)
-        names = class_names(name, outputs, known.get("labels"), known.get("data"))
-        return NetworkInput(squared(size) if size else decode_image, EvalTransform(), names)
+        return NetworkInput(size, mean=CIFAR_MEAN, std=CIFAR_STD, classes=known_classes(known, outputs))
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
         return score_classifier(trained, request)

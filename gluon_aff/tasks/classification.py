@@ -101,6 +101,7 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     known = dict(trained.data)
     if request.data.get("dataset", known.get("dataset")) != known.get("dataset"):
         known = {}  # what is known of the weights' own data says nothing of another set
+    known.pop("classes", None)
     chosen = {**known, **request.data}
     if "dataset" not in chosen:
         names = "|".join((*list_datasets(), "imagenet"))

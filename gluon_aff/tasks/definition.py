@@ -148,8 +148,14 @@ class TaskDefinition:
         """The same for a file of weights that tells nothing else."""
         return {}
 
+    def images_of_data(self, data: Data) -> Options:
+        """What only a run's data tell of its images: their ``size``, and ``classes``, the names of their classes."""
+        return {}
+
     def input_of(self, known: Options, outputs: int) -> NetworkInput:
-        """How a picture becomes the input of a network of this task, from what is known of its images.
+        """How a picture becomes the input of a network of this task.
+
+        ``known``: of its images, as `images` and `images_of_data` have it; ``outputs``: of the network's head.
 
         Raises UsageError for what it has not, and where pictures cannot be explained.
         """

@@ -5,13 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import mxnet as mx
 
 from .. import published
 from ..errors import GluonAFFError, UsageError
-from ..training.checkpoint import read_checkpoint
+from ..training.checkpoint import find_checkpoint, read_checkpoint, weights_in
+from ..training.description import Description, read_description
 from .options.config import read_yaml
 from .register import get_task, list_tasks
 from .task import Task
@@ -23,13 +24,14 @@ _FRESH = {"resume_from": None, "use_pretrained": None, "sync_bn": False}
 @dataclass(frozen=True)
 class FinishedRun:
     """``task`` is what it was trained for, ``checkpoint`` a folder, ``weights`` a file in it: the averaged ones
-    where the run averages."""
+    where the run averages. ``description`` is what these say of themselves; None in runs of earlier versions."""
 
     task: Task
     checkpoint: Path
     weights: Path
     state: Dict[str, Any]
     options: Namespace
+    description: Optional[Description] = None
 
     def network(self, ctx: Any) -> mx.gluon.HybridBlock:
         """With the checkpoint's weights. Raises UsageError when they do not fit."""
@@ -38,12 +40,14 @@ class FinishedRun:
         return net
 
 
-def open_run(path: Path) -> FinishedRun:
-    """The checkpoint that ``path`` is, or a run's best one, or its newest before there is a best.
+def open_run(path: Path, which: str = "best") -> FinishedRun:
+    """The checkpoint that ``path`` is, or a run's best or last one, see `find_checkpoint`.
 
     Raises GluonAFFError when it has none or it is damaged, UsageError for a checkpoint that no script of ours wrote.
     """
-    place = _checkpoint_of(path)
+    place = find_checkpoint(path, which)
+    if place is None:
+        raise GluonAFFError(f"{path} is neither a run with a checkpoint nor a checkpoint of a training script")
     state = read_checkpoint(place).state
     saved = state.get("options", {})
     name = state.get("task", "cifar" if "blocks" in saved else None)
@@ -53,21 +57,10 @@ def open_run(path: Path) -> FinishedRun:
     free = read_yaml(config) if config.is_file() else {}
     task = get_task(name)
     options = Namespace(**{**task.parser().defaults(), **free, **saved, **_FRESH})
-    averaged = place / "ema.params"
-    return FinishedRun(task, place, averaged if averaged.is_file() else place / "model.params", state, options)
+    weights = weights_in(place)
+    return FinishedRun(task, place, weights, state, options, read_description(weights))
 
 
 def config_of(checkpoint: Path) -> Path:
     """Where the options of a checkpoint's run are."""
     return checkpoint.resolve().parents[1] / "config.yaml"
-
-
-def _checkpoint_of(run: Path) -> Path:
-    if (run / "state.json").is_file():
-        return run
-    if (run / "best").is_dir():
-        return run / "best"
-    found = sorted((run / "checkpoints").glob("epoch-*-batch-??????")) if (run / "checkpoints").is_dir() else []
-    if not found:
-        raise GluonAFFError(f"{run} is neither a run with a checkpoint nor a checkpoint of a training script")
-    return found[-1]

@@ -10,9 +10,9 @@ import mxnet as mx
 
 from .. import published
 from ..data import ImageNetLoader, ImageNetTrainLoader
-from ..data.class_names import class_names
-from ..data.imagenet.normalisation import normalisation
-from ..data.pictures import NetworkInput, cropped
+from ..data.class_names import known_classes
+from ..data.imagenet.normalisation import mean_and_std
+from ..data.pictures import NetworkInput
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import ModelEntry, model_entry
@@ -207,10 +207,14 @@ class ImageNet(Task):
     def images_of_weights(self) -> Options:
         return {"dataset": "imagenet"}
 
+    def images_of_data(self, data: Data) -> Options:
+        assert isinstance(data, ImageNetData)
+        return {"classes": data.loader.source.classes}
+
     def input_of(self, known: Options, outputs: int) -> NetworkInput:
-        read = cropped(known.get("size") or _SIZE, known.get("crop_ratio"))
-        names = class_names("imagenet", outputs, place=known.get("data"))
-        return NetworkInput(read, normalisation(known.get("normalisation") or "folder"), names)
+        mean, std = mean_and_std(known.get("normalisation") or "folder")
+        names = known_classes({**known, "dataset": "imagenet"}, outputs)
+        return NetworkInput(known.get("size") or _SIZE, "crop", known.get("crop_ratio"), mean, std, names)
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
         return score_classifier(trained, request)

@@ -1,29 +1,123 @@
-"""Opens what is to be scored or looked at: a run, a checkpoint, a weight file or an id of the catalogue."""
+"""Opens what is to be scored, explained or used: a run, a checkpoint, a weight file or an id of the catalogue."""
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 
 from .. import published
-from ..errors import UsageError
+from ..data.pictures import NetworkInput
+from ..errors import GluonAFFError, UsageError
 from ..evaluation.trained_network import Claim, TrainedNetwork
 from ..models import initializer_of, model_entry
+from ..training.description import Description, description_path, read_description
 from ..zoo import create_model
 from .finished import open_run
-from .register import task_of_network
+from .register import get_task, list_tasks, task_of_dataset, task_of_network
+
+
+def load_run(
+    path: Union[str, os.PathLike[str]],
+    which: str = "best",
+    ctx: Union[mx.Context, Sequence[mx.Context], None] = None,
+) -> TrainedNetwork:
+    """The trained network of a run, with all that the run knows of it.
+
+    Parameters
+    ----------
+    path : path
+        A run's directory, one of its checkpoints, or a ``.params`` file of a run with its ``.json`` beside it.
+    which : {"best", "last"}
+        Of a run: the checkpoint that was best by validation (the newest before there is one), or the newest.
+    ctx : Context or list of Context, optional
+        Where the network is to lie (default: the CPU).
+
+    Returns
+    -------
+    TrainedNetwork
+        ``net``, ``prepare(pictures)``, ``classes``, ``task``, ``figure`` and ``file``.
+
+    Raises
+    ------
+    UsageError
+        When ``path`` is not there or no run, and for another ``which``.
+    GluonAFFError
+        When the run has no checkpoint yet, or its files are damaged or do not belong together.
+    """
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise UsageError(f"no run at {place}: there is no such directory or file")
+    if place.is_file() and read_description(place) is None:
+        raise UsageError(
+            f"{place} is no run: there is no {description_path(place).name} of ours beside it. create_model(NAME, "
+            f"pretrained={str(path)!r}) loads weights alone"
+        )
+    devices = [mx.cpu()] if ctx is None else [ctx] if isinstance(ctx, mx.Context) else list(ctx)
+    return open_trained(str(place), None, {}, devices, which=which)
 
 
 def open_trained(
-    weights: str, model: Optional[str], options: Dict[str, Any], devices: List[mx.Context]
+    weights: str,
+    model: Optional[str],
+    options: Dict[str, Any],
+    devices: List[mx.Context],
+    data: Optional[Dict[str, Any]] = None,
+    which: str = "best",
 ) -> TrainedNetwork:
     """The network of a catalogue id, a .params file, or a run of ours (its directory or a checkpoint's).
 
-    model, options: the network of a file, as for create_model; without it the file is recognised. Ids and runs know
-    their own. Raises UsageError and GluonAFFError.
+    Parameters
+    ----------
+    weights : str
+        The id, file or run.
+    model, options
+        The network of a file, as for create_model; without it the file's description tells it, or it is recognised.
+        Ids and runs know their own.
+    devices : list of Context
+        Where the network is to lie.
+    data : dict, optional
+        What is known of the images and wins over what the weights tell, under the names of `DataOptions`: ``dataset``,
+        ``labels``, ``size``, ``normalisation``. It decides on `TrainedNetwork.input` alone.
+    which : {"best", "last"}
+        Of a run.
+
+    Raises
+    ------
+    UsageError, GluonAFFError
+        For what cannot be opened.
     """
+    trained, description = _opened(weights, model, options, devices, which)
+    given = {name: value for name, value in (data or {}).items() if value is not None}
+    trained.make_input = partial(_input_of, trained, description, given)
+    return trained
+
+
+def _input_of(trained: TrainedNetwork, description: Optional[Description], given: Dict[str, Any]) -> NetworkInput:
+    """What was recorded of the input, or what follows from the data that ``given`` and the weights tell."""
+    if description and description["input"] and not given:
+        try:
+            return NetworkInput.from_json(description["input"])
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            where = description_path(trained.file)
+            raise GluonAFFError(f"{where} describes no input that can be understood: {error}") from None
+    task = get_task(trained.task)
+    same_data = given.get("dataset", trained.data.get("dataset")) == trained.data.get("dataset")
+    known = {**(trained.data if same_data else {}), **given}
+    if known.get("dataset", trained.task) not in (trained.task, *task.datasets()):
+        task = task_of_dataset(known["dataset"])
+    return task.input_of(known, trained.outputs)
+
+
+Opened = Tuple[TrainedNetwork, Optional[Description]]
+
+
+def _opened(
+    weights: str, model: Optional[str], options: Dict[str, Any], devices: List[mx.Context], which: str
+) -> Opened:
     path = Path(weights).expanduser()
     given = {name: value for name, value in options.items() if value is not None}
     if given and not model:
@@ -31,20 +125,35 @@ def open_trained(
     if weights in published.catalogue() or path.is_dir():
         if model:
             raise UsageError(f"{weights} defines its own network: leave --model out")
-        return _of_id(weights, published.find_file(weights), devices) if not path.is_dir() else _of_run(path, devices)
+        if path.is_dir():
+            return _of_run(path, devices, which)
+        return _of_id(weights, published.find_file(weights), devices), None
     file = published.path_of(path)
+    description = read_description(file)
     if model:
         net = create_model(model, init=initializer_of(model), ctx=devices, **given)
         published.load(file, net)
-        return _of_file(path, file, model, model, net)
+        if description:
+            return _described(path, file, description, net), description
+        return _of_file(path, file, model, model, net), None
+    if description and description["network"]:
+        net = create_model(**description["network"], ctx=devices)
+        published.load(file, net)
+        return _described(path, file, description, net), description
+    if description:
+        if not (file.resolve().parent / "state.json").is_file():
+            raise UsageError(
+                f"{file} holds a network of task {description['task']}'s own: open the checkpoint that it is from"
+            )
+        return _of_run(file.resolve().parent, devices, which)
     ids = published.identify(file)
     if ids:
-        return _of_id(ids[0], file, devices)
+        return _of_id(ids[0], file, devices), None
     net = published.load(file, ctx=devices)
     call = dict(published.recognise(file).create_model or {})
     name = call.pop("name")
     described = ", ".join([name, *(f"{key} {value}" for key, value in call.items())])
-    return _of_file(path, file, name, described, net)
+    return _of_file(path, file, name, described, net), None
 
 
 def _ready(net: mx.gluon.HybridBlock) -> mx.gluon.HybridBlock:
@@ -82,12 +191,30 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwo
     return TrainedNetwork(identity, file, task, name, _ready(net), data, claim)
 
 
-def _of_run(path: Path, devices: List[mx.Context]) -> TrainedNetwork:
-    run = open_run(path)
+def _of_run(path: Path, devices: List[mx.Context], which: str) -> Opened:
+    run = open_run(path, which)
+    net = run.network(devices)
+    if run.description:
+        trained = _described(path, run.weights, run.description, net)
+        trained.data = {**run.task.images(run.options), **trained.data}
+        trained.options = run.options
+        return trained, run.description
     task, data = run.task, run.task.images(run.options)
     best, claim = run.state.get("best"), None
     if best and best["checkpoint"] == run.checkpoint.resolve().name:
         claim = Claim("logged", task.metric, best["val"], best["val_images"], data["dataset"], data.get("labels"))
     name = task.model_name(run.options)
-    net = _ready(run.network(devices))
-    return TrainedNetwork(str(path), run.weights, task.name, name, net, data, claim, run.options)
+    return TrainedNetwork(str(path), run.weights, task.name, name, _ready(net), data, claim, run.options), None
+
+
+def _described(path: Path, file: Path, description: Description, net: mx.gluon.HybridBlock) -> TrainedNetwork:
+    """A network as its weights describe it."""
+    if description["task"] not in list_tasks():
+        raise UsageError(f"{file} is of task {description['task']}, which is not registered here: import its module")
+    data, figure, claim = dict(description["data"]), description["figure"], None
+    if figure:
+        names = figure["value"], figure["images"], data["dataset"], data.get("labels")
+        claim = Claim("logged", description["metric"], *names, epoch=figure["epoch"])
+    if description["input"] and description["input"]["classes"]:
+        data["classes"] = description["input"]["classes"]
+    return TrainedNetwork(str(path), file, description["task"], description["name"], _ready(net), data, claim)

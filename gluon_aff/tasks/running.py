@@ -19,6 +19,7 @@ from ..training.schedule import warmup_epochs
 from ..training.tensorboard import check_installed
 from ..utils.streams import outliving_terminal
 from .definition import TaskDefinition
+from .describing import describe_run
 from .options.completing import identity, without
 from .options.parser import Role
 from .parts import Setup
@@ -64,6 +65,7 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
     run = Run(
         options.save_dir,
         details,
+        description=describe_run(task, options, data, net),
         log_dir=options.logging_dir,
         log_file=options.logging_file,
         plot_dir=options.save_plot_dir,

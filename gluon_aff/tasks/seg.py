@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 import mxnet as mx
 
 from ..data import PairLoader, PairSet, TrainPairs, list_pair_datasets, pair_dataset
-from ..data.imagenet.normalisation import normalisation
-from ..data.pictures import NetworkInput, squared
+from ..data.pairs.transform import IMAGENET_MEAN, IMAGENET_STD
+from ..data.pictures import NetworkInput
 from ..errors import UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import FPN, ModelEntry
@@ -176,7 +176,7 @@ class Segmentation(Task):
         return {**super().images(options), "size": options.base_size}
 
     def input_of(self, known: Options, outputs: int) -> NetworkInput:
-        return NetworkInput(squared(known.get("size") or _SIZE), normalisation("folder"))
+        return NetworkInput(known.get("size") or _SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
         return score_pairs(self, trained, request)

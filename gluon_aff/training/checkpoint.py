@@ -9,9 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from ..errors import GluonAFFError
-from ..utils.files import PathLike, sync_directory
-from .checkpoint_file import ArrayGroups, Checkpoint, Damaged, read_checkpoint, read_state, write_checkpoint
+from ..errors import GluonAFFError, UsageError
+from ..utils.files import PathLike, sha256_of, sync_directory
+from .checkpoint_file import (
+    ArrayGroups,
+    Checkpoint,
+    Damaged,
+    read_checkpoint,
+    read_state,
+    weights_in,
+    write_checkpoint,
+)
+from .description import Description, description_path
 from .epoch_record import EpochRecord
 
 _NAME = re.compile(r"epoch-(\d{5,})-batch-(\d{6,})")
@@ -61,7 +70,14 @@ class Checkpoints:
     def newest(self) -> Optional[Path]:
         return max(self.paths(), default=None)
 
-    def save(self, epoch: int, batch: int, arrays: ArrayGroups, state: Dict[str, Any]) -> Path:
+    def save(
+        self,
+        epoch: int,
+        batch: int,
+        arrays: ArrayGroups,
+        state: Dict[str, Any],
+        description: Optional[Description] = None,
+    ) -> Path:
         """Write one, prune older ones and point ``best`` at ``state["best"]["checkpoint"]``.
 
         Parameters
@@ -72,6 +88,8 @@ class Checkpoints:
             Groups of arrays by name; empty groups have no file.
         state : dict
             Everything else, as JSON.
+        description : dict, optional
+            What its weights say of themselves, see `description`.
 
         Returns
         -------
@@ -88,7 +106,7 @@ class Checkpoints:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            write_checkpoint(temporary, arrays, state)
+            write_checkpoint(temporary, arrays, state, description)
             sync_directory(temporary)
             if path.exists():  # saved here before a stop, and again with nothing trained in between
                 _remove(path)
@@ -175,10 +193,10 @@ class Checkpoints:
         previous = self.best_link.resolve() if self.best_link.is_symlink() else None
         name = self.best_name(best) if self.best_name else None
         if name and target.is_dir():
-            weights = target / ("ema.params" if (target / "ema.params").exists() else "model.params")
-            named = target / name
-            if not named.exists():
-                _hard_link(weights, named)
+            weights, named = weights_in(target), target / name
+            for source, second in ((weights, named), (description_path(weights), description_path(named))):
+                if source.exists() and not second.exists():
+                    _hard_link(source, second)
         if previous == target.resolve() or not target.is_dir():
             return
         temporary = self._temporary_link()
@@ -187,6 +205,7 @@ class Checkpoints:
         os.replace(temporary, self.best_link)
         if previous and previous.is_dir():
             for path in previous.glob("*-best.params"):
+                description_path(path).unlink() if description_path(path).exists() else None
                 path.unlink()
 
     def _prune(self) -> None:
@@ -202,6 +221,49 @@ class Checkpoints:
             periodic = self.every and batch == 0 and epoch % self.every == 0
             if path not in kept and not periodic:
                 _remove(path)
+
+
+def find_checkpoint(run: Path, which: str = "best") -> Optional[Path]:
+    """The checkpoint that ``run`` is, or one of a run; None where it has none.
+
+    Parameters
+    ----------
+    run : Path
+        A run's directory, or a checkpoint's, which is taken whatever ``which`` says.
+    which : {"best", "last"}
+        The best by validation, or the newest before there is a best; or the newest.
+
+    Raises
+    ------
+    UsageError
+        For another ``which``.
+    """
+    if which not in ("best", "last"):
+        raise UsageError(f"which={which!r}: choose 'best' or 'last'")
+    if (run / "state.json").is_file():
+        return run
+    if which == "best" and (run / "best").is_dir():
+        return run / "best"
+    return Checkpoints(run / "checkpoints", run / "best").newest()
+
+
+def checkpoint_weights(run: Path, which: str = "best") -> Path:
+    """The verified file of the weights of a run's checkpoint, the averaged ones where the run averages.
+
+    Raises
+    ------
+    UsageError
+        As `find_checkpoint` does.
+    GluonAFFError
+        When there is no checkpoint, or it is damaged.
+    """
+    place = find_checkpoint(run, which)
+    if place is None:
+        raise GluonAFFError(f"{run} is a directory without a checkpoint: expected a training run, or a .params file")
+    weights = weights_in(place)
+    if not weights.is_file() or sha256_of(weights) != read_state(place)["files"].get(weights.name):
+        raise Damaged(place, f"{weights.name} is not what was written")
+    return weights
 
 
 def checkpoint_name(epoch: int, batch: int) -> str:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Optional
 
 import mxnet as mx
 
 from ..errors import GluonAFFError
-from ..utils.files import PathLike, sha256_of
+from ..utils.files import PathLike, digest_of_document, sha256_of
+from .description import Description, write_description
 
 FORMAT = 2  # 1 had no digest of state.json itself
 READABLE = (1, 2)
 _FILE = re.compile(r"\w+\.params")
+#: The groups of arrays that are a network's weights; the averaged ones, where there are any, are those to be used.
+WEIGHTS = ("model", "ema")
 ArrayGroups = Dict[str, Dict[str, mx.nd.NDArray]]
 
 
@@ -34,7 +36,9 @@ class Damaged(GluonAFFError):
         super().__init__(f"checkpoint {path} is damaged ({reason})")
 
 
-def write_checkpoint(folder: Path, arrays: ArrayGroups, state: Dict[str, Any]) -> None:
+def write_checkpoint(
+    folder: Path, arrays: ArrayGroups, state: Dict[str, Any], description: Optional[Description] = None
+) -> None:
     """Write a checkpoint's files into an empty folder, and sync them.
 
     Parameters
@@ -44,6 +48,8 @@ def write_checkpoint(folder: Path, arrays: ArrayGroups, state: Dict[str, Any]) -
         Groups of arrays by name; empty groups have no file.
     state : dict
         Everything else, as JSON.
+    description : dict, optional
+        What the weights say of themselves, see `description`.
 
     Raises
     ------
@@ -54,12 +60,22 @@ def write_checkpoint(folder: Path, arrays: ArrayGroups, state: Dict[str, Any]) -
     for group, members in arrays.items():
         if members:
             files[f"{group}.params"] = _write_arrays(folder / f"{group}.params", members)
+    for group in WEIGHTS if description else ():
+        name = f"{group}.params"
+        if description and name in files:
+            write_description(folder / name, files[name], description)
     write_state(folder, {"format": FORMAT, **state, "files": files})
+
+
+def weights_in(checkpoint: Path) -> Path:
+    """The file of the weights to be used: the averaged ones where the run averages."""
+    averaged = checkpoint / "ema.params"
+    return averaged if averaged.is_file() else checkpoint / "model.params"
 
 
 def write_state(folder: Path, document: Dict[str, Any]) -> None:
     """Write ``state.json`` with its digest, and sync it. Raises OSError."""
-    document = {**document, "sha256": _digest(document)}
+    document = {**document, "sha256": digest_of_document(document)}
     with open(folder / "state.json", "wb") as handle:
         handle.write(json.dumps(document, indent=1).encode())
         handle.flush()
@@ -110,15 +126,9 @@ def read_state(path: Path) -> Dict[str, Any]:
         reads = " and ".join(map(str, READABLE))
         raise GluonAFFError(f"{path} is of checkpoint format {version}, this version reads {reads}")
     expected = state.pop("sha256", None if version == 1 else "none")
-    if not named or (expected is not None and expected != _digest(state)):
+    if not named or (expected is not None and expected != digest_of_document(state)):
         raise Damaged(path, "state.json has another content than was written, by its SHA-256")
     return state
-
-
-def _digest(document: Dict[str, Any]) -> str:
-    """SHA-256 of a JSON document, however it is laid out."""
-    content = json.loads(json.dumps(document))  # keys as they will be read
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _mxnet_name(path: Path) -> str:

@@ -137,7 +137,7 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
             with evaluating(job.net, job.updater.ema.arrays if job.updater.ema else None):
                 score = job.evaluate(job.net, stop)
         record = None if score is None else _finish_epoch(job, state, run, score)
-        save(job, state, run)  # without a score: in the middle of an epoch, or before its validation
+        save(job, state, run, record)  # without a score: in the middle of an epoch, or before its validation
         if run and record:
             run.plot(every=_PLOT_SECONDS)
             job.listeners.epoch_ends(record)
@@ -191,19 +191,29 @@ def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Score) -> E
     return record
 
 
-def save(job: Job, state: State, run: Optional[Run]) -> None:
-    """Write a checkpoint. Raises Diverged instead when the network is not finite: such a one is never saved."""
+def save(job: Job, state: State, run: Optional[Run], record: Optional[EpochRecord] = None) -> None:
+    """Write a checkpoint; ``record``: of the epoch that has just ended, if one has.
+
+    Raises Diverged instead when the network is not finite: such a one is never saved.
+    """
     bad = first_not_finite(job.net)
     if bad:
         raise Diverged(f"{bad} is not finite after {_place(state, state.batch, job.schedule(state.update))}")
     states = job.group.gather_object(state.to_json())
     statistics = job.group.gather_arrays(rank_statistics(job.net, job.updater.ema)) if job.group.size > 1 else []
     if run:
-        _write(job, state, run, states, statistics)
+        _write(job, state, run, states, statistics, record)
     job.group.barrier()  # nobody continues or ends before it is written
 
 
-def _write(job: Job, state: State, run: Run, states: List[Any], statistics: List[Dict[str, mx.nd.NDArray]]) -> None:
+def _write(
+    job: Job,
+    state: State,
+    run: Run,
+    states: List[Any],
+    statistics: List[Dict[str, mx.nd.NDArray]],
+    record: Optional[EpochRecord],
+) -> None:
     arrays = {
         "model": network_arrays(job.net),
         "statistics": device_statistics(job.net),
@@ -214,7 +224,7 @@ def _write(job: Job, state: State, run: Run, states: List[Any], statistics: List
     document = {**run.details, "progress": state.to_json(), "best": state.best, "trainer": job.updater.numbers()}
     if job.group.size > 1:
         document["ranks"] = states
-    run.checkpoints.save(state.epoch, state.batch, arrays, document)
+    run.checkpoints.save(state.epoch, state.batch, arrays, document, run.describe(record))
 
 
 def restore(job: Job, run: Optional[Run]) -> State:

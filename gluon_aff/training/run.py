@@ -17,6 +17,7 @@ from ..utils.figures import source_of
 from ..utils.files import PathLike, atomic_write, remove_leftovers
 from ..utils.streams import outliving_terminal
 from .checkpoint import Checkpoints
+from .description import Description
 from .epoch_record import EpochRecord
 from .history import History, epoch_line
 from .plots import plot_history
@@ -37,6 +38,8 @@ class Run:
     directory : path
     details : dict
         What every checkpoint says of its run besides its progress (options, data), as JSON.
+    description : dict, optional
+        What the run's weights say of themselves besides their figure, see `description`.
     log_dir, plot_dir : path, optional
         Other places for train.log and curves.png. What others have there is left as it is: the log is appended, the
         curves take another name.
@@ -60,6 +63,7 @@ class Run:
         directory: PathLike,
         details: Dict[str, Any],
         *,
+        description: Optional[Description] = None,
         log_dir: Optional[PathLike] = None,
         log_file: Optional[PathLike] = None,
         plot_dir: Optional[PathLike] = None,
@@ -69,6 +73,7 @@ class Run:
     ) -> None:
         self.directory = Path(directory)
         self.details = details
+        self.description = description
         self.line = line
         self.plot_path = Path(plot_dir or directory) / _CURVES
         self.config_path = self.directory / _CONFIG
@@ -131,6 +136,14 @@ class Run:
         """Save the run's options so that --config and --resume can read them."""
         with atomic_write(self.config_path) as handle:
             yaml.safe_dump(options, handle, sort_keys=False)
+
+    def describe(self, record: Optional[EpochRecord]) -> Optional[Description]:
+        """What weights of this run say of themselves; ``record``: of the epoch that ended with them, if one did."""
+        if self.description is None:
+            return None
+        names = {"value": "val", "images": "val_images", "epoch": "epoch"}
+        figure = record and {name: record.get(key) for name, key in names.items()}
+        return {**self.description, "figure": figure}
 
     def last_good(self) -> str:
         """In words, which checkpoint a run that has failed can be resumed from."""

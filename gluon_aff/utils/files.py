@@ -188,6 +188,12 @@ def sha256_of(path: PathLike) -> str:
     return digest.hexdigest()
 
 
+def digest_of_document(document: object) -> str:
+    """The SHA-256 of a JSON document's content, however it is laid out, in hexadecimal."""
+    content = json.loads(json.dumps(document))  # keys as they will be read
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def json_text(document: object) -> str:
     """What a JSON file of ours holds: indented by one, with a line end."""
     return json.dumps(document, indent=1) + "\n"

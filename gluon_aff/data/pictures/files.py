@@ -5,51 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..errors import GluonAFFError, UsageError
-from .class_names import ClassNames
-from .decoding import decode_image, decode_mask, resized
-from .imagenet.crops import centre
-from .pairs.folder import SUFFIXES
-from .pairs.pair_set import Pair, PairSet
-from .transform import EvalTransform
-from .trees import FileTree, joined, open_file_tree
-
-Read = Callable[[bytes, str], np.ndarray]
-
-
-@dataclass(frozen=True)
-class NetworkInput:
-    """How a picture becomes the input of a network.
-
-    Attributes
-    ----------
-    read : callable
-        From a file's content, and where it is, to what the network is to see of it: uint8 (H, W, 3).
-    transform : EvalTransform
-        From a batch of these to the network's input, float32 (N, 3, H, W).
-    classes : ClassNames or None
-        Names of the classes that it tells apart, where they are known.
-    """
-
-    read: Read
-    transform: EvalTransform
-    classes: Optional[ClassNames] = None
-
-
-def squared(size: int) -> Read:
-    """Reads pictures as squares of ``size`` pixels, resized without regard to their shape."""
-    return lambda content, where: resized(decode_image(content, where)[None], size)[0]
-
-
-def cropped(size: int, ratio: Optional[float]) -> Read:
-    """Reads pictures as ImageNet's validation does: the short side resized, the centre cut out."""
-
-    return lambda content, where: centre(decode_image(content, where, opencv=True), size, ratio)
-
+from ...errors import GluonAFFError, UsageError
+from ..decoding import decode_image, decode_mask
+from ..pairs.folder import SUFFIXES
+from ..pairs.pair_set import Pair, PairSet
+from ..trees import FileTree, joined, open_file_tree
 
 _MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's
 
