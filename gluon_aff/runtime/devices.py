@@ -22,7 +22,7 @@ def pick(gpus: Optional[str] = None) -> List[mx.Context]:
     Returns
     -------
     list of Context
-        The CPU wherever MXNet sees no GPU; one line on standard error says so.
+        The CPU wherever MXNet sees no GPU. Where one was asked for or is there, a line on standard error says why.
 
     Raises
     ------
@@ -36,8 +36,7 @@ def pick(gpus: Optional[str] = None) -> List[mx.Context]:
     wanted = _parse(gpus) if gpus is not None else [0]
     found = count()
     if not found:
-        why = "no GPU found" if mx.runtime.Features().is_enabled("CUDA") else "this MXNet is built without CUDA"
-        print(f"{why}: running on the CPU", file=sys.stderr)
+        _say_why(asked=gpus is not None)
         return [mx.cpu()]
     unknown = [number for number in wanted if number >= found]
     if unknown:
@@ -51,6 +50,14 @@ def pick(gpus: Optional[str] = None) -> List[mx.Context]:
                 f"GPU {number} cannot be used: {reason}. Name another with --gpus, or --gpus '' for the CPU"
             )
     return [mx.gpu(number) for number in wanted]
+
+
+def _say_why(asked: bool) -> None:
+    """Why the CPU is taken, unless that is no surprise: a machine without GPU, and nobody asked for one."""
+    if mx.runtime.Features().is_enabled("CUDA"):
+        print("no GPU found: running on the CPU", file=sys.stderr)
+    elif asked or cuda.capabilities():
+        print("this MXNet is built without CUDA: running on the CPU", file=sys.stderr)
 
 
 def count() -> int:

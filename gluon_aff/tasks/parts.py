@@ -21,6 +21,7 @@ from ..training.forecast import Forecast
 from ..training.loop import MakeTargets, Score
 from ..training.metrics import Measured
 from ..training.plots import plot_schedule
+from ..training.progress import Progress
 from ..training.schedule import from_options
 from ..training.stop import Stop
 from ..zoo import create_model
@@ -199,11 +200,11 @@ def make_job(
 
 
 def _log_listeners(options: Namespace, setup: Setup, batches: int, metric_name: str) -> Iterator[Listener]:
-    """Where a task has --log-interval: how long the run will take, and lines between those of the epochs."""
-    if not hasattr(options, "log_interval"):
-        return
+    """How long the run will take, signs of life and, with --log-interval, lines between those of the epochs."""
     yield Forecast(batches, options.num_epochs, setup.log, setup.group.size)
-    if options.log_interval:
+    if setup.group.rank == 0:
+        yield Progress(batches, options.num_epochs, setup.log, setup.group.size)
+    if getattr(options, "log_interval", 0):
         yield BatchLog(metric_name, options.log_interval, setup.log, setup.group.size)
 
 

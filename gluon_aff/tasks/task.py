@@ -10,6 +10,7 @@ import yaml
 from ..errors import UsageError
 from ..models.summary import describe
 from ..training import Outcome, Schedule
+from ..utils.console import quietly
 from .definition import Options, Record, TaskDefinition
 from .options.completing import complete_options
 from .options.config import read_recipe
@@ -54,7 +55,8 @@ class Task(TaskDefinition):
         Diverged
             When the loss is no longer finite.
         """
-        return train(self, options)
+        with quietly(options.quiet):
+            return train(self, options)
 
     def schedule(self, options: Namespace) -> Schedule:
         """The run's learning rates, without network and, where possible, without data."""

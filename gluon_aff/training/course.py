@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .._version import __version__
 from ..errors import UsageError
+from ..utils.console import say
 from .epoch_record import EpochRecord
 from .history import environment
 from .loop import Job, fit, restore
@@ -120,12 +121,14 @@ def carry_out(job: Job, run: Run, plan: Plan) -> Outcome:
             fit(job, state, run, stop)
         except Diverged as error:
             raise Diverged(f"{error}; {run.last_good()}; try a lower --lr, or --clip-gradient") from None
+        finally:
+            job.listeners.run_ends()
         return _concluded(job, run, plan, state, stop)
 
 
 def train_along(job: Job, directory: Path, resume: bool, log: LogBuffer) -> Outcome:
     """What a rank does that is not the first: it has no run and keeps nothing."""
-    log.open(print)
+    log.open(say)
     with Stop() as stop:
         state = restore(job, None) if resume else State()
         fit(job, state, None, stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, List, NamedTuple
+from typing import Iterable, List, NamedTuple, Optional
 
 from .epoch_record import EpochRecord
 from .metrics import Measured
@@ -21,6 +21,8 @@ class BatchDone(NamedTuple):
         The learning rate it was trained with.
     measured : list of (array, count)
         The training metric, per device; nothing has waited for its value yet.
+    loss : float or None
+        Mean over the epoch's images so far, as far as it is known; None before it is.
     """
 
     epoch: int
@@ -28,12 +30,13 @@ class BatchDone(NamedTuple):
     images: int
     lr: float
     measured: List[Measured]
+    loss: Optional[float] = None
 
 
 class Listener:
     """Is told of a run's course and changes nothing in it. Every method may be left out.
 
-    A pass is an epoch or, after a resume, the rest of one. A pass that a signal stops has no end.
+    A pass is an epoch or, after a resume, the rest of one. A pass that a signal or an error stops has no end.
     """
 
     def pass_begins(self, epoch: int, start: int) -> None:
@@ -47,6 +50,9 @@ class Listener:
 
     def epoch_ends(self, record: EpochRecord) -> None:
         """The epoch is trained and validated; ``record`` is its line of the history. On the first rank only."""
+
+    def run_ends(self) -> None:
+        """Nothing more will be told, whatever ended it."""
 
 
 class Listeners(Listener):
@@ -74,3 +80,7 @@ class Listeners(Listener):
     def epoch_ends(self, record: EpochRecord) -> None:
         for listener in self._listeners:
             listener.epoch_ends(record)
+
+    def run_ends(self) -> None:
+        for listener in self._listeners:
+            listener.run_ends()

@@ -11,7 +11,6 @@ import mxnet as mx
 from mxnet import autograd
 
 from ..errors import GluonAFFError, UsageError
-from ..utils.console import progress
 from .arrays import (
     average_statistics,
     device_statistics,
@@ -105,8 +104,7 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
         tally, began, images, stopped = Tally(state), time.perf_counter(), 0, False
         start, seen, score = state.batch, 0, None
         job.listeners.pass_begins(state.epoch, start)
-        batches = progress(job.loader.batches(state.epoch, state.batch), total - state.batch, f"epoch {state.epoch}")
-        for batch, (x, y) in enumerate(batches, start=state.batch):
+        for batch, (x, y) in enumerate(job.loader.batches(state.epoch, start), start=start):
             mx.random.seed(step_seed(job.seed, state.epoch, batch, job.group.rank))
             lr = job.schedule(state.update + 1)
             pairs = job.targets(*split_batch(x, y, job.devices), state.epoch, batch)
@@ -127,7 +125,7 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
                 stopped = stop.join(flags)
                 if stopped:
                     break
-            job.listeners.batch_done(BatchDone(state.epoch, batch, len(x), lr, measured))
+            job.listeners.batch_done(BatchDone(state.epoch, batch, len(x), lr, measured, tally.loss))
         tally.finish()
         state.seconds += time.perf_counter() - began
         if not stopped:

@@ -54,6 +54,11 @@ class Tally:
         while len(self._pending) > self.LAG:
             self._read()
 
+    @property
+    def loss(self) -> Optional[float]:
+        """The epoch's mean over the batches that have been read; None before the first."""
+        return self.state.loss_sum / self.state.images if self.state.images else None
+
     def finish(self) -> None:
         """Wait for every batch. Raises Diverged at the first whose loss is not finite."""
         while self._pending:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Optional, Tuple
 
+from ..utils.console import say
 from ..utils.files import cannot_write
 from ..utils.streams import output_lost
 
@@ -57,7 +58,7 @@ class RunLog:
 
     def __call__(self, line: str) -> None:
         """Print a line and append it. Raises GluonAFFError when the file cannot be written."""
-        print(line, flush=True)
+        say(line)
         if not self.is_output():
             self.append(line)
         lost = output_lost()

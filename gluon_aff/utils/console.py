@@ -9,14 +9,16 @@ import platform
 import signal
 import sys
 import tempfile
+import time
 import traceback
-from typing import Callable, Iterable, NoReturn, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, NoReturn, Optional, Sequence, TextIO
 
 from .._version import __version__
 from ..errors import GluonAFFError
 from . import program, streams
 
 DEBUG = "GLUON_AFF_DEBUG"  # a variable: with any value, unforeseen errors keep their traceback
+EVERY = 60.0  # seconds between two signs of life where there is no terminal
 FAILED, STOPPED, READER_GONE = 1, 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
 Main = Callable[[Optional[Sequence[str]]], Optional[int]]
@@ -135,8 +137,45 @@ def _lost_output() -> int:
     return _failed(f"cannot write to standard output: {error.strerror}")
 
 
-def progress(iterable: Iterable, total: Optional[int] = None, label: str = "", unit: str = "batch") -> Iterable:
-    """A progress bar around an iterable on a terminal; in a file or a pipe, the iterable as it is.
+def on_terminal(stream: Optional[TextIO]) -> bool:
+    """Whether somebody looks at ``stream`` as it is written, and has not asked for quiet."""
+    return not _quiet and stream is not None and stream.isatty()
+
+
+_quiet = False
+
+
+@contextlib.contextmanager
+def quietly(quiet: bool = True) -> Iterator[None]:
+    """While entered, `say` and `progress` print nothing; errors are printed as ever."""
+    global _quiet
+    before, _quiet = _quiet, _quiet or quiet
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def say(line: str) -> None:
+    """Print a line to standard output, above the bar that may be on the terminal."""
+    if _quiet:
+        return
+    tqdm = sys.modules.get("tqdm")
+    with tqdm.tqdm.external_write_mode(file=sys.stdout) if tqdm else contextlib.nullcontext():
+        print(line, flush=True)
+
+
+def bar(total: Optional[int], label: str = "", unit: str = "batch", initial: int = 0) -> Any:
+    """A tqdm bar on standard error, where that is a terminal; None where it is not."""
+    if not on_terminal(sys.stderr):
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=label, unit=unit, initial=initial, leave=False, dynamic_ncols=True)
+
+
+def progress(iterable: Iterable, total: Optional[int] = None, label: str = "", unit: str = "batch") -> Iterator:
+    """An iterable with a progress bar on a terminal; in a file or a pipe, with a line every EVERY seconds.
 
     Parameters
     ----------
@@ -150,10 +189,20 @@ def progress(iterable: Iterable, total: Optional[int] = None, label: str = "", u
 
     Returns
     -------
-    iterable
+    iterator
     """
-    if sys.stderr is None or not sys.stderr.isatty():
-        return iterable
-    from tqdm import tqdm
-
-    return tqdm(iterable, total=total, desc=label, unit=unit, leave=False)
+    shown = bar(total, label, unit)
+    told = time.monotonic()
+    try:
+        for count, item in enumerate(iterable):
+            if shown is not None:
+                shown.update(int(count > 0))
+            elif time.monotonic() - told >= EVERY and not _quiet:
+                told = time.monotonic()
+                of = "" if total is None else f" of {total}"
+                with contextlib.suppress(OSError, ValueError):
+                    print(f"{label}: {unit} {count}{of}", file=sys.stderr, flush=True)
+            yield item
+    finally:
+        if shown is not None:
+            shown.close()

@@ -20,11 +20,20 @@ def gpus(monkeypatch):
     return install
 
 
-def test_without_a_gpu_the_cpu_is_used_and_said_so(gpus, capsys):
+def test_without_a_gpu_the_cpu_is_used_and_who_asked_for_one_is_told(gpus, capsys):
     gpus()
-    for text in (None, "0,1,2,3"):
-        assert devices.pick(text) == [mx.cpu()]
-        assert capsys.readouterr().err.endswith("running on the CPU\n")
+    assert devices.pick(None) == [mx.cpu()]
+    assert capsys.readouterr().err == ""
+    assert devices.pick("0,1,2,3") == [mx.cpu()]
+    assert capsys.readouterr().err.endswith("running on the CPU\n")
+
+
+def test_a_gpu_that_mxnet_cannot_use_is_told(gpus, monkeypatch, capsys):
+    gpus()
+    monkeypatch.setattr(cuda, "capabilities", lambda: [T4])
+    monkeypatch.setattr(mx.runtime.Features, "is_enabled", lambda features, name: False)
+    assert devices.pick(None) == [mx.cpu()]
+    assert capsys.readouterr().err == "this MXNet is built without CUDA: running on the CPU\n"
 
 
 def test_empty_list_is_the_cpu_without_a_word(gpus, capsys):

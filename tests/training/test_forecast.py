@@ -5,7 +5,7 @@ import pytest
 
 from gluon_aff.training import BatchDone, batch_log, forecast
 from gluon_aff.training.batch_log import BatchLog
-from gluon_aff.training.forecast import Forecast, duration
+from gluon_aff.training.forecast import Forecast, Pace, duration
 
 
 @pytest.mark.parametrize(
@@ -38,18 +38,18 @@ def done(epoch, batch, images, lr=0.1, measured=()):
     return BatchDone(epoch, batch, images, lr, list(measured))
 
 
-def test_a_forecast_leaves_the_first_batch_out_and_is_made_once(clock):
+def test_a_forecast_leaves_the_warm_up_out_and_is_made_once(clock):
     lines = []
     told = Forecast(100, 3, lambda line: lines.append((batch, line)))
     told.pass_begins(0, 0)
     for batch in range(100):
-        clock.now += 60.0 if batch == 0 else 2.5
+        clock.now += 60.0 if batch < Pace.WARM_UP else 2.5
         told.batch_done(done(0, batch, 8))
-    # 10 batches of 2.5 s: 250 s an epoch; 289 of 300 batches are left
+    # 10 batches of 2.5 s: 250 s an epoch; 287 of 300 batches are left
     assert lines == [
         (
-            10,
-            "pace: 3.2 images/s over 10 batches: about 4 min 10 s per epoch, 12 min 2 s in all from here, "
+            12,
+            "pace: 3.2 images/s over 10 batches: about 4 min 10 s per epoch, 11 min 58 s in all from here, "
             "validation not counted",
         )
     ]
@@ -57,13 +57,25 @@ def test_a_forecast_leaves_the_first_batch_out_and_is_made_once(clock):
 
 def test_a_short_epoch_makes_its_forecast_at_its_end(clock):
     lines = []
-    told = Forecast(2, 5, lines.append)
+    told = Forecast(5, 5, lines.append)
     told.pass_begins(1, 0)
-    clock.now += 30
-    told.batch_done(done(1, 0, 8))
-    assert not lines
-    clock.now += 1
-    told.batch_done(done(1, 1, 8))
+    for batch in range(5):
+        assert not lines
+        clock.now += 30 if batch < Pace.WARM_UP else 1
+        told.batch_done(done(1, batch, 8))
+    assert "8 images/s over 2 batches: about 5 s per epoch, 15 s in all" in lines[0]
+
+
+def test_epochs_shorter_than_the_warm_up_make_it_in_a_later_one_and_leave_out_what_lies_between(clock):
+    lines = []
+    told = Forecast(2, 5, lines.append)
+    for epoch in range(3):
+        clock.now += 1000  # validation
+        told.pass_begins(epoch, 0)
+        for batch in range(2):
+            clock.now += 1
+            told.batch_done(done(epoch, batch, 8))
+        assert len(lines) == int(epoch >= 1)
     assert "8 images/s over 1 batches: about 2 s per epoch, 6 s in all" in lines[0]
 
 

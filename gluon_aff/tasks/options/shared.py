@@ -129,6 +129,9 @@ def run_options(parser: OptionParser) -> OptionGroup:
         "--dry-run", action="store_true", help="print and plot the schedule and leave", role=Role.COMMAND
     )
     group.add_argument(
+        "--quiet", action="store_true", help="print errors alone; train.log has every line", role=Role.COMMAND
+    )
+    group.add_argument(
         "--summary", action="store_true", help="print the network's layers and leave; needs no data", role=Role.COMMAND
     )
     group.add_argument(
