@@ -61,7 +61,8 @@ def test_a_run_and_what_it_leaves(train, tmp_path):
     assert "digits, 10 classes; 32 training and 20 test images of 32x32" in lines[1]
     assert "cifar_aff_resnet8, release, fusion aff, width x1; 84,066 parameters" in lines[2]
     assert "recipe quick; 2 epochs of 2 batches" in lines[3]
-    assert lines[4].startswith("[Epoch 0] train=")
+    assert lines[4] == "images per update: 16, 1 x 16 on 1 device"
+    assert lines[5].startswith("[Epoch 0] train=")
     assert "of 20 test images" in out
     assert f"history: {run.relative_to(tmp_path)}/history.jsonl; plot: " in out
     assert (run / "train.log").read_text() == out
@@ -121,6 +122,20 @@ def test_a_run_can_be_made_longer_when_its_schedule_does_not_end(train):
     assert train(*argv, "--num-epochs", "2", "--save-dir", "parts")[0] == 0
     assert train("--resume", "parts", "--num-epochs", "3")[0] == 0
     assert_equal("whole", "parts")
+
+
+def test_an_update_in_parts(train):
+    """Images, batches and the schedule are those of as many devices; stopped and resumed it is the same run."""
+    argv = [*TINY, "--train-images", "64", "--update-parts", "2", "--num-epochs", "2", "--mixup"]
+    code, out, err = train(*argv, "--save-dir", "parts")
+    assert code == 0, err
+    assert "images per update: 32, 2 x 16 as on 2 devices: on 1 device 2 parts one after another" in out
+    assert "2 epochs of 2 batches" in out
+    assert [record["updates"] for record in results("parts")[2]] == [2, 4]
+    assert train(*argv, "--batch-as-given", "--save-dir", "given")[0] == 0
+    assert [record["updates"] for record in results("given")[2]] == [4, 8]
+    code, out, _ = train(*argv, "--dry-run", "--save-dir", "dry")
+    assert code == 0 and "2 updates per epoch" in out
 
 
 def test_the_number_of_workers_changes_nothing(train):

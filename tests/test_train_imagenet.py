@@ -111,7 +111,8 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     assert lines[2].startswith("model: aff_resnet50, paper, fusion aff, first fused stage 3; ")
     assert lines[3] == "training: 2 epochs of 3 batches, nag, cosine schedule, float32, seed 0"
     assert lines[4].startswith("note: the run ends within its warm-up of 5 epochs")
-    assert lines[5] == "note: float16, the published runs' type, needs a GPU: training in float32"
+    assert lines[5] == "images per update: 4, 1 x 4 on 1 device"
+    assert lines[6] == "note: float16, the published runs' type, needs a GPU: training in float32"
     (batch,) = [line for line in lines if line.startswith("Epoch[1]")]
     assert batch.startswith("Epoch[1] Batch [1]\tSpeed: ") and "samples/sec\taccuracy=" in batch
     schedule = get_task("imagenet").schedule(parse_options(map(str, argv)))

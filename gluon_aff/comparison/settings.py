@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from argparse import Namespace
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..errors import UsageError
 from ..models import model_entry
 from ..nn import canonical_fusion, fusion_class, list_fusions
 from ..tasks import get_task, list_tasks
+from ..tasks.update_size import wanted_parts
 
 Settings = Dict[str, Any]
 
@@ -81,7 +83,9 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
         **_network_of_options(header.get("task", "cifar"), options),
         "start weights": options.get("resume_from"),
         "devices": devices,
-        "images per update": options["batch_size"] * devices * options["accumulate"],
+        "images per update": options["batch_size"]
+        * (wanted_parts(Namespace(**options)) or devices)
+        * options["accumulate"],
         "epochs": options["num_epochs"],
         "optimizer": options["optimizer"],
         "momentum": options["momentum"],
@@ -152,8 +156,6 @@ def _decay(flags: Dict[str, Any], spared: bool) -> Settings:
 
 
 def _schedule_of_options(options: Dict[str, Any]) -> Settings:
-    from argparse import Namespace
-
     from ..training.schedule import decay_epochs, warmup_epochs
 
     mode, chosen = options["lr_mode"], Namespace(**options)

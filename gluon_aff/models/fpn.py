@@ -86,6 +86,7 @@ class FPN(SegmentationNet):
         targets).
     decoder : "reduce", the authors' (Y goes down to X's width; the decoder is 32, then 16 wide, the head 4) or
         "expand", the paper's Fig. 3c (X goes up to Y's width: 64, 64 and 16), see ``LongSkip``.
+    authors_fusion : iAFF and MS-SE as the paper-time FPN had them, see ``LongSkip``; other strategies have no such.
 
     At inference any size works: images are padded with zeros, right and below, to multiples of ``divisor`` (16 with
     the std stem, 4 with the tiny one), and the logits are cut back. In training H and W must be such multiples;
@@ -101,6 +102,7 @@ class FPN(SegmentationNet):
         r: Optional[int] = 4,
         stem: str = "std",
         decoder: str = "reduce",
+        authors_fusion: bool = False,
         layers: Optional[Sequence[int]] = None,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
@@ -132,8 +134,8 @@ class FPN(SegmentationNet):
                 stage = make_stage(count, BasicBlock, width, in_channels, width, stride, prefix=prefix, **norms)
                 setattr(self, f"layer{number}", stage)
                 in_channels = width
-            self.fuse23 = LongSkip(widths[2], widths[1], fusion, r, decoder, **norms)
-            self.fuse12 = LongSkip(self.fuse23.out_channels, widths[0], fusion, r, decoder, **norms)
+            self.fuse23 = LongSkip(widths[2], widths[1], fusion, r, decoder, authors_fusion, **norms)
+            self.fuse12 = LongSkip(self.fuse23.out_channels, widths[0], fusion, r, decoder, authors_fusion, **norms)
             self.head = SegmentationHead(classes, self.fuse12.out_channels, **norms)
             self.resize = ResizeLike() if stem == "std" else None
 

@@ -51,6 +51,8 @@ class Fusion(nn.HybridBlock):
         Which input the weight multiplies, "x" or "residual".
     selects : bool
         Whether the other input has the weight 1 - M.
+    paper_fpn_options : dict
+        The options with which it is what the paper-time FPN had under this name.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class Fusion(nn.HybridBlock):
     scales = (False, True)
     weighs = "x"
     selects = False
+    paper_fpn_options: Dict[str, Any] = {}
 
     def __init__(
         self,
@@ -155,7 +158,8 @@ def create_fusion(name: str, channels: int, r: Optional[int] = 4, **options: Any
     ----------
     channels : C of both inputs, (N, C, H, W), and of the output.
     r : bottleneck ratio, or None for no bottleneck.
-    options : ``norm_layer``, ``norm_kwargs``; ``weight_on``, ``factor`` for aff, iaff, sk and the scale ablations.
+    options : ``norm_layer``, ``norm_kwargs``; ``weight_on``, ``factor`` for aff, iaff, sk and the scale ablations;
+        ``double_stages`` for iaff; ``attends`` for ms_se.
 
     Raises UsageError for an unknown name (with near matches), an unknown option or a bad value.
     """

@@ -93,13 +93,24 @@ class MSGAU(_MultiScale):
 
 @register_fusion("ms_se")
 class MSSE(_MultiScale):
-    """MS-SENet, partial refinement: X + M(Y) Y (Fig. 5b)."""
+    """MS-SENet, partial refinement: X + M(Y) Y (Fig. 5b).
+
+    ``attends="sum"`` is X + M(X + Y) Y, as the paper-time FPN had it.
+    """
 
     table4_ratio = 2
     table_row = 4
+    paper_fpn_options = {"attends": "sum"}
+
+    def __init__(self, channels: int, r: Optional[int] = 4, *, attends: str = "y", **kwargs):
+        super().__init__(channels, r, **kwargs)
+        if attends not in ("y", "sum"):
+            raise UsageError(f"attends is {attends!r}: choose 'y' (the paper) or 'sum' (the paper-time FPN)")
+        self._attends_sum = attends == "sum"
 
     def hybrid_forward(self, F, x, residual):
-        return F.elemwise_add(residual, F.elemwise_mul(self._weight(F, x, self.local_att, self.global_att), x))
+        attended = F.elemwise_add(x, residual) if self._attends_sum else x
+        return F.elemwise_add(residual, F.elemwise_mul(self._weight(F, attended, self.local_att, self.global_att), x))
 
 
 @register_fusion("ms_sa")
@@ -237,12 +248,18 @@ class IAFF(_SoftSelection, _MultiScale):
     z = x w1 + residual (1 - w1), w1 = M1(x + residual); out = x w2 + residual (1 - w2), w2 = M2(z). M1 is
     ``local_att`` and ``global_att``, M2 is ``local_att2`` and ``global_att2``. **No factor 2** here: the authors left
     it out of iAFF by oversight (their issues 3, 13, 28, 33), and it is part of the published weights.
+    ``double_stages=True`` doubles both z and the result, as the paper-time FPN did.
     """
 
     default_factor = 1
+    paper_fpn_options = {"double_stages": True}
     table_row = 7
     key_is_same = True
     likelihood = 3
+
+    def __init__(self, channels: int, r: Optional[int] = 4, *, double_stages: bool = False, **kwargs):
+        super().__init__(channels, r, **({"factor": 2, **kwargs} if double_stages else kwargs))
+        self._doubles_first = double_stages
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         super()._build(channels, r, norm_layer, norm_kwargs)
@@ -252,6 +269,7 @@ class IAFF(_SoftSelection, _MultiScale):
     def hybrid_forward(self, F, x, residual):
         first = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
         z = self._mix(F, x, residual, first)
+        z = F.elemwise_add(z, z) if self._doubles_first else z
         second = self._weight(F, z, self.local_att2, self.global_att2)
         return self._scaled(F, self._mix(F, x, residual, second))
 

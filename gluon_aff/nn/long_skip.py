@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 
 from ..errors import UsageError
 from .checks import positive_integer, warn_of_batch_of_one
-from .fusion import canonical_fusion, create_fusion
+from .fusion import canonical_fusion, create_fusion, fusion_class
 from .layers import NormKwargs, ResizeLike, norm
 
 
@@ -29,6 +29,9 @@ class LongSkip(nn.HybridBlock):
     as if its children were this block's own (``local_att.0.weight``), as in the authors' files. The 1x1 convolution
     of Y runs before the resizing, with which it commutes, on fewer positions.
 
+    ``authors_fusion`` makes iAFF and MS-SE what the paper-time FPN had: both stages of iAFF doubled, MS-SE attending
+    X + Y'.
+
     Raises UsageError for an unknown fusion or decoder, and when called with maps of other channels.
     """
 
@@ -39,6 +42,7 @@ class LongSkip(nn.HybridBlock):
         fusion: str = "aff",
         r: Optional[int] = 4,
         decoder: str = "reduce",
+        authors_fusion: bool = False,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
         **kwargs,
@@ -60,8 +64,9 @@ class LongSkip(nn.HybridBlock):
             else:
                 self.feature_low = _conv_norm_relu(high, low, 1, "feature_low_", *norms)
             if not self._concatenates:
+                options = fusion_class(fusion).paper_fpn_options if authors_fusion else {}
                 self.fusion = create_fusion(
-                    fusion, self.out_channels, r, norm_layer=norm_layer, norm_kwargs=norm_kwargs
+                    fusion, self.out_channels, r, norm_layer=norm_layer, norm_kwargs=norm_kwargs, **options
                 )
             self.post = _conv_norm_relu(self.out_channels, fused, 3, "post_", *norms)
 

@@ -41,7 +41,9 @@ def pick(gpus: Optional[str] = None) -> List[mx.Context]:
     unknown = [number for number in wanted if number >= found]
     if unknown:
         there = "only GPU 0 is" if found == 1 else f"GPUs 0 to {found - 1} are"
-        raise UsageError(f"--gpus {gpus}: no GPU {unknown[0]} here, {there} available")
+        here = ",".join(str(number) for number in wanted if number < found)
+        type_ = f"type --gpus {here}" if here else "name another"
+        raise UsageError(f"--gpus {gpus}: no GPU {unknown[0]} here, {there} available: {type_}")
     capabilities = cuda.capabilities()
     for number in wanted:
         reason = number < len(capabilities) and cuda.unfit(capabilities[number])

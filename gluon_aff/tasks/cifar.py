@@ -94,7 +94,7 @@ class CIFAR(Task):
         check_labels(train, outputs)
         check_labels(test, outputs)
         setup.check_enough(len(train))
-        batch_size = options.batch_size * len(setup.devices)
+        batch_size = options.batch_size * setup.parts
         batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers, shard=setup.shard)
         policy = autoaugment_policy("cifar10", options.auto_aug_policy) if options.auto_aug else None
         augment = TrainTransform(pad=options.pad, mirror=options.mirror, autoaugment=policy)
@@ -105,7 +105,9 @@ class CIFAR(Task):
             outputs=outputs,
             train=train,
             test=test,
-            test_loader=batches(test, batch_size, EvalTransform(), shuffle=False, drop_last=False),
+            test_loader=batches(
+                test, options.batch_size * len(setup.devices), EvalTransform(), shuffle=False, drop_last=False
+            ),
         )
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
@@ -210,11 +212,12 @@ class CIFAR(Task):
         return host, {name: options[name] for name in names}
 
     def ablation_recipe(self, epochs: int) -> List[str]:
-        """The paper's 400 epochs, its decays at 300 and 350 and the last 20 without mixup scaled to ``epochs``."""
+        """Table 2's 400 epochs, with decays at 300 and 350 and the last 20 without mixup, scaled to ``epochs``."""
         scale = epochs / _PAPER_EPOCHS
         decays = ",".join(str(max(1, round(epoch * scale))) for epoch in _PAPER_DECAYS)
         mixup_off = str(max(1, round(_PAPER_MIXUP_OFF * scale)))
-        return ["--recipe", "paper", "--lr-decay-epoch", decays, "--mixup-off-epoch", mixup_off]
+        table2 = ["--recipe", "paper", "--init", "kaiming", "--batch-as-given"]
+        return [*table2, "--lr-decay-epoch", decays, "--mixup-off-epoch", mixup_off]
 
 
 def load_split(options: Namespace, split: str) -> ImageSet:

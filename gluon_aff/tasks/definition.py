@@ -105,7 +105,10 @@ class TaskDefinition:
         raise NotImplementedError
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
-        """For the schedule alone. Data are read only where nothing else tells how many training images there are."""
+        """For the schedule alone; a batch has as many parts of ``--batch-size`` images as ``devices`` says.
+
+        Data are read only where nothing else tells how many training images there are.
+        """
         raise NotImplementedError
 
     def input_shape(self, options: Namespace) -> Tuple[int, ...]:

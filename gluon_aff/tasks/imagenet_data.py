@@ -108,13 +108,12 @@ def make_loaders(
         setup.log(f"left out: {message}")
 
     shared = {"workers": options.num_data_workers, "shard": setup.shard, "max_bad": options.max_bad}
-    batch_size = options.batch_size * len(setup.devices)
     train_loader = ImageNetTrainLoader(
-        train_set, batch_size, transform, normalise, seed=options.seed, on_bad=left_out, **shared
+        train_set, options.batch_size * setup.parts, transform, normalise, seed=options.seed, on_bad=left_out, **shared
     )
     val_loader = ImageNetLoader(
         val_set,
-        batch_size,
+        options.batch_size * len(setup.devices),
         normalise,
         size=options.input_size,
         crop_ratio=options.crop_ratio,

@@ -13,7 +13,6 @@ import numpy as np
 
 from .. import published
 from ..errors import UsageError
-from ..runtime import devices
 from ..training import Job, Listener, Listeners, Loader, LogBuffer, Schedule, SingleProcess, Updater
 from ..training.batch_log import BatchLog
 from ..training.ema import EMA
@@ -25,6 +24,7 @@ from ..training.progress import Progress
 from ..training.schedule import from_options
 from ..training.stop import Stop
 from ..zoo import create_model
+from .update_size import find_devices, share
 
 
 @dataclass
@@ -34,6 +34,8 @@ class Setup:
     Attributes
     ----------
     devices : list of Context
+    rounds : int
+        Parts of a batch that follow one another on each device; a batch of the loader is that of ``parts``.
     group : SingleProcess
         The ranks that train together.
     mixed, dtype_given : bool
@@ -47,6 +49,12 @@ class Setup:
     mixed: bool
     dtype_given: bool
     log: LogBuffer
+    rounds: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Parts of ``--batch-size`` images in this process's share of a batch."""
+        return len(self.devices) * self.rounds
 
     @property
     def shard(self) -> Tuple[int, int]:
@@ -176,7 +184,7 @@ def make_job(
         wd=options.wd,
         decay_all=not options.no_wd,
         clip=options.clip_gradient,
-        accumulate=options.accumulate > 1,
+        accumulate=options.accumulate > 1 or setup.rounds > 1,
         ema=EMA(net, options.ema) if options.ema else None,
         mixed=setup.mixed,
     )
@@ -196,6 +204,7 @@ def make_job(
         seed=options.seed,
         group=setup.group,
         listeners=told,
+        rounds=setup.rounds,
     )
 
 
@@ -213,8 +222,9 @@ def _updates_per_epoch(batches: int, options: Namespace) -> int:
 
 
 def schedule_of(options: Namespace, batches_per_epoch: Callable[[Namespace, int], int]) -> Schedule:
-    """The schedule alone. ``batches_per_epoch``: from options and number of devices."""
-    batches = batches_per_epoch(options, len(devices.pick(options.gpus)))
+    """The schedule alone. ``batches_per_epoch``: from options and the parts of ``--batch-size`` in a batch."""
+    shared = share(options, find_devices(options))
+    batches = batches_per_epoch(options, len(shared.devices) * shared.rounds)
     return from_options(options, _updates_per_epoch(batches, options))
 
 

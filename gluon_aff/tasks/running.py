@@ -12,7 +12,6 @@ from typing import Iterator
 import mxnet as mx
 
 from ..models.summary import count_parameters
-from ..runtime import devices
 from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, check_free, group, train_along
 from ..training.amp import resolve_dtype, start_mixed_precision
 from ..training.schedule import warmup_epochs
@@ -23,6 +22,7 @@ from .describing import describe_run
 from .options.completing import identity, without
 from .options.parser import Role
 from .parts import Setup
+from .update_size import describe, find_devices, share
 
 
 @outliving_terminal()
@@ -31,13 +31,15 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
 
     Of several ranks only the first has a run; the others train along and keep nothing. Raises as `Task.train` does.
     """
-    contexts = devices.pick(options.gpus)
-    dtype = resolve_dtype(options.dtype, contexts)
-    mixed = start_mixed_precision(dtype, contexts)
-    ranks = group(contexts)
+    found = find_devices(options)
+    dtype = resolve_dtype(options.dtype, found)
+    mixed = start_mixed_precision(dtype, found)
+    ranks = group(found)
+    shared = share(options, found, ranks.size)
+    contexts = shared.devices
     if ranks.rank == 0 and not options.resume:  # it may have begun before the others get here
         check_free(options.save_dir, options.overwrite, options.logging_dir, options.save_plot_dir)
-    setup = Setup(contexts, ranks, mixed, options.dtype is not None, LogBuffer())
+    setup = Setup(contexts, ranks, mixed, options.dtype is not None, LogBuffer(), shared.rounds)
     options.dtype = dtype
 
     data = task.data(options, setup)
@@ -56,7 +58,13 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         resume=bool(options.resume),
         config=config,
         facts=facts,
-        introduction=[*_introduce_machine(facts), *introduction, *_introduce_training(options, job), *notes],
+        introduction=[
+            *_introduce_machine(facts),
+            *introduction,
+            *_introduce_training(options, job),
+            describe(options, shared, len(found), ranks.size),
+            *notes,
+        ],
         figure=task.figure,
         log=setup.log,
         tensorboard=options.tensorboard,

@@ -81,7 +81,7 @@ class Segmentation(Task):
         train = load_split(options, options.train_split, options.train_images)
         val = load_split(options, options.val_split, options.test_images)
         setup.check_enough(len(train))
-        batch_size = options.batch_size * len(setup.devices)
+        batch_size = options.batch_size * setup.parts
         loader = PairLoader(
             train,
             batch_size,
@@ -104,6 +104,7 @@ class Segmentation(Task):
             channel_times=options.channel_times,
             stem=options.stem,
             decoder=options.decoder,
+            authors_fusion=options.authors_fusion,
         )
 
     def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:

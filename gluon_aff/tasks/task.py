@@ -13,7 +13,7 @@ from ..training import Outcome, Schedule
 from ..utils.console import quietly
 from .definition import Options, Record, TaskDefinition
 from .options.completing import complete_options
-from .options.config import read_recipe
+from .options.config import disagreements, read_recipe
 from .parts import schedule_of, show_schedule
 from .running import train
 
@@ -79,8 +79,12 @@ class Task(TaskDefinition):
         return self.train(options).exit_code
 
     def recipe_text(self, options: Namespace) -> str:
-        """A recipe's options as YAML that --config reads. Raises UsageError without --recipe."""
+        """A recipe's options as YAML that --config reads, and in comments where paper and code disagree.
+
+        Raises UsageError without --recipe.
+        """
         if options.recipe is None:
             raise UsageError("--print-recipe prints the recipe that --recipe names")
-        values = read_recipe(self.name, options.recipe, options.model)
-        return f"# recipe {options.recipe} for {options.model}\n" + yaml.safe_dump(values, sort_keys=False)
+        values = read_recipe(self.name, options.recipe, options.model, vars(options))
+        lines = [f"recipe {options.recipe} for {options.model}", *disagreements(self.name, options.recipe)]
+        return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(values, sort_keys=False)

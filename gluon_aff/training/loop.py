@@ -26,8 +26,9 @@ from .checkpoint import Checkpoint, checkpoint_name
 from .epoch_record import EpochRecord
 from .listeners import BatchDone, Listeners
 from .loader import Loader
-from .metrics import Diverged, Measured, Tally, split_batch
+from .metrics import Diverged, Measured, Tally
 from .ranks import SingleProcess
+from .rounds import Rounds
 from .run import Run
 from .schedule import Schedule
 from .state import State
@@ -69,6 +70,8 @@ class Job:
         The ranks that train together.
     listeners : Listeners
         Are told of every batch and epoch.
+    rounds : int
+        Parts of a batch that follow one another on each device, see `Rounds`.
     """
 
     net: mx.gluon.Block
@@ -86,6 +89,7 @@ class Job:
     seed: int = 0
     group: SingleProcess = field(default_factory=SingleProcess)
     listeners: Listeners = field(default_factory=Listeners)
+    rounds: int = 1
 
 
 def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
@@ -99,6 +103,7 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
     when the ranks do not hold the same network.
     """
     total, input_gradient = len(job.loader), needs_input_gradient(job.net)
+    rounds = Rounds(job.net, job.devices, job.rounds)
     _start_together(job, total)
     while state.epoch < job.epochs and not job.group.agree(stop):
         tally, began, images, stopped = Tally(state), time.perf_counter(), 0, False
@@ -107,15 +112,18 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
         for batch, (x, y) in enumerate(job.loader.batches(state.epoch, start), start=start):
             mx.random.seed(step_seed(job.seed, state.epoch, batch, job.group.rank))
             lr = job.schedule(state.update + 1)
-            pairs = job.targets(*split_batch(x, y, job.devices), state.epoch, batch)
-            for data, _ in pairs if input_gradient else ():
-                data.attach_grad()
-            with autograd.record():
-                outputs = [job.net(data) for data, _ in pairs]
-                losses = [job.loss(output, target) for output, (_, target) in zip(outputs, pairs)]
-                with job.updater.scaled(losses) as scaled:
-                    autograd.backward(scaled)
-            measured = [job.metric(output, target) for output, (_, target) in zip(outputs, pairs)]
+            losses, measured = [], []
+            for part in rounds.of(x, y):
+                pairs = job.targets(*part, state.epoch, batch)
+                for data, _ in pairs if input_gradient else ():
+                    data.attach_grad()
+                with autograd.record():
+                    outputs = [job.net(data) for data, _ in pairs]
+                    lost = [job.loss(output, target) for output, (_, target) in zip(outputs, pairs)]
+                    with job.updater.scaled(lost) as scaled:
+                        autograd.backward(scaled)
+                losses += lost
+                measured += [job.metric(output, target) for output, (_, target) in zip(outputs, pairs)]
             tally.add(_place(state, batch, lr), losses, measured)
             images, seen = images + len(x), seen + len(x)
             if (batch + 1) % job.accumulate == 0 or batch + 1 == total:
@@ -127,6 +135,7 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
                     break
             job.listeners.batch_done(BatchDone(state.epoch, batch, len(x), lr, measured, tally.loss))
         tally.finish()
+        mx.nd.waitall()  # for running statistics: a compiled backward pass writes them behind the scheduler's back
         state.seconds += time.perf_counter() - began
         if not stopped:
             job.listeners.pass_ends(state.epoch, start, seen)

@@ -77,6 +77,10 @@ class Updater:
         self.trainer = mx.gluon.Trainer(self._parameters, optimizer, settings, update_on_kvstore=False)
         if mixed:
             amp.init_trainer(self.trainer)
+        if len(self.trainer._contexts) > 1:
+            # else at the first sum, when it would give all devices the first one's running statistics of that moment
+            self.trainer._init_kvstore()
+            self.trainer._init_params()
         self._create_states()
 
     def scaled(self, losses: List[mx.nd.NDArray]) -> ContextManager[List[mx.nd.NDArray]]:

@@ -7,6 +7,7 @@ import golden
 import numpy as np
 import pytest
 
+from gluon_aff.errors import UsageError
 from gluon_aff.nn import AUTHORS_KEYS, MSCAM, canonical_fusion, create_fusion, list_fusions
 
 CHANNELS = 8
@@ -172,3 +173,17 @@ def test_ms_cam(r, size):
     block = made(MSCAM(CHANNELS, r))
     x = maps(*size)[0]
     assert_equal(block(x), x.asnumpy() * Formulas(block, bottleneck=r is not None).M(x.asnumpy()))
+
+
+def test_what_the_paper_time_fpn_had():
+    """iAFF with both stages doubled, MS-SE attending X + Y."""
+    x, residual = maps()
+    X, Y = residual.asnumpy(), x.asnumpy()
+    block = made(create_fusion("iaff", CHANNELS, double_stages=True))
+    f, w1 = Formulas(block), Formulas(block).M(X + Y)
+    w2 = f.M(2 * (Y * w1 + X * (1 - w1)), "2")
+    assert_equal(block(x, residual), 2 * (Y * w2 + X * (1 - w2)))
+    block = made(create_fusion("ms_se", CHANNELS, attends="sum"))
+    assert_equal(block(x, residual), X + Formulas(block).M(X + Y) * Y)
+    with pytest.raises(UsageError, match="attends is 'x': choose 'y'"):
+        create_fusion("ms_se", CHANNELS, attends="x")

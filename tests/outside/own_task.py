@@ -77,7 +77,7 @@ class SameDigit(Task):
         return f"same_{options.fusion}"
 
     def data(self, options, setup):
-        rest = options.batch_size * len(setup.devices), options.seed, setup.shard
+        rest = options.batch_size * setup.parts, options.seed, setup.shard
         loader, self.val = Pairs("train", options.train_images, *rest), Pairs("test", options.test_images, *rest)
         facts = {"name": "digit_pairs", "train": options.train_images, "test": options.test_images}
         return Data(loader, facts, None)

@@ -36,13 +36,13 @@ class Batches:
             yield x.astype(np.float32), y.astype(np.int64)
 
 
-def small_net(devices):
+def small_net(devices, dropout=0.5):
     mx.random.seed(3)
     net = nn.HybridSequential()
     net.add(nn.BatchNorm(in_channels=3, scale=False, center=False))
     net.add(nn.Conv2D(8, 3, padding=1, in_channels=3), nn.BatchNorm(in_channels=8), nn.Activation("relu"))
     net.add(nn.Conv2D(8, 3, padding=1, in_channels=8), nn.BatchNorm(in_channels=8), nn.Activation("relu"))
-    net.add(nn.Flatten(), nn.Dropout(0.5), nn.Dense(CLASSES, in_units=512))
+    net.add(nn.Flatten(), nn.Dropout(dropout), nn.Dense(CLASSES, in_units=512))
     net.initialize(mx.init.Xavier(), ctx=devices)
     net.hybridize(static_alloc=True, static_shape=True)
     return net
@@ -64,9 +64,11 @@ def make_job():
         seed=0,
         last_test_batch=5,
         expected_test_images=None,
+        rounds=1,
+        dropout=0.5,
     ):
         devices = [mx.cpu(number) for number in range(devices)]
-        net = small_net(devices)
+        net = small_net(devices, dropout)
         loader = loader or Batches()
         targets = Targets(CLASSES, smoothing=smoothing, mixup_alpha=mixup, epochs=epochs, mixup_off_epoch=1, seed=seed)
         test = Batches(count=3, size=8, last=last_test_batch)
@@ -84,7 +86,7 @@ def make_job():
                 optimizer,
                 wd=1e-4,
                 clip=clip,
-                accumulate=accumulate > 1,
+                accumulate=accumulate > 1 or rounds > 1,
                 ema=EMA(net, ema) if ema else None,
             ),
             schedule=Schedule("cosine", lr, epochs, -(-len(loader) // accumulate)),
@@ -92,6 +94,7 @@ def make_job():
             epochs=epochs,
             accumulate=accumulate,
             seed=seed,
+            rounds=rounds,
         )
 
     return make

@@ -60,6 +60,8 @@ def in_parts(make_job, make_run, places, **options):
         {"optimizer": "adagrad"},
         {"mixup": 1.0, "smoothing": True, "ema": 0.9, "clip": 1.0},
         {"accumulate": 4},
+        {"rounds": 3, "mixup": 1.0},
+        {"devices": 2, "rounds": 2},
     ],
     ids=lambda options: "-".join(map(str, options)) or "plain",
 )

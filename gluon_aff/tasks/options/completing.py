@@ -60,7 +60,7 @@ def _asked(task: TaskDefinition, parser: OptionParser, given: Options) -> Option
 
 
 def _recipe(task: TaskDefinition, parser: OptionParser, name: str, given: Options) -> Options:
-    values = parser.checked(read_recipe(task.name, name, given.get("model")), f"recipe {name}")
+    values = parser.checked(read_recipe(task.name, name, given.get("model"), given), f"recipe {name}")
     task.fit_recipe(values, given)
     return {**values, "recipe": name}
 

@@ -17,10 +17,14 @@ def list_recipes(task: str) -> List[str]:
     return sorted(path.stem[len(task) + 1 :] for path in RECIPES.glob(f"{task}-*.yaml"))
 
 
-def read_recipe(task: str, name: str, model: Optional[str] = None) -> Dict[str, Any]:
+def read_recipe(
+    task: str, name: str, model: Optional[str] = None, given: Optional[Dict[str, Any]] = None
+) -> Dict[str, Any]:
     """The options that a recipe fills in for a host network (default: the recipe's own).
 
-    A recipe is ``recipes/<task>-<name>.yaml``: ``about``, ``options``, and under ``models`` what differs by network.
+    A recipe is ``recipes/<task>-<name>.yaml``: ``about``, ``options``, under ``models`` what differs by network, and
+    in ``cases`` what differs by other options: each has its ``options`` where all of ``when`` is so, or one of a list
+    of values, in what is ``given`` or else in the recipe. ``differs`` are lines on where paper and code disagree.
     Raises UsageError for an unknown recipe, and for a network that it does not cover.
     """
     if name not in list_recipes(task):
@@ -32,7 +36,19 @@ def read_recipe(task: str, name: str, model: Optional[str] = None) -> Dict[str, 
         raise UsageError(f"recipe {name!r} has no {model}: it is for {', '.join(models)}")
     if model:
         options["model"] = model
-    return {**options, **models.get(model, {})}
+    options.update(models.get(model, {}))
+    chosen = {**options, **(given or {})}
+    for case in recipe.get("cases", []):
+        if all(
+            chosen.get(key) in (value if isinstance(value, list) else [value]) for key, value in case["when"].items()
+        ):
+            options.update(case["options"])
+    return options
+
+
+def disagreements(task: str, name: str) -> List[str]:
+    """Where the paper and the authors' code disagree about what a recipe states, a line each."""
+    return list(read_yaml(RECIPES / f"{task}-{name}.yaml").get("differs", []))
 
 
 def read_yaml(path: PathLike) -> Any:

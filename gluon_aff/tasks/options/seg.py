@@ -6,7 +6,7 @@ from ...data import list_pair_datasets
 from ...segmentation.losses import LOSSES
 from ...utils.limits import MAX_SIDE
 from . import shared as groups
-from .parser import OptionParser, Role, number
+from .parser import OptionParser, Role, Switch, number
 from .shared import FUSIONS, fusion_name
 
 DESCRIPTION = "Train a feature pyramid network with attentional feature fusion to find what a mask marks."
@@ -54,6 +54,12 @@ def add_options(parser: OptionParser) -> None:
     model.add_argument("--tiny", dest="stem", action="store_const", const="tiny", help="--stem tiny, for small targets")
     model.add_argument(
         "--decoder", choices=("reduce", "expand"), default="reduce", help="see docs/segmentation.md (%(default)s)"
+    )
+    model.add_argument(
+        "--authors-fusion",
+        action=Switch,
+        off=("--no-authors-fusion",),
+        help="iaff, ms_se: as the paper-time code had them, both stages of iAFF doubled, MS-SE attending X + Y",
     )
     optimisation = groups.optimisation_options(parser)
     parser.alias("--num-epochs", "--epochs")

@@ -85,6 +85,19 @@ def optimisation_options(parser: OptionParser) -> OptionGroup:
         "--warmup-epochs", type=number(int), help="linear warm-up (default: 10 with --cosine, else none)"
     )
     group.add_argument("--clip-gradient", type=number(float, above=True), metavar="NORM", help="limit its L2 norm")
+    group.add_argument(
+        "--update-parts",
+        type=number(int, 1),
+        metavar="N",
+        help="N parts of --batch-size images make one update, on fewer devices one after another, each normalised by "
+        "itself (default: the recipe's devices; without a recipe one for each device)",
+    )
+    group.add_argument(
+        "--batch-as-given",
+        action=Switch,
+        off=("--batch-as-published",),
+        help="one part of --batch-size images for each device, whatever the recipe says",
+    )
     group.add_argument("--accumulate", type=number(int, 1), default=1, metavar="N", help="N batches make one update")
     group.add_argument(
         "--ema", type=number(float, 0, 1, above=True), metavar="DECAY", help="average the weights, as 0.999"

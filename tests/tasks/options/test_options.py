@@ -75,10 +75,11 @@ def every_group():
 def test_recipes_differ_by_network():
     assert list_recipes("cifar") == ["paper", "published", "quick", "release"]
     paper = {model: read_recipe("cifar", "paper", model) for model in ("resnet", "resnext", "inception")}
-    assert [paper[model]["num_epochs"] for model in paper] == [400, 640, 400]
-    assert [paper[model]["lr_decay_epoch"] for model in paper] == [[300, 350], [300, 450], [300, 350]]
-    assert [paper[model]["init"] for model in paper] == ["kaiming", "xavier", "kaiming"]
-    assert [paper[model]["r"] for model in paper] == [4, 16, 4]
+    assert [paper[model]["num_epochs"] for model in paper] == [400, 400, 400]
+    assert [paper[model]["lr_decay_epoch"] for model in paper] == [[300, 350], [200, 300, 350], [300, 350]]
+    assert [paper[model]["init"] for model in paper] == ["xavier", "xavier", "xavier"]
+    assert [paper[model]["r"] for model in paper] == [4, 16, 0]
+    assert read_recipe("cifar", "paper", "resnext", {"fusion": "iaff"})["num_epochs"] == 640
     assert read_recipe("cifar", "paper")["model"] == "resnet"
     with pytest.raises(UsageError, match="recipe 'release' has no inception: it is for resnet, resnext"):
         read_recipe("cifar", "release", "inception")

@@ -1,0 +1,83 @@
+"""Parts of an update on one device after another are the same parts on a device each, to rounding."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+
+from gluon_aff.training import State, Stop, fit
+from gluon_aff.training.arrays import network_arrays
+from gluon_aff.training.rounds import Rounds
+
+
+def trained(make_job, run, **options):
+    job = make_job(dropout=0.0, epochs=2, **options)
+    with run, Stop() as stop:
+        fit(job, State(), run, stop)
+    records = [{k: v for k, v in record.items() if k != "time"} for record in run.history.epochs()]
+    return {name: array.asnumpy() for name, array in network_arrays(job.net).items()}, records
+
+
+@pytest.mark.parametrize(
+    ("devices", "rounds", "options"),
+    [
+        (2, 2, {}),
+        (2, 2, {"mixup": 1.0, "smoothing": True}),
+        (4, 4, {"optimizer": "adagrad"}),
+        (4, 2, {"clip": 1.0, "ema": 0.9}),
+        (2, 2, {"accumulate": 2}),
+    ],
+)
+def test_rounds_are_devices(make_job, make_run, devices, rounds, options):
+    arrays, records = trained(make_job, make_run("devices"), devices=devices, **options)
+    again, others = trained(make_job, make_run("rounds"), devices=devices // rounds, rounds=rounds, **options)
+    assert arrays.keys() == again.keys()
+    for name in arrays:
+        np.testing.assert_allclose(again[name], arrays[name], rtol=2e-4, atol=2e-6, err_msg=name)
+    for record, other in zip(records, others):
+        assert (record["images"], record["updates"], record["lr"]) == (other["images"], other["updates"], other["lr"])
+        assert other["loss"] == pytest.approx(record["loss"], rel=1e-4)
+        assert other["train"] == pytest.approx(record["train"], rel=1e-3)
+
+
+def test_rounds_are_not_one_large_batch(make_job, make_run):
+    """The comparison above could not fail if nothing were normalised part by part."""
+    whole, _ = trained(make_job, make_run("whole"))
+    parts, _ = trained(make_job, make_run("parts"), rounds=2)
+    assert max(np.abs(whole[name] - parts[name]).max() for name in whole) > 1e-2
+
+
+def sizes(images, devices, rounds):
+    net = nn.BatchNorm(in_channels=3)
+    contexts = [mx.cpu(number) for number in range(devices)]
+    net.initialize(ctx=contexts)
+    x = np.arange(images, dtype=np.float32).reshape(-1, 1, 1, 1)
+    found, seen = [], []
+    for parts, labels in Rounds(net, contexts, rounds).of(x, x.ravel()):
+        found.append([len(part) for part in parts])
+        seen += [label for part in labels for label in part.asnumpy()]
+        assert [part.context for part in parts] == contexts[: len(parts)]
+    assert seen == x.ravel().tolist()
+    return found
+
+
+def test_every_image_has_its_part():
+    assert sizes(8, 1, 1) == [[8]]
+    assert sizes(8, 1, 4) == [[2], [2], [2], [2]]
+    assert sizes(9, 2, 2) == [[3, 2], [2, 2]]
+    assert sizes(7, 1, 4) == [[3], [2], [2]]  # no part of one image
+    assert sizes(5, 2, 2) == [[3, 2]]
+    assert sizes(1, 1, 2) == [[1]]
+
+
+def test_statistics_are_the_mean_over_the_parts():
+    net = nn.BatchNorm(in_channels=1)
+    net.initialize(ctx=mx.cpu())
+    x = np.array([1, 3, 11, 13], dtype=np.float32).reshape(4, 1, 1, 1)
+    for part, _ in Rounds(net, [mx.cpu()], 2).of(x, x.ravel()):
+        part[0].attach_grad()
+        with mx.autograd.record():
+            net(part[0]).sum().backward()
+    # means 2 and 12, variances 1 and 1; momentum 0.9 from 0 and 1, once
+    assert net.running_mean.data().asscalar() == pytest.approx(0.7)
+    assert net.running_var.data().asscalar() == pytest.approx(1.0)
