@@ -179,6 +179,8 @@ class TwoMachines:
         ssh = self.bin / "ssh"
         ssh.write_text(f'#!/bin/sh\nexec {program("ssh")} -F {settings} "$@"\n')
         ssh.chmod(0o755)
+        for address in ADDRESSES:
+            first.run(ssh, "-o", "BatchMode=yes", address, "true")  # root may be locked out, say
 
     def end(self):
         for machine in self.machines:
