@@ -23,7 +23,7 @@ ROOMS = [
     ("gradcam", "comparison"),
     ("tasks",),
     ("evaluation",),
-    ("zoo", "deploy"),
+    ("zoo", "deploy", "upstream"),
     ("published", "segmentation"),
     ("training", "models", "launching", "data"),
     ("nn", "runtime", "utils", "facts"),

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Type
+from typing import List, Optional, Sequence, Type
 
 from mxnet.gluon import nn
 
+from ..errors import UsageError
+from ..nn import positive_integer
 from ..nn.blocks import PreActBlock
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
 from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
+
+
+def channels_of(channels: Optional[Sequence[int]], channel_times: int) -> List[int]:
+    """Channels of the stem and of the three stages. Raises UsageError for another number of them."""
+    if channels is None:
+        return [channel_times * width for width in (16, 16, 32, 64)]
+    if len(channels) != 4:
+        raise UsageError(f"channels is {tuple(channels)}: expected four numbers, for the stem and each stage")
+    return [positive_integer("a stage's number of channels", width) for width in channels]
 
 
 class CIFARResNet(ClassificationNet):
@@ -18,6 +29,7 @@ class CIFARResNet(ClassificationNet):
     ----------
     blocks : b, blocks in each of the three stages; depth 6b + 2. ``layers`` gives the three numbers one by one.
     channel_times : widens the channels 16, 16, 32, 64; 1 in the paper's tables, 4 in all published weights.
+        ``channels`` gives the four numbers, stem first, one by one.
     fusion, r, start_layer : strategy, its bottleneck ratio, first stage (from 1) that uses it.
     tag : "release" or "paper", the authors' generation; they differ in the shortcut.
     deep_stem : three 3x3 convolutions for the first one (an option of the release).
@@ -34,6 +46,7 @@ class CIFARResNet(ClassificationNet):
         tag: str = "release",
         deep_stem: bool = False,
         layers: Optional[Sequence[int]] = None,
+        channels: Optional[Sequence[int]] = None,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
         use_global_stats: bool = False,
@@ -44,7 +57,7 @@ class CIFARResNet(ClassificationNet):
         norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
         layers = list(layers) if layers is not None else [blocks] * 3
         check_layers(layers, 3)
-        stem, *widths = (channel_times * channels for channels in (16, 16, 32, 64))
+        stem, *widths = channels_of(channels, channel_times)
         fusions = stage_fusions(fusion, r, start_layer, len(layers), norm_layer, norm_kwargs)
         with self.name_scope():
             self.features = nn.HybridSequential()

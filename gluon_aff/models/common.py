@@ -90,13 +90,16 @@ def check_size(net: nn.HybridBlock, height: int, width: int) -> None:
     symbol_shapes(net(mx.sym.var("data")), (1, 3, height, width))
 
 
-def symbol_shapes(symbol: mx.sym.Symbol, shape: Sequence[int]) -> Dict[str, Tuple[int, ...]]:
-    """The shape of every output inside ``symbol`` for an input of ``shape``, by name. Raises UsageError for none."""
+def symbol_shapes(symbol: mx.sym.Symbol, shape: Sequence[int], **others: Tuple[int, ...]) -> Dict[str, Tuple[int, ...]]:
+    """The shape of every output inside ``symbol`` for an input of ``shape``, by name. Raises UsageError for none.
+
+    ``others`` are the shapes of inputs that are not called "data".
+    """
     height, width = shape[2:]
     internals = symbol.get_internals()
     try:
         with redirect_stdout(io.StringIO()):  # MXNet prints the arguments that it refuses
-            _, shapes, _ = internals.infer_shape(data=tuple(shape))
+            _, shapes, _ = internals.infer_shape(data=tuple(shape), **others)
     except (mx.MXNetError, OverflowError):
         shapes = None
     if min(height, width) < 1 or shapes is None:

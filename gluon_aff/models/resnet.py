@@ -7,6 +7,7 @@ from typing import Optional, Sequence, Type
 from mxnet.gluon import nn
 
 from ..errors import UsageError
+from ..nn import positive_integer
 from ..nn.blocks import Bottleneck
 from ..nn.layers import GlobalAvgPool, NormKwargs, norm
 from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
@@ -22,7 +23,7 @@ class ResNet(ClassificationNet):
     fusion, r, start_layer : strategy, its bottleneck ratio, first stage (from 1) that uses it (3 in the published
         files).
     tag : "release" (deep stem, averaged shortcuts) or "paper" (7x7 stem, strided shortcuts). ``deep_stem`` overrides
-        the stem.
+        the stem, ``avg_down`` the shortcuts. stem_width : half the channels of a deep stem.
     dilated : stages 3 and 4 keep the size of stage 2's map (output stride 8) with dilation 2 and 4; the first block of
         a stage dilates as the stage before it.
     last_gamma : start bn3 of every block at gamma 0.
@@ -38,6 +39,8 @@ class ResNet(ClassificationNet):
         start_layer: int = 3,
         tag: str = "release",
         deep_stem: Optional[bool] = None,
+        stem_width: int = 32,
+        avg_down: Optional[bool] = None,
         dilated: bool = False,
         last_gamma: bool = False,
         final_drop: float = 0.0,
@@ -49,6 +52,8 @@ class ResNet(ClassificationNet):
         super().__init__(**kwargs)
         release = is_release(tag)
         deep_stem = release if deep_stem is None else deep_stem
+        avg_down = release if avg_down is None else avg_down
+        stem = 2 * positive_integer("stem_width", stem_width) if deep_stem else 64
         norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
         check_layers(layers, 4)
         if not 0 <= final_drop < 1:
@@ -59,13 +64,13 @@ class ResNet(ClassificationNet):
             if deep_stem:
                 self.conv1 = nn.HybridSequential(prefix="conv1_")
                 with self.conv1.name_scope():
-                    add_deep_stem(self.conv1, 64, 2, norm_layer, norm_kwargs)
+                    add_deep_stem(self.conv1, stem, 2, norm_layer, norm_kwargs)
             else:
                 self.conv1 = nn.Conv2D(64, 7, strides=2, padding=3, in_channels=3, use_bias=False)
-            self.bn1 = norm(64, norm_layer, norm_kwargs)
+            self.bn1 = norm(stem, norm_layer, norm_kwargs)
             self.relu = nn.Activation("relu")
             self.maxpool = nn.MaxPool2D(pool_size=3, strides=2, padding=1)
-            in_channels, width, before = 64, 64, 1
+            in_channels, width, before = stem, 64, 1
             for number, (count, stride, dilation) in enumerate(zip(layers, strides, dilations), 1):
                 stage = make_stage(
                     count,
@@ -77,7 +82,7 @@ class ResNet(ClassificationNet):
                     fusions[number - 1],
                     dilation=dilation,
                     first={"dilation": before},
-                    pool_shortcut=release,
+                    pool_shortcut=avg_down,
                     zero_gamma=last_gamma,
                     norm_layer=norm_layer,
                     norm_kwargs=norm_kwargs,

@@ -7,6 +7,7 @@ from typing import Optional, Sequence, Type
 from mxnet.gluon import nn
 
 from ..errors import UsageError
+from ..nn import positive_integer
 from ..nn.blocks import ResNeXtBlock
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
 from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
@@ -21,6 +22,7 @@ class _ResNeXt(ClassificationNet):
     cardinality, bottleneck_width : groups of the 3x3 convolution, and their channels at width 64.
     fusion, r, start_layer : strategy, its bottleneck ratio, first stage (from 1) that uses it.
     tag : "release" or "paper", the authors' generation; they differ in the shortcut (and in the ImageNet stem).
+        ``avg_down`` overrides the shortcut.
     last_gamma : start the last norm of every block at gamma 0 (False: 1). The authors' ResNeXt had this the other way
         round, so all their runs started at 0: ``authors_last_gamma=True`` reads ``last_gamma`` as they did.
     use_se : squeeze and excitation on the branch (off in all published files).
@@ -38,6 +40,7 @@ class _ResNeXt(ClassificationNet):
         start_layer: int = 1,
         tag: str = "release",
         deep_stem: bool = False,
+        avg_down: Optional[bool] = None,
         last_gamma: bool = False,
         authors_last_gamma: bool = False,
         use_se: bool = False,
@@ -48,6 +51,7 @@ class _ResNeXt(ClassificationNet):
     ):
         super().__init__(**kwargs)
         release = is_release(tag)
+        avg_down = release if avg_down is None else avg_down
         norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
         check_layers(layers, self._stages)
         if width * bottleneck_width < 64:
@@ -59,7 +63,7 @@ class _ResNeXt(ClassificationNet):
         with self.name_scope():
             self.features = nn.HybridSequential()
             with self.features.name_scope():
-                in_channels = self._add_stem(self.features, width, release, deep_stem, norm_layer, norm_kwargs)
+                in_channels = self._add_stem(self.features, width, deep_stem, norm_layer, norm_kwargs)
                 for number, (count, make_fusion) in enumerate(zip(layers, fusions)):
                     stage = make_stage(
                         count,
@@ -73,7 +77,7 @@ class _ResNeXt(ClassificationNet):
                         bottleneck_width,
                         project=False,
                         first={"project": True},
-                        pool_shortcut=release and (number > 0 or self._pools_in_first_stage),
+                        pool_shortcut=avg_down and (number > 0 or self._pools_in_first_stage),
                         use_se=use_se,
                         zero_gamma=last_gamma != authors_last_gamma,
                         norm_layer=norm_layer,
@@ -95,6 +99,7 @@ class CIFARResNeXt(_ResNeXt):
     ----------
     blocks : b, blocks in each of the three stages; depth 9b + 2. ``layers`` gives the three numbers one by one.
     channel_times : widths 16, 32, 64 times this; 4 (64, 128, 256) in all published weights.
+    width : of the first stage, in the place of 16 x channel_times.
     cardinality : 32; None takes 64 for channel_times 8, as the authors do, and 32 otherwise.
     Others: see the base class.
     """
@@ -109,15 +114,17 @@ class CIFARResNeXt(_ResNeXt):
         classes: int = 100,
         cardinality: Optional[int] = None,
         layers: Optional[Sequence[int]] = None,
+        width: Optional[int] = None,
         **kwargs,
     ):
+        width = 16 * channel_times if width is None else positive_integer("width", width)
         layers = list(layers) if layers is not None else [blocks] * 3
         if cardinality is None:
             cardinality = 64 if channel_times == 8 else 32
-        super().__init__(layers, 16 * channel_times, classes, cardinality, **kwargs)
+        super().__init__(layers, width, classes, cardinality, **kwargs)
 
     @staticmethod
-    def _add_stem(features, width, release, deep_stem, norm_layer, norm_kwargs):
+    def _add_stem(features, width, deep_stem, norm_layer, norm_kwargs):
         if deep_stem:
             add_deep_stem(features, width, 1, norm_layer, norm_kwargs)
         else:
@@ -130,7 +137,7 @@ class ResNeXt(_ResNeXt):
     """ImageNet ResNeXt (N, 3, H, W) -> (N, classes); made for 224x224. ``layers`` has four numbers.
 
     The release's stem is deep and ends in 128 channels, the paper's is one 7x7 convolution to 64;
-    ``deep_stem`` overrides the tag's. Others: see the base class.
+    ``deep_stem`` overrides the tag's, ``stem_width`` is half the channels of a deep one. Others: see the base class.
     """
 
     _stages = 4
@@ -144,16 +151,17 @@ class ResNeXt(_ResNeXt):
         start_layer: int = 3,
         tag: str = "release",
         deep_stem: Optional[bool] = None,
+        stem_width: int = 64,
         **kwargs,
     ):
+        self._stem_channels = 2 * positive_integer("stem_width", stem_width)
         deep_stem = is_release(tag) if deep_stem is None else deep_stem
         super().__init__(
             layers, 64, classes, cardinality, start_layer=start_layer, tag=tag, deep_stem=deep_stem, **kwargs
         )
 
-    @staticmethod
-    def _add_stem(features, width, release, deep_stem, norm_layer, norm_kwargs):
-        channels = 2 * width if deep_stem else width
+    def _add_stem(self, features, width, deep_stem, norm_layer, norm_kwargs):
+        channels = self._stem_channels if deep_stem else width
         if deep_stem:
             add_deep_stem(features, channels, 2, norm_layer, norm_kwargs)
         else:

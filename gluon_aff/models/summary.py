@@ -58,13 +58,14 @@ def count_parameters(net: HybridBlock) -> Tuple[int, int]:
     return trained, sum(int(np.prod(p.shape)) for p in parameters)
 
 
-def summarize(net: HybridBlock, shape: Sequence[int]) -> Summary:
+def summarize(net: HybridBlock, shape: Sequence[int], *others: Sequence[int]) -> Summary:
     """Count a network for one input of ``shape``, batch included: (1, 3, 32, 32). It need not be initialised.
 
-    Raises UsageError for images that are too small for it.
+    ``others`` are the shapes of further inputs. Raises UsageError for images that are too small for it.
     """
-    symbol = net(mx.sym.var("data"))
-    output_shapes = symbol_shapes(symbol, shape)
+    more = {f"data{number}": tuple(other) for number, other in enumerate(others, 1)}
+    symbol = net(mx.sym.var("data"), *(mx.sym.var(name) for name in more))
+    output_shapes = symbol_shapes(symbol, shape, **more)
     structural = {p.name: key for key, p in net._collect_params_with_prefix().items()}
     sizes = {p.name: int(np.prod(p.shape)) for p in net.collect_params().values()}
     nodes = json.loads(symbol.tojson())["nodes"]
@@ -102,9 +103,9 @@ def _count(
     return 0, 0
 
 
-def describe(net: HybridBlock, shape: Sequence[int]) -> str:
+def describe(net: HybridBlock, shape: Sequence[int], *others: Sequence[int]) -> str:
     """The summary as a text table, totals last."""
-    summary = summarize(net, shape)
+    summary = summarize(net, shape, *others)
     header = ("layer", "kind", "output", "parameters", "FLOPs (authors)", "MACs")
     rows = [
         (
