@@ -1,6 +1,7 @@
 """train_imagenet.py from the command line to the files it leaves, on a few drawn images and with small networks."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -16,11 +17,13 @@ from mxnet import recordio
 from PIL import Image
 from script_runs import ROOT, assert_equal, load_script, results, runner
 
+from gluon_aff.cli import main as cli
 from gluon_aff.comparison import open_curve
 from gluon_aff.comparison.authors_logs import read_log
 from gluon_aff.tasks import get_task, parts
 from gluon_aff.tasks.opening import open_trained
 from gluon_aff.training.history import History
+from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
 
 parse_options = get_task("imagenet").options
@@ -90,6 +93,14 @@ def tiny(monkeypatch):
 def hosts(monkeypatch):
     """The true networks, with one block per stage."""
     monkeypatch.setattr(parts, "create_model", partial(create_model, layers=(1, 1, 1, 1)))
+
+
+@pytest.fixture
+def plain(folder, tmp_path):
+    """The training images in class folders, without a train/ around them; one bee is there twice."""
+    shutil.copytree(folder / "train", tmp_path / "plain")
+    shutil.copy(tmp_path / "plain/bee/0.JPEG", tmp_path / "plain/bee/again.JPEG")
+    return tmp_path / "plain"
 
 
 @pytest.fixture
@@ -327,3 +338,34 @@ def test_event_files_for_tensorboard(train, folder):
     assert train("--resume", "run", "--num-epochs", "2")[0] == 0
     (events,) = Path("run/tensorboard").iterdir()
     assert events.read_bytes().count(b"validation/val") == 2
+
+
+def test_training_images_are_no_validation_images(train, plain, capsys):
+    """A folder of classes alone is refused, with the way out; held out are others than are trained on."""
+    argv = ["--data-dir", plain, *SMALL, "--save-dir", "run"]
+    code, _, err = train(*argv)
+    assert code == 2 and "validation would be on the images of training" in err and "--val-fraction 0.1" in err
+    code, out, _ = train(*argv, "--val-fraction", "0.4")
+    assert code == 0 and "note: 1 of 11 images are copies of another one" in out
+    assert "3 classes, 6 training images" in out and "5 validation images" in out
+    run = open_trained("run", None, {}, [mx.cpu()])
+    assert run.data["val_fraction"] == 0.4 and run.claim.images == 5
+    words = ["evaluate", "--weights", "run", "--gpus", "", "--json", "-"]
+    assert console.run(cli.main, words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 5 and found["top1"] == run.claim.value and found["claim"]
+    shutil.copytree(plain, "copy")
+    assert console.run(cli.main, [*words, "--data", "copy"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["images"] == 11
+    assert "if copy is that folder, --val-fraction 0.4 scores these images alone" in printed.err
+    assert console.run(cli.main, [*words, "--data", "copy", "--val-fraction", "0.4"]) == 0
+    assert json.loads(capsys.readouterr().out)["top1"] == run.claim.value
+    code, _, err = train("--resume", "run", "--val-fraction", "0.2")
+    assert code == 2 and "val-fraction" in err
+
+
+@pytest.mark.parametrize("options", [["--val-dir", "elsewhere"], ["--use-rec"]])
+def test_one_place_for_validation_images(train, plain, options):
+    code, _, err = train("--data-dir", plain, *SMALL, "--val-fraction", "0.4", *options)
+    assert code == 2 and "--val-fraction takes validation images from --data-dir" in err

@@ -27,6 +27,7 @@ def evaluate(args: argparse.Namespace) -> int:
         "size": args.input_size,
         "normalisation": args.normalisation,
         "ground_truth": args.ground_truth,
+        "val_fraction": args.val_fraction,
     }
     request = ScoreRequest(
         contexts,
@@ -74,6 +75,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     group.add_argument(
         "--ground-truth", metavar="FILE", help="ImageNet in a flat folder: lines of image name and class, as val.txt"
+    )
+    group.add_argument(
+        "--val-fraction",
+        type=float,
+        metavar="SHARE",
+        help="of a folder without a validation part: the share that the run held out (default: as in the run)",
     )
     group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and list them")
 

@@ -12,7 +12,7 @@ from ..data import BatchLoader, EvalTransform, image_dataset, list_datasets, loa
 from ..data.imagenet.loaders import ImageNetLoader
 from ..data.imagenet.normalisation import normalisation
 from ..data.imagenet.sources import OFFICIAL_SIZES as IMAGENET_SIZES
-from ..data.imagenet.sources import RecordSource, open_imagenet
+from ..data.imagenet.sources import HoldOut, RecordSource, open_imagenet
 from ..errors import UsageError
 from ..facts import imagenet_classes
 from .upstream import RecordIteratorPass
@@ -25,7 +25,7 @@ class DataOptions:
     """Which test images, and how they are read. None means the usual for the data set.
 
     size: ImageNet's crop (crop_ratio: its share of the resized short side), or what images of other sets are resized
-    to. images, seed: the subset that a training run validated on (``--test-images``).
+    to. val_fraction, images, seed: what a training run validated on (``--val-fraction``, ``--test-images``).
     """
 
     dataset: str
@@ -40,6 +40,7 @@ class DataOptions:
     skip_bad: bool = False
     images: Optional[int] = None
     seed: int = 0
+    val_fraction: Optional[float] = None
 
 
 @dataclass
@@ -85,7 +86,15 @@ def open_test_set(options: DataOptions, protocol: str = "exact") -> TestSet:
 
 
 def _cifar_like(options: DataOptions) -> TestSet:
-    found = load_image_set(options.dataset, "test", options.data, options.labels, options.size)
+    found = load_image_set(
+        options.dataset,
+        "test",
+        options.data,
+        options.labels,
+        options.size,
+        val_fraction=options.val_fraction,
+        seed=options.seed,
+    )
     if options.images is not None:
         found = found.subset(options.images, options.seed)
     loader = BatchLoader(
@@ -112,7 +121,8 @@ def _imagenet(options: DataOptions, protocol: str) -> TestSet:
     wnids, names = zip(*imagenet_classes())
     path = Path(options.data).expanduser()
     truth = None if options.ground_truth is None else Path(options.ground_truth).expanduser()
-    source = open_imagenet(path, wnids, truth)
+    held_out = None if options.val_fraction is None else HoldOut(options.val_fraction, options.seed)
+    source = open_imagenet(path, wnids, truth, held_out=held_out)
     records = isinstance(source, RecordSource)
     norm = options.normalisation or ("records" if records else "folder")
     size = options.size or 224

@@ -186,7 +186,12 @@ class CIFAR(Task):
         return issubclass(entry.network, ClassificationNet) and entry.input_size <= 32
 
     def images(self, options: Namespace) -> Options:
-        known = {"size": options.resize, "seed": options.seed, "images": options.test_images}
+        known = {
+            "size": options.resize,
+            "val_fraction": options.val_fraction,
+            "images": options.test_images,
+            "seed": options.seed,
+        }
         if options.dataset == "cifar100":
             known["labels"] = options.labels
         return {**super().images(options), **known}
@@ -223,7 +228,15 @@ class CIFAR(Task):
 def load_split(options: Namespace, split: str) -> ImageSet:
     """The images of "train" or "test", or as many of them as asked for."""
     count = options.train_images if split == "train" else options.test_images
-    images = load_image_set(options.dataset, split, options.data_dir, options.labels, options.resize)
+    images = load_image_set(
+        options.dataset,
+        split,
+        options.data_dir,
+        options.labels,
+        options.resize,
+        val_fraction=options.val_fraction,
+        seed=options.seed,
+    )
     return images if count is None else images.subset(count, options.seed)
 
 

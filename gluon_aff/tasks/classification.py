@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import Any, Callable, Dict, Optional, Sequence
 
@@ -102,6 +103,8 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     if request.data.get("dataset", known.get("dataset")) != known.get("dataset"):
         known = {}  # what is known of the weights' own data says nothing of another set
     known.pop("classes", None)
+    if _elsewhere(known, request.data):
+        known.pop("val_fraction")
     chosen = {**known, **request.data}
     if "dataset" not in chosen:
         names = "|".join((*list_datasets(), "imagenet"))
@@ -111,3 +114,16 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     test_set = open_test_set(options, request.protocol)
     found = score(trained, test_set, request.devices, request.protocol, batch_size, request.passes)
     return ClassificationReport(found, {**request.environment, "batch_size": batch_size})
+
+
+def _elsewhere(known: Dict[str, Any], given: Dict[str, Any]) -> bool:
+    """Whether images held out for a run are not to be looked for where the user says; a note tells of it."""
+    fraction, place = known.get("val_fraction"), given.get("data")
+    if fraction is None or place is None or "val_fraction" in given or place == known.get("data"):
+        return False
+    print(
+        f"note: these weights were validated on {fraction:g} of their folder; if {place} is that folder, "
+        f"--val-fraction {fraction:g} scores these images alone",
+        file=sys.stderr,
+    )
+    return True

@@ -22,6 +22,7 @@ from ..training import Job, Listener
 from .classification import classification_job, score_classifier
 from .imagenet_data import (
     applies_autoaugment,
+    check_separate,
     classes_of,
     make_loaders,
     normalisation_of,
@@ -79,6 +80,8 @@ class ImageNet(Task):
 
     def data(self, options: Namespace, setup: Setup) -> ImageNetData:
         train_set, val_set = open_split(options, "train"), open_split(options, "val")
+        if not (options.val_dir or options.use_rec or options.resume):  # nobody asked for it; 0.1.0 let runs begin
+            check_separate(train_set, val_set)
         classes = classes_of(options, train_set, val_set)
         loader, val_loader = make_loaders(options, train_set, val_set, setup)
         facts = {"name": options.dataset, "train": len(train_set), "test": len(val_set), "classes": classes}
@@ -202,6 +205,8 @@ class ImageNet(Task):
             "crop_ratio": options.crop_ratio,
             "normalisation": normalisation_of(options),
             "ground_truth": options.ground_truth,
+            "val_fraction": options.val_fraction,
+            "seed": options.seed,
         }
 
     def images_of_weights(self) -> Options:

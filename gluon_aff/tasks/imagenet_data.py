@@ -10,8 +10,9 @@ import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from ..data.imagenet.normalisation import normalisation
-from ..data.imagenet.sources import OFFICIAL_SIZES
+from ..data.imagenet.sources import OFFICIAL_SIZES, HoldOut
 from ..data.source import EncodedImage, ImageNetSource
+from ..data.trees import OFFER
 from ..errors import UsageError
 from ..facts import imagenet_classes
 from ..runtime.home import mxnet_home
@@ -40,9 +41,26 @@ def open_split(options: Namespace, split: str) -> ImageNetSource:
     """The images of "train" or "val", or as many of them as asked for. Raises UsageError and GluonAFFError."""
     wnids: Sequence[str] = [wnid for wnid, _ in imagenet_classes()]
     truth = Path(options.ground_truth).expanduser() if options.ground_truth and split == "val" else None
-    source = open_imagenet(place_of(options, split), wnids, truth, split=split, strict=options.max_bad == 0)
+    held_out = None
+    if options.val_fraction is not None:
+        if options.val_dir or options.use_rec:
+            raise UsageError(
+                "--val-fraction takes validation images from --data-dir: leave it out, or --val-dir and --use-rec"
+            )
+        held_out = HoldOut(options.val_fraction, options.seed)
+    strict = options.max_bad == 0
+    source = open_imagenet(place_of(options, split), wnids, truth, split=split, strict=strict, held_out=held_out)
     count = options.train_images if split == "train" else options.test_images
     return source if count is None else _Subset(source, count, options.seed)
+
+
+def check_separate(train_set: ImageNetSource, val_set: ImageNetSource) -> None:
+    """Raise UsageError for a set that knows no train and val, whose images would be trained and validated on."""
+    if same_images(train_set, val_set):
+        raise UsageError(
+            f"{val_set.path} has no train and val parts: validation would be on the images of training, and say "
+            f"nothing about others. {OFFER}; or name a place of other images by --val-dir"
+        )
 
 
 def same_images(train_set: ImageNetSource, val_set: ImageNetSource) -> bool:

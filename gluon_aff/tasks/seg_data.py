@@ -24,6 +24,8 @@ def load_split(options: Namespace, split: str, count: Optional[int] = None) -> P
         download=options.download,
         category=options.category,
         mask_threshold=options.mask_threshold,
+        val_fraction=options.val_fraction,
+        seed=options.seed,
     )
     return pairs if count is None else pairs.subset(count, options.seed)
 

@@ -102,6 +102,8 @@ def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreReq
         options.base_size = size or options.base_size
     else:
         options = Namespace(**vars(trained.options))
+    same_place = given.get("data", options.data_dir) == options.data_dir
+    options.val_fraction = given.get("val_fraction", options.val_fraction if same_place else None)
     options.data_dir = given.get("data", options.data_dir)
     options.base_size = given.get("size", options.base_size)
     options.download, options.num_data_workers = False, request.workers

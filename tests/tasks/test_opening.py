@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import mxnet as mx
 import numpy as np
@@ -15,7 +16,7 @@ from gluon_aff.data.imagenet.normalisation import mean_and_std
 from gluon_aff.data.pictures import NetworkInput
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.gradcam import explain_images, find_pictures, open_image_network
-from gluon_aff.tasks import get_task
+from gluon_aff.tasks import get_task, parts
 from gluon_aff.tasks.opening import open_trained
 from gluon_aff.training.checkpoint import find_checkpoint
 from gluon_aff.training.history import History
@@ -189,15 +190,22 @@ def test_averaged_weights_are_described(tmp_path):
     assert gluon_aff.load_run(run.file).figure == run.figure
 
 
-def test_photographs_and_masks(tmp_path):
+def test_photographs_and_masks(tmp_path, monkeypatch):
     """The other tasks' runs say how they are given a picture, too."""
     images = save_images(tmp_path / "images", ("train", "val"), NAMES, (80, 70), per_class=2)
     argv = ["--data-dir", images, "--input-size", 32, "--batch-size", 6, "--num-epochs", 1, "--warmup-epochs", 0]
     argv += ["--normalisation", "records", "--crop-ratio", 0.8, "--gpus", "", "--save-dir", tmp_path / "run"]
-    assert get_task("imagenet").main([str(word) for word in argv]) == 0
+    with monkeypatch.context() as patch:  # the true network, with one block in each stage
+        patch.setattr(parts, "create_model", partial(gluon_aff.create_model, layers=(1, 1, 1, 1)))
+        assert get_task("imagenet").main([str(word) for word in argv]) == 0
+        for ending in (".params", ".json"):
+            shutil.copy((tmp_path / "run/best/model.params").with_suffix(ending), (tmp_path / "a").with_suffix(ending))
+    assert gluon_aff.load_run(tmp_path / "a.params").net.call["layers"] == [1, 1, 1, 1]
+    monkeypatch.setattr(parts, "create_model", partial(gluon_aff.create_model, layers=(1, 1, 1, 1)))
     run = gluon_aff.load_run(tmp_path / "run")
     assert run.input == NetworkInput(32, "crop", 0.8, *mean_and_std("records")) and run.classes == NAMES
     assert run.prepare(next(images.rglob("*.png"))).shape == (1, 3, 32, 32)
+    monkeypatch.undo()
     argv = ["--dataset", "shapes", "--train-images", 4, "--test-images", 2, "--num-epochs", 1, "--batch-size", 2]
     argv += ["--base-size", 48, "--crop-size", 48, "--blocks", 1, "--gpus", "", "--save-dir", tmp_path / "seg"]
     assert get_task("seg").main([str(word) for word in argv]) == 0

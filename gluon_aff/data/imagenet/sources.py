@@ -6,18 +6,27 @@ Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabeti
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import GluonAFFError, UsageError
 from ..records.manifest import read_classes
 from ..records.reading import RecordFile, class_number
 from ..source import EncodedImage, ImageNetSource
-from ..trees import IMAGE_SUFFIXES, FileTree, FolderTree, TarTree, ZipTree
+from ..trees import IMAGE_SUFFIXES, OFFER, FileTree, FolderTree, TarTree, ZipTree, hold_out
 from .truth import read_ground_truth, stem
 
 SPLITS = {"train", "val", "test"}
 #: Images of the splits of ImageNet-1k.
 OFFICIAL_SIZES = {"train": 1281167, "val": 50000}
+
+
+class HoldOut(NamedTuple):
+    """What to hold out of a set of class folders, see `hold_out`."""
+
+    fraction: float
+    seed: int
+
+
 Parts = Tuple[str, ...]  # of a file or folder, from the set's own place on
 
 
@@ -38,17 +47,29 @@ class RecordSource(ImageNetSource):
 
 
 class TreeSource(ImageNetSource):
-    """Image files in a folder, zip or tar. Of train and val folders, only what lies in ``split``."""
+    """Image files in a folder, zip or tar. Of train and val folders, only what lies in ``split``.
+
+    With a ``held_out`` the set has no val: what `hold_out` draws of each class of train, or of all class folders.
+    """
 
     def __init__(
-        self, path: Path, wnids: Sequence[str], ground_truth: Optional[Path] = None, split: str = "val"
+        self,
+        path: Path,
+        wnids: Sequence[str],
+        ground_truth: Optional[Path] = None,
+        split: str = "val",
+        held_out: Optional[HoldOut] = None,
     ) -> None:
         self.path = path
         self._tree = _open_tree(path)
-        files = _of_split([tuple(name.split("/")) for name in sorted(self._tree.below("", IMAGE_SUFFIXES))], split)
+        found = [tuple(name.split("/")) for name in sorted(self._tree.below("", IMAGE_SUFFIXES))]
+        if held_out is not None:
+            _check_undivided(path, found, held_out)
+        files = _of_split(found, split if held_out is None else "train")
         if not files:
+            offer = f"; or {OFFER}" if split == "val" and _of_split(found, "train") else ""
             raise GluonAFFError(
-                f"{path} holds no .JPEG, .jpg or .png images: expected {split}/<wnid>/*.JPEG or a flat {split}/"
+                f"{path} holds no .JPEG, .jpg or .png images: expected {split}/<wnid>/*.JPEG or a flat {split}/{offer}"
             )
         if ground_truth is None:
             empty = _empty_classes([tuple(name.split("/")) for name in self._tree.empty("", IMAGE_SUFFIXES)], files)
@@ -58,6 +79,18 @@ class TreeSource(ImageNetSource):
             self.classes = tuple(wnids)
             labels = _labels_of_list(files, read_ground_truth(ground_truth, wnids), ground_truth)
         self._members = [("/".join(file), label) for file, label in zip(files, labels)]
+        if held_out is not None:
+            self._hold_out(held_out, split)
+
+    def _hold_out(self, held_out: HoldOut, split: str) -> None:
+        """Keep the members of one part."""
+        classes: Dict[str, List[str]] = {}
+        for name, label in self._members:
+            classes.setdefault(self.classes[label], []).append(name)
+        parts = hold_out(self._tree, dict(sorted(classes.items())), *held_out)
+        kept = {name for names in (parts.train if split == "train" else parts.val).values() for name in names}
+        self._members = [member for member in self._members if member[0] in kept]
+        self.notes = (*self.notes, *parts.notes) if split == "train" else ()
 
     def __len__(self) -> int:
         return len(self._members)
@@ -84,13 +117,15 @@ def open_imagenet(
     *,
     split: str = "val",
     strict: bool = True,
+    held_out: Optional[HoldOut] = None,
 ) -> ImageNetSource:
     """The images at ``path``: a .rec file, a folder, a zip or a tar. ``wnids`` are the names of all classes, in order.
 
     Images in class folders need no list; a flat folder needs ``ground_truth`` (see `read_ground_truth`). Folders of
     which none is a known wnid are classes of their own, in alphabetical order. ``split``, "train" or "val", is the
     folder to look into where a place holds both. A damaged .rec file is an error, unless ``strict`` is False: then the
-    records that can be found are there, and ``damage`` of the source tells of the rest.
+    records that can be found are there, and ``damage`` of the source tells of the rest. ``held_out`` makes val, which a
+    set of class folders has not, a share of each class.
 
     Raises UsageError and GluonAFFError.
     """
@@ -99,8 +134,12 @@ def open_imagenet(
     if path.suffix == ".rec":
         if ground_truth is not None:
             raise UsageError(f"{path} holds its labels: leave the ground truth file out")
+        if held_out is not None:
+            raise UsageError(f"--val-fraction is for folders, zips and tars of class folders, {path} is a record file")
         return RecordSource(path, wnids, strict)
-    return TreeSource(path, wnids, ground_truth, split)
+    if held_out is not None and ground_truth is not None:
+        raise UsageError("--val-fraction is for class folders: leave the ground truth file out")
+    return TreeSource(path, wnids, ground_truth, split, held_out)
 
 
 def _labels_of_list(files: Sequence[Parts], listed: Dict[str, int], path: Path) -> List[int]:
@@ -128,6 +167,13 @@ def _labels_of_folders(
     classes = tuple(sorted({*folders, *empty})) if unknown else tuple(wnids)
     numbers = {name: number for number, name in enumerate(classes)}
     return classes, [numbers[file[-2]] for file in files]
+
+
+def _check_undivided(path: Path, files: Sequence[Parts], held_out: HoldOut) -> None:
+    """Raise UsageError for a set that has validation images already."""
+    train, val = _of_split(files, "train"), _of_split(files, "val")
+    if val and train != val:
+        raise UsageError(f"--val-fraction {held_out.fraction:g}: {path} has val images of its own, leave it out")
 
 
 def _of_split(files: Sequence[Parts], split: str) -> Sequence[Parts]:

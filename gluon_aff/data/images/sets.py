@@ -45,6 +45,10 @@ class ImageRequest(NamedTuple):
         Width and height wanted, in pixels; images of another size are resized behind `ImageDataset.load`.
     download : bool
         Fetch what is missing, where that can be done.
+    val_fraction : float or None
+        Of a set that has no test part of its own, the share of the images to hold out as one; ``seed`` draws them.
+        Only where `ImageDataset.holds_out`.
+    seed : int
     """
 
     split: str
@@ -52,6 +56,8 @@ class ImageRequest(NamedTuple):
     labels: str
     resize: Optional[int]
     download: bool
+    val_fraction: Optional[float] = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class ImageDataset:
         The package that brings it; such a set has no place.
     needs_place : bool
         Whether the user must name its place.
+    holds_out : bool
+        Whether it can hold out a share of its images where it has no test part, see `ImageRequest.val_fraction`.
     """
 
     name: str
@@ -92,6 +100,7 @@ class ImageDataset:
     recipe: Optional[str] = None
     comes_with: Optional[str] = None
     needs_place: bool = False
+    holds_out: bool = False
 
     @property
     def label_kinds(self) -> List[str]:
@@ -140,6 +149,8 @@ def load_image_set(
     labels: str = "fine",
     resize: Optional[int] = None,
     download: bool = True,
+    val_fraction: Optional[float] = None,
+    seed: int = 0,
 ) -> ImageSet:
     """Read the "train" or "test" split of a registered data set.
 
@@ -156,6 +167,8 @@ def load_image_set(
         Make the images this many pixels wide and high.
     download : bool
         Fetch CIFAR from its home when it is missing.
+    val_fraction : float, optional
+        Of a folder without test/, hold out this share of every class as test images, drawn by ``seed``.
 
     Raises
     ------
@@ -169,6 +182,8 @@ def load_image_set(
         raise UsageError(f"no split {split!r}: choose one of {', '.join(SPLITS)}")
     if labels not in record.label_kinds and len(record.label_kinds) == 1:
         raise UsageError(f"labels {labels!r} with {dataset}: only cifar100 has coarse labels")
+    if val_fraction is not None and not record.holds_out:
+        raise UsageError(f"--val-fraction {val_fraction:g}: {dataset} has test images of its own, leave it out")
     if resize is not None and resize < 1:
         raise UsageError(f"resize to {resize} pixels: expected at least 1")
     place = None if data_dir is None else Path(data_dir).expanduser()
@@ -179,7 +194,7 @@ def load_image_set(
     if place is None and record.needs_place:
         raise UsageError("an image folder needs a path: give the folder or zip that holds train/ and test/")
     try:
-        image_set = record.load(ImageRequest(split, place, labels, resize, download))
+        image_set = record.load(ImageRequest(split, place, labels, resize, download, val_fraction, seed))
     except OSError as error:
         raise GluonAFFError(f"cannot read {error.filename or place}: {error.strerror or error}") from error
     if resize is None or image_set.images.shape[1:3] == (resize, resize):
@@ -193,7 +208,7 @@ def _cifar(name: str) -> Callable[[ImageRequest], ImageSet]:
 
 def _folder(request: ImageRequest) -> ImageSet:
     assert request.place is not None  # needs_place
-    return load_folder(request.place, request.split, request.resize)
+    return load_folder(request.place, request.split, request.resize, request.val_fraction, request.seed)
 
 
 register_dataset(
@@ -225,4 +240,4 @@ register_dataset(
         comes_with="scikit-learn",
     )
 )
-register_dataset(ImageDataset("folder", _folder, names_at=folder_classes, needs_place=True))
+register_dataset(ImageDataset("folder", _folder, names_at=folder_classes, needs_place=True, holds_out=True))

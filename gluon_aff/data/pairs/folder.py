@@ -2,10 +2,11 @@
 
     <root>/<split>.txt      one id a line
     <root>/images/<id>.*    png, jpg, bmp or tif, in any mode
-    <root>/masks/<id>.*     the same size, grey, 0 and 1 or 0 and 255
+    <root>/masks/<id>.*     grey, 0 and 1 or 0 and 255; of another size than the image, it is resized and named
 
 SIRST, single-frame infrared small targets (Dai et al., "Asymmetric Contextual Modulation", WACV 2021), calls its
-masks ``<id>_pixels0.png`` and keeps its lists in ``idx_427/``.
+masks ``<id>_pixels0.png`` and keeps its lists in ``idx_427/``. A folder without any list can hold out a share of its
+images as "val".
 """
 
 from __future__ import annotations
@@ -23,38 +24,45 @@ from ...runtime.threads import usable_cores
 from ...utils import console
 from ...utils.prefetch import prefetch
 from ..decoding import decode_image, decode_mask, open_image
-from ..trees import FileTree, joined, open_file_tree
+from ..trees import OFFER, FileTree, hold_out, joined, open_file_tree
 from .pair_set import Pair, PairSet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class PairLayout(NamedTuple):
-    """How a set names its files; ``resize_masks`` makes a mask of another size fit instead of refusing it."""
+    """How a set names its files."""
 
     name: str
     title: str
     mask_ending: str = ""
     lists: Tuple[str, ...] = ("",)
-    resize_masks: bool = False
 
 
 FOLDER = PairLayout("folder", "an image and mask folder")
-SIRST = PairLayout("sirst", "SIRST", mask_ending="_pixels0", lists=("", "idx_427"), resize_masks=True)
+SIRST = PairLayout("sirst", "SIRST", mask_ending="_pixels0", lists=("", "idx_427"))
 
 
 def load_pair_folder(
-    path: Path, split: str, layout: PairLayout = FOLDER, mask_threshold: Optional[int] = None
+    path: Path,
+    split: str,
+    layout: PairLayout = FOLDER,
+    mask_threshold: Optional[int] = None,
+    val_fraction: Optional[float] = None,
+    seed: int = 0,
 ) -> PairSet:
     """The pairs that ``<split>.txt`` lists; a folder around everything is skipped.
 
+    With ``val_fraction`` a folder without lists has the splits "train" and "val": all its images, of which that share
+    is "val", drawn by ``seed`` (see `hold_out`).
+
     Masks and image sizes are checked before this returns, so that nothing is wrong only later. Images without
-    foreground are counted, and with SIRST the pair whose mask has another size than its image is named, on standard
-    error. Raises GluonAFFError naming the file at fault, UsageError for a split without list.
+    foreground are counted, and masks of another size than their image are named, on standard error. Raises
+    GluonAFFError naming the file at fault, UsageError for a split without list, or a fraction of a folder with lists.
     """
     tree = open_file_tree(path)
     files = _PairFiles(tree, _root(tree, layout), layout, mask_threshold)
-    names = files.listed(split)
+    names = files.listed(split) if val_fraction is None else files.drawn(split, val_fraction, seed)
     foreground = files.check(names, label=f"checking {split}")
     without = sum(share == 0 for share in foreground)
     if without:
@@ -92,11 +100,10 @@ class _PairFiles:
         lists = [joined(self._root, folder, f"{split}.txt") for folder in self._layout.lists]
         name = next((name for name in lists if self._tree.exists(name)), None)
         if name is None:
-            places = [joined(self._root, folder) for folder in self._layout.lists]
-            found = [file[:-4] for place in places for file in self._tree.files(place) if file.endswith(".txt")]
+            found = self._lists()
             raise UsageError(
                 f"{self._layout.name} has no split {split!r}: there is no {self._tree.where(lists[-1])}, "
-                + (f"choose one of {', '.join(found)}" if found else "write one with one id per line")
+                + (f"choose one of {', '.join(found)}" if found else f"write one with one id per line; or {OFFER}")
             )
         where = self._tree.where(name)
         try:
@@ -113,6 +120,30 @@ class _PairFiles:
             self._file(self._images, "images", each, where)
             self._file(self._masks, "masks", each + self._layout.mask_ending, where)
         return ids
+
+    def drawn(self, split: str, fraction: float, seed: int) -> List[str]:
+        """The ids of one part of all images, sorted. Raises UsageError where there are lists."""
+        if self._lists():
+            raise UsageError(
+                f"--val-fraction {fraction:g}: {self._tree.where(self._root)} has lists ({', '.join(self._lists())}), "
+                "leave it out"
+            )
+        if split not in ("train", "val"):
+            raise UsageError(f"no split {split!r}: with --val-fraction there are train and val")
+        where = self._tree.where(joined(self._root, "images"))
+        for each in sorted(self._images):
+            self._file(self._images, "images", each, where)
+            self._file(self._masks, "masks", each + self._layout.mask_ending, where)
+        names = {self._names(each)[0]: each for each in sorted(self._images)}
+        parts = hold_out(self._tree, {"": list(names)}, fraction, seed)
+        for note in parts.notes if split == "train" else ():
+            print(f"note: {note}", file=sys.stderr)
+        return [names[file] for file in (parts.train if split == "train" else parts.val)[""]]
+
+    def _lists(self) -> List[str]:
+        """Names of the splits that have a list."""
+        places = [joined(self._root, folder) for folder in self._layout.lists]
+        return [file[:-4] for place in places for file in self._tree.files(place) if file.endswith(".txt")]
 
     def check(self, names: List[str], label: str) -> List[float]:
         """The share of foreground in each mask."""
@@ -134,13 +165,11 @@ class _PairFiles:
         width, height = open_image(self._tree.read(image), self._tree.where(image)).size
         labels = decode_mask(self._tree.read(mask), self._tree.where(mask), self._threshold)
         if labels.shape != (height, width):
-            found = (
-                f"{self._tree.where(image)} is {width}x{height}, but its mask {mask.rsplit('/', 1)[-1]} "
-                f"{labels.shape[1]}x{labels.shape[0]}"
+            print(
+                f"note: {self._tree.where(image)} is {width}x{height}, but its mask {mask.rsplit('/', 1)[-1]} "
+                f"{labels.shape[1]}x{labels.shape[0]}; the mask is resized to the image",
+                file=sys.stderr,
             )
-            if not self._layout.resize_masks:
-                raise GluonAFFError(f"{found}: make them equal, or take the pair out of the list")
-            print(f"note: {found}; the mask is resized to the image", file=sys.stderr)
         return float(labels.mean())
 
     def _names(self, name: str) -> Tuple[str, str]:

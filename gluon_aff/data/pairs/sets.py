@@ -23,6 +23,8 @@ class PairRequest(NamedTuple):
     download: bool
     category: str
     mask_threshold: Optional[int]
+    val_fraction: Optional[float] = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class PairDataset:
     missing : str
         What to do where it is not found.
     options : tuple of str
-        Which of "download", "category" and "mask_threshold" it takes.
+        Which of "download", "category", "mask_threshold" and "val_fraction" it takes.
     """
 
     name: str
@@ -94,6 +96,8 @@ def load_pair_set(
     download: bool = False,
     category: str = "stop sign",
     mask_threshold: Optional[int] = None,
+    val_fraction: Optional[float] = None,
+    seed: int = 0,
 ) -> PairSet:
     """Read a split of a segmentation data set.
 
@@ -112,6 +116,8 @@ def load_pair_set(
         What to find in COCO's images.
     mask_threshold : int, optional
         In a folder of masks with other values than 0 and 1 or 255, count those from here on as foreground.
+    val_fraction : float, optional
+        Of a folder without lists, hold out this share of the images as "val", drawn by ``seed``.
 
     Raises
     ------
@@ -125,6 +131,8 @@ def load_pair_set(
         raise UsageError(f"{record.name} cannot be downloaded, only coco can: leave --download out")
     if mask_threshold is not None and "mask_threshold" not in record.options:
         raise UsageError(f"a mask threshold is for data sets of kind folder, not for {record.name}: leave it out")
+    if val_fraction is not None and "val_fraction" not in record.options:
+        raise UsageError(f"--val-fraction {val_fraction:g}: {record.name} has splits of its own, leave it out")
     if place is not None and not record.has_place:
         raise UsageError(f"{record.name} are drawn and have no path: leave the data directory out")
     if place is None and record.has_place and not record.home:
@@ -133,7 +141,7 @@ def load_pair_set(
     if record.has_place and not path.exists() and not download:
         raise UsageError(f"no {record.name} at {path}: {record.missing}")
     try:
-        return record.load(PairRequest(split, path, download, category, mask_threshold))
+        return record.load(PairRequest(split, path, download, category, mask_threshold, val_fraction, seed))
     except OSError as error:
         raise GluonAFFError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
 
@@ -160,8 +168,14 @@ register_pair_dataset(
 register_pair_dataset(
     PairDataset(
         "folder",
-        lambda request: load_pair_folder(request.place, request.split, mask_threshold=request.mask_threshold),
-        options=("mask_threshold",),
+        lambda request: load_pair_folder(
+            request.place,
+            request.split,
+            mask_threshold=request.mask_threshold,
+            val_fraction=request.val_fraction,
+            seed=request.seed,
+        ),
+        options=("mask_threshold", "val_fraction"),
     )
 )
 register_pair_dataset(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from .archives import TarTree, ZipTree
+from .holding_out import OFFER, hold_out
 from .packed import PackedTree
 from .tree import MAX_BYTES, FileTree, FolderTree, joined
 
@@ -14,9 +15,11 @@ __all__ = [
     "MAX_BYTES",
     "FileTree",
     "FolderTree",
+    "OFFER",
     "PackedTree",
     "TarTree",
     "ZipTree",
+    "hold_out",
     "joined",
     "open_file_tree",
 ]

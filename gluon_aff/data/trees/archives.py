@@ -105,6 +105,10 @@ class TarTree(Archive):
         except OSError as error:
             raise GluonAFFError(f"cannot read {self.where(name)}: {error.strerror or error}") from error
 
+    def state(self, name: str) -> Tuple[int, int]:
+        begin, length = self._places[name]
+        return length, begin
+
 
 def _tar_members(handle: BinaryIO, begin: int, length: Optional[int]) -> Iterator[Tuple[str, int, int]]:
     """Name, place and length of the files of the tar at ``begin``. Raises tarfile.TarError when it is not whole."""

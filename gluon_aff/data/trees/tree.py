@@ -50,7 +50,7 @@ class FileTree:
         raise NotImplementedError
 
     def state(self, name: str) -> Tuple[int, int]:
-        """Size and time (in a zip, size and checksum): what changes when the file does."""
+        """Size and time (in a zip its checksum, in a tar its place): what changes when the file does."""
         raise NotImplementedError
 
     def where(self, name: str) -> str:

@@ -43,6 +43,7 @@ def add_options(parser: OptionParser) -> None:
         metavar="PIXELS",
         help="of the training images (%(default)s)",
     )
+    groups.held_out_option(data)
     model = groups.model_options(parser, MODELS, fusion_name, FUSIONS)
     parser.alias("--fusion", "--fuse-mode")
     parser.alias("--sync-bn", "--syncbn")

@@ -36,6 +36,16 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
     return group
 
 
+def held_out_option(group: OptionGroup) -> None:
+    """--val-fraction, for data without a validation part of their own."""
+    group.add_argument(
+        "--val-fraction",
+        type=number(float, 0, 1, above=True),
+        metavar="SHARE",
+        help="folders without a validation part: hold out this share of every class, drawn by --seed",
+    )
+
+
 def model_options(
     parser: OptionParser, models: Sequence[str], fusion: Callable[[str], str], fusions: Sequence[str]
 ) -> OptionGroup:

@@ -13,6 +13,7 @@ from gluon_aff.errors import GluonAFFError, UsageError
 
 RNG = np.random.default_rng(0)
 PIXELS = {name: RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8) for name in "abc"}
+SPLITS = ("train", "val")
 MASKS = {name: RNG.integers(0, 2, (6, 8), dtype=np.uint8) for name in "abc"}
 
 
@@ -96,6 +97,40 @@ def test_sirst_pair_of_two_sizes_is_named_and_its_mask_resized(place, capsys):
     np.testing.assert_array_equal(got.pair(1)[1], MASKS["b"])
 
 
+def test_a_folders_mask_of_another_size_is_treated_as_sirsts(place, capsys):
+    got = load_pair_set("folder", "train", place(contents(masks__b_at_png=encoded(np.ones((3, 4), np.uint8)))))
+    assert "b.png is 8x6, but its mask b.png 4x3; the mask is resized to the image" in capsys.readouterr().err
+    assert got.pair(1)[1].shape == (6, 8) and got.pair(1)[1].all()
+
+
+def test_a_folder_without_lists_is_split_by_the_seed(place, capsys):
+    files = {name: content for name, content in contents().items() if not name.endswith(".txt")}
+    for number in range(7):
+        files[f"images/d{number}.png"] = encoded(np.full((6, 8, 3), number // 2, dtype=np.uint8))  # d0 and d1 are alike
+        files[f"masks/d{number}.png"] = encoded(255 * MASKS["a"])
+    path = place(files)
+    with pytest.raises(UsageError, match="write one with one id per line; or --val-fraction 0.1 holds out"):
+        load_pair_set("folder", "train", path)
+    drawn = {
+        seed: [load_pair_set("folder", split, path, val_fraction=0.4, seed=seed).names for split in SPLITS]
+        for seed in range(9)
+    }
+    for train, val in drawn.values():
+        assert sorted(train + val) == ["a", "b", "c", *(f"d{number}" for number in range(7))] and 3 <= len(val) <= 5
+        for pair_of in ({"d0", "d1"}, {"d2", "d3"}, {"d4", "d5"}):
+            assert pair_of <= set(train) or pair_of <= set(val)
+    assert len({val for _, val in drawn.values()}) > 3
+    assert "note: 3 of 10 images are copies of another one, by their content" in capsys.readouterr().err
+    assert load_pair_set("folder", "val", path, val_fraction=0.4, seed=3).names == drawn[3][1]
+    with pytest.raises(UsageError, match="no split 'test': with --val-fraction there are train and val"):
+        load_pair_set("folder", "test", path, val_fraction=0.4)
+
+
+def test_a_fraction_of_a_folder_with_lists_is_refused(place):
+    with pytest.raises(UsageError, match="--val-fraction 0.5: .* has lists .train, val., leave it out"):
+        load_pair_set("folder", "train", place(contents()), val_fraction=0.5)
+
+
 def test_masks_without_foreground_are_counted(tmp_path, capsys):
     black = encoded(np.zeros((6, 8), dtype=np.uint8))
     load_pair_set("folder", "train", write(tmp_path, contents(masks__a_at_png=black)))
@@ -176,10 +211,6 @@ BAD = {
     "empty image": ({"images__b_at_png": b""}, r"images/b.png is empty \(0 bytes\)"),
     "no image": ({"masks__b_at_png": b"hello"}, r"masks/b.png cannot be read as an image \(unknown format\)"),
     "cut short": ({"masks__b_at_png": contents()["masks/b.png"][:60]}, "masks/b.png cannot be read as an image"),
-    "two sizes": (
-        {"masks__b_at_png": encoded(np.zeros((3, 4), dtype=np.uint8))},
-        "images/b.png is 8x6, but its mask b.png 4x3: make them equal, or take the pair out",
-    ),
     "image missing": ({"images__b_at_png": None}, "train.txt lists b, but .*images has no b.png"),
     "mask missing": ({"masks__b_at_png": None}, "train.txt lists b, but .*masks has no b.png"),
     "image twice": ({"images__b_at_jpg": b"x"}, "images has b.jpg and b.png: which is it"),

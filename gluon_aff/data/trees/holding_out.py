@@ -1,0 +1,110 @@
+"""A share of a set's files held out for validation: drawn by a seed, and never parting files of equal content."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import Counter
+from typing import Dict, List, Mapping, NamedTuple, Sequence
+
+import numpy as np
+
+from ...errors import UsageError
+from ...runtime.threads import usable_cores
+from ...utils import console
+from ...utils.prefetch import prefetch
+from .tree import FileTree
+
+FLAG = "--val-fraction"
+OFFER = f"{FLAG} 0.1 holds out a tenth of the images, drawn by --seed"
+
+
+class HeldOut(NamedTuple):
+    """Both parts, class by class and in each in the given order, and what is to be said of them."""
+
+    train: Dict[str, List[str]]
+    val: Dict[str, List[str]]
+    notes: List[str]
+
+
+def hold_out(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: float, seed: int) -> HeldOut:
+    """Split the files of every class.
+
+    The draw depends on the seed, the names of the classes and the order of each class's files, so one folder is split
+    alike by whatever reads it. Files of equal content, also of different classes, are kept in one part. Every class
+    keeps a file for training.
+
+    Parameters
+    ----------
+    tree : FileTree
+        Where the files are.
+    classes : mapping
+        Class name to names of files, in a fixed order.
+    fraction : float
+        Of each class, the share for validation.
+    seed : int
+
+    Raises
+    ------
+    UsageError
+        Unless 0 < fraction < 1, and when nothing can be held out.
+    GluonAFFError
+        For a file that cannot be read.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(f"{FLAG} {fraction:g}: expected a share between 0 and 1, such as 0.1")
+    group_of = _groups(tree, [file for files in classes.values() for file in files])
+    sizes = Counter(group_of.values())
+    held: set = set()
+    seen: set = set()
+    for name, files in classes.items():
+        groups = list(dict.fromkeys(group_of[file] for file in files if group_of[file] not in seen))
+        seen.update(groups)
+        wanted = max(1, round(fraction * sum(sizes[group] for group in groups)))
+        random = np.random.default_rng([seed, zlib.crc32(name.encode("utf-8", "surrogateescape"))])
+        order = random.permutation(len(groups))
+        taken = 0
+        for place in order[:-1]:  # one stays for training, whatever the fraction
+            group = groups[place]
+            if taken == 0 or taken + sizes[group] <= wanted:
+                held.add(group)
+                taken += sizes[group]
+            if taken >= wanted:
+                break
+    if not held:
+        raise UsageError(f"{tree.path}: no class has two different images, so none can be held out for validation")
+    train, val = (
+        {name: [file for file in files if (group_of[file] in held) == chosen] for name, files in classes.items()}
+        for chosen in (False, True)
+    )
+    return HeldOut(train, val, _notes(sizes, val))
+
+
+def _notes(sizes: Mapping[str, int], val: Mapping[str, Sequence[str]]) -> List[str]:
+    notes = []
+    again = sum(size - 1 for size in sizes.values())
+    if again:
+        notes.append(
+            f"{again} of {sum(sizes.values())} images are copies of another one, by their content: equal images are "
+            "kept together, in training or in validation"
+        )
+    alone = sorted(name for name, files in val.items() if not files)
+    if alone:
+        shown = ", ".join(alone[:5]) + (", ..." if len(alone) > 5 else "")
+        notes.append(f"{len(alone)} of {len(val)} classes have no image for validation ({shown}): too few differ")
+    return notes
+
+
+def _groups(tree: FileTree, files: Sequence[str]) -> Dict[str, str]:
+    """File -> the first file of equal content. Only files that share their size with another are read."""
+    sizes = {file: tree.state(file)[0] for file in files}
+    shared = Counter(sizes.values())
+    candidates = [file for file in files if shared[sizes[file]] > 1]
+    cores = usable_cores()
+    digests = prefetch(lambda file: hashlib.sha256(tree.read(file)).digest(), candidates, cores, 4 * cores, "compare")
+    found = console.progress(digests, total=len(candidates), label="comparing", unit="image")
+    first: Dict[bytes, str] = {}
+    group_of = {file: file for file in files}
+    for file, digest in zip(candidates, found):
+        group_of[file] = first.setdefault(digest, file)
+    return group_of

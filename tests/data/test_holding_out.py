@@ -1,0 +1,111 @@
+"""Validation images held out of class folders: drawn by the seed, alike for every reader, copies never parted."""
+
+import zipfile
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_aff.data import load_image_set, open_imagenet
+from gluon_aff.data.imagenet.sources import HoldOut
+from gluon_aff.data.trees import hold_out, open_file_tree
+from gluon_aff.errors import GluonAFFError, UsageError
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """Class folders with 10, 6 and 1 images; two of cat's are alike, and one of cat's is one of dog's, too."""
+    place = tmp_path / "pets"
+    for number, (name, count) in enumerate((("cat", 10), ("dog", 6), ("eel", 1))):
+        (place / name).mkdir(parents=True)
+        for i in range(count):
+            shade = 20 * number + i
+            Image.new("RGB", (8, 8), (shade, 255 - shade, 7)).save(place / name / f"{i}.png")
+    (place / "cat/9.png").write_bytes((place / "cat/3.png").read_bytes())
+    (place / "dog/0.png").write_bytes((place / "cat/5.png").read_bytes())
+    return place
+
+
+def members(place, fraction, seed):
+    tree = open_file_tree(place)
+    return hold_out(tree, {name: [f"{name}/{f}" for f in tree.files(name)] for name in tree.folders()}, fraction, seed)
+
+
+def test_every_class_is_split_and_copies_stay_together(plain):
+    seen = set()
+    for seed in range(20):
+        parts = members(plain, 0.3, seed)
+        for name, count in (("cat", 10), ("dog", 6), ("eel", 1)):
+            assert len(parts.train[name]) + len(parts.val[name]) == count and parts.train[name]
+        assert len(parts.val["cat"]) in (2, 3) and len(parts.val["dog"]) in (1, 2, 3) and not parts.val["eel"]
+        train, val = (
+            {(plain / file).read_bytes() for files in part.values() for file in files}
+            for part in (parts.train, parts.val)
+        )
+        assert not train & val
+        seen.add(tuple(parts.val["cat"]))
+    assert len(seen) > 10
+    copies, alone = parts.notes
+    assert copies.startswith("2 of 17 images are copies of another one, by their content")
+    assert alone == "1 of 3 classes have no image for validation (eel): too few differ"
+    assert members(plain, 0.3, 19) == parts
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5, 1.5])
+def test_no_share(plain, fraction):
+    with pytest.raises(UsageError, match="expected a share between 0 and 1"):
+        members(plain, fraction, 0)
+
+
+def test_nothing_to_hold_out(tmp_path):
+    (tmp_path / "one").mkdir()
+    for i in range(3):
+        Image.new("RGB", (8, 8)).save(tmp_path / "one" / f"{i}.png")
+    with pytest.raises(UsageError, match="no class has two different images"):
+        members(tmp_path, 0.5, 0)
+
+
+@pytest.mark.parametrize("kind", ["plain", "train", "zip"])
+def test_both_readers_split_alike(plain, tmp_path, kind):
+    place = plain
+    if kind == "train":
+        (tmp_path / "set").mkdir()
+        place = plain.rename(tmp_path / "set" / "train").parent
+    if kind == "zip":
+        place = tmp_path / "pets.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            for file in sorted(plain.rglob("*.png")):
+                archive.write(file, str(file.relative_to(plain.parent)))
+    for small, large in (("train", "train"), ("test", "val")):
+        images = load_image_set("folder", small, place, val_fraction=0.3, seed=5)
+        source = open_imagenet(place, ["n1"], split=large, held_out=HoldOut(0.3, 5))
+        assert images.classes == source.classes == ("cat", "dog", "eel") and len(images) == len(source)
+        decoded = [np.asarray(Image.open(f)) for f in (BytesIO(e.content) for e in source.images())]
+        assert np.array_equal(images.images, np.stack(decoded))
+        assert images.labels.tolist() == [each.label for each in source.images()]
+    assert any("copies" in note for note in open_imagenet(place, ["n1"], split="train", held_out=HoldOut(0.3, 5)).notes)
+
+
+def test_what_has_a_validation_part_is_not_split_again(plain, tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "set" / split / "a").mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "set" / split / "a" / f"{i}.png")
+    with pytest.raises(UsageError, match="has test .or val. images of its own, leave it out"):
+        load_image_set("folder", "train", tmp_path / "set", val_fraction=0.5)
+    with pytest.raises(UsageError, match="has val images of its own, leave it out"):
+        open_imagenet(tmp_path / "set", ["n1"], held_out=HoldOut(0.5, 0))
+    with pytest.raises(UsageError, match="digits has test images of its own, leave it out"):
+        load_image_set("digits", "train", val_fraction=0.5)
+
+
+def test_a_folder_without_splits_offers_to_make_them(plain, tmp_path):
+    with pytest.raises(GluonAFFError, match="found class folders .cat, dog, eel.; or --val-fraction 0.1 holds out"):
+        load_image_set("folder", "train", plain)
+    (tmp_path / "set").mkdir()
+    plain.rename(tmp_path / "set" / "train")
+    with pytest.raises(GluonAFFError, match="has no test images.*found train; or --val-fraction"):
+        load_image_set("folder", "test", tmp_path / "set")
+    with pytest.raises(GluonAFFError, match="expected val/<wnid>.*or --val-fraction"):
+        open_imagenet(tmp_path / "set", ["n1"])
