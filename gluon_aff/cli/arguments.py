@@ -10,6 +10,7 @@ from ..utils.figures import DPI, FORMATS, figure_format
 from ..utils.files import json_text, write_json
 from ..utils.limits import MAX_SIDE
 
+_ENDINGS = ", ".join(f".{form}" for form in FORMATS)
 _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
     "fusion": {"help": "any strategy, by the field's or the authors' name"},
     "r": {"type": int, "help": "bottleneck ratio of the fusion; 0 for no bottleneck"},
@@ -53,9 +54,24 @@ def figure_file(text: str) -> str:
 
 def add_figure(command: argparse.ArgumentParser, flag: str, text: str, default: Optional[str] = None) -> None:
     """``flag`` for a figure's file, with ``text`` as help, and --dpi."""
-    endings = ", ".join(f".{form}" for form in FORMATS)
-    command.add_argument(flag, type=figure_file, default=default, metavar="FILE", help=f"{text}; ends in {endings}")
-    command.add_argument(
+    command.add_argument(flag, type=figure_file, default=default, metavar="FILE", help=f"{text}; ends in {_ENDINGS}")
+    _add_dpi(command)
+
+
+def add_figures(group: argparse._ActionsContainer) -> None:
+    """--out for a folder of figures and more, or for one figure's file, and --dpi."""
+    group.add_argument(
+        "--out",
+        required=True,
+        type=nonempty,
+        metavar="PLACE",
+        help=f"a folder for all files; or a file for the sheet alone, which ends in {_ENDINGS}",
+    )
+    _add_dpi(group)
+
+
+def _add_dpi(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
         "--dpi", type=whole(10, 1200), default=DPI, metavar="N", help="pixels per inch of a .png (default: %(default)s)"
     )
 

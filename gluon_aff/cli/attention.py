@@ -5,26 +5,32 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_pictures, add_viewer, data_of, model_options, nonempty
+from .arguments import add_figures, add_pictures, add_viewer, data_of, model_options
 
 
 def attention(args: argparse.Namespace) -> int:
     from ..gradcam import find_pictures, fusion_weights, open_image_network
     from ..gradcam.fusion_weights_sheet import draw_weight_sheet, weight_lines, write_weight_arrays
     from ..runtime import devices
+    from ..utils.figures import is_figure
     from ..utils.files import FileNames
 
     contexts = devices.pick(args.gpus)[:1]
     pictures = find_pictures(args.images, args.count)
     network = open_image_network(args.weights, contexts, args.model, model_options(args), data_of(args))
     names, out = FileNames(), Path(args.out)
-    for picture in pictures.chosen:
+    for number, picture in enumerate(pictures.chosen, 1):
         pixels = network.input.read(picture.content(), picture.where)
         weights = fusion_weights(network.net, network.input.transform(pixels[None]))
-        stem = names(f"{picture.folder}-{picture.name}")
-        write_weight_arrays(weights, out / f"{stem}.npz")
-        draw_weight_sheet(weights, pixels, f"{network.name}: {picture.folder}/{picture.name}", out / f"{stem}.png")
-        print("\n".join([f"{picture.where}: {out / stem}.png and .npz", "", *weight_lines(weights), ""]))
+        if is_figure(out):
+            sheet = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+            written = str(sheet)
+        else:
+            stem = names(f"{picture.folder}-{picture.name}")
+            sheet, written = out / f"{stem}.png", f"{out / stem}.png and .npz"
+            write_weight_arrays(weights, out / f"{stem}.npz")
+        draw_weight_sheet(weights, pixels, f"{network.name}: {picture.folder}/{picture.name}", sheet, args.dpi)
+        print("\n".join([f"{picture.where}: {written}", "", *weight_lines(weights), ""]))
     return 0
 
 
@@ -39,5 +45,5 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_viewer(command)
     group = command.add_argument_group("images")
     add_pictures(group, 4, "--image")
-    group.add_argument("--out", required=True, type=nonempty, metavar="DIR", help="where the files go")
+    add_figures(group)
     command.set_defaults(run=attention)

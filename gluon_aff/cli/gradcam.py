@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List
 
-from .arguments import add_pictures, add_viewer, data_of, model_options, names_of, nonempty, whole
+from .arguments import add_figures, add_pictures, add_viewer, data_of, model_options, names_of, whole
 
 
 def gradcam(args: argparse.Namespace) -> int:
     from ..gradcam import ExplainedImage, explain_images, find_pictures, open_image_network
     from ..gradcam.cam_sheet import write_explained
     from ..runtime import devices
+    from ..utils.figures import is_figure
 
     contexts = devices.pick(args.gpus)[:1]
     weights = [args.weights, *(each for each in args.compare.split(",") if each)]
@@ -24,13 +25,14 @@ def gradcam(args: argparse.Namespace) -> int:
         network = open_image_network(each, contexts, model, options, data_of(args))
         images = explain_images(network, pictures, args.target, args.layer, args.method, args.batch_size)
         rows[_unique(name or network.name, rows)] = images
-    sheets = write_explained(rows, Path(args.out))
+    sheets = write_explained(rows, Path(args.out), args.dpi)
     for network_name, images in rows.items():
         judged = [image for image in images if image.wrong is not None]
         what = "with their target found" if images[0].mask is not None else "right"
         right = f", {sum(not image.wrong for image in judged)} of {len(judged)} {what}" if judged else ""
         print(f"{network_name}: {len(images)} images{right}")
-    print(f"written: {', '.join(map(str, sheets))}, {args.out}/predictions.csv and a folder for each network")
+    more = "" if is_figure(args.out) else f", {args.out}/predictions.csv and a folder for each network"
+    print(f"written: {', '.join(map(str, sheets))}{more}")
     return 0
 
 
@@ -65,5 +67,5 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--compare", default="", metavar="ID,FILE,RUN", help="more networks, a row for each")
     group.add_argument("--names", default="", metavar="A,B", help="names of the rows (default: the weights')")
     group.add_argument("--batch-size", type=whole(1), default=8, metavar="N", help="(default: %(default)s)")
-    group.add_argument("--out", required=True, type=nonempty, metavar="DIR", help="where the files go")
+    add_figures(group)
     command.set_defaults(run=gradcam)

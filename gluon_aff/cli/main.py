@@ -19,6 +19,7 @@ from . import (
     networks,
     plot,
     published,
+    recipes,
     records,
     results,
     train,
@@ -28,6 +29,7 @@ from .starting import load_mxnet
 
 SUBJECTS = (
     train,
+    recipes,
     networks,
     ablation,
     launch,

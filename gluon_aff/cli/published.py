@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from .. import published
 from ..errors import GluonAFFError
@@ -98,20 +98,24 @@ def inspect(args: argparse.Namespace) -> int:
         keys = ("candidates", "create_model", "arrays", "problems")
         print(json.dumps({key: getattr(found, key) for key in keys}, indent=1))
         return 0
-    rows = [
+    types = Counter(array.dtype for array in container.arrays.values())
+    if found.create_model is not None and found.structure is not None:
+        print(f"network     create_model({_call(found.create_model)})")
+        print(f"catalogue   {', '.join(found.candidates) or 'no published file has these names, shapes and types'}")
+        print("\n".join(_described(found.structure)))
+    for problem in found.problems:
+        print(f"problem     {problem}")
+    print(f"arrays      {found.arrays}: {', '.join(f'{count} {dtype}' for dtype, count in types.items()) or 'none'}")
+    if args.arrays:
+        print("\n".join(["", *text_table(("array", "dtype", "shape"), _array_rows(container))]))
+    return 0
+
+
+def _array_rows(container: published.Container) -> List[Tuple[str, str, str]]:
+    return [
         (name.encode("unicode_escape").decode() if not name.isprintable() else name, array.dtype, _shape(array.shape))
         for name, array in container.arrays.items()
     ]
-    types = Counter(array.dtype for array in container.arrays.values())
-    print("\n".join(text_table(("array", "dtype", "shape"), rows)))
-    print(f"\n{found.arrays} arrays: {', '.join(f'{count} {dtype}' for dtype, count in types.items()) or 'none'}")
-    if found.create_model is not None and found.structure is not None:
-        print("\n".join(_described(found.structure)))
-        print(f"network     create_model({_call(found.create_model)})")
-        print(f"catalogue   {', '.join(found.candidates) or 'no published file has these names, shapes and types'}")
-    for problem in found.problems:
-        print(f"problem     {problem}")
-    return 0
 
 
 def _described(structure: Structure) -> List[str]:
@@ -174,8 +178,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("file", type=Path, help="a file under any name")
     command.set_defaults(run=verify)
 
-    command = actions.add_parser("inspect", help="list a weight file's arrays and find its network")
+    command = actions.add_parser("inspect", help="whose network a weight file is, and how to build it")
     command.add_argument("file", help="a .params file, or an id whose file is here")
+    command.add_argument("--arrays", action="store_true", help="list its arrays as well")
     command.add_argument("--json", action="store_true", help="print JSON: candidates, create_model, arrays, problems")
     command.set_defaults(run=inspect)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Collection, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
@@ -20,6 +22,7 @@ from ..training.history import History
 from ..utils.figures import DPI, label_axes, load_matplotlib, new_figure, plain, write_figure
 from ..utils.files import PathLike
 
+_OURS, _THEIRS = "ours", "the paper's"
 _TABLES = ("table4_integration", "table3_aggregation_scale")  # the first that has a strategy counts
 
 
@@ -175,7 +178,10 @@ def _data(data: Dict[str, Any]) -> str:
 
 
 def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: PathLike, dpi: int = DPI) -> None:
-    """A panel for each host: ours as lines with error bars, the paper's dashed, a colour for each strategy.
+    """A panel for each host and data set, a colour for each strategy.
+
+    Ours are markers with their standard deviation over seeds, hollow where there is but one seed; a line through them
+    would show noise as if it were a course. The paper's figures, one for each network, are joined by dashes.
 
     Raises
     ------
@@ -185,45 +191,66 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
     hosts = [host for host in list_ablation_hosts() if any(point.host == host for point in (*ours, *theirs))]
     if not hosts:
         raise UsageError("no figures to draw: name reports or runs, or one of the paper's networks with --host")
+    panels = [(host, whose, data) for host in hosts for whose, data in _data_of(host, ours, theirs)]
     strategies = sorted({point.strategy for point in (*ours, *theirs)})
     colormaps = load_matplotlib().colormaps
     colours = {name: colormaps["tab20" if len(strategies) > 10 else "tab10"](i) for i, name in enumerate(strategies)}
-    figure = new_figure(6.2 * len(hosts) + 1.5, 4.6)
-    for axes, host in zip(figure.subplots(1, len(hosts), squeeze=False)[0], hosts):
-        for points, style in ((theirs, {"ls": "--", "lw": 1, "alpha": 0.7}), (ours, {"ls": "-", "lw": 1.8})):
-            for name in strategies:
-                line = sorted(
-                    (p for p in points if (p.host, p.strategy) == (host, name)), key=lambda point: point.parameters
-                )
-                if line:
-                    axes.errorbar(
-                        [point.parameters / 1e3 for point in line],
-                        [100 * point.accuracy for point in line],
-                        yerr=[100 * (point.std or 0) for point in line],
-                        color=colours[name],
-                        marker="." if points is theirs else "o",
-                        ms=6,
-                        capsize=3 if points is ours else 0,
-                        **style,
-                    )
+    columns = math.ceil(math.sqrt(len(panels)))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(4.6 * columns + 1.8, 4.2 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (host, whose, data) in zip(grid, panels):
+        for name in strategies:
+            points = [
+                p for p in (ours if whose == _OURS else theirs) if (p.host, p.strategy, p.data) == (host, name, data)
+            ]
+            (_draw_ours if whose == _OURS else _draw_theirs)(axes, points, colours[name])
         label_axes(axes, "parameters (thousands)", f"{task_of_host(host).metric} (%)")
-        axes.set_title(plain(_title(host, ours, theirs)), fontsize=9)
-    _legend(figure, colours, bool(ours), bool(theirs))
+        axes.set_title(plain("\n".join([f"{host}, {whose}", *wrap(data, 48)])), fontsize=9)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    _legend(figure, colours, ours, bool(theirs))
     write_figure(figure, path, dpi)
 
 
-def _title(host: str, ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint]) -> str:
-    lines = [host]
-    for whose, points in (("ours", ours), ("paper", theirs)):
-        data = sorted({point.data for point in points if point.host == host})
-        lines += [f"{whose}: {'; '.join(data)}"] if data else []
-    return "\n".join(lines)
+def _data_of(host: str, ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint]) -> Iterator[Tuple[str, str]]:
+    """(whose, data) of a host's panels: what was trained on other data does not share an axis."""
+    for whose, points in ((_OURS, ours), (_THEIRS, theirs)):
+        for data in sorted({point.data for point in points if point.host == host}):
+            yield whose, data
 
 
-def _legend(figure: Any, colours: Dict[str, Any], ours: bool, theirs: bool) -> None:
+def _draw_ours(axes: Any, points: Sequence[DepthPoint], colour: Any) -> None:
+    for point in points:
+        axes.errorbar(
+            point.parameters / 1e3,
+            100 * point.accuracy,
+            yerr=None if point.std is None else 100 * point.std,
+            color=colour,
+            marker="o",
+            mfc="none" if point.std is None else colour,
+            ms=6,
+            capsize=3,
+        )
+
+
+def _draw_theirs(axes: Any, points: Sequence[DepthPoint], colour: Any) -> None:
+    line = sorted(points, key=lambda point: point.parameters)
+    x, y = [point.parameters / 1e3 for point in line], [100 * point.accuracy for point in line]
+    axes.plot(x, y, color=colour, marker=".", ls="--", lw=1)
+
+
+def _legend(figure: Any, colours: Dict[str, Any], ours: Sequence[DepthPoint], theirs: bool) -> None:
     from matplotlib.lines import Line2D
 
+    def marked(label: str, **style: Any) -> Any:
+        return Line2D([], [], color="black", label=label, **style)
+
     lines = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in colours.items()]
-    lines += [Line2D([], [], color="black", ls="-", marker="o", label="ours, last epoch")] if ours else []
-    lines += [Line2D([], [], color="black", ls="--", marker=".", label="paper")] if theirs else []
+    if any(point.std is not None for point in ours):
+        lines.append(marked("ours, last epoch: mean\n± std over seeds", ls="", marker="o"))
+    if any(point.std is None for point in ours):
+        lines.append(marked("ours, last epoch: one seed", ls="", marker="o", mfc="none"))
+    if theirs:
+        lines.append(marked("paper", ls="--", marker="."))
     figure.legend(handles=lines, loc="outside right upper", fontsize="small")

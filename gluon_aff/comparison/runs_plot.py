@@ -57,7 +57,7 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = (), dp
     label_axes(left, "epoch", f"{metric} in %" if metric == ERROR else metric)
     for axes in right:
         label_axes(axes, "epoch", "training loss")
-    left.legend(fontsize="small")
+    left.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)  # over no line
     write_figure(figure, path, dpi)
     return curves
 

@@ -7,14 +7,13 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
-from ..utils.figures import new_figure, plain, write_figure
+from ..utils.figures import DPI, new_figure, plain, write_figure
 from ..utils.files import PathLike, atomic_write
 from ..utils.tables import text_table
 from .fusion_weights import FusionWeights
 
 _PARTS = ("weight", "local", "context")
 _TILE, _TEXT, _NAME, _BARS = 1.35, 0.3, 1.5, 1.3  # inches: a map; the line below it; the path; the colour bars
-_DPI = 100
 
 
 def weight_lines(weights: Sequence[FusionWeights]) -> List[str]:
@@ -68,8 +67,10 @@ def write_weight_arrays(weights: Sequence[FusionWeights], path: PathLike) -> Non
         handle.write(buffer.getvalue())
 
 
-def draw_weight_sheet(weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path: PathLike) -> None:
-    """A row for each fusion, shallow to deep; M, its local and its global part side by side, for each stage.
+def draw_weight_sheet(
+    weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path: PathLike, dpi: int = DPI
+) -> None:
+    """The input once, and a row for each fusion, shallow to deep: M, its local and its global part, for each stage.
 
     Maps are means over channels of the first image's. One scale for all M, symmetric about 0.5, and one for all parts,
     symmetric about 0, below which they argue for the other input.
@@ -95,11 +96,16 @@ def draw_weight_sheet(weights: Sequence[FusionWeights], pixels: np.ndarray, titl
         line[0].set_axis_on()
         _bare(line[0])
         line[0].set_ylabel(fusion.replace(".attention", "").replace(".fusion", ""), fontsize=8)
-        small = max(pixels.shape[:2]) < _TILE * _DPI
-        line[0].imshow(pixels, interpolation="bicubic" if small else "antialiased")
+        if row == 0:
+            small = max(pixels.shape[:2]) < _TILE * dpi
+            line[0].imshow(pixels, interpolation="bicubic" if small else "antialiased")
+            line[0].set_title("input", fontsize=8)
+        else:
+            line[0].spines[:].set_visible(False)
+            line[0].set_box_aspect(pixels.shape[0] / pixels.shape[1])
     _bars(figure, grid, shown, weights[0])
     figure.suptitle(plain(title), fontsize=9)
-    write_figure(figure, path, _DPI)
+    write_figure(figure, path, dpi)
 
 
 def _stages(weights: Sequence[FusionWeights]) -> int:

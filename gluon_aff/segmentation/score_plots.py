@@ -46,10 +46,11 @@ def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
 
 
 def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
-    """IoU, recall and share of detected objects for small, medium and large ones."""
+    """IoU, recall and share of detected objects for small, medium and large ones, as far as there are any."""
     figure = new_figure(7, 4)
     axes = figure.subplots()
-    filled = [(place, group) for place, group in enumerate(groups) if group.objects]
+    groups = [group for group in groups if group.objects]
+    filled = list(enumerate(groups))
     bars: Tuple[Tuple[str, List[Any]], ...] = (
         ("IoU", [group.iou for _, group in filled]),
         ("mean IoU of objects", [group.object_iou for _, group in filled]),
@@ -63,15 +64,17 @@ def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
             places, heights, width, label=label, color=("#0072B2", "#56B4E9", "#009E73", "#E69F00")[number]
         )
         axes.bar_label(drawn, [f"{height:.2f}" for height in heights], fontsize=7, padding=1)
-    axes.set_xticks(
-        range(len(groups)), [f"{group.name}\n{extent(group)}\n{group.objects:,} objects" for group in groups]
-    )
-    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.set_xticks(range(len(groups)), [f"{group.name}\n{extent(group)}\n{_objects(group)}" for group in groups])
+    axes.set_xlim(-0.5, max(len(groups), 1) - 0.5)
     axes.set_ylim(0, 1.06)
     label_axes(axes, "", "", title)
     axes.grid(False, axis="x")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=len(bars), fontsize=8)
     write_figure(figure, path)
+
+
+def _objects(group: SizeGroup) -> str:
+    return f"{group.objects:,} object{'' if group.objects == 1 else 's'}"
 
 
 def extent(group: SizeGroup) -> str:

@@ -13,6 +13,7 @@ _METRIC_NAMES = {
     "rmse": "training RMSE (label, softmax)",
     "iou": "training IoU (mean of batches)",
 }
+_AXIS_NAMES = {"accuracy": "accuracy", "rmse": "accuracy, RMSE", "iou": "IoU"}
 #: What of a record is a validation figure, by its training metric; the first is maximised.
 _FIGURES = {"iou": {"val": "validation IoU", "niou": "validation nIoU"}}
 _ACCURACY = {"val": "validation accuracy"}
@@ -21,30 +22,39 @@ _ACCURACY = {"val": "validation accuracy"}
 def plot_history(
     records: Sequence[Mapping[str, Any]], title: str, path: PathLike, source: Optional[str] = None
 ) -> None:
-    """Draw validation and training figures against epochs.
+    """Draw validation and training figures, losses and the learning rate against epochs.
 
     Parameters
     ----------
     records : sequence of dict
-        A History's epochs.
+        A History's epochs. A task of one's own may have a validation loss in them, as "val_loss".
     title : str
     path : path
     source : str, optional
         What `source_of` reads from the file.
     """
-    figure = new_figure(9, 4)
-    left, right = figure.subplots(1, 2)
-    epochs = [record["epoch"] for record in records]
+    figure = new_figure(12, 4)
+    figures, losses, rates = figure.subplots(1, 3)
     metric = records[-1]["train_metric"] if records else "accuracy"
-    for figure_name, label in _FIGURES.get(metric, _ACCURACY).items():
-        left.plot(epochs, [record[figure_name] for record in records], label=label)
-    left.plot(epochs, [record["train"] for record in records], label=_METRIC_NAMES.get(metric, metric))
-    right.plot(epochs, [record["loss"] for record in records], label="training loss", color="tab:red")
-    for axes in (left, right):
-        label_axes(axes, "epoch", "")
-        axes.legend()
+    names = {**_FIGURES.get(metric, _ACCURACY), "train": _METRIC_NAMES.get(metric, metric)}
+    _draw(figures, records, names, _AXIS_NAMES.get(metric, metric))
+    _draw(losses, records, {"val_loss": "validation loss", "loss": "training loss"}, "loss")
+    _draw(rates, records, {"lr": "of the epoch's last update"}, "learning rate")
     figure.suptitle(plain(printable(title)))
     write_figure(figure, path, source=source)
+
+
+def _draw(axes: Any, records: Sequence[Mapping[str, Any]], names: Mapping[str, str], y: str) -> None:
+    """A line for each of ``names`` that the records have, and the legend above them, where it covers none."""
+    for key, label in names.items():
+        points = [(record["epoch"], record[key]) for record in records if record.get(key) is not None]
+        if points:
+            axes.plot(*zip(*points), label=label, marker="." if len(points) < 3 else None)
+    label_axes(axes, "epoch", y)
+    if len(records) == 1:  # an axis of half epochs otherwise
+        axes.set_xlim(records[0]["epoch"] - 1, records[0]["epoch"] + 1)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize="small")
 
 
 def plot_schedule(schedule: Schedule, title: str, path: PathLike, dpi: int = DPI) -> None:

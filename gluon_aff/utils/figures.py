@@ -76,7 +76,7 @@ def label_axes(axes: Any, x: str, y: str, title: str = "") -> None:
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     if x == "epoch":
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if title:
         axes.set_title(plain(title), fontsize=10)
 
@@ -87,6 +87,11 @@ def figure_format(path: PathLike) -> str:
     if ending and ending not in FORMATS:
         raise UsageError(f"{path}: a figure cannot be written as .{ending}; choose one of .{', .'.join(FORMATS)}")
     return ending or "png"
+
+
+def is_figure(path: PathLike) -> bool:
+    """Whether a path's ending is one of FORMATS, so that it is a figure's file and no folder."""
+    return Path(path).suffix.lower().lstrip(".") in FORMATS and not Path(path).is_dir()
 
 
 def write_figure(figure: Figure, path: PathLike, dpi: int = DPI, source: Optional[str] = None) -> None:

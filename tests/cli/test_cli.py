@@ -64,3 +64,13 @@ def test_ctrl_c_exits_with_130(capsys):
         raise KeyboardInterrupt
 
     assert console.run(main, []) == 130
+
+
+def test_recipes_say_what_they_are_for(capsys):
+    code, out, _ = run(capsys, "recipes", "--json")
+    found = json.loads(out)
+    assert code == 0 and {"cifar-quick", "imagenet-release", "seg-acm"} <= set(found)
+    assert all(len(about) > 40 for about in found.values())
+    code, out, _ = run(capsys, "recipes", "seg-*")
+    assert "gluon-aff train seg --recipe acm" in out and "cifar" not in out
+    assert run(capsys, "recipes", "nothing")[0] == 2

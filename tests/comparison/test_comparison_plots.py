@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gluon_aff.cli import main as cli
+from gluon_aff.comparison import ACCURACY, Comparison, Curve, Point, comparison_plot, depth_plot
 from gluon_aff.comparison.depth_plot import our_points, paper_points
 from gluon_aff.comparison.runs_plot import draw_runs
 from gluon_aff.errors import GluonAFFError, UsageError
@@ -122,3 +123,41 @@ def test_schedules_of_recipes(tmp_path, monkeypatch, capsys):
     for name, message in (("paper", "it could be cifar-paper, "), ("nothing", "choose one of cifar-paper, ")):
         assert console.run(cli.main, ["plot", "schedule", name]) == 2
         assert message in capsys.readouterr().err
+
+
+def panels(monkeypatch, module, draw):
+    """The axes of the figure that ``draw`` writes."""
+    kept = []
+    monkeypatch.setattr(module, "write_figure", lambda figure, path, dpi: kept.append(figure))
+    draw()
+    return [axes for axes in kept[0].axes if axes.axison]
+
+
+def test_data_sets_have_panels_of_their_own_and_no_line_joins_our_points(monkeypatch):
+    def point(blocks, data, std=None):
+        return depth_plot.DepthPoint("resnet", "aff", blocks, 1000 * blocks, 0.5 + 0.01 * blocks, std, 1, data)
+
+    ours = [point(1, "digits", 0.01), point(2, "digits"), point(1, "folder")]
+    theirs = [point(1, "CIFAR-100"), point(2, "CIFAR-100")]
+    axes = panels(monkeypatch, depth_plot, lambda: depth_plot.draw_depth(ours, theirs, "depth.png"))
+    assert [each.get_title().split("\n") for each in axes] == [
+        ["resnet, ours", "digits"],
+        ["resnet, ours", "folder"],
+        ["resnet, the paper's", "CIFAR-100"],
+    ]
+    drawn = [[len(line.get_xdata()) for line in each.lines if line.get_marker() in "o."] for each in axes]
+    assert drawn == [[1, 1], [1], [2]]
+    assert [line.get_markerfacecolor() for line in axes[0].lines if line.get_marker() == "o"][1] == "none"
+
+
+def test_a_short_run_is_compared_over_its_own_epochs_and_shown_in_the_whole(monkeypatch):
+    def curve(name, epochs):
+        return Curve(name, ACCURACY, tuple(Point(epoch, epoch / 100) for epoch in range(epochs)))
+
+    def drawn(epochs):
+        found = Comparison(curve("run", epochs), curve("reference", 60))
+        axes = panels(monkeypatch, comparison_plot, lambda: comparison_plot.draw_comparison(found, "comparison.png"))
+        return [max(max(line.get_xdata()) for line in each.lines if len(line.get_xdata()) > 2) for each in axes]
+
+    assert drawn(10) == [9, 9, 59]
+    assert drawn(60) == [59, 59]

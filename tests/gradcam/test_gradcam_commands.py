@@ -10,6 +10,7 @@ from PIL import Image
 import gluon_aff
 from gluon_aff.cli import main as cli
 from gluon_aff.gradcam import explain, explain_images, find_pictures, fusion_weights, open_image_network
+from gluon_aff.gradcam.cam_sheet import enlarged
 from gluon_aff.utils import console
 
 
@@ -67,7 +68,8 @@ def test_gradcam_writes_what_the_api_says(weights, pictures, tmp_path, capsys):
     heat = np.asarray(Image.open(out / "AFF/bird-1-heat.png")).astype(int)
     assert heat.shape == (32, 32, 3)
     overlay = np.asarray(Image.open(out / "AFF/bird-1-overlay.png")).astype(int)
-    assert abs(overlay - (heat + pixels[1]) / 2).max() <= 1
+    assert overlay.shape == (256, 256, 3)  # small pictures are enlarged, by a whole number
+    assert (overlay == enlarged(((heat + pixels[1] + 1) // 2).astype(np.uint8))).all()
     hottest = np.unravel_index(explained.maps[1].argmax(), (32, 32))
     assert heat[hottest][0] > heat[hottest][2]  # red, not blue
     assert (out / "sheet.png").read_bytes().startswith(b"\x89PNG") and len(list(out.iterdir())) == 4
@@ -217,3 +219,12 @@ def test_a_segmentation_network_has_no_class_to_choose(weights, pictures, tmp_pa
     code, _, error = run(capsys, *argv, "--class", "dog")
     assert code == 2 and "--class dog: fpn.params is a segmentation network and has no classes" in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("ending", "first"), [(".pdf", b"%PDF"), (".svg", b"<?xml"), (".png", b"\x89PNG")])
+def test_an_out_that_is_a_figure_is_that_figure_alone(ending, first, weights, pictures, tmp_path, capsys):
+    argv = ["--weights", weights / "aff.params", "--dataset", "cifar10", "--images", pictures, "--dpi", 50]
+    assert run(capsys, "gradcam", *argv, "--out", tmp_path / f"cam{ending}")[0] == 0
+    assert run(capsys, "attention", *argv, "--count", 2, "--out", tmp_path / f"maps{ending}")[0] == 0
+    written = {path.name: path.read_bytes()[: len(first)] for path in tmp_path.iterdir() if path.suffix == ending}
+    assert written == dict.fromkeys((f"cam{ending}", f"maps{ending}", f"maps-2{ending}"), first)

@@ -100,11 +100,13 @@ def test_verify_settles_readings(gluon_aff, monkeypatch, tmp_path):
     assert out.splitlines()[1] == f"of these readings its arrays fit {first}__r4"
 
 
-def test_inspect_lists_and_recognises(gluon_aff, file):
+def test_inspect_answers_first_and_lists_arrays_when_asked(gluon_aff, file):
+    row = ["features.1.weight", "float32", "16x3x3x3"]
     code, out, _ = gluon_aff("inspect", file)
-    assert code == 0
-    lines = out.splitlines()
-    assert ["features.1.weight", "float32", "16x3x3x3"] in [line.split() for line in lines]
+    assert code == 0 and out.startswith("network     create_model(") and len(out.splitlines()) == 6
+    assert row not in [line.split() for line in out.splitlines()]
+    longer = gluon_aff("inspect", file, "--arrays")[1]
+    assert longer.startswith(out) and row in [line.split() for line in longer.splitlines()]
     text = " ".join(out.split())
     assert "host cifar_resnet: tag release, fusion aff, r 4, start_layer 1, layers 1x1x1, classes 10" in text
     assert "create_model('cifar_aff_resnet8', classes=10, r=4, start_layer=1, channel_times=1)" in text
@@ -128,7 +130,7 @@ def test_inspect_as_json_has_these_keys(gluon_aff, file, tmp_path):
 
 def test_inspect_names_that_would_spoil_the_terminal(gluon_aff, tmp_path):
     mx.nd.save(str(tmp_path / "x"), {"\x1b[31mred\nline": mx.nd.ones(3)})
-    code, out, _ = gluon_aff("inspect", tmp_path / "x")
+    code, out, _ = gluon_aff("inspect", tmp_path / "x", "--arrays")
     assert code == 0 and "\x1b" not in out
     assert "\\x1b[31mred\\nline" in out
 

@@ -1,6 +1,6 @@
 """Plots are PNG files in directories that are made."""
 
-from gluon_aff.training import Schedule
+from gluon_aff.training import Schedule, plots
 from gluon_aff.training.plots import plot_history, plot_schedule
 
 PNG = b"\x89PNG"
@@ -15,3 +15,32 @@ def test_history(tmp_path):
 def test_schedule(tmp_path):
     plot_schedule(Schedule("cosine", 0.2, 640, 390, warmup_epochs=10), "release", tmp_path / "schedule.png")
     assert (tmp_path / "schedule.png").read_bytes()[:4] == PNG
+
+
+def axes_of(monkeypatch, records):
+    kept = []
+    monkeypatch.setattr(plots, "write_figure", lambda figure, *arguments, **settings: kept.append(figure))
+    plot_history(records, "run", "curves.png")
+    return kept[0].axes
+
+
+def test_curves_name_their_axes_show_the_learning_rate_and_a_validation_loss_where_there_is_one(monkeypatch):
+    records = [
+        {"epoch": e, "val": 0.1, "train": 0.2, "loss": 1.0, "lr": 0.1, "train_metric": "accuracy"} for e in range(2)
+    ]
+    figures, losses, rates = axes_of(monkeypatch, records)
+    assert [axes.get_ylabel() for axes in (figures, losses, rates)] == ["accuracy", "loss", "learning rate"]
+    assert [len(axes.lines) for axes in (figures, losses, rates)] == [2, 1, 1]
+    _, losses, _ = axes_of(monkeypatch, [{**record, "val_loss": 2.0} for record in records])
+    assert [line.get_label() for line in losses.lines] == ["validation loss", "training loss"]
+
+
+def test_epochs_are_whole_and_legends_lie_above_the_lines(monkeypatch):
+    for count in (1, 2, 3, 11):
+        records = [{"epoch": e, "val": 0.1, "train": 0.2, "loss": 1.0, "train_metric": "iou"} for e in range(count)]
+        for axes in axes_of(monkeypatch, records):
+            ticks = axes.get_xticks()
+            assert len(ticks) and all(tick == round(tick) for tick in ticks)
+            if axes.get_legend():
+                axes.figure.draw_without_rendering()
+                assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 - 1

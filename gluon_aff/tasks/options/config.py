@@ -17,6 +17,11 @@ def list_recipes(task: str) -> List[str]:
     return sorted(path.stem[len(task) + 1 :] for path in RECIPES.glob(f"{task}-*.yaml"))
 
 
+def every_recipe() -> Dict[str, str]:
+    """``<task>-<name>`` of every recipe, sorted, to what it is for."""
+    return {path.stem: " ".join(read_yaml(path)["about"].split()) for path in sorted(RECIPES.glob("*.yaml"))}
+
+
 def read_recipe(
     task: str, name: str, model: Optional[str] = None, given: Optional[Dict[str, Any]] = None
 ) -> Dict[str, Any]:

@@ -1,0 +1,54 @@
+"""What stands on a Grad-CAM sheet besides the pictures."""
+
+import numpy as np
+import pytest
+
+from gluon_aff.gradcam import cam_sheet
+from gluon_aff.gradcam.cam_images import ExplainedImage
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The texts of a sheet and its pictures' axes, from its rows."""
+
+    def draw(rows):
+        kept = []
+        monkeypatch.setattr(cam_sheet, "write_figure", lambda figure, path, dpi: kept.append(figure))
+        cam_sheet.draw_cam_sheet(rows, "sheet.png")
+        (figure,) = kept
+        texts = [text.get_text() for axes in figure.axes for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts)]
+        legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        return [text for text in texts if text], legends, figure.axes
+
+    return draw
+
+
+def image(mask=None, heat=1.0, wrong=None):
+    pixels = np.zeros((96, 128, 3), np.uint8)
+    return ExplainedImage(None, pixels, np.full((96, 128), heat, np.float32), "cat", 0.5, None, None, wrong, mask)
+
+
+def test_an_empty_map_says_so_and_a_full_one_does_not(drawn):
+    texts, _, _ = drawn({"net": [image(), image(heat=0.0)]})
+    assert [text for text in texts if "cat" in text] == ["cat 0.50", "cat 0.50, empty map"]
+    assert texts.count("no evidence") == 1
+
+
+def test_a_small_target_is_magnified_and_a_large_one_outlined(drawn):
+    small, large = np.zeros((2, 96, 128), bool)
+    small[10:14, 20:24], large[10:80, 20:90] = True, True
+    texts, legends, axes = drawn({"net": [image(small, wrong=True), image(large, wrong=False)]})
+    assert [len(each.images) for each in axes[:4]] == [2, 1, 2, 1]  # the picture, and its inset
+    assert [len(each.collections) for each in axes[:4]] == [0, 1, 0, 0]  # the outline
+    assert legends == ["wrong prediction", "true foreground", "framed: a small target, magnified in a corner"]
+    assert "evidence, scaled for each map" in texts
+
+
+def test_only_what_is_there_is_explained(drawn):
+    assert drawn({"net": [image()]})[1] == []
+
+
+def test_small_pictures_are_enlarged_by_a_whole_number_and_large_ones_kept():
+    assert cam_sheet.enlarged(np.zeros((20, 32, 3), np.uint8)).shape == (160, 256, 3)
+    large = np.zeros((300, 20, 3), np.uint8)
+    assert cam_sheet.enlarged(large) is large
