@@ -22,10 +22,9 @@ importing.begin(program.is_ours())  # raises a GluonAFFError that says what to r
 
 if TYPE_CHECKING:
     from . import published
-    from .models import list_models
     from .nn import create_fusion, list_fusions
     from .tasks.opening import load_run
-    from .zoo import create_model
+    from .zoo import create_model, get_model, list_models
 else:
     from .utils.lazy import attributes_of
 
@@ -37,4 +36,13 @@ else:
         return _attribute(name)
 
 
-__all__ = ["__version__", "create_fusion", "create_model", "list_fusions", "list_models", "load_run", "published"]
+__all__ = [
+    "__version__",
+    "create_fusion",
+    "create_model",
+    "get_model",
+    "list_fusions",
+    "list_models",
+    "load_run",
+    "published",
+]

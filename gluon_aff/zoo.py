@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, List, Optional, Type, Union
 
 import mxnet as mx
 
-from . import published
+from . import models, published
+from .errors import UsageError
 from .models import build_model, initializer_of, model_entry
-from .models.common import Network
+from .models.common import ClassificationNet, Network, SegmentationNet
 from .training.description import read_description
+
+_TASKS: Dict[str, Type[Network]] = {"classification": ClassificationNet, "segmentation": SegmentationNet}
 
 
 def create_model(
     name: str,
     *,
     classes: Optional[int] = None,
+    num_classes: Optional[int] = None,
+    in_channels: Optional[int] = None,
     fusion: Optional[str] = None,
     r: Optional[int] = None,
     pretrained: Union[bool, str, os.PathLike[str], None] = None,
@@ -27,11 +32,15 @@ def create_model(
 ) -> Network:
     """An initialised network by its registered name: ``(N, 3, H, W) -> (N, classes)``, FPNs ``-> (N, classes, H, W)``.
 
+    Also called ``get_model``, as in GluonCV.
+
     Parameters
     ----------
     name : as in ``list_models()``: ``"cifar_aff_resnet32"``, ``"iaff_resnext50_32x4d"``, ``"aff_resnet50.paper"``.
     classes : outputs (default 100 for CIFAR, 1000 for ImageNet, 1 for FPNs; with ``pretrained`` as many as the weights
-        have).
+        have); 0 for a network without its last layer, which gives features: not for FPNs. ``num_classes`` is the same.
+    in_channels : of the images (default 3). With ``pretrained`` weights of another number the first layers start as
+        initialised, with a warning that names them.
     fusion : any strategy, by the field's or the authors' name; overrides the name's prefix.
     r : bottleneck ratio of the fusion (default: the host's, 4 or 16); 0 for no bottleneck.
     pretrained : weights to load into the network, see ``published.load``: a catalogue id, a ``.params`` file, a
@@ -48,6 +57,10 @@ def create_model(
     where no or several published files fit, and for weights that do not fit, with what to change; GluonAFFError for
     weights that are not here or damaged.
     """
+    if num_classes is not None:
+        if classes not in (None, num_classes):
+            raise UsageError(f"classes={classes} and num_classes={num_classes} are the same option: give one of them")
+        classes = num_classes
     if pretrained is True:
         pretrained = published.id_for(name, fusion)
     elif pretrained is False:
@@ -56,7 +69,7 @@ def create_model(
     weights = None if pretrained is None else published.open_weights(pretrained)
     if weights is not None and not own_head:
         classes = published.classes_in(weights)
-    given = {"classes": classes, "fusion": fusion, "r": r, **options}
+    given = {"classes": classes, "in_channels": in_channels, "fusion": fusion, "r": r, **options}
     if weights is not None:
         given = {
             **_said_of(weights.container.path, name),
@@ -66,8 +79,37 @@ def create_model(
     net.initialize(init or initializer_of(name), ctx=ctx)
     net.untouched = True
     if weights is not None:
-        published.load(weights, net, ctx, replace_head=own_head)
+        published.load(weights, net, ctx, replace_head=own_head, replace_stem=in_channels is not None)
     return net
+
+
+get_model = create_model
+
+
+def list_models(pattern: str = "*", *, pretrained: bool = False, task: Optional[str] = None) -> List[str]:
+    """Sorted names of the networks.
+
+    Parameters
+    ----------
+    pattern : str
+        A shell pattern such as ``"cifar_aff*"``.
+    pretrained : bool
+        Only those that the authors published weights for.
+    task : {"classification", "segmentation"}, optional
+        Only those of the task.
+
+    Raises
+    ------
+    UsageError
+        For another task.
+    """
+    if task is not None and task not in _TASKS:
+        raise UsageError(f"no task {task!r}: choose one of {', '.join(_TASKS)}")
+    names = models.list_models(pattern)
+    if task is not None:
+        names = [name for name in names if issubclass(model_entry(name).network, _TASKS[task])]
+    published_for = published.ids_by_model()
+    return [name for name in names if name in published_for] if pretrained else names
 
 
 def _said_of(file: Path, name: str) -> Dict[str, Any]:

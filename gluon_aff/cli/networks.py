@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, List
 
 from .. import facts
 from ..errors import UsageError
+from ..published import ids_by_model
 from ..utils import console
 from ..utils.files import write_json
 from ..utils.limits import MAX_SIDE
@@ -20,24 +21,13 @@ from .starting import load_mxnet
 _Figures = Dict[str, Any]
 
 
-def _published_by_model() -> Dict[str, List[str]]:
-    """Model name -> ids of the published files that fit it as the name stands (its own fusion)."""
-    from ..published import catalogue
-
-    ids: Dict[str, List[str]] = {}
-    for identity, record in catalogue().items():
-        if "fusion" not in record["model"]["options"] and not record["alternative_reading_of"]:
-            ids.setdefault(record["model"]["name"], []).append(identity)
-    return ids
-
-
 def models(args: argparse.Namespace) -> int:
     records = list(_counted(args.pattern) if args.count else _stored(args.pattern))
     if not records:
         raise UsageError(f"no model's name matches {args.pattern!r}: `gluon-aff models` lists all")
     if args.count:
         write_json(records, args.count)
-    published = _published_by_model()
+    published = ids_by_model()
     if args.json:
         print(json.dumps([{**record, "published": published.get(record["name"], [])} for record in records], indent=1))
         return 0

@@ -1,6 +1,6 @@
 """What a network looks at, and what its fusions choose. See docs/seeing.md.
 
-- Grad-CAM: `cam` (arrays), `cam_images` (image files), `cam_sheet` (what is written).
+- Grad-CAM: `cam` (arrays), `cam_images` (image files), `cam_sheet` (what is written), `overlay`.
 - Fusion weights: `fusion_weights` (arrays), `fusion_weights_sheet` (what is printed and written).
 - Both: `layers` (inner layers and their outputs), `image_network` (a network with its preprocessing).
 """
@@ -11,6 +11,7 @@ from .cam_images import ExplainedImage, explain_images
 from .fusion_weights import FusionWeights, fusion_weights
 from .image_network import ImageNetwork, open_image_network
 from .inner_layers import default_layer, layer_paths
+from .overlay import overlay
 
 __all__ = [
     "METHODS",
@@ -28,4 +29,5 @@ __all__ = [
     "grad_cam",
     "layer_paths",
     "open_image_network",
+    "overlay",
 ]

@@ -61,7 +61,7 @@ def grad_cam(
         logit is positive, and None means it.
     layer : str, optional
         A path such as ``"features.4.2"`` or ``"layer3.1"`` (see `layer_paths`); by default the last residual stage,
-        or an AFF-FPN's last fusion.
+        or an AFF-FPN's last fusion; in a network of one's own without such stages the last layer that gives maps.
     method : str
         One of `METHODS`.
 
@@ -87,9 +87,9 @@ def explain(
     """As `grad_cam`, with the classes and the network's outputs beside the maps."""
     if method not in METHODS:
         raise UsageError(f"there is no method {method!r}: choose one of {', '.join(METHODS)}")
-    layer = default_layer(net) if layer is None else layer
-    block = find_layer(net, layer)
     x = as_input(net, x)
+    layer = default_layer(net, x) if layer is None else layer
+    block = find_layer(net, layer)
     with recorded_outputs(net, {layer: block}, _record_from) as inside, _at_inference():
         outputs = net(x)
         outputs = outputs[0] if isinstance(outputs, (list, tuple)) else outputs

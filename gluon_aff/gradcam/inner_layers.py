@@ -47,11 +47,12 @@ def _choices(block: Block, path: str) -> str:
     return f"choose one of {', '.join(shown)}" if shown else f"{path or 'it'} has no layers inside"
 
 
-def default_layer(net: Block) -> str:
-    """Path of the last residual stage, or of an AFF-FPN's last fusion.
+def default_layer(net: Block, x: Optional[mx.nd.NDArray] = None) -> str:
+    """Path of the last residual stage, or of an AFF-FPN's last fusion; else of the last layer that gives maps.
 
     A stage is a sequence of blocks that have layers of their own, as in the networks here, GluonCV's and Gluon's
-    residual networks.
+    residual networks. A network without stages is run on ``x``, a batch (N, C, H, W) as `as_input` gives it: its layer
+    is the last to give maps (N, C, H, W) of more than one position, other than the network's own output.
 
     Raises
     ------
@@ -61,9 +62,32 @@ def default_layer(net: Block) -> str:
     if _DECODED in net._children:
         return _DECODED
     stages = list(_stages(net, ""))
-    if not stages:
-        raise UsageError(f"this {type(net).__name__} has no residual stages: name a layer, {_choices(net, '')}")
-    return stages[-1]
+    if stages:
+        return stages[-1]
+    found = None if x is None else _last_with_maps(net, x)
+    if found is None:
+        reason = "no residual stages" if x is None else "no layer that gives maps of more than one position"
+        raise UsageError(f"this {type(net).__name__} has {reason}: name a layer, {_choices(net, '')}")
+    return found
+
+
+def _last_with_maps(net: Block, x: mx.nd.NDArray) -> Optional[str]:
+    shapes: Dict[str, Tuple[int, ...]] = {}
+
+    def note(path: str, output: Any) -> None:
+        shapes.pop(path, None)  # the last time counts
+        shapes[path] = getattr(output, "shape", ())
+
+    recording, training = mx.autograd.set_recording(False), mx.autograd.set_training(False)
+    try:
+        with watched_outputs(net, dict(named_blocks(net)), note):
+            output = net(x)
+    finally:
+        mx.autograd.set_recording(recording)
+        mx.autograd.set_training(training)
+    whole = getattr(output, "shape", ())
+    maps = [path for path, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1 and shape != whole]
+    return maps[-1] if maps else None
 
 
 def _stages(block: Block, path: str) -> Iterator[str]:
@@ -107,22 +131,30 @@ def recorded_outputs(
         The last output of each block that ran, by its name, in the order in which they ran first.
     """
     outputs: Dict[str, Any] = {}
+
+    def record(name: str, output: Any) -> None:
+        if on_output is not None:
+            on_output(output)
+        outputs[name] = output
+
+    with watched_outputs(net, blocks, record):
+        yield outputs
+
+
+@contextmanager
+def watched_outputs(net: Block, blocks: Mapping[str, Block], told: Callable[[str, Any], None]) -> Iterator[None]:
+    """As `recorded_outputs`, but outputs are told, each with its block's name, and not kept."""
     active: List[Block] = []
     net.apply(lambda block: active.append(block) if getattr(block, "_active", False) else None)
 
     def hook(name: str) -> Callable:
-        def record(_: Block, __: Any, output: Any) -> None:
-            if on_output is not None:
-                on_output(output)
-            outputs[name] = output
-
-        return record
+        return lambda _, __, output: told(name, output)
 
     handles = [block.register_forward_hook(hook(name)) for name, block in blocks.items()]
     for block in active:
         block._active = False
     try:
-        yield outputs
+        yield
     finally:
         for block in active:
             block._active = True

@@ -13,7 +13,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from ..nn import create_fusion, selects_softly
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv1x1, norm
-from .common import ClassificationNet, check_layers, make_stage, norm_settings
+from .common import ClassificationNet, check_layers, classifier, make_stage, norm_settings
 
 
 class FusedConv(nn.HybridBlock):
@@ -112,6 +112,7 @@ class CIFARInception(ClassificationNet):
     mid_width : "input" (the authors' width quirk: conv1 has as many channels as the stage's input, which matches a
         plain ResNet's parameters) or "output" (the stage's own width).
     kernel5 : "dilated" or "true", see FusedConv.
+    in_channels : of the images. classes : outputs; 0 for none, the features instead.
     """
 
     def __init__(
@@ -124,12 +125,13 @@ class CIFARInception(ClassificationNet):
         mid_width: str = "input",
         kernel5: str = "dilated",
         layers: Optional[Sequence[int]] = None,
+        in_channels: int = 3,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
         use_global_stats: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(in_channels, **kwargs)
         norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
         norms: Dict[str, Any] = {"norm_layer": norm_layer, "norm_kwargs": norm_kwargs}
         if mid_width not in ("input", "output"):
@@ -144,8 +146,8 @@ class CIFARInception(ClassificationNet):
         with self.name_scope():
             self.features = nn.HybridSequential()
             with self.features.name_scope():
-                self.features.add(norm(3, **norms, scale=False, center=False))
-                self.features.add(fused_conv(widths[0], 3, 1))
+                self.features.add(norm(in_channels, **norms, scale=False, center=False))
+                self.features.add(fused_conv(widths[0], in_channels, 1))
                 for before, width, count, stride in zip(widths, widths[1:], layers, (1, 2, 2)):
                     middle = before if mid_width == "input" else width
                     self.features.add(
@@ -153,7 +155,7 @@ class CIFARInception(ClassificationNet):
                     )
                 self.features.add(norm(widths[-1], **norms))
                 self.features.add(nn.Activation("relu"), GlobalAvgPool(), nn.Flatten())
-            self.output = nn.Dense(classes, in_units=widths[-1])
+            self.output = classifier(classes, widths[-1])
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))

@@ -10,7 +10,16 @@ from ..errors import UsageError
 from ..nn import positive_integer
 from ..nn.blocks import PreActBlock
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
-from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
+from .common import (
+    ClassificationNet,
+    add_deep_stem,
+    check_layers,
+    classifier,
+    is_release,
+    make_stage,
+    norm_settings,
+    stage_fusions,
+)
 
 
 def channels_of(channels: Optional[Sequence[int]], channel_times: int) -> List[int]:
@@ -32,6 +41,8 @@ class CIFARResNet(ClassificationNet):
         ``channels`` gives the four numbers, stem first, one by one.
     fusion, r, start_layer : strategy, its bottleneck ratio, first stage (from 1) that uses it.
     tag : "release" or "paper", the authors' generation; they differ in the shortcut.
+    in_channels : of the images; 3 in all published weights.
+    classes : outputs; 0 for none, the features (N, 64 x channel_times) instead.
     deep_stem : three 3x3 convolutions for the first one (an option of the release).
     """
 
@@ -47,12 +58,13 @@ class CIFARResNet(ClassificationNet):
         deep_stem: bool = False,
         layers: Optional[Sequence[int]] = None,
         channels: Optional[Sequence[int]] = None,
+        in_channels: int = 3,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
         use_global_stats: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(in_channels, **kwargs)
         release = is_release(tag)
         norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
         layers = list(layers) if layers is not None else [blocks] * 3
@@ -62,11 +74,11 @@ class CIFARResNet(ClassificationNet):
         with self.name_scope():
             self.features = nn.HybridSequential()
             with self.features.name_scope():
-                self.features.add(norm(3, norm_layer, norm_kwargs, scale=False, center=False))
+                self.features.add(norm(in_channels, norm_layer, norm_kwargs, scale=False, center=False))
                 if deep_stem:
-                    add_deep_stem(self.features, stem, 1, norm_layer, norm_kwargs)
+                    add_deep_stem(self.features, stem, 1, norm_layer, norm_kwargs, in_channels)
                 else:
-                    self.features.add(conv3x3(stem, 3))
+                    self.features.add(conv3x3(stem, in_channels))
                 in_channels = stem
                 for width, count, stride, make_fusion in zip(widths, layers, (1, 2, 2), fusions):
                     self.features.add(
@@ -86,7 +98,7 @@ class CIFARResNet(ClassificationNet):
                     in_channels = width
                 self.features.add(norm(in_channels, norm_layer, norm_kwargs))
                 self.features.add(nn.Activation("relu"), GlobalAvgPool(), nn.Flatten())
-            self.output = nn.Dense(classes, in_units=in_channels)
+            self.output = classifier(classes, in_channels)
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))

@@ -18,10 +18,12 @@ from ..nn.layers import NormKwargs, conv3x3, norm
 
 #: The authors' two generations: "release" (October 2020), "paper" (September 2020, the paper's tables).
 TAGS = ("release", "paper")
+#: Of an image: more than any camera's, hyperspectral ones included.
+MOST_CHANNELS = 4096
 
 
 class Network(nn.HybridBlock):
-    """A network that takes images (N, 3, H, W). Raises UsageError for another input.
+    """A network that takes images (N, in_channels, H, W). Raises UsageError for another input.
 
     Attributes
     ----------
@@ -34,6 +36,10 @@ class Network(nn.HybridBlock):
 
     untouched = False
     call: Optional[Dict[str, Any]] = None
+
+    def __init__(self, in_channels: int = 3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._in_channels = positive_integer("in_channels", in_channels, MOST_CHANNELS)
 
     def initialize(
         self,
@@ -73,8 +79,8 @@ class Network(nn.HybridBlock):
         self.untouched = False
 
     def check_input(self, x: mx.nd.NDArray) -> None:
-        if x.ndim != 4 or x.shape[1] != 3:
-            raise UsageError(f"the input is {x.shape}: expected images as (N, 3, H, W)")
+        if x.ndim != 4 or x.shape[1] != self._in_channels:
+            raise UsageError(f"the input is {x.shape}: expected images as (N, {self._in_channels}, H, W)")
         warn_of_batch_of_one(self, x)
 
     def forward(self, x: Any, *args: Any) -> Any:
@@ -113,6 +119,11 @@ class ClassificationNet(Network):
 
 class SegmentationNet(Network):
     """A network from images (N, 3, H, W) to a map of logits for each class, (N, classes, H, W)."""
+
+
+def classifier(classes: int, in_units: int) -> nn.HybridBlock:
+    """The last layer, (N, in_units) -> (N, classes); for 0 classes the features themselves, (N, in_units)."""
+    return nn.Dense(classes, in_units=in_units) if classes else nn.Flatten()
 
 
 def is_release(tag: str) -> bool:
@@ -182,13 +193,14 @@ def add_deep_stem(
     first_stride: int,
     norm_layer: Type[nn.HybridBlock],
     norm_kwargs: NormKwargs,
+    in_channels: int = 3,
 ) -> None:
     """Three 3x3 convolutions for one: channels/2 (stride), channels/2, channels; norm and relu between them.
 
     Call it inside ``features.name_scope()``, which does not nest.
     """
     half = channels // 2
-    features.add(conv3x3(half, 3, first_stride))
+    features.add(conv3x3(half, in_channels, first_stride))
     features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))
     features.add(conv3x3(half, half))
     features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))

@@ -81,6 +81,7 @@ class FPN(SegmentationNet):
         one by one.
     channel_times : widens the channels 16, 32, 64 of the stages.
     classes : maps of logits; one, foreground against background, in the paper.
+    in_channels : of the images.
     fusion, r : strategy of the two long skips, its bottleneck ratio (Table 2: 4; Table 4 compares at r = 2).
     stem : "std" (stride 4: H/4 x W/4 is where the logits are computed, then resized) or "tiny" (stride 1, for small
         targets).
@@ -104,12 +105,13 @@ class FPN(SegmentationNet):
         decoder: str = "reduce",
         authors_fusion: bool = False,
         layers: Optional[Sequence[int]] = None,
+        in_channels: int = 3,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
         use_global_stats: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(in_channels, **kwargs)
         if stem not in ("std", "tiny"):
             raise UsageError(f"stem is {stem!r}: choose 'std' (stride 4) or 'tiny' (stride 1)")
         norms: Dict[str, Any] = {"norm_layer": norm_layer, "norm_kwargs": norm_settings(norm_kwargs, use_global_stats)}
@@ -121,8 +123,7 @@ class FPN(SegmentationNet):
         with self.name_scope():
             self.stem = nn.HybridSequential(prefix="stem_")
             with self.stem.name_scope():
-                self.stem.add(norm(3, **norms, scale=False, center=False))
-                in_channels = 3
+                self.stem.add(norm(in_channels, **norms, scale=False, center=False))
                 for channels, stride in stem_convs:
                     self.stem.add(conv3x3(channels, in_channels, stride), norm(channels, **norms))
                     self.stem.add(nn.Activation("relu"))

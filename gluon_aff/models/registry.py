@@ -18,7 +18,7 @@ from ..nn import canonical_fusion, positive_integer
 from ..nn.checks import constructor_options
 from .cifar_inception import CIFARInception
 from .cifar_resnet import CIFARResNet
-from .common import Network
+from .common import ClassificationNet, Network
 from .fpn import FPN
 from .resnet import ResNet
 from .resnext import CIFARResNeXt, ResNeXt
@@ -96,8 +96,9 @@ def build_model(name: str, **options: Any) -> Network:
     call = {"name": entry.name, **{key: value for key, value in given.items() if isinstance(value, _PLAIN)}}
     if given.get("r") == 0:
         given["r"] = None
+    headless = given.get("classes") == 0 and issubclass(entry.network, ClassificationNet)
     for key, most in _MOST.items():
-        positive_integer(key, given.get(key, 1), most)
+        positive_integer(key, 1 if headless and key == "classes" else given.get(key, 1), most)
     net = entry.network(**{**entry.options, **given})
     net.call = call
     return net

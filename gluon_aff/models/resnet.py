@@ -10,7 +10,16 @@ from ..errors import UsageError
 from ..nn import positive_integer
 from ..nn.blocks import Bottleneck
 from ..nn.layers import GlobalAvgPool, NormKwargs, norm
-from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
+from .common import (
+    ClassificationNet,
+    add_deep_stem,
+    check_layers,
+    classifier,
+    is_release,
+    make_stage,
+    norm_settings,
+    stage_fusions,
+)
 
 
 class ResNet(ClassificationNet):
@@ -24,6 +33,8 @@ class ResNet(ClassificationNet):
         files).
     tag : "release" (deep stem, averaged shortcuts) or "paper" (7x7 stem, strided shortcuts). ``deep_stem`` overrides
         the stem, ``avg_down`` the shortcuts. stem_width : half the channels of a deep stem.
+    in_channels : of the images; 3 in all published weights.
+    classes : outputs; 0 for none, the features (N, 2048) instead.
     dilated : stages 3 and 4 keep the size of stage 2's map (output stride 8) with dilation 2 and 4; the first block of
         a stage dilates as the stage before it.
     last_gamma : start bn3 of every block at gamma 0.
@@ -44,12 +55,13 @@ class ResNet(ClassificationNet):
         dilated: bool = False,
         last_gamma: bool = False,
         final_drop: float = 0.0,
+        in_channels: int = 3,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
         use_global_stats: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(in_channels, **kwargs)
         release = is_release(tag)
         deep_stem = release if deep_stem is None else deep_stem
         avg_down = release if avg_down is None else avg_down
@@ -64,9 +76,9 @@ class ResNet(ClassificationNet):
             if deep_stem:
                 self.conv1 = nn.HybridSequential(prefix="conv1_")
                 with self.conv1.name_scope():
-                    add_deep_stem(self.conv1, stem, 2, norm_layer, norm_kwargs)
+                    add_deep_stem(self.conv1, stem, 2, norm_layer, norm_kwargs, in_channels)
             else:
-                self.conv1 = nn.Conv2D(64, 7, strides=2, padding=3, in_channels=3, use_bias=False)
+                self.conv1 = nn.Conv2D(64, 7, strides=2, padding=3, in_channels=in_channels, use_bias=False)
             self.bn1 = norm(stem, norm_layer, norm_kwargs)
             self.relu = nn.Activation("relu")
             self.maxpool = nn.MaxPool2D(pool_size=3, strides=2, padding=1)
@@ -93,7 +105,7 @@ class ResNet(ClassificationNet):
             self.avgpool = GlobalAvgPool()
             self.flat = nn.Flatten()
             self.drop = nn.Dropout(final_drop) if final_drop else None
-            self.fc = nn.Dense(classes, in_units=in_channels)
+            self.fc = classifier(classes, in_channels)
 
     def hybrid_forward(self, F, x):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))

@@ -10,7 +10,16 @@ from ..errors import UsageError
 from ..nn import positive_integer
 from ..nn.blocks import ResNeXtBlock
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv3x3, norm
-from .common import ClassificationNet, add_deep_stem, check_layers, is_release, make_stage, norm_settings, stage_fusions
+from .common import (
+    ClassificationNet,
+    add_deep_stem,
+    check_layers,
+    classifier,
+    is_release,
+    make_stage,
+    norm_settings,
+    stage_fusions,
+)
 
 
 class _ResNeXt(ClassificationNet):
@@ -18,7 +27,8 @@ class _ResNeXt(ClassificationNet):
 
     Parameters of both hosts
     ------------------------
-    layers : blocks in each stage. classes : outputs.
+    layers : blocks in each stage. classes : outputs; 0 for none, the features instead.
+    in_channels : of the images; 3 in all published weights.
     cardinality, bottleneck_width : groups of the 3x3 convolution, and their channels at width 64.
     fusion, r, start_layer : strategy, its bottleneck ratio, first stage (from 1) that uses it.
     tag : "release" or "paper", the authors' generation; they differ in the shortcut (and in the ImageNet stem).
@@ -44,12 +54,13 @@ class _ResNeXt(ClassificationNet):
         last_gamma: bool = False,
         authors_last_gamma: bool = False,
         use_se: bool = False,
+        in_channels: int = 3,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
         use_global_stats: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(in_channels, **kwargs)
         release = is_release(tag)
         avg_down = release if avg_down is None else avg_down
         norm_kwargs = norm_settings(norm_kwargs, use_global_stats)
@@ -63,7 +74,7 @@ class _ResNeXt(ClassificationNet):
         with self.name_scope():
             self.features = nn.HybridSequential()
             with self.features.name_scope():
-                in_channels = self._add_stem(self.features, width, deep_stem, norm_layer, norm_kwargs)
+                in_channels = self._add_stem(self.features, width, in_channels, deep_stem, norm_layer, norm_kwargs)
                 for number, (count, make_fusion) in enumerate(zip(layers, fusions)):
                     stage = make_stage(
                         count,
@@ -86,7 +97,7 @@ class _ResNeXt(ClassificationNet):
                     self.features.add(stage)
                     in_channels, width = 4 * width, 2 * width
                 self.features.add(GlobalAvgPool())
-            self.output = nn.Dense(classes, in_units=in_channels)
+            self.output = classifier(classes, in_channels)
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))
@@ -124,11 +135,11 @@ class CIFARResNeXt(_ResNeXt):
         super().__init__(layers, width, classes, cardinality, **kwargs)
 
     @staticmethod
-    def _add_stem(features, width, deep_stem, norm_layer, norm_kwargs):
+    def _add_stem(features, width, in_channels, deep_stem, norm_layer, norm_kwargs):
         if deep_stem:
-            add_deep_stem(features, width, 1, norm_layer, norm_kwargs)
+            add_deep_stem(features, width, 1, norm_layer, norm_kwargs, in_channels)
         else:
-            features.add(conv3x3(width, 3))
+            features.add(conv3x3(width, in_channels))
         features.add(norm(width, norm_layer, norm_kwargs), nn.Activation("relu"))
         return width
 
@@ -160,12 +171,12 @@ class ResNeXt(_ResNeXt):
             layers, 64, classes, cardinality, start_layer=start_layer, tag=tag, deep_stem=deep_stem, **kwargs
         )
 
-    def _add_stem(self, features, width, deep_stem, norm_layer, norm_kwargs):
+    def _add_stem(self, features, width, in_channels, deep_stem, norm_layer, norm_kwargs):
         channels = self._stem_channels if deep_stem else width
         if deep_stem:
-            add_deep_stem(features, channels, 2, norm_layer, norm_kwargs)
+            add_deep_stem(features, channels, 2, norm_layer, norm_kwargs, in_channels)
         else:
-            features.add(nn.Conv2D(channels, 7, strides=2, padding=3, in_channels=3, use_bias=False))
+            features.add(nn.Conv2D(channels, 7, strides=2, padding=3, in_channels=in_channels, use_bias=False))
         features.add(norm(channels, norm_layer, norm_kwargs), nn.Activation("relu"))
         features.add(nn.MaxPool2D(pool_size=3, strides=2, padding=1))
         return channels

@@ -52,7 +52,19 @@ class MSCAM(nn.HybridBlock):
     (N, C, H, W) -> (N, C, H, W), any H and W. A drop-in block for users' own networks.
     Children ``local_att`` and ``global_att`` are built as in the authors' fusion blocks.
 
-    Raises UsageError when called with a map of another shape.
+    Parameters
+    ----------
+    channels : int
+        C of the input and of the output.
+    r : int or None
+        Bottleneck ratio of the attention branches: their middle has C // r channels. None: no bottleneck.
+    norm_layer, norm_kwargs
+        The branches' normalisation, as in GluonCV's networks (default: BatchNorm).
+
+    Raises
+    ------
+    UsageError
+        For a bad value, and when called with a map of another shape.
     """
 
     def __init__(
@@ -63,6 +75,7 @@ class MSCAM(nn.HybridBlock):
         norm_kwargs: NormKwargs = None,
         **kwargs,
     ):
+        """The parameters are described with the class."""
         super().__init__(**kwargs)
         self._channels = positive_integer("channels", channels)
         self.norm_behind_pool = not (norm_kwargs or {}).get("use_global_stats")
@@ -71,6 +84,7 @@ class MSCAM(nn.HybridBlock):
             self.global_att = context_branch(channels, r, True, norm_layer, norm_kwargs)
 
     def forward(self, x: Any) -> Any:
+        """``x`` weighed by M(x), both (N, C, H, W)."""
         if isinstance(x, mx.nd.NDArray):
             if x.ndim != 4 or x.shape[1] != self._channels:
                 raise UsageError(f"x is {x.shape}: this MS-CAM takes (N, {self._channels}, H, W)")
@@ -78,5 +92,6 @@ class MSCAM(nn.HybridBlock):
         return super().forward(x)
 
     def hybrid_forward(self, F, x):
+        """(N, C, H, W) to the same; ``F`` is ``mx.nd`` or, hybridized, ``mx.sym``."""
         context = F.elemwise_add(self.local_att(x), expand(F, self.global_att(x), x))
         return F.elemwise_mul(x, sigmoid(F, context))

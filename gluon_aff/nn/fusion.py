@@ -11,7 +11,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError, near_matches
 from .checks import constructor_options, positive_integer, warn_of_batch_of_one
 from .layers import NormKwargs
-from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key
+from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key, spelled
 
 
 class Fusion(nn.HybridBlock):
@@ -80,6 +80,7 @@ class Fusion(nn.HybridBlock):
         norm_kwargs: NormKwargs = None,
         **kwargs,
     ):
+        """The parameters are described with the class."""
         super().__init__(**kwargs)
         self._channels = positive_integer("channels", channels)
         self.norm_behind_pool = self.norm_behind_pool and not (norm_kwargs or {}).get("use_global_stats")
@@ -93,7 +94,12 @@ class Fusion(nn.HybridBlock):
         """What goes into the weight's sigmoid, (N, C, H, W) or (N, C, 1, 1) by branch, from the branches' outputs."""
         return outputs
 
+    def hybrid_forward(self, F, x, residual):
+        """Two maps (N, C, H, W) to the fused one (N, C, H, W); ``F`` is ``mx.nd`` or, hybridized, ``mx.sym``."""
+        raise NotImplementedError
+
     def forward(self, x: Any, residual: Any) -> Any:
+        """The fused map of ``x``, the learned branch, and ``residual``, the shortcut: all (N, C, H, W)."""
         if isinstance(x, mx.nd.NDArray) and isinstance(residual, mx.nd.NDArray):
             if x.shape != residual.shape:
                 raise UsageError(f"x is {x.shape}, residual is {residual.shape}: resize or project one of them first")
@@ -125,11 +131,17 @@ def unregister_fusion(name: str) -> None:
     del _REGISTRY[name]
 
 
+def fusion_spelling(name: str) -> str:
+    """A fusion's name, the field's or an authors' key, as it is spelled here; an unknown one as it is."""
+    return spelled(name, _REGISTRY) if isinstance(name, str) else name
+
+
 def canonical_fusion(name: str) -> str:
-    """The field's name of a strategy given by either name: ``"ASKCFuse"`` -> ``"aff"``.
+    """The field's name of a strategy given by either name, in any case: ``"ASKCFuse"`` or ``"AFF"`` -> ``"aff"``.
 
     Raises UsageError with near matches for an unknown name.
     """
+    name = fusion_spelling(name)
     if name in _REGISTRY:
         return name
     key = authors_key(name)
@@ -149,7 +161,10 @@ def list_fusions() -> List[str]:
 
 
 def create_fusion(name: str, channels: int, r: Optional[int] = 4, **options: Any) -> Fusion:
-    """A fusion block by the field's name ("aff") or the authors' key ("ASKCFuse"), not yet initialised.
+    """A fusion block by the field's name ("aff") or the authors' key ("ASKCFuse"), in any case ("AFF").
+
+    It is not initialised, as Gluon's layers are not: the network that it becomes a part of initialises all of itself.
+    Call its ``initialize()`` to use it alone. (``create_model`` gives a whole network, and initialises it.)
 
     A field's name gives the paper's block, an authors' key the authors' arithmetic and parameter names. They differ
     where the authors' code has a fixed bottleneck, so that ``r`` is not used: none in ms_gau, ms_se and ms_sa, 4 in sk.
@@ -163,6 +178,7 @@ def create_fusion(name: str, channels: int, r: Optional[int] = 4, **options: Any
 
     Raises UsageError for an unknown name (with near matches), an unknown option or a bad value.
     """
+    name = fusion_spelling(name)
     cls = fusion_class(name)
     r = AUTHORS_RATIOS.get(authors_key(name), r)
     accepted = [option for option in constructor_options(cls, nn.HybridBlock) if option not in ("channels", "r")]

@@ -186,6 +186,7 @@ class _SoftSelection(Fusion):
     def __init__(
         self, channels: int, r: Optional[int] = 4, *, weight_on: str = "x", factor: Optional[int] = None, **kwargs
     ):
+        """The parameters are described with the class."""
         super().__init__(channels, r, **kwargs)
         if weight_on not in ("x", "residual"):
             raise UsageError(f"weight_on is {weight_on!r}: choose 'x' (the authors' code) or 'residual' (Eq. 4)")
@@ -210,6 +211,28 @@ class AFF(_SoftSelection, _MultiScale):
     As in the authors' code, the weight multiplies ``x`` (the paper writes it on X) and the result is doubled, so
     that the two weights sum to 2 as they do in x + residual: 2 x w + 2 residual (1 - w), w = M(x + residual).
     Both are part of the published weights; ``weight_on="residual", factor=1`` is Eq. 4 to the letter.
+
+    >>> fuse = AFF(channels=64)
+    >>> fuse.initialize()
+    >>> fused = fuse(x, residual)  # all (N, 64, H, W)
+
+    Parameters
+    ----------
+    channels : int
+        C of both inputs and of the output.
+    r : int or None
+        Bottleneck ratio of the attention branches: their middle has C // r channels. None: no bottleneck.
+    weight_on : {"x", "residual"}
+        Which input M multiplies, see above.
+    factor : {1, 2}
+        What the weighted mean is multiplied by (default: 2).
+    norm_layer, norm_kwargs
+        The branches' normalisation, as in GluonCV's networks (default: BatchNorm).
+
+    Raises
+    ------
+    UsageError
+        For a bad value, and when called with maps of different shape.
     """
 
     table4_ratio = 2
@@ -249,6 +272,30 @@ class IAFF(_SoftSelection, _MultiScale):
     ``local_att`` and ``global_att``, M2 is ``local_att2`` and ``global_att2``. **No factor 2** here: the authors left
     it out of iAFF by oversight (their issues 3, 13, 28, 33), and it is part of the published weights.
     ``double_stages=True`` doubles both z and the result, as the paper-time FPN did.
+
+    >>> fuse = IAFF(channels=64)
+    >>> fuse.initialize()
+    >>> fused = fuse(x, residual)  # all (N, 64, H, W)
+
+    Parameters
+    ----------
+    channels : int
+        C of both inputs and of the output.
+    r : int or None
+        Bottleneck ratio of the attention branches: their middle has C // r channels. None: no bottleneck.
+    weight_on : {"x", "residual"}
+        Which input M1 and M2 multiply.
+    factor : {1, 2}
+        What the weighted mean is multiplied by (default: 1).
+    double_stages : bool
+        Double both results, see above.
+    norm_layer, norm_kwargs
+        The branches' normalisation, as in GluonCV's networks (default: BatchNorm).
+
+    Raises
+    ------
+    UsageError
+        For a bad value, and when called with maps of different shape.
     """
 
     default_factor = 1

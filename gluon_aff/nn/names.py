@@ -6,7 +6,7 @@ The one table of the authors' keys. Whatever accepts a fusion's name from a user
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Dict, Iterable, Optional
 
 #: Authors' key -> field's name. A trailing "Fuse" (their class names) is accepted as well.
 AUTHORS_KEYS: Dict[str, str] = {
@@ -27,6 +27,19 @@ AUTHORS_KEYS: Dict[str, str] = {
 
 #: Authors' key -> the bottleneck ratio it always has in their code, whatever r is; None for no bottleneck.
 AUTHORS_RATIOS: Dict[str, Optional[int]] = {"AYforXplusY": None, "XplusAYforY": None, "AXYforXplusY": None, "SKFuse": 4}
+
+
+def spelled(name: str, fields: Iterable[str]) -> str:
+    """``name`` as it is spelled among the field's names in ``fields`` or the authors' keys, in whatever case it is.
+
+    A name that is right as it stands wins, then one of the field's; an unknown name is handed back.
+    """
+    if name in fields or authors_key(name):
+        return name
+    for known in (*fields, *AUTHORS_KEYS, *(f"{key}Fuse" for key in AUTHORS_KEYS)):
+        if known.casefold() == name.casefold():
+            return known
+    return name
 
 
 def authors_key(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .catalogue import catalogue, list_published, record
+from .catalogue import catalogue, ids_by_model, list_published, record
 
 if TYPE_CHECKING:
     from ..facts import params_directory
@@ -29,6 +29,7 @@ __all__ = [
     "fetch",
     "find_file",
     "id_for",
+    "ids_by_model",
     "git_blob_sha1",
     "identify",
     "list_published",

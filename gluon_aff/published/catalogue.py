@@ -29,6 +29,15 @@ def list_published() -> List[str]:
     return sorted(catalogue())
 
 
+def ids_by_model() -> Dict[str, List[str]]:
+    """Name of a model -> ids of the published files that fit it as the name stands, with its own fusion."""
+    found: Dict[str, List[str]] = {}
+    for identity, entry in catalogue().items():
+        if "fusion" not in entry["model"]["options"] and not entry["alternative_reading_of"]:
+            found.setdefault(entry["model"]["name"], []).append(identity)
+    return found
+
+
 def record(identity: str) -> Dict[str, Any]:
     """One record. Raises UsageError with near matches for an unknown id."""
     records = catalogue()

@@ -61,6 +61,7 @@ def load(
     ctx: Devices = None,
     *,
     replace_head: bool = False,
+    replace_stem: bool = False,
 ) -> Network:
     """A network holding the weights of a catalogue id or of a ``.params`` file.
 
@@ -71,7 +72,9 @@ def load(
         other way round. Without it the network is built, in float32: from the catalogue, or as ``recognise`` finds.
     ctx : device or list of devices (default: where the network is; CPU for a new one).
     replace_head : for transfer learning: where the number of classes differs, the network's last layer stays as it is,
-        with a warning that says so.
+        with a warning that says so; a network without one (``classes=0``) takes the rest.
+    replace_stem : where the network's images have another number of channels, its first layers stay as they are, with a
+        warning that says so.
 
     Every array must have its place. An id's file that is not the published one loads with a warning. Raises UsageError
     when arrays are extra, missing or of another shape, with their names and what to change, GluonAFFError when the file
@@ -83,7 +86,7 @@ def load(
     if net is None:
         net = _network_for(name, container)
     expected = {name: parameter.shape for name, parameter in net._collect_params_with_prefix().items()}
-    _fill(net, _values(container, expected, type(net).__name__, replace_head), ctx)
+    _fill(net, _values(container, expected, type(net).__name__, replace_head, replace_stem), ctx)
     net.untouched = False
     return net
 
@@ -155,7 +158,9 @@ def _network_for(id_or_file: str, container: Container) -> Network:
     return build_model(**found.create_model)
 
 
-def _values(container: Container, expected: Shapes, network: str, replace_head: bool) -> Dict[str, np.ndarray]:
+def _values(
+    container: Container, expected: Shapes, network: str, replace_head: bool, replace_stem: bool = False
+) -> Dict[str, np.ndarray]:
     """The arrays for a network's parameters, all of them read. Raises UsageError unless they fit."""
     shapes = dict(_shapes(container))
     if not container.named:
@@ -167,7 +172,11 @@ def _values(container: Container, expected: Shapes, network: str, replace_head: 
         if here and here != there:
             kept = [name for name in expected if name.startswith(f"{head}.")]
             shapes = {name: shape for name, shape in shapes.items() if not name.startswith(f"{head}.")}
-    needed = {name: shape for name, shape in expected.items() if name not in kept}
+    elif replace_head and not head and head_of(shapes):
+        shapes = {name: shape for name, shape in shapes.items() if not name.startswith(f"{head_of(shapes)}.")}
+    stem = [name for name in expected if replace_stem and _of_other_channels(shapes.get(name, ()), expected[name])]
+    shapes = {name: shape for name, shape in shapes.items() if name not in stem}
+    needed = {name: shape for name, shape in expected.items() if name not in kept and name not in stem}
     problems = differences(shapes, needed)
     problems += [
         f"{name} is {container.arrays[name].dtype} in the file, a floating-point parameter in the network"
@@ -183,7 +192,18 @@ def _values(container: Container, expected: Shapes, network: str, replace_head: 
             f"initialised, the other {len(needed)} arrays are loaded",
             stacklevel=4,
         )
+    if stem:
+        warnings.warn(
+            f"{container.path} is for images of another number of channels: {', '.join(stem)} stay as initialised",
+            stacklevel=4,
+        )
     return dict(zip(needed, container.read_all(needed)))
+
+
+def _of_other_channels(there: Tuple[int, ...], here: Tuple[int, ...]) -> bool:
+    """Whether two shapes are of one convolution or norm on images that differ in their channels."""
+    place = 1 if len(here) == 4 else 0
+    return len(there) == len(here) and [i for i, pair in enumerate(zip(there, here)) if len({*pair}) > 1] == [place]
 
 
 def _listed(problems: Sequence[str], most: int = 5) -> str:

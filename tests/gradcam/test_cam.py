@@ -7,7 +7,7 @@ from mxnet.gluon import nn
 
 import gluon_aff
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.gradcam import METHODS, default_layer, explain, grad_cam, layer_paths
+from gluon_aff.gradcam import METHODS, default_layer, explain, grad_cam, layer_paths, overlay
 from gluon_aff.gradcam.cam import resized_maps
 
 
@@ -288,3 +288,50 @@ def test_resizing_is_bilinear_between_pixel_centres():
     np.testing.assert_allclose(resized_maps(ramp, (1, 4))[0, 0], [0, 0.25, 0.75, 1])
     assert np.array_equal(resized_maps(ramp, (1, 2)), ramp)
     np.testing.assert_allclose(resized_maps(np.ones((1, 7, 7), np.float32), (224, 10)), 1, rtol=1e-6)
+
+
+class Plain(nn.HybridBlock):
+    """No residual stages, no sequence: layers one by one, with maps of one position at the end."""
+
+    def __init__(self):
+        super().__init__()
+        with self.name_scope():
+            self.first = nn.Conv2D(4, 3, padding=1)
+            self.second = nn.Conv2D(5, 3, strides=2, padding=1)
+            self.late = nn.Conv2D(6, 8)
+            self.fc = nn.Dense(3)
+
+    def hybrid_forward(self, F, x):
+        return self.fc(self.late(F.relu(self.second(F.relu(self.first(x))))))
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_a_network_of_ones_own_needs_no_layer(hybrid):
+    net, x = Plain(), images()
+    net.initialize(mx.init.Normal(0.3))
+    net.hybridize(hybrid)
+    net(mx.nd.array(x))
+    np.testing.assert_array_equal(grad_cam(net, x), grad_cam(net, x, layer="second"))
+    assert default_layer(linear_head(), mx.nd.array(x)) == "body"
+    assert not np.array_equal(grad_cam(net, x), grad_cam(net, x, layer="first"))
+
+
+def test_a_network_without_maps_is_told():
+    net = nn.HybridSequential()
+    net.add(nn.Dense(3))
+    net.initialize()
+    with pytest.raises(UsageError, match="has no layer that gives maps of more than one position: name a layer"):
+        grad_cam(net, images())
+
+
+def test_overlay_of_any_picture():
+    heat = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    colours = overlay(np.zeros((3, 4, 3), np.uint8), heat).astype(int)
+    grey = np.full((3, 4), 100, np.uint8)
+    np.testing.assert_allclose(overlay(grey, heat), colours + 50, atol=1)
+    np.testing.assert_array_equal(overlay(np.full((3, 4, 3), 100 / 255), heat), overlay(grey, heat))
+    large = overlay(np.zeros((30, 40, 3), np.uint8), heat)
+    assert large.shape == (30, 40, 3) and large[0, 0, 2] > large[0, 0, 0] and large[-1, -1, 0] > large[-1, -1, 2]
+    for image, bad in ((images()[0], heat), (grey, 2 * heat), (grey, heat[None]), (grey - 300.0, heat)):
+        with pytest.raises(UsageError, match="expected"):
+            overlay(image, bad)

@@ -145,7 +145,7 @@ def test_each_host_s_own_options(name):
         ("cifar_resnet", "blocks", 0, "blocks is 0: expected a whole number of at least 1"),
         ("cifar_resnet", "blocks", 1.5, "blocks is 1.5"),
         ("cifar_resnet", "blocks", "3", "blocks is '3'"),
-        ("cifar_resnet", "classes", 0, "classes is 0"),
+        ("cifar_resnet", "classes", -1, "classes is -1"),
         ("resnet50", "classes", -5, "classes is -5"),
         ("cifar_resnet", "channel_times", 0, "channel_times is 0"),
         ("cifar_resnext", "cardinality", 0, "cardinality is 0"),

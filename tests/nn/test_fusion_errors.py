@@ -1,5 +1,6 @@
 """What a user's mistake is answered with, in fusions and MS-CAM."""
 
+import inspect
 import warnings
 
 import mxnet as mx
@@ -7,13 +8,16 @@ import pytest
 
 from gluon_aff.errors import UsageError
 from gluon_aff.nn import (
+    AFF,
     AUTHORS_KEYS,
+    IAFF,
     MSCAM,
     Fusion,
     canonical_fusion,
     checks,
     create_fusion,
     fusion,
+    fusion_class,
     list_fusions,
     register_fusion,
 )
@@ -56,7 +60,7 @@ def test_ms_cam_on_a_map_of_another_kind(shape):
 
 @pytest.mark.parametrize(
     "typed, meant",
-    [("afff", "aff"), ("AFF", "aff"), ("ASKC", "ASKCFuse"), ("DirectAd", "DirectAdd"), ("hiway", "highway")],
+    [("afff", "aff"), ("AFFx", "aff"), ("ASKC", "ASKCFuse"), ("DirectAd", "DirectAdd"), ("hiway", "highway")],
 )
 def test_unknown_name_lists_near_matches(typed, meant):
     for call in (lambda: create_fusion(typed, 16), lambda: canonical_fusion(typed)):
@@ -193,3 +197,27 @@ def test_a_registered_fusion_is_known_everywhere(own_registry):
     assert fused.asnumpy().min() == 1
     with pytest.raises(UsageError, match="maximum"):
         canonical_fusion("maximun")
+
+
+@pytest.mark.parametrize(
+    "name, field",
+    [("AFF", "aff"), ("iAFF", "iaff"), ("Se", "se"), ("askcfuse", "aff"), ("CONCAT", "concat"), ("skfuse", "sk")],
+)
+def test_names_in_any_case(name, field):
+    assert canonical_fusion(name) == field
+    assert type(create_fusion(name, 16)) is fusion_class(field)
+
+
+def test_an_authors_key_in_another_case_has_its_arithmetic():
+    keys = [list(create_fusion(name, 16)._collect_params_with_prefix()) for name in ("AYforXplusY", "ayforxplusy")]
+    assert keys[0] == keys[1] != list(create_fusion("MS_GAU", 16)._collect_params_with_prefix())
+
+
+@pytest.mark.parametrize("block", [AFF, IAFF, MSCAM])
+def test_help_is_our_own(block):
+    """What help() says of the block, its constructor and its forward pass, none of it MXNet's."""
+    for member in (block, block.__init__, block.forward, block.hybrid_forward):
+        text = inspect.getdoc(member)
+        assert text and "Overrides to construct symbolic graph" not in text and "Defines the forward" not in text
+    text = inspect.getdoc(block)
+    assert all(f"{name} : " in text or f"{name}, norm_kwargs" in text for name in ("channels", "r", "norm_layer"))
