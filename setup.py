@@ -8,7 +8,16 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-DATA_SUFFIXES = {".csv", ".gz", ".json", ".jsonl", ".md", ".yaml"}  # a weight file left in params/ is nobody's data
+DATA_SUFFIXES = {
+    ".cc",
+    ".csv",
+    ".gz",
+    ".h",
+    ".json",
+    ".jsonl",
+    ".md",
+    ".yaml",
+}  # no weights
 
 CORE = [
     # MXNet 1.9.1 uses names that NumPy 1.24 dropped; on Python 3.12, which has no older NumPy, we put them back.

@@ -18,6 +18,14 @@ program.begin()  # if this process is a command of ours: before the slow imports
 from ._version import __version__  # noqa: E402
 from .runtime import importing  # noqa: E402
 
+
+def _native() -> None:
+    from . import native
+
+    native.install()  # if it is built
+
+
+importing.after_mxnet.append(_native)
 importing.begin(program.is_ours())  # raises a GluonAFFError that says what to run when MXNet cannot work here
 
 if TYPE_CHECKING:

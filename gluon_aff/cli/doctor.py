@@ -63,11 +63,32 @@ def diagnose() -> Iterator[Finding]:
     yield _features()
     yield from _devices()
     yield openmp_threads()
+    yield _native()
     yield required_packages()
     yield _importable("GluonCV", "gluoncv")
     yield _importable("OpenCV", "cv2")
     yield from _datasets()
     yield _weights()
+
+
+def _native() -> Finding:
+    """Whether fusions run as the native operator."""
+    from .. import native
+    from ..nn.attending import form
+
+    entry, build = native.entry(), "gluon-aff native build"
+    if native.switched_off():
+        return Finding("native", "note", f"switched off by {native.VARIABLE}=0", f"unset {native.VARIABLE}")
+    if form.identity:
+        return Finding("native", "ok", f"operator in use ({entry.detail})")
+    if entry.state in (native.State.FAILED, native.State.DAMAGED):
+        return Finding("native", "note", f"operator {entry.state.value}, not in use: {entry.detail}", build)
+    if entry.state == native.State.BUILT:
+        return Finding("native", "note", f"operator built, but MXNet cannot load {entry.library}", build)
+    if native.compiler() is None:
+        text = "operator not built and no C++ compiler: fusions take longer"
+        return Finding("native", "note", text, "apt-get install g++")
+    return Finding("native", "note", "operator not built yet: it is when a fusion is first used", build)
 
 
 def _features() -> Finding:

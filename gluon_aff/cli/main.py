@@ -16,6 +16,7 @@ from . import (
     evaluate,
     gradcam,
     launch,
+    native,
     networks,
     plot,
     published,
@@ -41,6 +42,7 @@ SUBJECTS = (
     plot,
     records,
     results,
+    native,
     doctor,
 )
 

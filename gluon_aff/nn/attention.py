@@ -8,6 +8,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from ..errors import UsageError
+from .attending import attend
 from .checks import positive_integer, warn_of_batch_of_one
 from .layers import GlobalAvgPool, NormKwargs, conv1x1, expand, norm, sigmoid
 
@@ -93,5 +94,8 @@ class MSCAM(nn.HybridBlock):
 
     def hybrid_forward(self, F, x):
         """(N, C, H, W) to the same; ``F`` is ``mx.nd`` or, hybridized, ``mx.sym``."""
+        scaled = attend(F, "scale", "x", (x,), (self.local_att, self.global_att))
+        if scaled is not None:
+            return scaled
         context = F.elemwise_add(self.local_att(x), expand(F, self.global_att(x), x))
         return F.elemwise_mul(x, sigmoid(F, context))

@@ -15,6 +15,7 @@ import numpy as np
 from mxnet.gluon import nn
 
 from ..errors import UsageError
+from .attending import attend
 from .attention import context_branch
 from .fusion import Fusion, fusion_class, register_fusion
 from .layers import conv1x1, expand, norm, sigmoid
@@ -69,6 +70,13 @@ class _MultiScale(Fusion):
         weight = sigmoid(F, F.elemwise_add(local, context))
         return expand(F, weight, z) if local_pools else weight
 
+    def _attend(self, F, kind, context, maps, second=False, factor=1):
+        """The fused map by the native operator, from one stage's branches; None where this block must compute it."""
+        if self.scales != (False, True):
+            return None
+        branches = (self.local_att2, self.global_att2) if second else (self.local_att, self.global_att)
+        return attend(F, kind, context, maps, branches, factor)
+
 
 class _GlobalContext(Fusion):
     """A fusion that weighs with G, the global branch alone: ``global_att`` ends in the sigmoid."""
@@ -88,6 +96,9 @@ class MSGAU(_MultiScale):
     weighs = "residual"
 
     def hybrid_forward(self, F, x, residual):
+        fused = self._attend(F, "modulate", "x", (x, residual))
+        if fused is not None:
+            return fused
         return F.elemwise_add(F.elemwise_mul(self._weight(F, x, self.local_att, self.global_att), residual), x)
 
 
@@ -109,6 +120,9 @@ class MSSE(_MultiScale):
         self._attends_sum = attends == "sum"
 
     def hybrid_forward(self, F, x, residual):
+        fused = self._attend(F, "refine", "sum" if self._attends_sum else "x", (x, residual))
+        if fused is not None:
+            return fused
         attended = F.elemwise_add(x, residual) if self._attends_sum else x
         return F.elemwise_add(residual, F.elemwise_mul(self._weight(F, attended, self.local_att, self.global_att), x))
 
@@ -122,6 +136,9 @@ class MSSA(_MultiScale):
     weighs = "residual"
 
     def hybrid_forward(self, F, x, residual):
+        fused = self._attend(F, "modulate", "sum", (x, residual))
+        if fused is not None:
+            return fused
         weight = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
         return F.elemwise_add(F.elemwise_mul(weight, residual), x)
 
@@ -196,6 +213,11 @@ class _SoftSelection(Fusion):
         self.weighs = weight_on
         self._doubled = factor == 2
 
+    @property
+    def _kind(self):
+        """What the native operator calls it."""
+        return "select" if self.weighs == "x" else "select_residual"
+
     def _mix(self, F, x, residual, weight):
         first, second = (x, residual) if self.weighs == "x" else (residual, x)
         return _select(F, first, second, weight)
@@ -241,6 +263,9 @@ class AFF(_SoftSelection, _MultiScale):
     likelihood = 4
 
     def hybrid_forward(self, F, x, residual):
+        fused = self._attend(F, self._kind, "sum", (x, residual), factor=2 if self._doubled else 1)
+        if fused is not None:
+            return fused
         weight = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
         return self._scaled(F, self._mix(F, x, residual, weight))
 
@@ -314,9 +339,14 @@ class IAFF(_SoftSelection, _MultiScale):
         self.global_att2 = context_branch(channels, r, True, norm_layer, norm_kwargs)
 
     def hybrid_forward(self, F, x, residual):
-        first = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
-        z = self._mix(F, x, residual, first)
-        z = F.elemwise_add(z, z) if self._doubles_first else z
+        z = self._attend(F, self._kind, "sum", (x, residual), factor=2 if self._doubles_first else 1)
+        if z is None:
+            first = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
+            z = self._mix(F, x, residual, first)
+            z = F.elemwise_add(z, z) if self._doubles_first else z
+        fused = self._attend(F, self._kind, "given", (x, residual, z), second=True, factor=2 if self._doubled else 1)
+        if fused is not None:
+            return fused
         second = self._weight(F, z, self.local_att2, self.global_att2)
         return self._scaled(F, self._mix(F, x, residual, second))
 

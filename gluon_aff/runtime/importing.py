@@ -11,13 +11,16 @@ import re
 import sys
 import warnings
 from contextlib import contextmanager, suppress
-from typing import Iterator, Optional
+from typing import Callable, Iterator, List, Optional
 
 from . import cuda, packages, stand_ins, threads
 from .packages import MXNetImportError
 
 # Libraries of the system that every wheel needs, and Debian's package of each.
 SYSTEM_LIBRARIES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0", "libstdc++.so.6": "libstdc++6"}
+
+
+after_mxnet: List[Callable[[], None]] = []  # each is called once, when MXNet has been imported
 
 
 def begin(later: bool) -> None:
@@ -57,6 +60,8 @@ def import_mxnet() -> None:
         raise MXNetImportError(
             f"found MXNet {version}, expected 1.9.1", packages.pip("install", packages.pinned("mxnet"))
         )
+    while after_mxnet:
+        after_mxnet.pop()()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ SMALL = ["--num-epochs", "4", "--gpus", "", "--lr", "0.1", "--fusion", "iaff"]
 @pytest.fixture
 def start(tmp_path):
     """Start the program in an empty directory."""
-    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLUON_AFF_NATIVE": "0", "PATH": "/usr/bin:/bin"}
 
     def start(*argv):
         command = [sys.executable, "-u", str(PROGRAM), *map(str, argv)]

@@ -1,0 +1,97 @@
+"""Loading the built operator into MXNet, and keeping it out of graphs that others shall read."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+import mxnet as mx
+from mxnet.base import _LIB, OpHandle, c_str, check_call, mx_uint
+
+from ..errors import GluonAFFError
+from ..nn.attending import OPERATOR, form
+from .building import build, compiler
+from .cache import VARIABLE, Entry, State, entry, switched_off
+
+
+def install() -> None:
+    """At import: load the operator if it is built. Compiles nothing and starts no process."""
+    form.prepare = prepare
+    if not switched_off():
+        _load_whole(entry())
+
+
+def prepare() -> None:
+    """Before the operator would be used first: build it where a compiler is and load it. Never fails."""
+    if switched_off() or form.identity:
+        return
+    found = entry()
+    if found.state in (State.NONE, State.DAMAGED):
+        if compiler() is None:
+            return
+        print(f"building the native operator for this machine, once ({VARIABLE}=0: never)", file=sys.stderr)
+        try:
+            found = build()
+        except GluonAFFError as error:
+            print(f"note: {error}; the blocks' own arithmetic is used", file=sys.stderr)
+            return
+    _load_whole(found)
+
+
+def load(library: Path) -> None:
+    """Make the operator of a library known to MXNet. What ``mx.library.load`` does, for this one operator alone."""
+    check_call(_LIB.MXLoadLib(c_str(str(library)), mx_uint(0)))
+    handle = OpHandle()
+    check_call(_LIB.NNGetOpHandle(c_str(OPERATOR), ctypes.byref(handle)))
+    for module, make in (
+        (mx.nd._internal, mx.ndarray.register._make_ndarray_function),
+        (mx.sym._internal, mx.symbol.register._make_symbol_function),
+    ):
+        setattr(module, OPERATOR, make(handle, OPERATOR, OPERATOR))
+    _export_own_arithmetic()
+
+
+def _load_whole(found: Entry) -> None:
+    if found.library is None or form.identity:
+        return
+    try:
+        load(found.library)
+    except (mx.MXNetError, OSError, AttributeError):
+        return  # as without it; `gluon-aff doctor` says that it is not loaded
+    form.identity = found.identity
+
+
+def _export_own_arithmetic() -> None:
+    """Have ``HybridBlock.export`` write a graph without the operator, for MXNet as it is."""
+    export = mx.gluon.HybridBlock.export
+    if hasattr(export, "__wrapped__"):
+        return
+
+    @functools.wraps(export)
+    def portable(self: Any, *args: Any, **kwargs: Any) -> Any:
+        kept = self._cached_graph
+        if not kept or not _holds_operator(kept[1]):
+            return export(self, *args, **kwargs)
+        try:
+            self._cached_graph = kept[0], _retraced(self, kept[0])
+            return export(self, *args, **kwargs)
+        finally:
+            self._cached_graph = kept
+
+    mx.gluon.HybridBlock.export = portable
+
+
+def _holds_operator(graph: mx.sym.Symbol) -> bool:
+    return f'"op": "{OPERATOR}"' in graph.tojson()
+
+
+def _retraced(block: mx.gluon.HybridBlock, inputs: Any) -> mx.sym.Symbol:
+    """The block's graph on the same inputs, with the blocks' own arithmetic."""
+    grouped: Optional[Any] = mx.gluon.block._regroup(list(inputs), block._in_format)
+    arguments = grouped if isinstance(grouped, (list, tuple)) else [grouped]
+    with form.own_arithmetic():
+        out = block(*arguments)
+    return mx.sym.Group(mx.gluon.block._flatten(out, "output")[0])
