@@ -20,7 +20,7 @@ from .runtime import importing  # noqa: E402
 
 
 def _native() -> None:
-    from . import native
+    from .nn import native
 
     native.install()  # if it is built
 

@@ -24,7 +24,7 @@ ROOMS = [
     ("tasks",),
     ("evaluation",),
     ("zoo", "deploy", "upstream"),
-    ("published", "segmentation", "native"),
+    ("published", "segmentation"),
     ("training", "models", "launching", "data"),
     ("nn", "runtime", "utils", "facts"),
     ("errors", "_version"),

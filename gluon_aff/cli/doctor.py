@@ -73,7 +73,7 @@ def diagnose() -> Iterator[Finding]:
 
 def _native() -> Finding:
     """Whether fusions run as the native operator."""
-    from .. import native
+    from ..nn import native
     from ..nn.attending import form
 
     entry, build = native.entry(), "gluon-aff native build"

@@ -8,7 +8,7 @@ from ..utils.tables import text_table
 
 
 def build(args: argparse.Namespace) -> int:
-    from .. import native
+    from ..nn import native
 
     print("building; this takes some ten seconds")
     entry = native.build(again=True)
@@ -17,7 +17,7 @@ def build(args: argparse.Namespace) -> int:
 
 
 def status(args: argparse.Namespace) -> int:
-    from .. import native
+    from ..nn import native
     from ..nn.attending import form
 
     entry = native.entry()
@@ -33,7 +33,7 @@ def status(args: argparse.Namespace) -> int:
 
 
 def clean(args: argparse.Namespace) -> int:
-    from .. import native
+    from ..nn import native
 
     print(f"removed {native.clean()} built operator(s)")
     return 0

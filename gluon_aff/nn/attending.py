@@ -1,10 +1,10 @@
 """MS-CAM's weight and what it multiplies as one native operator, where there is one; else the blocks' own arithmetic.
 
-The operator (gluon_aff/native) computes both branches, the sigmoid and the weighted sum in few passes over the maps. It
-takes the same parameters and gives the same function; sums are added in another order, so bits differ. A block asks for
-it when it is called or when its graph is made, and gets None where it does not fit: another norm than Gluon's
-BatchNorm, no bottleneck, a GPU, float16, hooks on the branches' layers, or a graph that others shall read (``export``,
-a symbol as input).
+The operator (`gluon_aff.nn.native`) computes both branches, the sigmoid and the weighted sum in few passes over the
+maps. It takes the same parameters and gives the same function; sums are added in another order, so bits differ. A
+block asks for it when it is called or when its graph is made, and gets None where it does not fit: another norm than
+Gluon's BatchNorm, no bottleneck, a GPU, float16, hooks on the branches' layers, or a graph that others shall read
+(``export``, a symbol as input).
 
 One thing is different: running statistics are updated in the forward pass of training, by Gluon's BatchNorm on CPU in
 the backward pass.

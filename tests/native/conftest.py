@@ -3,9 +3,9 @@ import shutil
 
 import pytest
 
-from gluon_aff import native
-from gluon_aff.native import cache, loading
+from gluon_aff.nn import native
 from gluon_aff.nn.attending import form
+from gluon_aff.nn.native import cache, loading
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gluon_aff import native
 from gluon_aff.cli import doctor
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.native import building, cache, loading
+from gluon_aff.nn import native
 from gluon_aff.nn.attending import form
+from gluon_aff.nn.native import building, cache, loading
 
 ROOT = Path(__file__).resolve().parents[2]
 USE = """
@@ -87,7 +87,7 @@ def test_it_is_built_on_first_use_and_loaded_from_then_on(own_cache, quick_compi
 
 
 def test_processes_that_build_at_once_build_once(own_cache, quick_compiler):
-    command = [sys.executable, "-c", "from gluon_aff import native; print(native.build().library)"]
+    command = [sys.executable, "-c", "from gluon_aff.nn import native; print(native.build().library)"]
     environment = {**os.environ, "GLUON_AFF_NATIVE": "0"}
     processes = [
         subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gluon_aff import native
+from gluon_aff.nn import native
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSES = """
 import sys, mxnet as mx
 import gluon_aff
-from gluon_aff.native import building, loading
+from gluon_aff.nn.native import building, loading
 from gluon_aff.nn.attending import form
 from pathlib import Path
 loading.load(Path(sys.argv[1]))

@@ -11,8 +11,8 @@ from typing import Any, Optional
 import mxnet as mx
 from mxnet.base import _LIB, OpHandle, c_str, check_call, mx_uint
 
-from ..errors import GluonAFFError
-from ..nn.attending import OPERATOR, form
+from ...errors import GluonAFFError
+from ..attending import OPERATOR, form
 from .building import build, compiler
 from .cache import VARIABLE, Entry, State, entry, switched_off
 

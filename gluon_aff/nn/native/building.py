@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Tuple
 
-from ..errors import GluonAFFError
-from ..utils.files import atomic_write, cannot_write, sha256_of, write_json
+from ...errors import GluonAFFError
 from . import cache
 from .cache import Entry, State
 
@@ -67,12 +66,11 @@ def build(extra: Sequence[str] = (), again: bool = False) -> Entry:
                 library, options = _compile(path, Path(folder), extra)
                 _try(library)
             except GluonAFFError as error:
-                write_json({"failed": str(error)}, place / "operator.json")
+                cache.note(place, {"failed": str(error)})
                 raise
-            digest = sha256_of(library)
+            digest = cache.digest_of(library)
             kept = place / f"attend-{digest[:16]}.so"
-            with open(library, "rb") as source, atomic_write(kept, "wb") as target:
-                shutil.copyfileobj(source, target)
+            os.replace(library, kept)
         version = _version(path)
         record = {
             "library": kept.name,
@@ -80,7 +78,7 @@ def build(extra: Sequence[str] = (), again: bool = False) -> Entry:
             "identity": _identity(version, options),
             "detail": f"{version}; {' '.join(options)}",
         }
-        write_json(record, place / "operator.json")
+        cache.note(place, record)
         return cache.entry()
 
 
@@ -91,7 +89,7 @@ def _locked(place: Path) -> Iterator[None]:
         place.mkdir(parents=True, exist_ok=True)
         handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise cannot_write(place, error) from error
+        raise GluonAFFError(f"the native operator cannot be kept in {place}: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -117,7 +115,7 @@ def _compile(path: str, folder: Path, extra: Sequence[str]) -> Tuple[Path, List[
 def _try(library: Path) -> None:
     """Run the operator in a process of its own, beside the blocks' own arithmetic."""
     environment = {**os.environ, cache.VARIABLE: "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = _run([sys.executable, "-m", "gluon_aff.native.trial", str(library)], env=environment)
+    done = _run([sys.executable, "-m", "gluon_aff.nn.native.trial", str(library)], env=environment)
     if done.returncode != 0:
         raise GluonAFFError(f"the native operator was built and does not work: {_last_line(done.stderr)}")
 

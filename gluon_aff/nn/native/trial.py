@@ -1,4 +1,4 @@
-"""``python -m gluon_aff.native.trial LIBRARY``: does the operator compute what the blocks do? Exit code 1 if not."""
+"""``python -m gluon_aff.nn.native.trial LIBRARY``: does the operator compute what the blocks do? Exit code 1 if not."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import List
 import mxnet as mx
 import numpy as np
 
-from ..nn import create_fusion
-from ..nn.attending import form
+from .. import create_fusion
+from ..attending import form
 from .loading import load
 
 TOLERANCE = 1e-3  # of values and gradients of about 1

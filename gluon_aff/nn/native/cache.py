@@ -15,9 +15,8 @@ from typing import Any, Dict, List, Optional
 
 import mxnet as mx
 
-from ..utils.files import sha256_of
-
 VARIABLE = "GLUON_AFF_NATIVE"  # "0": neither build nor load it
+MANIFEST = "operator.json"
 SOURCE = Path(__file__).parent / "source"
 MXNET = Path(mx.__file__).parent
 INTERFACE = [MXNET / "include" / "mxnet" / "lib_api.h", MXNET / "src" / "lib_api.cc"]
@@ -97,13 +96,13 @@ def processor() -> str:
 def entry() -> Entry:
     """What the cache holds; the library is checked against the digest that was noted when it was built."""
     place = folder()
-    manifest = place / "operator.json"
+    manifest = place / MANIFEST
     try:
         record: Dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
         if "failed" in record:
             return Entry(place, State.FAILED, detail=str(record["failed"]))
         library = place / str(record["library"])
-        found = sha256_of(library)
+        found = digest_of(library)
         if found != record["sha256"]:
             return Entry(place, State.DAMAGED, detail=f"{library} is not the file that was built")
         return Entry(place, State.BUILT, library, str(record["identity"]), str(record["detail"]))
@@ -113,6 +112,21 @@ def entry() -> Entry:
         return Entry(place, State.NONE)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Entry(place, State.DAMAGED, detail=f"{manifest} cannot be read: {error}")
+
+
+def digest_of(library: Path) -> str:
+    """SHA-256, in hexadecimal. A library is small enough to be read at once."""
+    return hashlib.sha256(library.read_bytes()).hexdigest()
+
+
+def note(place: Path, record: Dict[str, Any]) -> None:
+    """Write what was built in ``place``, or why it was not. Only the process that holds its lock may."""
+    temporary = place / f"operator.{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as handle:
+        json.dump(record, handle, indent=1)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, place / MANIFEST)
 
 
 def clean() -> int:
