@@ -254,6 +254,18 @@ def test_periodic_checkpoints_are_kept(train):
     assert len(best) == 5
 
 
+def test_a_folder_called_params_holds_best_weights_as_the_authors_had_them(train):
+    argv = [*TINY, "--train-images", "16", "--save-dir", "params"]
+    assert train(*argv, "--num-epochs", "2", "--lr-mode", "constant")[0] == 0
+    (best,) = Path("params").glob("*-best.params")
+    assert (
+        best.name == f"{max(r['val'] for r in results('params')[2]):.4f}-digits-ASKCFuse-resnet-8-c-1-s-1-best.params"
+    )
+    assert best.read_bytes() == Path("params/best/model.params").read_bytes()
+    assert train(*argv, "--num-epochs", "1", "--overwrite")[0] == 0
+    assert len(list(Path("params").glob("*-best.params"))) == 1
+
+
 def test_fewer_images_than_a_batch_are_one_batch(train):
     code, out, _ = train(*TINY, "--train-images", "10", "--num-epochs", "1")
     assert code == 0
@@ -279,6 +291,8 @@ def test_flags_that_would_do_nothing_are_refused(train):
         (["--askc-type", "AFFF"], "did you mean aff"),
         (["--num-epochs", "0"], "--num-epochs: '0' is not a whole number at least 1"),
         (["--data-dir", "."], "no data directory"),
+        (["--model", "resnext38_32x4d"], "type train_cifar.py --model resnext --blocks 4 --tag paper"),
+        (["--scenario", "x"], "--scenario: it is of the paper-time scripts; type --model resnet or resnext"),
     ]:
         code, _, err = train(*TINY, "--save-dir", "run", *options)
         assert code == 2, options

@@ -21,7 +21,7 @@ def ablation(args: argparse.Namespace) -> int:
     if args.data:
         more = ["--data-dir", args.data, *more]
     out = Path(args.out or f"runs/ablation-{args.host}")
-    strategies = args.strategies or grid.default_strategies()
+    strategies = args.strategies or grid.default_strategies(args.host)
     cells = grid.make_cells(args.host, strategies, args.blocks, args.seeds, args.epochs, args.budget, out, more)
     code = 0 if args.report_only else grid.run_cells(cells)
     results = list(grid.results(cells))

@@ -112,7 +112,7 @@ def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="a catalogue id, a .params file, or a training run (its directory or a checkpoint's)",
     )
     group = command.add_argument_group("network", "of a file; without --model the file is recognised")
-    group.add_argument("--model", help="a name of `gluon-aff models`")
+    group.add_argument("--model", help="a name of `gluon-aff models`, or a classifier of GluonCV's model zoo")
     add_model_options(group)
     return group
 

@@ -64,6 +64,8 @@ class TrainedNetwork:
         Of its training, where it is a run of ours.
     make_input : callable or None
         What gives `input`.
+    head : int or None
+        Outputs, where the network is none of ours.
     """
 
     name: str
@@ -75,6 +77,7 @@ class TrainedNetwork:
     claim: Optional[Claim] = None
     options: Optional[Namespace] = None
     make_input: Optional[Callable[[], NetworkInput]] = None
+    head: Optional[int] = None
 
     @cached_property
     def input(self) -> NetworkInput:
@@ -91,7 +94,7 @@ class TrainedNetwork:
     @property
     def outputs(self) -> int:
         """Width of its head. Raises UsageError for a network of one's own whose head cannot be told."""
-        found = head_width(self.net)
+        found = self.head or head_width(self.net)
         if found is None:
             raise UsageError(f"{self.name}: the head of this {type(self.net).__name__} cannot be told")
         return found

@@ -14,6 +14,7 @@ from mxnet.gluon import nn
 from ..errors import UsageError
 from ..nn import create_fusion, positive_integer, warn_of_batch_of_one
 from ..nn.blocks import MakeFusion
+from ..nn.checks import check_not_empty
 from ..nn.layers import NormKwargs, conv3x3, norm
 
 #: The authors' two generations: "release" (October 2020), "paper" (September 2020, the paper's tables).
@@ -81,6 +82,7 @@ class Network(nn.HybridBlock):
     def check_input(self, x: mx.nd.NDArray) -> None:
         if x.ndim != 4 or x.shape[1] != self._in_channels:
             raise UsageError(f"the input is {x.shape}: expected images as (N, {self._in_channels}, H, W)")
+        check_not_empty("the input", x.shape)
         warn_of_batch_of_one(self, x)
 
     def forward(self, x: Any, *args: Any) -> Any:
@@ -88,12 +90,17 @@ class Network(nn.HybridBlock):
             self.check_input(x)
             if mx.autograd.is_training():
                 self.untouched = False
+            try:
+                return super().forward(x, *args)
+            except mx.MXNetError:
+                check_size(self, *x.shape[2:])  # a clear word where the images are too small
+                raise
         return super().forward(x, *args)
 
 
 def check_size(net: nn.HybridBlock, height: int, width: int) -> None:
     """Raise UsageError when ``net`` cannot take images of this size, in pixels. Nothing is computed."""
-    symbol_shapes(net(mx.sym.var("data")), (1, 3, height, width))
+    symbol_shapes(net(mx.sym.var("data")), (1, getattr(net, "_in_channels", 3), height, width))
 
 
 def symbol_shapes(symbol: mx.sym.Symbol, shape: Sequence[int], **others: Tuple[int, ...]) -> Dict[str, Tuple[int, ...]]:

@@ -143,8 +143,6 @@ class FPN(SegmentationNet):
     def check_input(self, x: mx.nd.NDArray) -> None:
         super().check_input(x)
         size = x.shape[2:]
-        if 0 in size:
-            raise UsageError(f"the input is {x.shape}: expected images of at least one pixel")
         if mx.autograd.is_training() and any(length % self.divisor for length in size):
             near = [max(round(length / self.divisor), 1) * self.divisor for length in size]
             raise UsageError(

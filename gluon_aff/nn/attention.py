@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 
 from ..errors import UsageError
 from .attending import attend
-from .checks import positive_integer, warn_of_batch_of_one
+from .checks import check_not_empty, positive_integer, warn_of_batch_of_one
 from .layers import GlobalAvgPool, NormKwargs, conv1x1, expand, norm, sigmoid
 
 
@@ -89,6 +89,7 @@ class MSCAM(nn.HybridBlock):
         if isinstance(x, mx.nd.NDArray):
             if x.ndim != 4 or x.shape[1] != self._channels:
                 raise UsageError(f"x is {x.shape}: this MS-CAM takes (N, {self._channels}, H, W)")
+            check_not_empty("x", x.shape)
             warn_of_batch_of_one(self, x)
         return super().forward(x)
 

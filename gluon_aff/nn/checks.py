@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from inspect import signature
 from numbers import Integral
-from typing import Any, List, Optional, Type
+from typing import Any, List, Optional, Sequence, Type
 
 import mxnet as mx
 from mxnet.gluon import Block
@@ -22,6 +22,12 @@ def positive_integer(name: str, value: Any, most: Optional[int] = None) -> int:
     if most is not None and int(value) > most:
         raise UsageError(f"{name} is {value!r}: expected at most {most}")
     return int(value)
+
+
+def check_not_empty(what: str, shape: Sequence[int]) -> None:
+    """Raise UsageError for an array without an element; MXNet would end in a message of its own, or in none."""
+    if 0 in shape:
+        raise UsageError(f"{what} is {tuple(shape)}: expected at least one image of at least one pixel")
 
 
 def constructor_options(cls: Type[Block], base: Type[Block]) -> List[str]:

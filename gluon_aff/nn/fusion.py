@@ -9,7 +9,7 @@ import numpy as np
 from mxnet.gluon import nn
 
 from ..errors import UsageError, near_matches
-from .checks import constructor_options, positive_integer, warn_of_batch_of_one
+from .checks import check_not_empty, constructor_options, positive_integer, warn_of_batch_of_one
 from .layers import NormKwargs
 from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key, spelled
 
@@ -107,6 +107,7 @@ class Fusion(nn.HybridBlock):
                 raise UsageError(
                     f"x and residual are {x.shape}: this {type(self).__name__} takes (N, {self._channels}, H, W)"
                 )
+            check_not_empty("x", x.shape)
             warn_of_batch_of_one(self, x)
         return super().forward(x, residual)
 

@@ -38,10 +38,11 @@ def bottleneck_ratio(budget: str, strategy: str) -> int:
     return fusion_class(strategy).table4_ratio if budget == "table4" else 4
 
 
-def default_strategies() -> List[str]:
-    """The strategies of the paper's Tables 3 and 4, in their order."""
+def default_strategies(host: str) -> List[str]:
+    """The strategies of the paper's Tables 3 and 4, in their order, and what else is compared in this host."""
     rows = {name: fusion_class(name).table_row for name in list_fusions()}
-    return sorted((name for name, row in rows.items() if row is not None), key=lambda name: rows[name] or 0)
+    of_tables = sorted((name for name, row in rows.items() if row is not None), key=lambda name: rows[name] or 0)
+    return [*of_tables, *task_of_host(host).ablation_strategies]
 
 
 @dataclass(frozen=True)

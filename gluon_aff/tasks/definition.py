@@ -36,6 +36,8 @@ class TaskDefinition:
     ablation_hosts : mapping
         Values of ``--model`` that `gluon-aff ablation` may have as its host, to the registered network whose figures
         the paper's tables give.
+    ablation_strategies : sequence of str
+        Fusions that its hosts' grid compares besides those of the paper's tables.
     paper_setting : str
         What the paper's Tables 3 and 4 were trained and tested on.
     paper_figures : str
@@ -46,6 +48,7 @@ class TaskDefinition:
     description: str
     metric: str = "accuracy"
     ablation_hosts: Mapping[str, str] = {}
+    ablation_strategies: Sequence[str] = ()
     paper_setting: str = ""
     paper_figures: str = ""
 

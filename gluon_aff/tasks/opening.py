@@ -17,6 +17,7 @@ from ..models import initializer_of, model_entry
 from ..training.description import Description, description_path, read_description
 from ..zoo import create_model
 from .finished import open_run
+from .gluoncv_zoo import PREFIX, is_zoo_name, zoo_network, zoo_outputs
 from .register import get_task, list_tasks, task_of_dataset, task_of_network
 
 
@@ -75,8 +76,8 @@ def open_trained(
     weights : str
         The id, file or run.
     model, options
-        The network of a file, as for create_model; without it the file's description tells it, or it is recognised.
-        Ids and runs know their own.
+        The network of a file, as for create_model, or a classifier of GluonCV's model zoo; without it the file's
+        description tells it, or it is recognised. Ids and runs know their own.
     devices : list of Context
         Where the network is to lie.
     data : dict, optional
@@ -130,6 +131,8 @@ def _opened(
         return _of_id(weights, published.find_file(weights), devices), None
     file = published.path_of(path)
     description = read_description(file)
+    if model and is_zoo_name(model):
+        return _of_zoo(path, file, model, given, devices), None
     if model:
         net = create_model(model, init=initializer_of(model), ctx=devices, **given)
         published.load(file, net)
@@ -165,6 +168,19 @@ def _ready(net: mx.gluon.HybridBlock) -> mx.gluon.HybridBlock:
 def _of_file(path: Path, file: Path, model: str, described: str, net: mx.gluon.HybridBlock) -> TrainedNetwork:
     task = task_of_network(model_entry(model))
     return TrainedNetwork(str(path), file, task.name, described, _ready(net), task.images_of_weights())
+
+
+def _of_zoo(path: Path, file: Path, model: str, given: Dict[str, Any], devices: List[mx.Context]) -> TrainedNetwork:
+    """A classifier of GluonCV's zoo; those for small images take CIFAR's input, the others ImageNet's."""
+    unknown = next((name for name in given if name != "classes"), None)
+    if unknown:
+        raise UsageError(f"--{unknown.replace('_', '-')}: GluonCV's networks take --classes alone")
+    net = zoo_network(model, file, given.get("classes"), devices)
+    bare = model[len(PREFIX) :] if model.startswith(PREFIX) else model
+    outputs, size = zoo_outputs(net, bare)
+    task = task_of_dataset("cifar10" if size <= 32 else "imagenet")
+    data = task.images_of_weights() if size == 224 else {**task.images_of_weights(), "size": size}
+    return TrainedNetwork(str(path), file, task.name, f"{bare} of GluonCV", _ready(net), data, head=outputs)
 
 
 def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwork:

@@ -45,6 +45,7 @@ class Segmentation(Task):
     description = options_of_seg.DESCRIPTION
     metric = "IoU"
     ablation_hosts = {"fpn": "fpn_resnet20"}
+    ablation_strategies = ("gau",)  # in the published figures of its siblings
     paper_setting = "StopSign, a part of COCO"
     paper_figures = "most likely IoU on StopSign"
 

@@ -8,10 +8,10 @@ from typing import List
 import mxnet as mx
 
 from .. import published
-from ..errors import GluonAFFError, UsageError
+from ..errors import UsageError
 from ..models import list_models
-from ..runtime.gluoncv import import_gluoncv
 from ..zoo import create_model
+from .gluoncv_zoo import pretrained_zoo_network
 
 
 def open_teacher(name: str, classes: int, size: int, devices: List[mx.Context]) -> mx.gluon.HybridBlock:
@@ -25,7 +25,7 @@ def open_teacher(name: str, classes: int, size: int, devices: List[mx.Context]) 
     elif name in list_models():
         net = create_model(name, pretrained=True, ctx=devices)
     else:
-        net = _of_gluoncv(name, devices)
+        net = pretrained_zoo_network(name, devices)
     net.hybridize(static_alloc=True)
     try:
         shape = net(mx.nd.zeros((1, 3, size, size), ctx=devices[0])).shape
@@ -38,18 +38,3 @@ def open_teacher(name: str, classes: int, size: int, devices: List[mx.Context]) 
             "a teacher of the same classes"
         )
     return net
-
-
-def _of_gluoncv(name: str, devices: List[mx.Context]) -> mx.gluon.HybridBlock:
-    model_zoo = import_gluoncv("gluoncv.model_zoo")
-
-    try:
-        return model_zoo.get_model(name, pretrained=True, ctx=devices)
-    except ValueError:  # its message is a list of hundreds of names
-        raise UsageError(
-            f"--teacher {name} is neither a file, an id of `gluon-aff published list`, one of `gluon-aff models` nor a "
-            "network of GluonCV's model zoo"
-        ) from None
-    except Exception as error:  # no connection, a damaged download, a name without weights: each has its own kind
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise GluonAFFError(f"GluonCV cannot give the weights of --teacher {name}: {reason[-1]}") from error

@@ -24,6 +24,7 @@ from .description import Description, description_path
 from .epoch_record import EpochRecord
 
 _NAME = re.compile(r"epoch-(\d{5,})-batch-(\d{6,})")
+AUTHORS_FOLDER = "params"  # the --save-dir of the scripts whose users look for params/*-best.params
 _REMAINS = re.compile(rf"{_NAME.pattern}\.damaged|\.{_NAME.pattern}\.tmp")  # set aside; half written
 
 
@@ -159,7 +160,7 @@ class Checkpoints:
     def own(self) -> List[Path]:
         """What a run may delete here: checkpoints, also damaged and half-written ones, and the link to the best."""
         link = [self.best_link] if self.best_link.is_symlink() and not self.foreign() else []
-        return [*link, *self.paths(), *self._remains()]
+        return [*link, *self._authors_links(), *self.paths(), *self._remains()]
 
     def foreign(self) -> Optional[Path]:
         """What is not a run's and stands where the checkpoints or the link must go, if anything does."""
@@ -197,6 +198,8 @@ class Checkpoints:
             for source, second in ((weights, named), (description_path(weights), description_path(named))):
                 if source.exists() and not second.exists():
                     _hard_link(source, second)
+        if name and self.best_link.parent.name == AUTHORS_FOLDER:
+            self._link_as_the_authors(name)
         if previous == target.resolve() or not target.is_dir():
             return
         temporary = self._temporary_link()
@@ -207,6 +210,20 @@ class Checkpoints:
             for path in previous.glob("*-best.params"):
                 description_path(path).unlink() if description_path(path).exists() else None
                 path.unlink()
+
+    def _authors_links(self) -> List[Path]:
+        folder = self.best_link.parent
+        if folder.name != AUTHORS_FOLDER or not folder.is_dir():
+            return []
+        return [path for path in sorted(folder.glob("*-best.params")) if path.is_symlink()]
+
+    def _link_as_the_authors(self, name: str) -> None:
+        """``params/0.8357-...-best.params``, where their scripts leave it and others look for it."""
+        link = self.best_link.parent / name
+        for old in self._authors_links():
+            old.unlink()
+        if not os.path.lexists(link):
+            link.symlink_to(Path(self.best_link.name, name))
 
     def _prune(self) -> None:
         paths = self.paths()

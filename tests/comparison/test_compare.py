@@ -125,7 +125,7 @@ def test_a_run_in_progress(tmp_path, capsys):
 
 
 def test_settings_that_differ_are_marked(tmp_path, capsys):
-    argv = ["--lr", "0.1", "--no-mixup", "--cosine", "--labels", "coarse", "--accumulate", "2"]
+    argv = ["--lr", "0.1", "--no-mixup", "--cosine", "--labels", "coarse", "--accumulate", "2", "--batch-as-given"]
     run = history(tmp_path / "run", published_recipe(*argv), [0.5], devices=1)
     out = compare(capsys, run, "--with", FINE)
     marked = {line.split("  ")[0] for line in out.splitlines() if line.endswith("differs")}

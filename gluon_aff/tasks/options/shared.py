@@ -10,6 +10,7 @@ from ...data.autoaugment.levels import VARIANTS
 from ...errors import UsageError
 from ...training.optimizers import OPTIMIZERS
 from ...training.schedule import MODES
+from .paper_time import FLAGS, model_name
 from .parser import OptionGroup, OptionParser, Role, Switch, epochs, number
 
 #: What the help of a task's --fusion says; the register itself needs MXNet.
@@ -51,7 +52,10 @@ def model_options(
 ) -> OptionGroup:
     """``fusion`` is an argparse type that accepts a fusion's name; ``fusions`` are named in the help."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", choices=models, default=models[0], help="host network (default: %(default)s)")
+    group.add_argument(
+        "--model", type=model_name, choices=models, default=models[0], help="host network (default: %(default)s)"
+    )
+    parser.refuse(FLAGS)
     group.add_argument(
         "--fusion",
         "--askc-type",
