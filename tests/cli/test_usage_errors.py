@@ -20,8 +20,8 @@ def refused(capsys, *argv):
     "argv, usage, message",
     [
         (["evaluate"], "--weights ID|FILE|RUN [OPTIONS]", "required: --weights"),
-        (["gradcam", "--weights", "x"], "--images PLACE --out DIR [OPTIONS]", "required: --images, --out"),
-        (["attention"], "--image PLACE --out DIR [OPTIONS]", "required: --weights, --image/--images, --out"),
+        (["gradcam", "--weights", "x"], "--images PLACE --out PLACE [OPTIONS]", "required: --images, --out"),
+        (["attention"], "--image PLACE --out PLACE [OPTIONS]", "required: --weights, --image/--images, --out"),
         (["plot"], "gluon-aff plot WHAT", "required: WHAT"),
         (["plot", "history"], "gluon-aff plot history [OPTIONS] RUN [RUN ...]", "required: RUN"),
         (["compare", "run", "--every", "0"], "gluon-aff compare [OPTIONS] [RUN]", "'0' is not a whole number"),
