@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Optional
+from typing import List, Optional
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -15,6 +15,9 @@ from ..errors import GluonAFFError
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: Larger images are refused before any pixel is decoded: at 3 bytes a pixel this is half a gigabyte.
 MAX_PIXELS = 178_956_970
+#: In masks of several classes: pixels that do not count, as in VOC's.
+IGNORED = 255
+_JPEG_SPREAD = 24  # between the channels of a grey picture saved in colour
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I")
 
 
@@ -104,11 +107,16 @@ def decode_image(content: bytes, where: str, *, opencv: bool = False) -> np.ndar
         raise _unreadable(where, error) from error
 
 
-def decode_mask(content: bytes, where: str, threshold: Optional[int] = None) -> np.ndarray:
-    """A mask file as foreground 1 and background 0.
+def decode_mask(content: bytes, where: str, threshold: Optional[int] = None, classes: int = 1) -> np.ndarray:
+    """A mask file as foreground 1 and background 0, or as class numbers.
 
-    A mask holds 0 and 1, or 0 and the largest value of its depth (255, 65535). Grey may be saved in colour, and with a
-    palette: a palette of greys counts by its greys, any other by its indices.
+    A mask of one class holds 0 and 1, or 0 and the largest value of its depth (255, 65535). Grey may be saved in
+    colour, and with a palette: a palette of greys counts by its greys, any other by its indices. Transparency is
+    ignored, unless it alone varies: then what is opaque is the foreground. A JPEG's values are noisy, so those of at
+    least 128 are foreground.
+
+    A mask of several classes holds their numbers, 0 to classes - 1, and `IGNORED` where a pixel is of none; a palette
+    counts by its indices.
 
     Parameters
     ----------
@@ -118,11 +126,13 @@ def decode_mask(content: bytes, where: str, threshold: Optional[int] = None) -> 
         Names the file in messages.
     threshold : int, optional
         The mask may hold any values; those of at least this much are foreground.
+    classes : int
+        1 for foreground and background; K for as many classes, the background's 0 among them.
 
     Returns
     -------
     ndarray
-        uint8 (H, W) of 0 and 1.
+        uint8 (H, W).
 
     Raises
     ------
@@ -133,32 +143,63 @@ def decode_mask(content: bytes, where: str, threshold: Optional[int] = None) -> 
     """
     image = open_image(content, where)
     try:
-        values = _values(image)
+        values = _values(image, classes)
     except Exception as error:
         raise _unreadable(where, error) from error
     if values is None:
-        raise GluonAFFError(f"{where} is coloured, expected a grey mask of 0 and 255: save it as one")
+        kind = "a grey mask of 0 and 255" if classes == 1 else f"class numbers, 0 to {classes - 1}"
+        raise GluonAFFError(f"{where} is coloured, expected {kind}: save it as one")
+    if classes > 1:
+        return _class_numbers(image, values, where, classes)
     if threshold is not None:
         return (values >= threshold).astype(np.uint8)
     found = np.unique(values).tolist()
     largest = 65535 if image.mode in _WIDE_MODES else 255
-    if not (set(found) <= {0, 1} or set(found) <= {0, largest}):
-        shown = ", ".join(str(value) for value in found[:6]) + (", ..." if len(found) > 6 else "")
+    if set(found) <= {0, 1} or set(found) <= {0, largest}:
+        return (values > 0).astype(np.uint8)
+    if image.format == "JPEG" and found[-1] >= 128:
+        return (values >= 128).astype(np.uint8)
+    numbers = found[-1] if found[-1] != 255 else found[-2]
+    several = f"; for class numbers give --classes {numbers + 1}" if 1 < numbers < 100 and len(found) <= 100 else ""
+    raise GluonAFFError(
+        f"{where} has the values {_some(found)}: a mask of foreground and background holds 0 and 1, or 0 and "
+        f"{largest}; save it with these, or give a threshold from which values count as foreground (--mask-threshold "
+        f"128){several}"
+    )
+
+
+def _class_numbers(image: Image.Image, values: np.ndarray, where: str, classes: int) -> np.ndarray:
+    if image.format == "JPEG":
+        raise GluonAFFError(f"{where} is a JPEG, which does not keep class numbers: save it as PNG")
+    found = np.unique(values).tolist()
+    if [value for value in found if not (value < classes or value == IGNORED)]:
         raise GluonAFFError(
-            f"{where} has the values {shown}: a mask holds 0 and 1, or 0 and {largest}; save it with these, or give a "
-            "threshold from which values count as foreground (--mask-threshold 128)"
+            f"{where} has the values {_some(found)}: expected class numbers, 0 to {classes - 1}, and {IGNORED} for "
+            f"pixels that do not count; give --classes as many as there are, background included"
         )
-    return (values > 0).astype(np.uint8)
+    return values.astype(np.uint8)
 
 
-def _values(image: Image.Image) -> Optional[np.ndarray]:
+def _some(values: List[int]) -> str:
+    return ", ".join(str(value) for value in values[:6]) + (", ..." if len(values) > 6 else "")
+
+
+def _values(image: Image.Image, classes: int) -> Optional[np.ndarray]:
     """The pixels, (H, W); None for colours."""
-    if image.mode in ("1", "L", "LA"):
+    if classes > 1 and image.mode == "P":
+        return np.asarray(image)
+    if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))
     if image.mode in _WIDE_MODES:
         return np.asarray(image)
+    if image.mode in ("LA", "RGBA"):
+        pixels = np.asarray(image)
+        colours, opacity = pixels[..., :-1], pixels[..., -1]
+        if (colours == colours[:1, :1]).all() and opacity.min() != opacity.max():
+            return opacity
     colours = np.asarray(image.convert("RGB"))
-    if (colours == colours[..., :1]).all():
+    spread = colours.max(axis=2).astype(int) - colours.min(axis=2)
+    if spread.max() <= (_JPEG_SPREAD if image.format == "JPEG" else 0):
         return colours[..., 0]
     return np.asarray(image) if image.mode == "P" else None
 

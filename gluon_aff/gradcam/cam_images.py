@@ -79,8 +79,12 @@ def explain_images(
         For an image that cannot be read.
     """
     classes = network.input.classes or ClassNames(pictures.folders if len(pictures.folders) == network.outputs else ())
-    if target is not None and network.segments:
+    if network.segments and network.outputs == 1 and target is not None:
         raise UsageError(f"--class {target}: {network.name} is a segmentation network and has no classes; leave it out")
+    if network.segments and network.outputs > 1 and target is None:
+        raise UsageError(
+            f"{network.name} segments {network.outputs} classes: --class NAME|INDEX says which one to show"
+        )
     wanted = None if target is None else classes.number(target, network.outputs)
     explained: List[ExplainedImage] = []
     for start in range(0, len(pictures.chosen), batch_size):
@@ -89,7 +93,7 @@ def explain_images(
         _check_sizes(pixels, batch)
         found = explain(network.net, network.input.transform(np.stack(pixels)), wanted, layer, method)
         if network.segments:
-            explained += _segmented(batch, pixels, found)
+            explained += _segmented(batch, pixels, found, None if wanted is None else classes[wanted])
         else:
             explained += _classified(batch, pixels, found, classes, wanted)
     return explained
@@ -136,15 +140,19 @@ def _classified(
     return explained
 
 
-def _segmented(batch: Sequence[Picture], pixels: Sequence[np.ndarray], found: Explanation) -> List[ExplainedImage]:
+def _segmented(
+    batch: Sequence[Picture], pixels: Sequence[np.ndarray], found: Explanation, target: Optional[str]
+) -> List[ExplainedImage]:
+    """``target``: the class that the maps are of, where there are several; there truth is not looked for."""
     explained = []
-    for picture, image, heat, logits in zip(batch, pixels, found.maps, found.outputs):
-        foreground, truth = logits[0] > 0, _mask(picture, image)
-        predicted, score, wrong = f"{100 * foreground.mean():.2g} % foreground", None, None
+    for picture, image, heat, logits, number in zip(batch, pixels, found.maps, found.outputs, found.classes):
+        foreground = logits[0] > 0 if target is None else logits.argmax(axis=0) == number
+        truth = _mask(picture, image) if target is None else None
+        predicted, score, wrong = f"{100 * foreground.mean():.2g} % {target or 'foreground'}", None, None
         if truth is not None:
             both, either = (foreground & truth).sum(), (foreground | truth).sum()
             predicted, score, wrong = "IoU", float(both / either) if either else 1.0, bool(either and not both)
-        explained.append(ExplainedImage(picture, image, heat, predicted, score, None, None, wrong, truth))
+        explained.append(ExplainedImage(picture, image, heat, predicted, score, None, target, wrong, truth))
     return explained
 
 

@@ -69,6 +69,9 @@ def binary_cross_entropy(output: mx.nd.NDArray, target: mx.nd.NDArray) -> mx.nd.
     return (mx.nd.Activation(logits, "softrelu") - target * logits).mean(axis=(1, 2, 3))
 
 
+#: Of several classes, see `class_losses`.
+CLASS_LOSS = "ce"
+
 LOSSES: Dict[str, Loss] = {
     "softiou": soft_iou,
     "softiou_per_image": soft_iou_per_image,

@@ -60,6 +60,8 @@ class SegmentationScore:
         Areas, in pixels of the original image, at which medium and large objects begin.
     """
 
+    merit = "iou"  # the figure that is maximised
+
     def __init__(self, size_limits: Tuple[float, float] = COCO_LIMITS) -> None:
         check_limits(size_limits)
         self.size_limits = size_limits

@@ -132,6 +132,10 @@ class TaskDefinition:
         """From the record of a best or last epoch to its validation figure in words."""
         return f"{self.metric} {record['val']:.4f} ({record['val_images']} images)"
 
+    def metric_of(self, options: Namespace) -> str:
+        """What the "val" of a run with these options is, where that is not always `metric`."""
+        return self.metric
+
     def log_line(self, record: Record) -> str:
         """From an epoch's record to its line in the log."""
         return epoch_line(record)

@@ -31,7 +31,7 @@ def describe_run(task: TaskDefinition, options: Namespace, data: Data, net: mx.g
         "network": getattr(net, "call", None),
         "data": {name: value for name, value in known.items() if name not in ("data", "ground_truth", "classes")},
         "input": None if outputs is None else _input(task, known, outputs),
-        "metric": task.metric,
+        "metric": task.metric_of(options),
     }
 
 

@@ -1,21 +1,25 @@
-"""Segmentation into foreground and background: the paper's FPN experiments."""
+"""Segmentation into foreground and background, the paper's FPN experiments, or into several classes."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 import mxnet as mx
 
 from ..data import PairLoader, PairSet, TrainPairs, list_pair_datasets, pair_dataset
+from ..data.class_names import ClassNames
+from ..data.decoding import IGNORED
 from ..data.pairs.transform import IMAGENET_MEAN, IMAGENET_STD
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import FPN, ModelEntry
 from ..nn import canonical_fusion
-from ..segmentation.losses import batch_iou, segmentation_loss
+from ..segmentation.class_losses import batch_miou, softmax_cross_entropy
+from ..segmentation.losses import CLASS_LOSS, batch_iou, segmentation_loss
 from ..training import Job, Stop
 from ..training.history import epoch_line
 from .options import seg as options_of_seg
@@ -27,6 +31,7 @@ from .seg_scoring import complete_scoring, score_and_predict, score_pairs, score
 from .task import Options, Record, Task
 
 _SIZE = 512  # of images of which nothing is known
+_SMALL = 0.002  # of an image: 23x23 pixels of 512x512, 6x6 where the std stem's maps are fused
 
 
 @dataclass
@@ -39,7 +44,7 @@ class PairData(Data):
 
 
 class Segmentation(Task):
-    """Segmentation into foreground and background by a feature pyramid network."""
+    """Segmentation by a feature pyramid network, into foreground and background or into several classes."""
 
     name = "seg"
     description = options_of_seg.DESCRIPTION
@@ -62,9 +67,23 @@ class Segmentation(Task):
         train, val = pair_dataset(options["dataset"]).splits
         options["train_split"] = options["train_split"] or train
         options["val_split"] = options["val_split"] or val
+        several, record = options["classes"] > 1, pair_dataset(options["dataset"])
+        if several and "classes" not in record.options:
+            raise UsageError(
+                f"--classes {options['classes']}: {record.name} marks foreground and background, leave it out"
+            )
+        options["loss"] = options["loss"] or (CLASS_LOSS if several else "softiou")
+        if several != (options["loss"] == CLASS_LOSS):
+            kind = f"--classes {options['classes']}" if several else "foreground and background"
+            raise UsageError(f"--loss {options['loss']} is not for {kind}: leave it out")
 
     def own_recipe(self, options: Options) -> Optional[str]:
         return pair_dataset(options["dataset"]).recipe
+
+    def fit_recipe(self, values: Options, given: Options) -> None:
+        """A recipe's loss is for foreground and background."""
+        if given.get("classes", 1) > 1:
+            values.pop("loss", None)
 
     def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
         record = pair_dataset(options["dataset"])
@@ -86,15 +105,16 @@ class Segmentation(Task):
         loader = PairLoader(
             train,
             batch_size,
-            TrainPairs(options.base_size, options.crop_size),
+            TrainPairs(options.base_size, options.crop_size, beyond=IGNORED if options.classes > 1 else 0),
             shuffle=True,
             last="drop" if len(train) >= batch_size * setup.group.size else "keep",
             seed=options.seed,
             workers=options.num_data_workers,
             shard=setup.shard,
         )
-        facts = {"name": train.name, "train": len(train), "test": len(val)}
-        return PairData(loader, facts, None, train, val)
+        outputs = options.classes if options.classes > 1 else None
+        facts = {"name": train.name, "train": len(train), "test": len(val), **({"classes": outputs} if outputs else {})}
+        return PairData(loader, facts, outputs, train, val)
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
         return make_network(
@@ -106,6 +126,7 @@ class Segmentation(Task):
             stem=options.stem,
             decoder=options.decoder,
             authors_fusion=options.authors_fusion,
+            **({"classes": options.classes} if options.classes > 1 else {}),
         )
 
     def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
@@ -123,7 +144,9 @@ class Segmentation(Task):
             if setup.group.agree(stop) or found is None:
                 return None
             figures = found.result()
-            return {"val": figures.pop("iou"), "val_images": figures.pop("images"), **figures}
+            return {"val": figures[found.merit], "val_images": figures.pop("images"), **_without_iou(figures)}
+
+        several = options.classes > 1
 
         return make_job(
             options,
@@ -131,9 +154,9 @@ class Segmentation(Task):
             net,
             data.loader,
             targets=lambda images, masks, epoch, batch: list(zip(images, masks)),
-            loss=segmentation_loss(options.loss),
-            metric=batch_iou,
-            metric_name="iou",
+            loss=softmax_cross_entropy if several else segmentation_loss(options.loss),
+            metric=batch_miou if several else batch_iou,
+            metric_name="miou" if several else "iou",
             evaluate=evaluate,
         )
 
@@ -159,13 +182,23 @@ class Segmentation(Task):
         )
 
     def notes(self, options: Namespace, data: Data) -> Iterator[str]:
+        assert isinstance(data, PairData)
         yield from smaller_batch(data)
+        yield from small_targets(options, data.train)
+
+    def metric_of(self, options: Namespace) -> str:
+        return "mIoU" if options.classes > 1 else self.metric
 
     def figure(self, record: Record) -> str:
+        if "class_iou" in record:
+            accuracy = record["pixel_accuracy"]
+            return f"mIoU {record['val']:.4f}, pixAcc {accuracy:.4f} ({record['val_images']} images)"
         return f"IoU {record['val']:.4f}, nIoU {record['niou']:.4f} ({record['val_images']} images)"
 
     def log_line(self, record: Record) -> str:
         """The line of our other logs, and GluonCV's figures behind it."""
+        if "class_iou" in record:
+            return f"{epoch_line(record)} validation pixAcc: {record['pixel_accuracy']:.3f}, mIoU: {record['val']:.4f}"
         figures = "validation pixAcc: {pixel_accuracy:.3f}, mIoU: {miou:.3f}, IoU: {val:.4f}, nIoU: {niou:.4f}"
         return f"{epoch_line(record)} {figures.format(**record)}"
 
@@ -175,10 +208,16 @@ class Segmentation(Task):
         return issubclass(entry.network, FPN)
 
     def images(self, options: Namespace) -> Options:
-        return {**super().images(options), "size": options.base_size}
+        known = {"size": options.base_size, "val_fraction": options.val_fraction, "seed": options.seed}
+        return {**super().images(options), **known}
+
+    def images_of_data(self, data: Data) -> Options:
+        assert isinstance(data, PairData)
+        return {} if data.train.class_names is None else {"classes": data.train.class_names}
 
     def input_of(self, known: Options, outputs: int) -> NetworkInput:
-        return NetworkInput(known.get("size") or _SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        names = ClassNames(known["classes"]) if known.get("classes") else None
+        return NetworkInput(known.get("size") or _SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD, classes=names)
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
         return score_pairs(self, trained, request)
@@ -196,6 +235,23 @@ class Segmentation(Task):
         if (options.eval or options.predict) and not (options.print_recipe or options.summary):
             return score_and_predict(self, options)
         return super().run(options)
+
+
+def small_targets(options: Namespace, train: PairSet) -> Iterator[str]:
+    """A note that names the better recipe where a stem of stride 4 is to find targets of a few pixels."""
+    shares = [share for share in train.foreground or () if share > 0]
+    if options.stem != "std" or not shares or median(shares) > _SMALL:
+        return
+    side = max(1, round(median(shares) ** 0.5 * options.base_size))
+    yield (
+        f"note: the targets are small, half of the images have at most {side}x{side} pixels of {options.base_size}x"
+        f"{options.base_size} marked: --recipe acm (stem of stride 1, AdaGrad 0.05, batch 8) was made for such, this "
+        "stem works at a quarter of the resolution"
+    )
+
+
+def _without_iou(figures: Dict[str, Any]) -> Dict[str, Any]:
+    return {name: value for name, value in figures.items() if name != "iou"}
 
 
 register_task(Segmentation())

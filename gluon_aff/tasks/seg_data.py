@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
 
 from ..data import EvalPairs, PairLoader, PairSet, load_pair_set
+from ..segmentation.class_score import ClassScore
+from ..segmentation.object_sizes import COCO_LIMITS
 from ..segmentation.segmentation_score import SegmentationScore
 from ..training import Stop
 from ..training.metrics import split_batch
 from ..utils.console import progress
+
+AnyScore = Union[SegmentationScore, ClassScore]
 
 
 def load_split(options: Namespace, split: str, count: Optional[int] = None) -> PairSet:
@@ -26,8 +30,14 @@ def load_split(options: Namespace, split: str, count: Optional[int] = None) -> P
         mask_threshold=options.mask_threshold,
         val_fraction=options.val_fraction,
         seed=options.seed,
+        classes=options.classes,
     )
     return pairs if count is None else pairs.subset(count, options.seed)
+
+
+def empty_score(pairs: PairSet, size_limits: Tuple[float, float] = COCO_LIMITS) -> AnyScore:
+    """What the figures of a set are added up in."""
+    return SegmentationScore(size_limits) if pairs.classes == 1 else ClassScore(pairs.classes, pairs.class_names)
 
 
 def score(
@@ -36,9 +46,9 @@ def score(
     options: Namespace,
     devices: List[mx.Context],
     stop: Optional[Stop] = None,
-) -> Optional[SegmentationScore]:
+) -> Optional[AnyScore]:
     """The figures of a network on a set, at ``base_size``; None when ``stop`` is requested on the way."""
-    found = SegmentationScore()
+    found = empty_score(pairs)
     for logits, masks, chosen in predictions(net, pairs, options, devices):
         found.add(logits, masks, [pairs.names[index] for index in chosen])
         if stop is not None and stop.requested:
@@ -49,7 +59,7 @@ def score(
 def predictions(
     net: mx.gluon.Block, pairs: PairSet, options: Namespace, devices: List[mx.Context]
 ) -> Iterator[Tuple[np.ndarray, np.ndarray, range]]:
-    """Batch by batch in the set's order: logits and masks (B, 1, base_size, base_size), and the images' places."""
+    """Batch by batch in the set's order: logits (B, classes, base_size, base_size), masks, and the images' places."""
     loader = PairLoader(
         pairs,
         options.test_batch_size * len(devices),

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections import deque
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
+import numpy as np
 
 from .. import published
 from .._version import __version__
 from ..data import PairSet, list_pair_datasets, load_images, pair_dataset
 from ..data.pairs.pair_set import Pair
-from ..errors import UsageError
+from ..errors import GluonAFFError, UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
+from ..evaluation.trained_network import head_width
 from ..models import FPN
 from ..runtime import devices
+from ..runtime.threads import usable_cores
+from ..segmentation.class_pictures import write_class_predictions
+from ..segmentation.class_score import ClassScore, ClassSegmentationReport
 from ..segmentation.object_sizes import COCO_LIMITS
-from ..segmentation.prediction_files import Item, write_predictions
+from ..segmentation.prediction_files import write_predictions
 from ..segmentation.segmentation_report import SegmentationReport
-from ..segmentation.segmentation_score import SegmentationScore
 from ..training.history import environment
+from ..utils.console import progress
+from ..utils.prefetch import prefetch
 from .definition import Options, TaskDefinition
 from .finished import FinishedRun, config_of, open_run
 from .options.completing import complete_options
-from .seg_data import load_split, predictions
+from .seg_data import AnyScore, empty_score, load_split, predictions
 
-_NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder")
+_NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder", "classes")
+
+AnyReport = Union[SegmentationReport, ClassSegmentationReport]
 
 
 def scores(given: Options) -> bool:
@@ -66,10 +75,11 @@ def score_and_predict(task: TaskDefinition, options: Namespace) -> int:
     """
     contexts = devices.pick(options.gpus)
     net, file = _network(task, options, contexts)
+    options.classes = head_width(net) or 1
     out = Path(options.predict or file.parent / f"eval-{options.dataset}-{options.val_split}")
     if options.images:
-        pairs = load_images(Path(options.images).expanduser())
-        sheets = write_predictions(out, _items(net, pairs, options, contexts, None))
+        pairs = _readable(load_images(Path(options.images).expanduser()))
+        sheets = _write_pictures(out, net, pairs, options, contexts, None)
         print(f"{len(pairs)} images of {options.images}; masks/, overlays/ and {_named(sheets)}")
         return 0
     report, sheets = _score(net, file, options, contexts, environment(__version__), out if options.predict else None)
@@ -81,7 +91,7 @@ def score_and_predict(task: TaskDefinition, options: Namespace) -> int:
     return 0
 
 
-def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreRequest) -> SegmentationReport:
+def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreRequest) -> AnyReport:
     """Score a run on its own data, or a network on what the user says.
 
     Raises
@@ -108,6 +118,7 @@ def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreReq
     options.base_size = given.get("size", options.base_size)
     options.download, options.num_data_workers = False, request.workers
     options.test_batch_size = request.batch_size or options.test_batch_size
+    options.classes = trained.outputs
     return _score(trained.net, trained.file, options, request.devices, request.environment, None)[0]
 
 
@@ -118,16 +129,15 @@ def _score(
     contexts: List[mx.Context],
     environment: Dict[str, Any],
     pictures: Optional[Path],
-) -> Tuple[SegmentationReport, List[Path]]:
+) -> Tuple[AnyReport, List[Path]]:
     """The report, and the contact sheets of the predictions, which go to ``pictures`` if that is given."""
     pairs = load_split(options, options.val_split, options.test_images)
-    found = SegmentationScore(pair_dataset(options.dataset).size_limits or COCO_LIMITS)
-    items = _items(net, pairs, options, contexts, found)
+    found = empty_score(pairs, pair_dataset(options.dataset).size_limits or COCO_LIMITS)
     sheets: List[Path] = []
     if pictures:
-        sheets = write_predictions(pictures, items)
+        sheets = _write_pictures(pictures, net, pairs, options, contexts, found)
     else:
-        deque(items, maxlen=0)
+        deque(_items(net, pairs, options, contexts, found), maxlen=0)
     about = dict(environment)
     facts = {
         "weights": str(file),
@@ -136,7 +146,51 @@ def _score(
         "command": " ".join(about.pop("command", [])),
         **about,
     }
-    return SegmentationReport(found, facts), sheets
+    report = (
+        ClassSegmentationReport(found, facts) if isinstance(found, ClassScore) else SegmentationReport(found, facts)
+    )
+    return report, sheets
+
+
+def _readable(pairs: PairSet) -> PairSet:
+    """Those images that can be read; the others are named on standard error. Raises GluonAFFError when none can."""
+
+    def fault(name: str) -> Optional[GluonAFFError]:
+        try:
+            pairs.read(name)
+        except GluonAFFError as error:
+            return error
+        return None
+
+    cores = usable_cores()
+    looked = prefetch(fault, pairs.names, cores, 4 * cores, "look")
+    faults: List[Optional[GluonAFFError]] = list(progress(looked, len(pairs), "reading", "image"))
+    for error in faults:
+        if error is not None:
+            print(f"left out: {error}", file=sys.stderr)
+    good = [place for place, error in enumerate(faults) if error is None]
+    if not good:
+        raise GluonAFFError(f"none of the {len(pairs)} images of {pairs.source} can be read")
+    return pairs.selected(good, pairs.note)
+
+
+def _write_pictures(
+    out: Path,
+    net: mx.gluon.HybridBlock,
+    pairs: PairSet,
+    options: Namespace,
+    contexts: List[mx.Context],
+    score: Optional[AnyScore],
+) -> List[Path]:
+    """Masks, overlays and contact sheets; returns the sheets. ``score`` is added to on the way."""
+    from scipy.special import expit
+
+    items = _items(net, pairs, options, contexts, score)
+    if options.classes == 1:
+        return write_predictions(out, ((name, image, mask, expit(logits[0])) for name, image, mask, logits in items))
+    names = pairs.class_names or _class_names(options.trained) or ClassScore(options.classes).names
+    found = ((name, image, mask, logits.argmax(axis=0).astype(np.uint8)) for name, image, mask, logits in items)
+    return write_class_predictions(out, found, names)
 
 
 def _network(task: TaskDefinition, options: Namespace, contexts: List[mx.Context]) -> Tuple[mx.gluon.HybridBlock, Path]:
@@ -165,16 +219,21 @@ def _check_run(task: TaskDefinition, run: FinishedRun, given: Options) -> None:
             raise UsageError(f"the run's network has --{name.replace('_', '-')} {has}, not {given[name]}: leave it out")
 
 
+def _class_names(trained: Union[FinishedRun, Path]) -> Optional[List[str]]:
+    """What a run says of its classes."""
+    described = trained.description if isinstance(trained, FinishedRun) else None
+    return described["input"]["classes"] if described and described["input"] else None
+
+
 def _items(
     net: mx.gluon.HybridBlock,
     pairs: PairSet,
     options: Namespace,
     contexts: List[mx.Context],
-    score: Optional[SegmentationScore],
-) -> Iterator[Item]:
-    """Name, image, mask and probability of every image, at its own size; on the way they are added to the score."""
+    score: Optional[AnyScore],
+) -> Iterator[Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]]:
+    """Name, image, mask and logits (classes, H, W) of every image, at its own size; on the way they are scored."""
     import cv2
-    from scipy.special import expit
 
     decoded: Dict[str, Pair] = {}  # read for the network, wanted once more at their own size
 
@@ -182,7 +241,7 @@ def _items(
         decoded[name] = pairs.read(name)
         return decoded[name]
 
-    once = PairSet(pairs.name, pairs.source, pairs.names, read, pairs.note, cache_bytes=0)
+    once = PairSet(pairs.name, pairs.source, pairs.names, read, pairs.note, cache_bytes=0, classes=pairs.classes)
     for logits, masks, chosen in predictions(net, once, options, contexts):
         names = [pairs.names[index] for index in chosen]
         originals = [decoded.pop(name) for name in names]
@@ -190,8 +249,8 @@ def _items(
             score.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])
         for name, (image, mask), logit in zip(names, originals, logits):
             height, width = mask.shape
-            resized = cv2.resize(logit[0], (width, height), interpolation=cv2.INTER_LINEAR)
-            yield name, image, None if score is None else mask, expit(resized)
+            resized = np.stack([cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in logit])
+            yield name, image, None if score is None else mask, resized
 
 
 def _named(paths: List[Path]) -> str:

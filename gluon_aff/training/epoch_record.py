@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import List, TypedDict
 
 
 class EpochRecord(TypedDict, total=False):
@@ -27,7 +27,7 @@ class EpochRecord(TypedDict, total=False):
     val_top5, left_out
         Of classifiers: top-5 accuracy, and images that could not be read.
     niou, pixel_accuracy, miou
-        Of segmentation.
+        Of segmentation; of several classes no niou, but class_iou, a figure for each.
     checkpoint : str
         Of the best epoch: the checkpoint's name.
     """
@@ -47,4 +47,5 @@ class EpochRecord(TypedDict, total=False):
     niou: float
     pixel_accuracy: float
     miou: float
+    class_iou: List[float]
     checkpoint: str

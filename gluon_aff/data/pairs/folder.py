@@ -3,6 +3,7 @@
     <root>/<split>.txt      one id a line
     <root>/images/<id>.*    png, jpg, bmp or tif, in any mode
     <root>/masks/<id>.*     grey, 0 and 1 or 0 and 255; of another size than the image, it is resized and named
+    <root>/classes.txt      with masks of several classes: their names in the order of their numbers, if they have any
 
 SIRST, single-frame infrared small targets (Dai et al., "Asymmetric Contextual Modulation", WACV 2021), calls its
 masks ``<id>_pixels0.png`` and keeps its lists in ``idx_427/``. A folder without any list can hold out a share of its
@@ -23,11 +24,14 @@ from ...errors import GluonAFFError, UsageError
 from ...runtime.threads import usable_cores
 from ...utils import console
 from ...utils.prefetch import prefetch
-from ..decoding import decode_image, decode_mask, open_image
+from ..decoding import IGNORED, decode_image, decode_mask, open_image
 from ..trees import OFFER, FileTree, hold_out, joined, open_file_tree
 from .pair_set import Pair, PairSet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+_CLASSES = "classes.txt"
 
 
 class PairLayout(NamedTuple):
@@ -50,25 +54,41 @@ def load_pair_folder(
     mask_threshold: Optional[int] = None,
     val_fraction: Optional[float] = None,
     seed: int = 0,
+    classes: int = 1,
 ) -> PairSet:
     """The pairs that ``<split>.txt`` lists; a folder around everything is skipped.
 
     With ``val_fraction`` a folder without lists has the splits "train" and "val": all its images, of which that share
     is "val", drawn by ``seed`` (see `hold_out`).
 
+    With ``classes`` above 1 masks hold class numbers, see `decode_mask`.
+
     Masks and image sizes are checked before this returns, so that nothing is wrong only later. Images without
     foreground are counted, and masks of another size than their image are named, on standard error. Raises
     GluonAFFError naming the file at fault, UsageError for a split without list, or a fraction of a folder with lists.
     """
     tree = open_file_tree(path)
-    files = _PairFiles(tree, _root(tree, layout), layout, mask_threshold)
+    files = _PairFiles(tree, _root(tree, layout), layout, mask_threshold, classes)
     names = files.listed(split) if val_fraction is None else files.drawn(split, val_fraction, seed)
     foreground = files.check(names, label=f"checking {split}")
     without = sum(share == 0 for share in foreground)
     if without:
         print(f"note: {without} of {len(names)} masks of {layout.name} {split} hold no foreground", file=sys.stderr)
     note = f"{layout.name} {split}: {len(names)} images, {100 * float(np.mean(foreground)):.2g} % foreground"
-    return PairSet(layout.name, str(path), names, files.read, note)
+    return PairSet(
+        layout.name,
+        str(path),
+        names,
+        files.read,
+        note,
+        classes=classes,
+        class_names=files.class_names(),
+        foreground=foreground,
+    )
+
+
+def _is_list(file: str) -> bool:
+    return file.endswith(".txt") and file != _CLASSES
 
 
 def _root(tree: FileTree, layout: PairLayout) -> str:
@@ -87,11 +107,14 @@ def _root(tree: FileTree, layout: PairLayout) -> str:
 class _PairFiles:
     """Which file belongs to which id."""
 
-    def __init__(self, tree: FileTree, root: str, layout: PairLayout, mask_threshold: Optional[int]) -> None:
+    def __init__(
+        self, tree: FileTree, root: str, layout: PairLayout, mask_threshold: Optional[int], classes: int
+    ) -> None:
         self._tree = tree
         self._root = root
         self._layout = layout
         self._threshold = mask_threshold
+        self._classes = classes
         self._images = self._by_stem("images")
         self._masks = self._by_stem("masks")
 
@@ -143,7 +166,21 @@ class _PairFiles:
     def _lists(self) -> List[str]:
         """Names of the splits that have a list."""
         places = [joined(self._root, folder) for folder in self._layout.lists]
-        return [file[:-4] for place in places for file in self._tree.files(place) if file.endswith(".txt")]
+        return [file[:-4] for place in places for file in self._tree.files(place) if _is_list(file)]
+
+    def class_names(self) -> Optional[List[str]]:
+        """What classes.txt says, where there are several classes. Raises GluonAFFError for another number of names."""
+        name = joined(self._root, _CLASSES)
+        if self._classes == 1 or not self._tree.exists(name):
+            return None
+        lines = self._tree.read(name).decode("utf-8-sig", "replace").splitlines()
+        found = [line.strip() for line in lines if line.strip()]
+        if len(found) != self._classes:
+            raise GluonAFFError(
+                f"{self._tree.where(name)} has {len(found)} names for {self._classes} classes: expected one a line, in "
+                "the order of their numbers, the background's first"
+            )
+        return found
 
     def check(self, names: List[str], label: str) -> List[float]:
         """The share of foreground in each mask."""
@@ -154,7 +191,7 @@ class _PairFiles:
     def read(self, name: str) -> Pair:
         image, mask = self._names(name)
         pixels = decode_image(self._tree.read(image), self._tree.where(image))
-        labels = decode_mask(self._tree.read(mask), self._tree.where(mask), self._threshold)
+        labels = decode_mask(self._tree.read(mask), self._tree.where(mask), self._threshold, self._classes)
         if labels.shape != pixels.shape[:2]:
             size = pixels.shape[1], pixels.shape[0]
             labels = np.array(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
@@ -163,14 +200,14 @@ class _PairFiles:
     def _check(self, name: str) -> float:
         image, mask = self._names(name)
         width, height = open_image(self._tree.read(image), self._tree.where(image)).size
-        labels = decode_mask(self._tree.read(mask), self._tree.where(mask), self._threshold)
+        labels = decode_mask(self._tree.read(mask), self._tree.where(mask), self._threshold, self._classes)
         if labels.shape != (height, width):
             print(
                 f"note: {self._tree.where(image)} is {width}x{height}, but its mask {mask.rsplit('/', 1)[-1]} "
                 f"{labels.shape[1]}x{labels.shape[0]}; the mask is resized to the image",
                 file=sys.stderr,
             )
-        return float(labels.mean())
+        return float(((labels > 0) & ((labels != IGNORED) | (self._classes == 1))).mean())
 
     def _names(self, name: str) -> Tuple[str, str]:
         mask = self._masks[name + self._layout.mask_ending]

@@ -14,7 +14,7 @@ PairTransform = Callable[[np.ndarray, np.ndarray, np.random.Generator], Tuple[np
 
 
 class PairLoader(Batches):
-    """Yields (x, y): images, float32 (B, 3, h, w), and masks, float32 (B, 1, h, w) of 0 and 1.
+    """Yields (x, y): images, float32 (B, 3, h, w), and masks, float32 (B, 1, h, w), their numbers.
 
     An image's random draws depend on seed, epoch and its place in the set, so neither the number of workers nor that
     of processes nor the batch size changes what becomes of it. Other arguments are those of `Batches`. Raises

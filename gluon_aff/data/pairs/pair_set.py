@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Callable, Dict, Sequence, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ...errors import UsageError
+from ..decoding import IGNORED
 
 CACHE_BYTES = 256 << 20
 
@@ -29,6 +30,12 @@ class PairSet:
         One line that tells how much was found.
     cache_bytes : int
         Decoded pairs stay in memory until they fill this many bytes.
+    classes : int
+        1: masks hold 0 and 1. K: they hold class numbers, 0 to K - 1, and `IGNORED`.
+    class_names : sequence of str, optional
+        Names of the K classes, the background's first.
+    foreground : sequence of float, optional
+        Share of each image that its mask marks, where it is known.
     """
 
     def __init__(
@@ -39,12 +46,18 @@ class PairSet:
         read: Callable[[str], Pair],
         note: str = "",
         cache_bytes: int = CACHE_BYTES,
+        classes: int = 1,
+        class_names: Optional[Sequence[str]] = None,
+        foreground: Optional[Sequence[float]] = None,
     ) -> None:
         self.name = name
         self.source = source
         self.names = tuple(names)
         self.note = note
         self.read = read
+        self.classes = classes
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.foreground = None if foreground is None else tuple(foreground)
         self._lock = threading.Lock()
         self._cache: Dict[int, Pair] = {}
         self._cache_bytes, self._cached_bytes = cache_bytes, 0
@@ -80,8 +93,11 @@ class PairSet:
             raise UsageError(f"{where}: the image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
         if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
             raise UsageError(f"{where}: the mask is {mask.dtype} {mask.shape}, expected uint8 {image.shape[:2]}")
-        if mask.max(initial=0) > 1:
-            raise UsageError(f"{where}: the mask holds {mask.max()}, expected 0 and 1 only")
+        most = max(self.classes - 1, 1)
+        wrong = mask[(mask > most) & ((mask != IGNORED) | (self.classes == 1))]
+        if wrong.size:
+            expected = "0 and 1 only" if self.classes == 1 else f"0 to {most} and {IGNORED}"
+            raise UsageError(f"{where}: the mask holds {wrong.max()}, expected {expected}")
 
     def subset(self, n: int, seed: int) -> PairSet:
         """The first ``n`` pairs of a seeded permutation. Raises UsageError unless 0 < n <= len(self)."""
@@ -89,4 +105,17 @@ class PairSet:
             raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
         chosen = np.random.default_rng(seed).permutation(len(self))[:n]
         note = f"{n} of these, drawn with seed {seed}: {self.note}"
-        return PairSet(self.name, self.source, [self.names[i] for i in chosen], self.read, note)
+        return self.selected([int(i) for i in chosen], note)
+
+    def selected(self, chosen: Sequence[int], note: str) -> PairSet:
+        """The pairs of these places, in this order."""
+        return PairSet(
+            self.name,
+            self.source,
+            [self.names[i] for i in chosen],
+            self.read,
+            note,
+            classes=self.classes,
+            class_names=self.class_names,
+            foreground=None if self.foreground is None else [self.foreground[i] for i in chosen],
+        )

@@ -25,6 +25,7 @@ class PairRequest(NamedTuple):
     mask_threshold: Optional[int]
     val_fraction: Optional[float] = None
     seed: int = 0
+    classes: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class PairDataset:
     missing : str
         What to do where it is not found.
     options : tuple of str
-        Which of "download", "category", "mask_threshold" and "val_fraction" it takes.
+        Which of "download", "category", "mask_threshold", "val_fraction" and "classes" it takes.
     """
 
     name: str
@@ -98,6 +99,7 @@ def load_pair_set(
     mask_threshold: Optional[int] = None,
     val_fraction: Optional[float] = None,
     seed: int = 0,
+    classes: int = 1,
 ) -> PairSet:
     """Read a split of a segmentation data set.
 
@@ -118,6 +120,8 @@ def load_pair_set(
         In a folder of masks with other values than 0 and 1 or 255, count those from here on as foreground.
     val_fraction : float, optional
         Of a folder without lists, hold out this share of the images as "val", drawn by ``seed``.
+    classes : int
+        1: foreground and background. K: masks with as many class numbers, 0 for the background.
 
     Raises
     ------
@@ -133,6 +137,10 @@ def load_pair_set(
         raise UsageError(f"a mask threshold is for data sets of kind folder, not for {record.name}: leave it out")
     if val_fraction is not None and "val_fraction" not in record.options:
         raise UsageError(f"--val-fraction {val_fraction:g}: {record.name} has splits of its own, leave it out")
+    if classes > 1 and "classes" not in record.options:
+        raise UsageError(f"--classes {classes}: {record.name} marks foreground and background, leave it out")
+    if classes > 1 and mask_threshold is not None:
+        raise UsageError("--mask-threshold makes foreground and background of a mask: leave it out, or --classes")
     if place is not None and not record.has_place:
         raise UsageError(f"{record.name} are drawn and have no path: leave the data directory out")
     if place is None and record.has_place and not record.home:
@@ -141,7 +149,7 @@ def load_pair_set(
     if record.has_place and not path.exists() and not download:
         raise UsageError(f"no {record.name} at {path}: {record.missing}")
     try:
-        return record.load(PairRequest(split, path, download, category, mask_threshold, val_fraction, seed))
+        return record.load(PairRequest(split, path, download, category, mask_threshold, val_fraction, seed, classes))
     except OSError as error:
         raise GluonAFFError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
 
@@ -174,8 +182,9 @@ register_pair_dataset(
             mask_threshold=request.mask_threshold,
             val_fraction=request.val_fraction,
             seed=request.seed,
+            classes=request.classes,
         ),
-        options=("mask_threshold", "val_fraction"),
+        options=("mask_threshold", "val_fraction", "classes"),
     )
 )
 register_pair_dataset(

@@ -1,8 +1,8 @@
 """From an image and its mask to what a segmentation network takes, both treated alike.
 
 A transform is ``transform(image, mask, rng)`` with uint8 (H, W, 3) and (H, W); it returns x, float32 (3, h, w),
-normalised with ImageNet's mean and standard deviation, and y, float32 (1, h, w) of 0 and 1. What it draws comes from
-``rng``, a NumPy Generator, alone. It keeps no state between calls, so threads may share it.
+normalised with ImageNet's mean and standard deviation, and y, float32 (1, h, w), the mask's numbers. What it draws
+comes from ``rng``, a NumPy Generator, alone. It keeps no state between calls, so threads may share it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ class TrainPairs:
     Half of the pairs are mirrored left to right. The long side becomes a length drawn uniformly from half to twice
     ``base_size`` (image bilinear, mask nearest). Black is added on the right and at the bottom where that is smaller
     than the crop, whose place is then drawn uniformly. Half of the images get a Gaussian blur, its radius drawn
-    uniformly from 0 to 1 pixel.
+    uniformly from 0 to 1 pixel. ``beyond`` is what the mask says of the black: background, or `IGNORED`.
     """
 
-    def __init__(self, base_size: int = 512, crop_size: int = 480) -> None:
+    def __init__(self, base_size: int = 512, crop_size: int = 480, beyond: int = 0) -> None:
         if base_size < 2 or crop_size < 1:
             raise UsageError(f"base size {base_size}, crop size {crop_size}: expected at least 2 and 1 pixels")
         self.base_size = base_size
         self.crop_size = crop_size
+        self.beyond = beyond
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
         # Everything is drawn at once, so that one step's draws never move another's.
@@ -50,7 +51,7 @@ class TrainPairs:
 
         crop = self.crop_size
         missing = ((0, max(0, crop - height)), (0, max(0, crop - width)))
-        image, mask = np.pad(image, (*missing, (0, 0))), np.pad(mask, missing)
+        image, mask = np.pad(image, (*missing, (0, 0))), np.pad(mask, missing, constant_values=self.beyond)
         top, left = (int(place * (side - crop + 1)) for place, side in zip((down, right), mask.shape))
         image, mask = (pixels[top : top + crop, left : left + crop] for pixels in (image, mask))
         if blurred:

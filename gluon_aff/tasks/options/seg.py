@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...data import list_pair_datasets
-from ...segmentation.losses import LOSSES
+from ...segmentation.losses import CLASS_LOSS, LOSSES
 from ...utils.limits import MAX_SIDE
 from . import shared as groups
 from .parser import OptionParser, Role, Switch, number
@@ -44,6 +44,14 @@ def add_options(parser: OptionParser) -> None:
         help="of the training images (%(default)s)",
     )
     groups.held_out_option(data)
+    data.add_argument(
+        "--classes",
+        type=number(int, 1, 255),
+        default=1,
+        metavar="K",
+        help="folder: masks hold K class numbers, 0 for the background, 255 for what does not count (default: "
+        "foreground and background)",
+    )
     model = groups.model_options(parser, MODELS, fusion_name, FUSIONS)
     parser.alias("--fusion", "--fuse-mode")
     parser.alias("--sync-bn", "--syncbn")
@@ -65,7 +73,11 @@ def add_options(parser: OptionParser) -> None:
     optimisation = groups.optimisation_options(parser)
     parser.alias("--num-epochs", "--epochs")
     parser.alias("--wd", "--weight-decay")
-    optimisation.add_argument("--loss", choices=sorted(LOSSES), default="softiou", help="(default: %(default)s)")
+    optimisation.add_argument(
+        "--loss",
+        choices=[*sorted(LOSSES), CLASS_LOSS],
+        help=f"(default: softiou; with --classes {CLASS_LOSS}, the softmax's cross-entropy)",
+    )
     run = groups.run_options(parser)
     run.add_argument("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
     run.add_argument("--checkname", dest="save_dir", metavar="RUN", help="--save-dir")

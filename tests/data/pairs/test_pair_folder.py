@@ -184,13 +184,78 @@ def palette_mask(*colours):
         (palette_mask((0, 0, 0), (255, 255, 255)), False),
         (palette_mask((255, 255, 255), (0, 0, 0)), True),
         (palette_mask((0, 0, 0), (128, 0, 0)), False),
+        (np.dstack([*3 * [255 * MASKS["a"]], np.full((6, 8), 255, np.uint8)]), False),
+        (np.dstack([*3 * [255 * MASKS["a"]], np.random.default_rng(0).integers(0, 255, (6, 8), np.uint8)]), False),
+        (np.dstack([*3 * [np.full((6, 8), 200, np.uint8)], 255 * MASKS["a"]]), False),
     ],
-    ids=["0 and 1", "1 bit", "16 bits", "RGB", "palette", "palette upside down", "palette of colours"],
+    ids=[
+        "0 and 1",
+        "1 bit",
+        "16 bits",
+        "RGB",
+        "palette",
+        "palette upside down",
+        "palette of colours",
+        "RGBA",
+        "transparent",
+        "opacity alone",
+    ],
 )
 def test_masks_of_every_mode(tmp_path, mask, inverted):
     got = pair(tmp_path, mask=encoded(mask))[1]
     assert got.dtype == np.uint8
     np.testing.assert_array_equal(got, 1 - MASKS["a"] if inverted else MASKS["a"])
+
+
+@pytest.mark.parametrize("dataset, ending, lists", [("folder", "", ""), ("sirst", "_pixels0", "idx_427/")])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_masks_have_one_rule(tmp_path, mode, dataset, ending, lists):
+    large = np.zeros((40, 60), np.uint8)
+    large[10:30, 20:44] = 255
+    noisy = encoded(Image.fromarray(large).convert(mode), "JPEG", quality=80)
+    assert len(np.unique(np.asarray(Image.open(io.BytesIO(noisy))))) > 2
+    files = contents(ending, lists)
+    files.pop(f"masks/a{ending}.png")
+    image = encoded(np.zeros((40, 60, 3), np.uint8))
+    path = write(tmp_path, {**files, f"masks/a{ending}.jpg": noisy, "images/a.png": image})
+    got = load_pair_set(dataset, "train", path).pair(0)[1]
+    assert np.count_nonzero(got != (large > 0)) <= 8 and set(np.unique(got)) == {0, 1}
+
+
+def test_masks_of_several_classes(tmp_path):
+    numbers = np.arange(48, dtype=np.uint8).reshape(6, 8) % 4
+    numbers[0, :3] = 255
+    coloured = Image.fromarray(numbers, "P")
+    coloured.putpalette([(37 * i) % 256 for i in range(768)])
+    files = {"masks__a_at_png": encoded(numbers), "masks__b_at_png": encoded(coloured), "masks__c_at_png": None}
+    path = write(tmp_path, contents(**files, classes_at_txt=b"ground\ncat\ndog\neel\n"))
+    got = load_pair_set("folder", "train", path, classes=4)
+    assert got.classes == 4 and got.class_names == ("ground", "cat", "dog", "eel")
+    assert got.subset(1, 0).class_names == got.class_names
+    for place in range(2):
+        np.testing.assert_array_equal(got.pair(place)[1], numbers)
+    assert got.foreground[0] == pytest.approx(((numbers > 0) & (numbers < 255)).mean())
+    with pytest.raises(GluonAFFError, match="has the values 0, 1, 2, 3, 255: expected class numbers, 0 to 2, and 255"):
+        load_pair_set("folder", "train", path, classes=3)
+    with pytest.raises(GluonAFFError, match="classes.txt has 4 names for 5 classes"):
+        load_pair_set("folder", "train", path, classes=5)
+    with pytest.raises(GluonAFFError, match="for class numbers give --classes 4"):
+        load_pair_set("folder", "train", path)
+    with pytest.raises(UsageError, match="shapes marks foreground and background, leave it out"):
+        load_pair_set("shapes", "train", classes=3)
+    with pytest.raises(UsageError, match="leave it out, or --classes"):
+        load_pair_set("folder", "train", path, classes=4, mask_threshold=9)
+
+
+def test_class_numbers_that_a_file_does_not_keep(tmp_path):
+    noisy, coloured = encoded(MASKS["a"], "JPEG"), encoded(RED)
+    path = write(tmp_path, contents(masks__a_at_png=None, masks__a_at_jpg=noisy))
+    with pytest.raises(GluonAFFError, match="is a JPEG, which does not keep class numbers: save it as PNG"):
+        load_pair_set("folder", "train", path, classes=2)
+    (path / "masks/a.jpg").unlink()
+    (path / "masks/a.png").write_bytes(coloured)
+    with pytest.raises(GluonAFFError, match="is coloured, expected class numbers, 0 to 1"):
+        load_pair_set("folder", "train", path, classes=2)
 
 
 def test_values_between_count_from_the_threshold_on(tmp_path):
@@ -200,7 +265,7 @@ def test_values_between_count_from_the_threshold_on(tmp_path):
 
 
 BAD = {
-    "value 7": ({"masks__b_at_png": encoded(7 * MASKS["b"])}, "masks/b.png has the values 0, 7: a mask holds 0 and 1"),
+    "value 7": ({"masks__b_at_png": encoded(7 * MASKS["b"])}, "masks/b.png has the values 0, 7: a mask .* --classes 8"),
     "value 128": ({"masks__b_at_png": encoded(128 * MASKS["b"])}, "masks/b.png has the values 0, 128: a mask"),
     "1 and 255": (
         {"masks__b_at_png": encoded(np.array([[0, 1, 255]], dtype=np.uint8))},

@@ -1,0 +1,140 @@
+"""train_seg.py on masks of several classes: it learns, is scored, predicted, explained and opened."""
+
+import json
+import shutil
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+from PIL import Image
+from script_runs import epochs, load_script, runner
+
+import gluon_aff
+from gluon_aff.cli import main as cli
+from gluon_aff.tasks import get_task
+from gluon_aff.utils import console
+
+NAMES = ("ground", "brick", "leaf")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Red squares and green discs on grey, and a strip that does not count; classes.txt, no lists."""
+    place, random = tmp_path_factory.mktemp("classes"), np.random.default_rng(0)
+    (place / "images").mkdir()
+    (place / "masks").mkdir()
+    rows, columns = np.mgrid[:48, :48]
+    for number in range(15):
+        mask = np.zeros((48, 48), np.uint8)
+        top, left, y, x = random.integers(2, 28, size=4)
+        mask[top : top + 16, left : left + 16] = 1
+        mask[(rows - y - 8) ** 2 + (columns - x - 8) ** 2 < 64] = 2
+        pixels = np.array([[120, 120, 120], [220, 40, 30], [40, 200, 60]])[mask] + random.normal(0, 12, (48, 48, 3))
+        mask[:, :2] = 255
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(place / "images" / f"{number:02}.png")
+        Image.fromarray(mask).save(place / "masks" / f"{number:02}.png")
+    (place / "classes.txt").write_text("\n".join(NAMES))
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    argv = ["--dataset", "folder", "--data-dir", folder, "--classes", 3, "--val-fraction", 0.2, "--no-cuda"]
+    argv += ["--tiny", "--blocks", 1, "--base-size", 48, "--crop-size", 48, "--batch-size", 4, "--epochs", 12]
+    argv += ["--lr", 0.05, "--save-dir", directory]
+    assert console.run(load_script("train_seg").main, [str(word) for word in argv]) == 0
+    return directory
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    return runner(load_script("train_seg"), capsys)
+
+
+def test_it_learns_what_the_masks_say(run):
+    records = epochs(run)
+    assert records[-1]["val"] == records[-1]["miou"] == pytest.approx(np.mean(records[-1]["class_iou"]))
+    assert max(record["val"] for record in records) > 0.7 and records[-1]["train_metric"] == "miou"
+    log = (run / "train.log").read_text()
+    assert "loss ce" in log and f"best mIoU {max(r['val'] for r in records):.4f}, pixAcc" in log
+
+
+def test_it_is_opened_scored_and_explained(run, folder, tmp_path, capsys):
+    trained = gluon_aff.load_run(run)
+    assert trained.classes == NAMES and trained.outputs == 3 and trained.figure.startswith("mIoU 0.")
+    assert trained.net(trained.prepare(folder / "images/00.png")).shape == (1, 3, 48, 48)
+    words = ["evaluate", "--weights", str(run), "--gpus", "", "--json", "-", "--out", str(tmp_path / "eval")]
+    assert console.run(cli.main, words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["miou"] == pytest.approx(trained.claim.value, abs=1e-6) and found["classes"] == list(NAMES)
+    words = ["gradcam", "--weights", str(run), "--images", str(folder / "images"), "--gpus", "", "--count", "2"]
+    assert console.run(cli.main, [*words, "--out", str(tmp_path / "cam")]) == 2
+    assert "segments 3 classes: --class NAME|INDEX says which" in capsys.readouterr().err
+    assert console.run(cli.main, [*words, "--out", str(tmp_path / "cam"), "--class", "leaf"]) == 0
+    assert "% leaf" in (tmp_path / "cam/predictions.csv").read_text()
+
+
+def test_a_file_of_weights_tells_its_classes(train, run, folder):
+    weights = next((run / "best").glob("model.params"))
+    shutil.copy(weights, "w.params")
+    argv = ["--resume-from", "w.params", "--dataset", "folder", "--data-dir", folder, "--val-fraction", "0.2"]
+    code, out, _ = train("--eval", *argv, "--base-size", "48", "--no-cuda")
+    assert code == 0 and "mIoU " in out and "brick" in out
+    assert mx.nd.load("w.params")["head.block.4.weight"].shape[0] == 3
+
+
+def test_predictions_leave_out_what_cannot_be_read(train, run, folder):
+    shutil.copytree(folder / "images", "mine")
+    content = (folder / "images/03.png").read_bytes()
+    Path("mine/03.png").write_bytes(content[: len(content) // 2])
+    code, out, err = train("--predict", "out", "--images", "mine", "--resume", run, "--no-cuda")
+    assert code == 0 and "14 images of mine" in out
+    assert err.count("left out: ") == 1 and "mine/03.png cannot be read as an image" in err
+    mask = np.asarray(Image.open("out/masks/04.png"))
+    truth = np.asarray(Image.open(folder / "masks/04.png"))
+    assert (mask == truth)[truth != 255].mean() > 0.9
+    for path in Path("mine").iterdir():
+        path.write_bytes(b"no picture")
+    code, _, err = train("--predict", "out", "--images", "mine", "--resume", run, "--no-cuda")
+    assert code == 1 and "none of the 15 images of mine can be read" in err
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--classes", "3", "--loss", "dice"], "--loss dice is not for --classes 3: leave it out"),
+        (["--loss", "ce"], "--loss ce is not for foreground and background: leave it out"),
+        (["--dataset", "shapes", "--classes", "3"], "shapes marks foreground and background, leave it out"),
+        (["--classes", "2"], "has the values 0, 1, 2, 255: expected class numbers, 0 to 1, and 255"),
+        ([], "for class numbers give --classes 3"),
+    ],
+)
+def test_what_does_not_go_together(train, folder, argv, message):
+    dataset = [] if "--dataset" in argv else ["--dataset", "folder", "--data-dir", folder, "--val-fraction", "0.2"]
+    code, _, err = train(*dataset, *argv, "--no-cuda", "--save-dir", "run")
+    assert code in (1, 2) and message in err
+
+
+def test_a_recipe_leaves_the_loss_to_the_classes():
+    options = get_task("seg").options(["--recipe", "acm", "--dataset", "folder", "--data-dir", "x", "--classes", "4"])
+    assert (options.loss, options.stem) == ("ce", "tiny")
+    assert get_task("seg").options(["--recipe", "acm"]).loss == "softiou"
+
+
+def test_small_targets_are_told_the_better_recipe(train, tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / "tiny" / name).mkdir(parents=True)
+    for number in range(6):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[9 + number, 20:22] = 255
+        Image.fromarray(mask // 2 + number).save(tmp_path / "tiny/images" / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / "tiny/masks" / f"{number}.png")
+    argv = ["--dataset", "folder", "--data-dir", "tiny", "--val-fraction", "0.3", "--no-cuda", "--epochs", "1"]
+    argv += ["--base-size", "64", "--crop-size", "64", "--batch-size", "2", "--blocks", "1", "--save-dir"]
+    code, out, _ = train(*argv, "run")
+    assert code == 0 and "note: the targets are small" in out and "--recipe acm" in out
+    code, out, _ = train(*argv, "other", "--tiny")
+    assert code == 0 and "targets are small" not in out
