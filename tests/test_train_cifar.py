@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -222,11 +223,13 @@ def test_a_run_older_than_an_option_goes_on_as_it_was(train):
     assert train(*argv, "--auto-aug-policy", "paper", "--save-dir", "whole")[0] == 0
     assert train(*argv, "--auto-aug-policy", "paper", "--num-epochs", "1", "--save-dir", "old")[0] == 0
     config = yaml.safe_load(Path("old/config.yaml").read_text())
-    del config["auto_aug_policy"]
+    del config["auto_aug_policy"], config["update_parts"]
     Path("old/config.yaml").write_text(yaml.safe_dump(config))
     assert parse_options(["--config", "old/config.yaml"]).auto_aug_policy == "paper"
     code, _, err = train("--resume", "old", "--num-epochs", "2", "--auto-aug-policy", "published")
     assert code == 2 and "--auto-aug-policy was paper, is published" in err
+    code, _, err = train("--resume", "old", "--num-epochs", "2", "--update-parts", "2")
+    assert code == 2 and "--update-parts was None, is 2" in err
     assert train("--resume", "old", "--num-epochs", "2")[0] == 0
     assert_equal("whole", "old")
 
@@ -330,6 +333,34 @@ def test_label_modes_of_cifar100(train, tmp_path):
     assert code == 2
     assert "labels up to 99" in err
     assert "the head has 20 classes" in err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "update"),
+    [
+        ([], "images per update: 128, 1 x 128 on 1 device"),
+        (
+            ["--recipe", "release"],
+            "images per update: 512, 4 x 128 as on 4 devices: on 1 device 4 parts one after another",
+        ),
+    ],
+)
+def test_the_published_command_line_starts_on_an_official_archive(train, tmp_path, recipe, update):
+    """Verbatim but for the place of the data; the short run and the narrow network come from the command line."""
+    write_cifar100(tmp_path / "cifar-100-binary")
+    with tarfile.open("cifar-100-binary.tar.gz", "w:gz") as archive:
+        archive.add("cifar-100-binary")
+    shutil.rmtree("cifar-100-binary")
+    argv = f"--model resnet {PUBLISHED} --blocks 5 --data-dir cifar-100-binary.tar.gz".split()
+    code, out, err = train(*argv, *recipe, "--num-epochs", "1", "--channel-times", "1", "--save-dir", "run")
+    assert code == 0, err
+    introduction = out[: out.index("[Epoch 0]")]
+    assert introduction.startswith("device: cpu(0); ")
+    assert "cifar100, fine labels: 100 classes; 20 training and 20 test images of 32x32" in introduction
+    assert "augmentation: AutoAugment (CIFAR-10's policy, published) before crop and mirror" in introduction
+    assert "model: cifar_aff_resnet32, release, fusion aff" in introduction
+    assert update in introduction
+    assert [record["images"] for record in results("run")[2]] == [20]
 
 
 def test_a_loss_that_explodes_ends_the_run(train):

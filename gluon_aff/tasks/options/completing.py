@@ -71,7 +71,8 @@ def _of_run(task: TaskDefinition, parser: OptionParser, options: Options, asked:
     if not path.is_file():
         raise UsageError(f"nothing to resume: {path.parent} holds no run (no config.yaml)")
     _check_task(task, path.parent)
-    saved = {**parser.before(), **parser.checked(read_yaml(path), str(path))}
+    older = {**identity(parser, parser.defaults()), **parser.before()}  # what is not said was not there to be chosen
+    saved = {**older, **parser.checked(read_yaml(path), str(path))}
     free_length = saved["lr_mode"] in ("step", "constant") and not (saved.get("mixup") and saved["mixup_off_epoch"])
     check_same(saved, identity(parser, asked), str(path.parent), free_length)
     commands = parser.names(Role.COMMAND)
