@@ -54,7 +54,8 @@ def walk(text, folder):
             done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
             assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
             assert "prop_kind" not in done.stderr and "CUDA" not in done.stderr
-            printed[shlex.join(words[2:])] = done.stdout
+            if language == "sh":
+                printed[shlex.join(words[2:])] = done.stdout
     return printed
 
 
@@ -63,7 +64,7 @@ def walk(text, folder):
 def test_a_walk(title, tmp_path):
     printed = walk(section(title), tmp_path)
     assert all((tmp_path / name).exists() for name in LEFT[title])
-    assert all(printed[command].strip() for command in printed if not command.startswith(("import", "from")))
+    assert [command for command, text in printed.items() if not text.strip()] == []
     for picture in tmp_path.glob("*.png"):
         with Image.open(picture) as image:
             assert min(image.size) > 100

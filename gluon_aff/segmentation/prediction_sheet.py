@@ -53,14 +53,13 @@ def draw_sheet(rows: Sequence[Row], path: PathLike) -> None:
         columns = ["image", "truth", "prediction", "difference"]
     heights = [_CELL * min(max(row.found.shape[0] / row.found.shape[1], 0.5), 1.25) for row in rows]
     width = len(columns) * _CELL + (len(columns) + 1) * _GAP
-    head = _NAMES + (_LEGEND if "difference" in columns else 0)
+    head = _NAMES + _LEGEND
     height = head + sum(heights) + len(rows) * _BAND + _GAP
     figure = new_figure(width, height, layout=None, facecolor="white")
     for number, column in enumerate(columns):
         middle = (_GAP + number * (_CELL + _GAP) + _CELL / 2) / width
         figure.text(middle, 1 - (head - _NAMES / 2) / height, column, ha="center", va="center")
-    if "difference" in columns:
-        _legend(figure, height)
+    _legend(figure, height, "difference" in columns)
     top = height - head
     for row, cell in zip(rows, heights):
         top -= _BAND + cell
@@ -102,10 +101,10 @@ def _paint(shape: Tuple[int, ...], *parts: Tuple[np.ndarray, str]) -> np.ndarray
     return (painted * 255).round().astype(np.uint8)
 
 
-def _legend(figure: Any, height: float) -> None:
+def _legend(figure: Any, height: float, compared: bool) -> None:
     from matplotlib.patches import Patch
 
-    kinds = (("hit", _HIT), ("miss", _MISS), ("false alarm", _FALSE))
+    kinds = (("hit", _HIT), ("miss", _MISS), ("false alarm", _FALSE)) if compared else (("predicted", _HIT),)
     figure.legend(
         handles=[Patch(facecolor=colour, edgecolor="black", linewidth=0.5, label=kind) for kind, colour in kinds],
         loc="upper right",
