@@ -188,6 +188,16 @@ def test_the_published_command_lines_are_understood(train, host):
     assert (Path("plots/schedule.png")).exists()
 
 
+def test_best_files_are_named_as_the_authors():
+    def name(*argv):
+        return get_task("cifar").best_file(parse_options(argv), {"val": 0.8357, "epoch": 3})
+
+    assert name("--blocks", "5") == "0.8357-cifar100-ASKCFuse-resnet-32-c-4-s-1-best.params"
+    resnext = name("--model", "resnext", "--blocks", "4", "--fusion", "iaff")
+    assert resnext == "0.8357-cifar100-ResGlobLocaforGlobLocaCha-resneXt-38-32x4-c-4-s-1-best.params"
+    assert "-resneXt-11-64x4-c-8-" in name("--model", "resnext", "--channel-times", "8")
+
+
 def test_recipe_config_and_command_line(train, tmp_path):
     release = parse_options(["--recipe", "release", "--model", "resnext", "--blocks", "1", "--no-mixup"])
     assert (release.blocks, release.mixup, release.lr_mode, release.no_wd) == (1, False, "cosine", True)

@@ -173,10 +173,12 @@ class CIFAR(Task):
     def best_file(self, options: Namespace, best: Record) -> str:
         """The authors' name of a best parameter file: ``0.8357-cifar100-ASKCFuse-resnet-32-c-4-s-1-best.params``."""
         keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
-        host = "resneXt" if options.model == "resnext" else options.model
+        host, depth = options.model, str(_depth(options))
+        if host == "resnext":
+            host, depth = "resneXt", f"{depth}-{64 if options.channel_times == 8 else 32}x4"
         fusion = keys.get(options.fusion, options.fusion)
         return (
-            f"{best['val']:.4f}-{options.dataset}-{fusion}-{host}-{_depth(options)}"
+            f"{best['val']:.4f}-{options.dataset}-{fusion}-{host}-{depth}"
             f"-c-{options.channel_times}-s-{options.start_layer}-best.params"
         )
 
