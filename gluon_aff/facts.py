@@ -66,8 +66,11 @@ def our_ablations() -> Dict[str, Record]:
 
 
 def _read(name: str) -> Any:
-    with open(params_directory() / name, encoding="utf-8") as handle:
-        return json.load(handle)
+    path = params_directory() / name
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise GluonAFFError(f"{path} is missing or damaged ({error}): install gluon_aff again") from error
 
 
 def params_directory() -> Path:

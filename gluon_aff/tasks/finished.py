@@ -12,6 +12,7 @@ import mxnet as mx
 from .. import published
 from ..errors import GluonAFFError, UsageError
 from ..training.checkpoint import find_checkpoint, read_checkpoint, weights_in
+from ..training.checkpoint_file import Damaged
 from ..training.description import Description, read_description
 from .options.config import read_yaml
 from .register import get_task, list_tasks
@@ -49,13 +50,20 @@ def open_run(path: Path, which: str = "best") -> FinishedRun:
     if place is None:
         raise GluonAFFError(f"{path} is neither a run with a checkpoint nor a checkpoint of a training script")
     state = read_checkpoint(place).state
-    saved = state.get("options", {})
+    saved, data = state.get("options", {}), state.get("data", {})
+    if not isinstance(saved, dict) or not isinstance(data, dict):
+        raise Damaged(place, "state.json has options or data that are no list of names and values")
     name = state.get("task", "cifar" if "blocks" in saved else None)
-    if name not in list_tasks():
+    if not isinstance(name, str) or name not in list_tasks():
         raise UsageError(f"{place} is not a checkpoint of a training script: give its model.params and --model")
     config = config_of(place)
     free = read_yaml(config) if config.is_file() else {}
     task = get_task(name)
+    known = task.parser().defaults()
+    for values, source in ((free, str(config)), (saved, f"{place}/state.json")):
+        if not isinstance(values, dict):
+            raise UsageError(f"{source} is not a list of 'option: value' lines")
+        task.parser().checked({name: value for name, value in values.items() if name in known}, source)
     options = Namespace(**{**task.parser().defaults(), **free, **saved, **_FRESH})
     weights = weights_in(place)
     return FinishedRun(task, place, weights, state, options, read_description(weights))

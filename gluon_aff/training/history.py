@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, cast
+from typing import Any, Dict, List, Mapping, Optional, cast, get_type_hints
 
 import mxnet as mx
 import numpy as np
@@ -89,13 +89,27 @@ def read_records(path: PathLike) -> List[Dict[str, Any]]:
             continue
         try:
             record = json.loads(line)
-            record["record"]
-        except (ValueError, TypeError, KeyError):
+            _check(record)
+        except (ValueError, TypeError, KeyError, RecursionError):
             if number == len(lines):  # no newline behind it: it was being written when the machine stopped
                 break
             raise GluonAFFError(f"{path}, line {number} is not a record of a history: {line[:60]!r}") from None
         records.append(record)
     return records
+
+
+def _check(record: Any) -> None:
+    """Raise ValueError, TypeError or KeyError for what is not a record of a history."""
+    if record["record"] == "header" and not isinstance(record.get("options", {}), dict):
+        raise TypeError
+    if record["record"] != "epoch":
+        return
+    for name, kind in get_type_hints(EpochRecord).items():
+        value = record.get(name, "" if kind is str else 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+            raise TypeError
+    for name in ("epoch", "val"):
+        record[name]
 
 
 def epoch_line(record: EpochRecord) -> str:

@@ -35,7 +35,7 @@ def plot_history(
     """
     figure = new_figure(12, 4)
     figures, losses, rates = figure.subplots(1, 3)
-    metric = records[-1]["train_metric"] if records else "accuracy"
+    metric = records[-1].get("train_metric", "accuracy") if records else "accuracy"
     names = {**_FIGURES.get(metric, _ACCURACY), "train": _METRIC_NAMES.get(metric, metric)}
     _draw(figures, records, names, _AXIS_NAMES.get(metric, metric))
     _draw(losses, records, {"val_loss": "validation loss", "loss": "training loss"}, "loss")

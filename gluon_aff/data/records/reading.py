@@ -114,6 +114,8 @@ class RecordFile:
                 f"{np.count_nonzero(~inside)} of them behind that",
             )
         keys, begins = keys[inside], begins[inside]
+        if not len(begins):
+            return np.empty((0, 2), dtype=np.int64)
         ends = np.append(begins[1:], self._size)
         try:
             _joined(os.pread(self._handle.fileno(), int(ends[-1] - begins[-1]), int(begins[-1])))

@@ -59,11 +59,28 @@ def disagreements(task: str, name: str) -> List[str]:
 def read_yaml(path: PathLike) -> Any:
     """A YAML file of plain values. Raises UsageError when it cannot be read."""
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_PlainLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # of dates and numbers that are none
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Plain values in lists and dictionaries, a few deep: no reference to another value, which can multiply."""
+
+    _DEEPEST = 10
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers from one value to another by *name")
+        if self._depth >= self._DEEPEST:
+            raise yaml.YAMLError(f"its lists are more than {self._DEEPEST} deep")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def check_same(saved: Dict[str, Any], asked: Dict[str, Any], where: str, independent_of_length: bool) -> None:

@@ -1,0 +1,729 @@
+"""Every reader of foreign bytes, with a file it reads, damaged in all the ways that hypothesis thinks of.
+
+    python tests/faults/fault_readers.py FOLDER EXAMPLES SEED READER [READER ...]
+
+runs in a process of its own with limited memory, and prints one JSON line for each reader: how many damaged inputs were
+refused, how many were read, and the slowest. It ends with 1 at the first input that a reader neither reads nor refuses
+with an error of ours in one line, or that takes longer than `SECONDS`; the input is kept as FOLDER/found.
+"""
+
+import bz2
+import contextlib
+import copy
+import gzip
+import io
+import json
+import os
+import pickle
+import resource
+import shutil
+import signal
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import yaml
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+import gluon_aff  # noqa: F401
+
+import mxnet as mx  # isort: skip
+import numpy as np
+from PIL import Image
+
+from gluon_aff import facts, published
+from gluon_aff.comparison.authors_logs import read_csv
+from gluon_aff.comparison.run_curves import open_curve
+from gluon_aff.data.decoding import decode_image, decode_mask
+from gluon_aff.data.imagenet.sources import TreeSource
+from gluon_aff.data.imagenet.truth import read_ground_truth
+from gluon_aff.data.images.cifar import load_cifar
+from gluon_aff.data.images.folder import load_folder
+from gluon_aff.data.images.pickles import load_pickle
+from gluon_aff.data.pairs.coco import load_coco
+from gluon_aff.data.pairs.folder import load_pair_folder
+from gluon_aff.data.records.checking import check_records, record_info
+from gluon_aff.data.records.packing import PackOptions, pack
+from gluon_aff.data.records.reading import RecordFile
+from gluon_aff.data.trees import open_file_tree
+from gluon_aff.errors import GluonAFFError
+from gluon_aff.launching.hosts import read_hosts
+from gluon_aff.tasks import get_task
+from gluon_aff.tasks.finished import open_run
+from gluon_aff.tasks.options.config import read_yaml
+from gluon_aff.training.checkpoint import read_checkpoint
+from gluon_aff.training.checkpoint_file import write_checkpoint, write_state
+from gluon_aff.training.history import History
+from gluon_aff.training.plots import plot_history
+
+SECONDS = 5
+MEMORY = 3 << 30  # address space beyond what the process has after its imports
+
+# ---- damage
+
+
+def damaged_bytes(whole):
+    """A strategy: ``whole`` with one to four of: bytes changed, cut out, inserted, doubled, the end gone."""
+    place = st.integers(0, len(whole))
+    length = st.one_of(st.integers(0, 16), st.integers(0, len(whole)))
+    numbers = st.sampled_from(
+        [b"\0" * 8, b"\xff" * 8, b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"9" * 20, b"-1", b"1e999", b"{"]
+    )
+    change = st.tuples(
+        st.sampled_from(["set", "cut", "insert", "twice", "end"]),
+        place,
+        length,
+        st.one_of(st.binary(max_size=12), numbers),
+    )
+
+    def apply(changes):
+        data = bytearray(whole)
+        for kind, at, count, new in changes:
+            if kind == "set":
+                data[at : at + len(new)] = new
+            elif kind == "cut":
+                del data[at : at + count]
+            elif kind == "insert":
+                data[at:at] = new
+            elif kind == "twice":
+                data[at:at] = data[at : at + count]
+            else:
+                del data[at:]
+        return bytes(data)
+
+    return st.one_of(st.lists(change, min_size=1, max_size=4).map(apply), st.binary(max_size=64))
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    2**70,
+    float("nan"),
+    float("inf"),
+    1e300,
+    "",
+    "é\ud800"[:1],
+    "../x",
+    "a" * 5000,
+    [],
+    {},
+    [[]],
+]
+
+
+def damaged_document(whole):
+    """A strategy: a copy of a document of lists and dictionaries in which one to three values are others or gone."""
+
+    def places(value, path=()):
+        yield path
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, child in items:
+            yield from places(child, (*path, key))
+
+    change = st.tuples(st.sampled_from(list(places(whole))[1:]), st.sampled_from([*ODD, "delete", "deep"]))
+
+    def apply(changes):
+        document = copy.deepcopy(whole)
+        for path, new in changes:
+            parent = document
+            try:
+                for key in path[:-1]:
+                    parent = parent[key]
+                if new == "delete":
+                    del parent[path[-1]]
+                else:
+                    parent[path[-1]] = json.loads("[" * 900 + "]" * 900) if new == "deep" else copy.deepcopy(new)
+            except (KeyError, IndexError, TypeError):
+                pass  # an earlier change took its place away
+        return document
+
+    return st.lists(change, min_size=1, max_size=3).map(apply)
+
+
+def damaged_json(whole):
+    """Both kinds of damage to JSON text."""
+    texts = damaged_document(whole).map(lambda document: json.dumps(document).encode())
+    deep = st.just(b"[" * 100_000)
+    return st.one_of(texts, texts, damaged_bytes(json.dumps(whole).encode()), deep)
+
+
+# ---- inputs
+
+
+def pixels(number=0, size=12):
+    return np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def image_bytes(kind="PNG", number=0, mode="RGB"):
+    stream = io.BytesIO()
+    Image.fromarray(pixels(number)).convert(mode).save(stream, kind)
+    return stream.getvalue()
+
+
+def mask_bytes():
+    stream = io.BytesIO()
+    Image.fromarray(np.eye(12, dtype=np.uint8) * 255).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def clean(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+class Reader:
+    """``strategy`` gives damaged inputs, ``read(folder, input)`` reads one."""
+
+    def __init__(self, strategy, read):
+        self.strategy, self.read = strategy, read
+
+
+READERS = {}
+
+
+def reader(name):
+    def register(make):
+        READERS[name] = make
+        return make
+
+    return register
+
+
+def of_file(name, whole, read, damage=damaged_bytes):
+    """A reader of one file whose content is ``whole``."""
+
+    def write_and_read(folder, content):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        read(path)
+
+    return Reader(damage(whole), write_and_read)
+
+
+@reader("weight files")
+def weight_files(folder):
+    net = gluon_aff.create_model("cifar_aff_resnet8", channel_times=1, classes=10)
+    net.save_parameters(str(folder / "whole.params"))
+
+    def read(path):
+        container = published.read_container(path)
+        list(container.read_all(container.arrays))
+        published.recognise(container)
+
+    return of_file("a.params", (folder / "whole.params").read_bytes(), read)
+
+
+@reader("weight files into networks")
+def weights_into_networks(folder):
+    net = gluon_aff.create_model("cifar_aff_resnet8", channel_times=1, classes=10)
+    mx.nd.save(str(folder / "whole.params"), {"a": mx.nd.ones((2, 3)), "b": mx.nd.zeros((4,), dtype="float16")})
+    return of_file("a.params", (folder / "whole.params").read_bytes(), lambda path: published.load(path, net))
+
+
+@reader("checkpoints' state")
+def checkpoint_state(folder):
+    write_checkpoint(
+        clean(folder / "c"), {"model": {"x": mx.nd.ones((2,))}}, {"task": "cifar", "epoch": 3, "best": None}
+    )
+    state = json.loads((folder / "c" / "state.json").read_text())
+
+    def read(path):
+        try:
+            read_checkpoint(path.parent)
+        except GluonAFFError:
+            document = None
+            with contextlib.suppress(ValueError, RecursionError):
+                document = json.loads(path.read_bytes())
+            if isinstance(document, dict):  # the same once more with a digest that fits
+                document.pop("sha256", None)
+                write_state(path.parent, document)
+                read_checkpoint(path.parent)
+            raise
+
+    return of_file("c/state.json", state, read, damaged_json)
+
+
+@reader("checkpoints' arrays")
+def checkpoint_arrays(folder):
+    write_checkpoint(clean(folder / "c"), {"model": {"x": mx.nd.ones((2, 40))}}, {"task": "cifar", "epoch": 3})
+    whole = (folder / "c" / "model.params").read_bytes()
+    return of_file("c/model.params", whole, lambda path: read_checkpoint(path.parent))
+
+
+@reader("runs' states")
+def run_states(folder):
+    """States with a digest of their own, as somebody's program may write them."""
+    state = {
+        "format": 2,
+        "task": "cifar",
+        "epoch": 1,
+        "options": {"blocks": 1, "fusion": "aff", "channel_times": 1},
+        "data": {"name": "digits", "classes": 10},
+        "files": {},
+    }
+
+    def read(folder, document):
+        place = clean(folder / "r" / "best")
+        (place.parent / "config.yaml").write_text("fusion: aff\n")
+        if not isinstance(document, dict):
+            return
+        write_state(place, document)
+        open_run(place)
+
+    return Reader(damaged_document(state), read)
+
+
+@reader("records")
+def records(folder):
+    path = packed(folder)
+
+    def read(path):
+        for options in ({}, {"strict": False}, {"indexed": False, "strict": False}):
+            with contextlib.suppress(GluonAFFError):
+                file = RecordFile(path, **options)
+                for number in range(len(file)):
+                    with contextlib.suppress(GluonAFFError):
+                        file.label(number)
+        check_records(path)
+        record_info(path)
+
+    return of_file("p/out.rec", path.read_bytes(), read)
+
+
+def packed(folder):
+    for name in ("a", "b"):
+        place = clean(folder / "images" / name)
+        for number in range(3):
+            (place / f"{number}.jpg").write_bytes(image_bytes("JPEG", number))
+    path = clean(folder / "p") / "out.rec"
+    pack(TreeSource(folder / "images", (), None, "train"), path, PackOptions())
+    return path
+
+
+@reader("records' indexes")
+def record_indexes(folder):
+    path = packed(folder)
+
+    def read(index):
+        RecordFile(path)
+        check_records(path)
+
+    return of_file("p/out.idx", path.with_suffix(".idx").read_bytes(), read)
+
+
+@reader("records' manifests")
+def record_manifests(folder):
+    path = packed(folder)
+    manifest = next(path.parent.glob("*.manifest.json"))
+
+    def read(_):
+        with contextlib.suppress(GluonAFFError):
+            check_records(path)
+        record_info(path)
+
+    return of_file(f"p/{manifest.name}", json.loads(manifest.read_text()), read, damaged_json)
+
+
+@reader("pickles")
+def pickles(folder):
+    whole = pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 2]}, protocol=2)
+    return Reader(damaged_bytes(whole), lambda folder, content: load_pickle(content, "a"))
+
+
+@reader("CIFAR in pickles")
+def cifar_pickles(folder):
+    batch = {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 2]}
+    odd = st.sampled_from(
+        [
+            {**batch, b"labels": value}
+            for value in (5, [1], [1, 2**70], [1, -1], [1, None], "ab", [[1], [2]], [True, 1.0])
+        ]
+        + [{**batch, b"data": value} for value in (5, None, np.zeros((2, 5), np.uint8), np.zeros((2, 3072)), [[1]])]
+        + [{}, [], 5, None, {b"labels": [1, 2]}]
+    )
+    names = st.sampled_from([{b"label_names": value} for value in (5, [1], list(range(10)), None)] + [5, {}])
+
+    def read(folder, content):
+        data, names = content
+        place = clean(folder / "cifar-10-batches-py")
+        for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+            (place / name).write_bytes(data)
+        (place / "batches.meta").write_bytes(names)
+        load_cifar("cifar10", "train", folder, download_missing=False)
+
+    dumped = odd.map(lambda value: pickle.dumps(value, protocol=2))
+    names = names.map(lambda value: pickle.dumps(value, protocol=2))
+    return Reader(st.tuples(st.one_of(dumped, damaged_bytes(pickle.dumps(batch, protocol=2))), names), read)
+
+
+@reader("CIFAR in binary")
+def cifar_binary(folder):
+    whole = bytes([3]) + bytes(range(256)) * 12
+
+    def read(folder, content):
+        place = clean(folder / "cifar-10-batches-bin")
+        for number in range(1, 6):
+            (place / f"data_batch_{number}.bin").write_bytes(content)
+        (place / "test_batch.bin").write_bytes(content)
+        load_cifar("cifar10", "test", folder, download_missing=False)
+
+    return Reader(damaged_bytes(whole * 2), read)
+
+
+def archive(kind):
+    stream = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("train/a/1.png", image_bytes())
+            packed.writestr("test/b/2.png", image_bytes(number=1))
+        return stream.getvalue()
+    with tarfile.open(fileobj=stream, mode="w") as packed:
+        for name in ("train/a/1.png", "test/b/2.png"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(image_bytes())
+            packed.addfile(entry, io.BytesIO(image_bytes()))
+    return stream.getvalue()
+
+
+def read_tree(path):
+    tree = open_file_tree(path)
+    folders = [""]
+    for place in folders:
+        folders += [f"{place}/{name}".strip("/") for name in tree.folders(place)][:20]
+        for name in tree.files(place)[:20]:
+            with contextlib.suppress(GluonAFFError):
+                tree.read(f"{place}/{name}".strip("/"))
+        if len(folders) > 50:
+            break
+
+
+@reader("zips")
+def zips(folder):
+    return of_file("a.zip", archive("zip"), read_tree)
+
+
+@reader("tars")
+def tars(folder):
+    return of_file("a.tar", archive("tar"), read_tree)
+
+
+@reader("packed tars")
+def packed_tars(folder):
+    forms = st.sampled_from(
+        [gzip.compress(archive("tar")), bz2.compress(archive("tar")), gzip.compress(bytes(3 << 20))]
+    )
+    strategy = forms.flatmap(damaged_bytes)
+
+    def read(folder, content):
+        path = folder / "cifar.tar.gz"
+        path.write_bytes(content)
+        load_cifar("cifar10", "train", path, download_missing=False)
+
+    return Reader(strategy, read)
+
+
+@reader("folders of classes")
+def class_folders(folder):
+    kinds = [
+        ("PNG", "RGB"),
+        ("JPEG", "RGB"),
+        ("GIF", "P"),
+        ("TIFF", "I;16"),
+        ("BMP", "L"),
+        ("PPM", "L"),
+        ("WEBP", "RGBA"),
+    ]
+    wholes = st.sampled_from([image_bytes(kind, mode=mode) for kind, mode in kinds if mode != "I;16"])
+
+    def read(folder, content):
+        for split in ("train", "test"):
+            for name in ("a", "b"):
+                (folder / "images" / split / name).mkdir(parents=True, exist_ok=True)
+                (folder / "images" / split / name / "1.png").write_bytes(content if name == "a" else image_bytes())
+        load_folder(folder / "images", "train", 8)
+
+    return Reader(wholes.flatmap(damaged_bytes), read)
+
+
+@reader("images and masks")
+def images_and_masks(folder):
+    def read(folder, content):
+        for opencv in (False, True):
+            with contextlib.suppress(GluonAFFError):
+                decode_image(content, "a", opencv=opencv)
+        decode_mask(content, "a")
+
+    wholes = st.sampled_from([mask_bytes(), image_bytes("JPEG"), image_bytes("TIFF"), image_bytes("GIF", mode="P")])
+    return Reader(wholes.flatmap(damaged_bytes), read)
+
+
+@reader("folders of pairs")
+def pair_folders(folder):
+    def read(folder, content):
+        mask, names = content
+        root = folder / "pairs"
+        for kind, data in (("images", image_bytes()), ("masks", mask)):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            (root / kind / "a.png").write_bytes(data)
+        (root / "train.txt").write_bytes(names)
+        pairs = load_pair_folder(root, "train")
+        pairs.pair(0)
+
+    return Reader(st.tuples(damaged_bytes(mask_bytes()), st.one_of(st.just(b"a\n"), damaged_bytes(b"a\n"))), read)
+
+
+COCO = {
+    "images": [{"id": 1, "file_name": "a.jpg", "height": 12, "width": 12, "coco_url": ""}],
+    "annotations": [
+        {"image_id": 1, "category_id": 13, "segmentation": [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]], "iscrowd": 0},
+        {"image_id": 1, "category_id": 13, "segmentation": {"size": [12, 12], "counts": [100, 44]}, "iscrowd": 1},
+        {"image_id": 1, "category_id": 13, "segmentation": {"size": [12, 12], "counts": "PPYo0"}, "iscrowd": 1},
+    ],
+    "categories": [{"id": 13, "name": "stop sign"}],
+}
+
+
+@reader("COCO's json")
+def coco(folder):
+    for name in ("train2017", "annotations"):
+        (folder / "coco" / name).mkdir(parents=True)
+    (folder / "coco" / "train2017" / "a.jpg").write_bytes(image_bytes("JPEG"))
+
+    def read(path):
+        for index in path.parent.glob("*.index.json"):
+            index.unlink()
+        load_coco(folder / "coco", "train").pair(0)
+
+    return of_file("coco/annotations/instances_train2017.json", COCO, read, damaged_json)
+
+
+@reader("COCO's index")
+def coco_index(folder):
+    for name in ("train2017", "annotations"):
+        (folder / "coco" / name).mkdir(parents=True)
+    (folder / "coco" / "train2017" / "a.jpg").write_bytes(image_bytes("JPEG"))
+    (folder / "coco" / "annotations" / "instances_train2017.json").write_text(
+        json.dumps({**COCO, "annotations": COCO["annotations"][:1]})
+    )
+    whole = load_coco(folder / "coco", "train").pair(0)[1]
+    place = next((folder / "coco" / "annotations").glob("*.index.json"))
+
+    def read(path):
+        found = load_coco(folder / "coco", "train").pair(0)[1]
+        assert np.array_equal(found, whole), "a damaged index was believed"
+
+    return of_file(f"coco/annotations/{place.name}", json.loads(place.read_text()), read, damaged_json)
+
+
+@reader("decoded images kept")
+def decoded_cache(folder):
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            (folder / "images" / split / name).mkdir(parents=True)
+            (folder / "images" / split / name / "1.png").write_bytes(image_bytes())
+    whole = load_folder(folder / "images", "train", 8).images
+    place = next(folder.rglob("cache/*.npz"))
+
+    def read(path):
+        assert np.array_equal(load_folder(folder / "images", "train", 8).images, whole), "a damaged cache was believed"
+
+    return of_file(str(place.relative_to(folder)), place.read_bytes(), read)
+
+
+@reader("config.yaml")
+def config(folder):
+    task = get_task("cifar")
+    whole = {
+        name: value for name, value in task.parser().defaults().items() if name in ("lr", "blocks", "mixup", "fusion")
+    }
+    texts = damaged_document({**whole, "lr_decay_epoch": [1, 2]}).map(lambda value: yaml.safe_dump(value).encode())
+    bombs = st.sampled_from(
+        [
+            b"a: &a [x,x]\n" + b"".join(b"%c: &%c [*%c,*%c]\n" % (98 + i, 98 + i, 97 + i, 97 + i) for i in range(22)),
+            b"[" * 5000,
+        ]
+    )
+
+    def read(folder, content):
+        (folder / "config.yaml").write_bytes(content)
+        task.parser().checked(read_yaml(folder / "config.yaml"), "config.yaml")
+
+    return Reader(st.one_of(texts, damaged_bytes(yaml.safe_dump(whole).encode()), bombs), read)
+
+
+HISTORY = [
+    {
+        "record": "header",
+        "task": "cifar",
+        "options": {"num_epochs": 2, "lr": 0.1},
+        "data": {"name": "digits"},
+        "threads": "1",
+    },
+    {
+        "record": "epoch",
+        "epoch": 0,
+        "train": 0.1,
+        "train_metric": "accuracy",
+        "val": 0.2,
+        "loss": 1.0,
+        "lr": 0.1,
+        "time": 1.0,
+        "images": 5,
+        "val_images": 5,
+    },
+    {
+        "record": "epoch",
+        "epoch": 1,
+        "train": 0.1,
+        "train_metric": "accuracy",
+        "val": 0.2,
+        "loss": 1.0,
+        "lr": 0.1,
+        "time": 1.0,
+        "images": 5,
+        "val_images": 5,
+    },
+]
+
+
+@reader("history.jsonl")
+def history(folder):
+    def text(records):
+        records = records if isinstance(records, list) else [records]
+        return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+    def read(folder, content):
+        path = folder / "h" / "history.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        file = History(path)
+        with contextlib.suppress(GluonAFFError):
+            file.resume(1, {})
+        path.write_bytes(content)
+        with contextlib.suppress(GluonAFFError):
+            plot_history(file.epochs(), "a", folder / "h" / "a.png")
+        curve = open_curve(str(path))
+        assert curve.points
+
+    return Reader(st.one_of(damaged_document(HISTORY).map(text), damaged_bytes(text(HISTORY))), read)
+
+
+@reader("facts")
+def all_facts(folder):
+    """The tables of params/, read from a copy of which one is damaged."""
+    names = ["runs.json", "paper_tables.json", "sirst.json"]
+    wholes = {name: json.loads((facts.params_directory() / name).read_text()) for name in names}
+    shutil.copytree(facts.params_directory(), folder / "params", ignore=shutil.ignore_patterns("*.params"))
+
+    def read(path):
+        facts.params_directory = lambda: folder / "params"
+        facts.published_runs()
+        facts.paper_tables()
+        facts.sirst_figures()
+
+    whole = json.dumps(wholes["sirst.json"]).encode()
+    return of_file("params/sirst.json", whole, read)
+
+
+@reader("the authors' logs")
+def logs(folder):
+    text = (
+        b"INFO:root:Namespace(lr=0.2, lr_decay_epoch='300,450', model='resnet', num_epochs=3, askc_type='ASKCFuse')\n"
+        b"INFO:root:[Epoch 0] train=0.1 val=0.2 loss=1.0 lr: 0.1 time: 3.0\n"
+        b"INFO:root:[Epoch 1] validation: err-top1=0.5 err-top5=0.1\n"
+        b"INFO:root:[Epoch 1] train=0.1 val=0.3 loss=1.0 lr: 0.1 time: 3.0\n"
+    )
+    return of_file("a.log", text, lambda path: open_curve(str(path)))
+
+
+@reader("tables of curves")
+def curves(folder):
+    return of_file("a.csv", b"epoch,accuracy\n0,0.1\n1,0.2\n", lambda path: (read_csv(path), open_curve(str(path))))
+
+
+@reader("lists of classes")
+def ground_truth(folder):
+    whole = b"ILSVRC2012_val_00000001.JPEG 3\nILSVRC2012_val_00000002.JPEG n0002\n"
+    return of_file("val.txt", whole, lambda path: read_ground_truth(path, [f"n{number:04d}" for number in range(10)]))
+
+
+@reader("host files")
+def hosts(folder):
+    return of_file("hosts", b"localhost:2\nuser@127.0.0.1 # here\n", read_hosts)
+
+
+# ---- the child
+
+
+class TooSlow(BaseException):
+    pass
+
+
+def limit_memory():
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def ring(signum, frame):
+    raise TooSlow(f"longer than {SECONDS} s")
+
+
+def try_out(name, folder, examples, number):
+    counts = {"reader": name, "refused": 0, "read": 0, "slowest": 0.0}
+    made = READERS[name](clean(folder))
+    last = []
+
+    @seed(number)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(made.strategy)
+    def run(content):
+        last[:] = [content]
+        begin = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            made.read(folder, content)
+            counts["read"] += 1
+        except GluonAFFError as error:
+            counts["refused"] += 1
+            assert str(error).strip() and "\n" not in str(error) and "Traceback" not in str(error), str(error)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            counts["slowest"] = max(counts["slowest"], round(time.monotonic() - begin, 3))
+
+    try:
+        run()
+    except BaseException:
+        content = last[0] if last else b""
+        (folder.parent / "found").write_bytes(content if isinstance(content, bytes) else repr(content).encode())
+        raise
+    return counts
+
+
+def main():
+    folder, examples, number, *names = sys.argv[1:]
+    folder = Path(folder)
+    os.environ["MXNET_HOME"] = str(folder / "at" / "home")
+    signal.signal(signal.SIGALRM, ring)
+    limit_memory()
+    for name in names or READERS:
+        print(f"... {name}", file=sys.stderr, flush=True)
+        print(json.dumps(try_out(name, folder / "at", int(examples), int(number))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
