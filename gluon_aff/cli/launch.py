@@ -35,8 +35,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Starts MXNet's scheduler, servers and the workers, which train one network together, and ends all "
         "of them when one fails. Rank 0's output is shown, everybody's is in --log-dir. See docs/several-machines.md.",
     )
-    command.add_argument("-n", "--workers", type=whole(1), required=True, help="processes that train, one rank each")
-    command.add_argument("-s", "--servers", type=whole(1), default=1, help="processes that add up (default: 1)")
+    command.add_argument(
+        "-n", "--workers", type=whole(1, 1024), required=True, help="processes that train, one rank each"
+    )
+    command.add_argument("-s", "--servers", type=whole(1, 1024), default=1, help="processes that add up (default: 1)")
     command.add_argument("-H", "--hosts", metavar="FILE", help="lines [user@]host[:slots] (default: this machine)")
     command.add_argument("--address", help="of this machine, as the hosts reach it; needed with other machines")
     command.add_argument("--log-dir", metavar="DIR", default="launch-logs", help="one file a process (%(default)s)")

@@ -139,6 +139,6 @@ def _teacher_options(parser: OptionParser) -> None:
 
 
 def _first_gpus(text: str) -> str:
-    if not text.isdigit():
+    if not text.isdecimal() or len(text) > 3:
         raise ArgumentTypeError(f"{text!r} is not a number of GPUs")
     return ",".join(map(str, range(int(text))))
