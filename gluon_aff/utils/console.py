@@ -97,6 +97,11 @@ def _unforeseen(error: Exception) -> int:
         return READER_GONE
     if os.environ.get(DEBUG):
         raise error
+    if isinstance(error, OSError) and error.filename is not None:  # a name that the system cannot take, for one
+        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
+        return _failed(
+            f"{name if len(name) <= 80 else name[:77] + '...'}: {error.strerror}; choose another name or place"
+        )
     context: Optional[BaseException] = error
     while context:  # an import that Ctrl-C breaks off may fail in another way; GluonCV says "no mxnet" for any
         if isinstance(context, KeyboardInterrupt):

@@ -28,6 +28,11 @@ def raising(error):
         (GluonAFFError("no room"), 1, "error: no room"),
         (UsageError("no such option"), 2, "error: no such option"),
         (KeyboardInterrupt(), 130, "stopped"),
+        (
+            OSError(36, "File name too long", "n" * 90),
+            1,
+            f"error: {'n' * 77}...: File name too long; choose another name or place",
+        ),
         (MemoryError("4 TiB"), 1, "error: out of memory: 4 TiB; take smaller images or batches"),
     ],
 )
