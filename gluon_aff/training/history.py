@@ -105,11 +105,12 @@ def _check(record: Any) -> None:
     if record["record"] != "epoch":
         return
     for name, kind in get_type_hints(EpochRecord).items():
-        value = record.get(name, "" if kind is str else 0)
-        if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+        value = record.get(name)
+        wanted = (int, float) if kind is float else kind
+        if value is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
             raise TypeError
-    for name in ("epoch", "val"):
-        record[name]
+    if record["epoch"] is None or record["val"] is None:
+        raise ValueError
 
 
 def epoch_line(record: EpochRecord) -> str:
