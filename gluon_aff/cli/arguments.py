@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..errors import UsageError
 from ..utils.figures import DPI, FORMATS, figure_format
-from ..utils.files import json_text, write_json
+from ..utils.files import json_text, printable, write_json
 from ..utils.limits import MAX_SIDE
 
 _ENDINGS = ", ".join(f".{form}" for form in FORMATS)
@@ -96,7 +96,7 @@ def names_of(text: str, count: int, what: str) -> List[str]:
 
     Raises UsageError for another number of names.
     """
-    names = [name.strip() for name in text.split(",")] if text else []
+    names = [printable(name.strip()) for name in text.split(",")] if text else []
     if names and len(names) != count:
         raise UsageError(f"--names {text}: expected a name for each of the {count} {what}")
     return names
