@@ -77,6 +77,14 @@ def test_it_is_opened_scored_and_explained(run, folder, tmp_path, capsys):
     assert "% leaf" in (tmp_path / "cam/predictions.csv").read_text()
 
 
+def test_a_lone_file_is_scored_as_its_run(run, folder, tmp_path, capsys):
+    for ending in (".params", ".json"):
+        shutil.copy((run / "best/model.params").with_suffix(ending), tmp_path / f"mine{ending}")
+    words = ["evaluate", "--weights", str(tmp_path / "mine.params"), "--gpus", "", "--json", "-"]
+    assert console.run(cli.main, [*words, "--data", str(folder), "--val-fraction", "0.2"]) == 0
+    assert json.loads(capsys.readouterr().out)["miou"] == pytest.approx(gluon_aff.load_run(run).claim.value, abs=1e-6)
+
+
 def test_a_file_of_weights_tells_its_classes(train, run, folder):
     weights = next((run / "best").glob("model.params"))
     shutil.copy(weights, "w.params")

@@ -13,7 +13,7 @@ from .. import published
 from ..data.pictures import NetworkInput
 from ..errors import GluonAFFError, UsageError
 from ..evaluation.trained_network import Claim, TrainedNetwork
-from ..models import initializer_of, model_entry
+from ..models import build_model, initializer_of, model_entry
 from ..training.description import Description, description_path, read_description
 from ..zoo import create_model
 from .finished import open_run
@@ -130,7 +130,7 @@ def _opened(
             return _of_run(path, devices, which)
         return _of_id(weights, published.find_file(weights), devices), None
     file = published.path_of(path)
-    description = read_description(file)
+    description = _checked(read_description(file), file)
     if model and is_zoo_name(model):
         return _of_zoo(path, file, model, given, devices), None
     if model:
@@ -140,8 +140,7 @@ def _opened(
             return _described(path, file, description, net), description
         return _of_file(path, file, model, model, net), None
     if description and description["network"]:
-        net = create_model(**description["network"], ctx=devices)
-        published.load(file, net)
+        net = _network_of(description, file, devices)
         return _described(path, file, description, net), description
     if description:
         if not (file.resolve().parent / "state.json").is_file():
@@ -157,6 +156,33 @@ def _opened(
     name = call.pop("name")
     described = ", ".join([name, *(f"{key} {value}" for key, value in call.items())])
     return _of_file(path, file, name, described, net), None
+
+
+_ENTRIES = {"task": str, "name": str, "metric": str, "data": dict, "network": dict, "input": dict, "figure": dict}
+_MAY_BE_NONE = {"network", "input", "figure"}
+
+
+def _checked(description: Optional[Description], file: Path) -> Optional[Description]:
+    """A description whose entries are there, whoever wrote it. Raises GluonAFFError."""
+    for name, kind in _ENTRIES.items() if description else ():
+        value = (description or {}).get(name, _ENTRIES)
+        if not (isinstance(value, kind) and value is not _ENTRIES) and not (value is None and name in _MAY_BE_NONE):
+            raise GluonAFFError(f"{description_path(file)} has no {name} that can be understood: remove it")
+    figure = (description or {}).get("figure") or {"value": 0, "images": 0, "epoch": 0}
+    if not all(isinstance(figure.get(name), (int, float)) for name in ("value", "images", "epoch")):
+        raise GluonAFFError(f"{description_path(file)} has no figure that can be understood: remove it")
+    return description
+
+
+def _network_of(description: Description, file: Path, devices: List[mx.Context]) -> mx.gluon.HybridBlock:
+    """The network that a description tells of, with the weights. Raises GluonAFFError for one that cannot be made."""
+    try:
+        net = build_model(**description["network"])
+    except (TypeError, UsageError) as error:
+        raise GluonAFFError(f"{description_path(file)} describes no network of ours ({error}): remove it") from None
+    net.initialize(ctx=devices)
+    published.load(file, net)
+    return net
 
 
 def _ready(net: mx.gluon.HybridBlock) -> mx.gluon.HybridBlock:
@@ -229,8 +255,8 @@ def _described(path: Path, file: Path, description: Description, net: mx.gluon.H
         raise UsageError(f"{file} is of task {description['task']}, which is not registered here: import its module")
     data, figure, claim = dict(description["data"]), description["figure"], None
     if figure:
-        names = figure["value"], figure["images"], data["dataset"], data.get("labels")
+        names = float(figure["value"]), int(figure["images"]), str(data.get("dataset")), data.get("labels")
         claim = Claim("logged", description["metric"], *names, epoch=figure["epoch"])
-    if description["input"] and description["input"]["classes"]:
+    if description["input"] and description["input"].get("classes"):
         data["classes"] = description["input"]["classes"]
     return TrainedNetwork(str(path), file, description["task"], description["name"], _ready(net), data, claim)

@@ -102,14 +102,14 @@ def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreReq
         For data that cannot be read.
     """
     request.refuse("segmentation", "labels", "normalisation", "ground_truth", "protocol", "skip_bad")
-    given = request.data
-    if trained.options is None and "dataset" not in given:
+    given, dataset = request.data, request.data.get("dataset", trained.data.get("dataset"))
+    if dataset is None:
         names = "|".join(list_pair_datasets())
         raise UsageError(f"no data set is known for these weights: give --dataset {names}")
-    if trained.options is None or given.get("dataset", trained.options.dataset) != trained.options.dataset:
-        options = complete_options(task, {"dataset": given["dataset"]})
-        size = trained.data.get("size")
-        options.base_size = size or options.base_size
+    if trained.options is None or dataset != trained.options.dataset:
+        options = complete_options(task, {"dataset": dataset})
+        options.base_size = trained.data.get("size") or options.base_size
+        options.seed = trained.data.get("seed", options.seed)
     else:
         options = Namespace(**vars(trained.options))
     same_place = given.get("data", options.data_dir) == options.data_dir

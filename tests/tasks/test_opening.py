@@ -21,6 +21,7 @@ from gluon_aff.tasks.opening import open_trained
 from gluon_aff.training.checkpoint import find_checkpoint
 from gluon_aff.training.history import History
 from gluon_aff.utils import console
+from gluon_aff.utils.files import digest_of_document
 
 NAMES = ("heron", "otter", "wren")
 
@@ -113,6 +114,50 @@ def test_what_the_user_says_wins(folder_run):
     assert trained.input.size == 48 and trained.classes == NAMES
     other = open_trained(str(folder_run), None, {}, [mx.cpu()], data={"dataset": "digits"})
     assert other.input.size == 32 and other.classes == tuple("0123456789")
+
+
+def test_a_lone_file_is_scored_as_its_run(folder_run, tmp_path, capsys):
+    weights = gluon_aff.load_run(folder_run).file
+    for ending in (".params", ".json"):
+        shutil.copy(weights.with_suffix(ending), tmp_path / f"mine{ending}")
+    words = ["evaluate", "--gpus", "", "--json", "-", "--data", str(folder_run.parent / "images"), "--weights"]
+    capsys.readouterr()
+    found = []
+    for place in (str(folder_run), str(tmp_path / "mine.params")):
+        assert console.run(cli.main, [*words, place]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["top1"] == found[1]["top1"] == found[1]["claim"]["value"]
+    save_images(tmp_path / "large", ("test", "train"), NAMES, (50, 50), per_class=1)
+    assert console.run(cli.main, [*words, str(tmp_path / "mine.params"), "--data", str(tmp_path / "large")]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3  # seen at 32x32
+
+
+@pytest.mark.parametrize(
+    "entries, message",
+    [
+        (
+            {"network": {"name": "cifar_resnet", "pretrained": "x"}},
+            "describes no network of ours .*no option pretrained",
+        ),
+        ({"network": {"fusion": "aff"}}, "describes no network of ours"),
+        ({"network": {"name": "nonesuch"}}, "describes no network of ours .*unknown model"),
+        ({"network": 7}, "has no network that can be understood"),
+        ({"data": None}, "has no data that can be understood"),
+        ({"input": {"size": -1}}, "describes no input that can be understood"),
+        ({"figure": {"value": "good"}}, "has no figure that can be understood"),
+        ({"task": "unheard_of"}, "is of task unheard_of, which is not registered here"),
+        ({"format": 99}, "is of format 99, this version reads 1"),
+    ],
+)
+def test_a_description_of_somebody_elses_making(entries, message, folder_run, tmp_path):
+    """With digests that are right, it can still say anything."""
+    weights = gluon_aff.load_run(folder_run).file
+    shutil.copy(weights, tmp_path / "a.params")
+    document = {**json.loads(weights.with_suffix(".json").read_text(encoding="utf-8")), **entries}
+    document.pop("sha256")
+    (tmp_path / "a.json").write_text(json.dumps({**document, "sha256": digest_of_document(document)}), encoding="utf-8")
+    with pytest.raises((GluonAFFError, UsageError), match=message):
+        gluon_aff.load_run(tmp_path / "a.params").input  # noqa: B018
 
 
 def test_what_does_not_belong_together_is_told(folder_run, tmp_path):

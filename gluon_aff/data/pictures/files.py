@@ -48,9 +48,10 @@ class Picture:
         if folder != "images":
             return None
         for ending in _MASK_ENDINGS:
-            name = joined(*above, "masks", f"{self.name}{ending}.png")
-            if self.tree.exists(name):
-                return decode_mask(self.tree.read(name), self.tree.where(name))
+            for suffix in SUFFIXES:
+                name = joined(*above, "masks", f"{self.name}{ending}{suffix}")
+                if self.tree.exists(name):
+                    return decode_mask(self.tree.read(name), self.tree.where(name))
         return None
 
 
