@@ -51,15 +51,20 @@ COCO = ["pycocotools>=2.0.7,<2.1"]  # masks of polygons and run lengths; 2.0.7 i
 
 TENSORBOARD = ["tensorboardX>=2.6,<3"]
 
+# MXNet's exporter needs onnx.mapping, which ONNX 1.18 dropped; 1.17 is the last for Python 3.8 and has wheels up to 3.12
+ONNX = ["onnx>=1.14.1,<1.18", "onnxruntime>=1.16,<2"]
+
 EXTRAS = {
     "cpu": ["mxnet==1.9.1"],
     "cu112": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
     "coco": COCO,
+    "onnx": ONNX,
     "tensorboard": TENSORBOARD,
     "licences": ['pip-licenses==5.5.1; python_version >= "3.9"'],  # docs/supply.md
     # ruff and mypy to the dot: another release formats and judges differently; mypy 1.14 is the last for Python 3.8
     "test": [
         *COCO,
+        *ONNX,
         *TENSORBOARD,
         "pytest>=7,<10",
         "pytest-cov>=4,<8",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from . import published
     from .nn import create_fusion, list_fusions
     from .tasks.opening import load_run
+    from .tasks.predicting import predict
     from .zoo import create_model, get_model, list_models
 else:
     from .utils.lazy import attributes_of
@@ -52,5 +53,6 @@ __all__ = [
     "list_fusions",
     "list_models",
     "load_run",
+    "predict",
     "published",
 ]

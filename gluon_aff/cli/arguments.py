@@ -111,6 +111,22 @@ def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         metavar="ID|FILE|RUN",
         help="a catalogue id, a .params file, or a training run (its directory or a checkpoint's)",
     )
+    return _add_network(command)
+
+
+def add_described_weights(command: argparse.ArgumentParser, exported: bool = False) -> None:
+    """The same with the weights as an argument of their own; ``exported``: of an exported network, too."""
+    more = ", or an exported network's folder" if exported else ""
+    command.add_argument(
+        "weights",
+        type=nonempty,
+        metavar="WEIGHTS",
+        help=f"a catalogue id, a .params file, a training run (its directory or a checkpoint's){more}",
+    )
+    _add_network(command)
+
+
+def _add_network(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = command.add_argument_group("network", "of a file; without --model the file is recognised")
     group.add_argument("--model", help="a name of `gluon-aff models`, or a classifier of GluonCV's model zoo")
     add_model_options(group)
@@ -131,6 +147,12 @@ def model_options(args: argparse.Namespace) -> Dict[str, Any]:
 def add_viewer(command: argparse.ArgumentParser) -> None:
     """`add_weights`, and how images are preprocessed for the network (`data_of` reads it back)."""
     group = add_weights(command)
+    add_preprocessing(group)
+    add_gpus(group)
+
+
+def add_preprocessing(group: argparse._ActionsContainer) -> None:
+    """How images are preprocessed for a network; `data_of` reads it back."""
     group.add_argument(
         "--dataset",
         metavar="NAME",
@@ -149,6 +171,10 @@ def add_viewer(command: argparse.ArgumentParser) -> None:
         choices=("records", "folder"),
         help="ImageNet: the authors' for record files (default for published weights) or for folders (default)",
     )
+
+
+def add_gpus(group: argparse._ActionsContainer) -> None:
+    """--gpus, of a command that uses one device."""
     group.add_argument("--gpus", help="a GPU number; '' for the CPU (default: the first GPU, if any)")
 
 

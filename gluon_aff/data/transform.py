@@ -27,6 +27,16 @@ class EvalTransform:
     def __call__(self, images: np.ndarray, rng: Optional[np.random.Generator] = None) -> np.ndarray:
         return self._normalise(images.transpose(0, 3, 1, 2))
 
+    @property
+    def scale(self) -> np.ndarray:
+        """float32 (3, 1, 1): the result is pixel * scale + shift, rounded after each."""
+        return self._normalise.scale
+
+    @property
+    def shift(self) -> np.ndarray:
+        """float32 (3, 1, 1), see `scale`."""
+        return self._normalise.shift
+
 
 class _Normalise:
     """uint8 planes (B, 3, H, W) to float32: pixel * scale + shift."""
@@ -35,11 +45,11 @@ class _Normalise:
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise UsageError(f"mean {mean} and std {std}: expected three numbers each, every std above 0")
         mean64, std64 = np.array(mean, dtype=np.float64), np.array(std, dtype=np.float64)
-        self._scale = (1 / (255 * std64)).astype(np.float32)[:, None, None]
-        self._shift = (-mean64 / std64).astype(np.float32)[:, None, None]
+        self.scale = (1 / (255 * std64)).astype(np.float32)[:, None, None]
+        self.shift = (-mean64 / std64).astype(np.float32)[:, None, None]
 
     def __call__(self, planes: np.ndarray) -> np.ndarray:
         result = np.empty(planes.shape, dtype=np.float32)
-        np.multiply(planes, self._scale, out=result)
-        result += self._shift
+        np.multiply(planes, self.scale, out=result)
+        result += self.shift
         return result

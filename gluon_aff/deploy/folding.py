@@ -13,10 +13,9 @@ from typing import Dict, List, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
-from .graph import Graph, Node, graph_of
+from .graph import NORMS, Graph, Node, graph_of
 from .inference import InferenceNetwork
 
-_NORMS = ("BatchNorm", "_contrib_SyncBatchNorm")
 _CONVOLUTION = "Convolution"
 _MXNET_EPS = 1e-3  # BatchNorm's, where a graph does not say
 
@@ -86,7 +85,7 @@ def fold(net: mx.gluon.HybridBlock) -> InferenceNetwork:
 def fold_norms(graph: Graph) -> Folding:
     """Fold the norms of a graph, in place."""
     folded, kept = 0, []
-    for norm in [node for node in graph.nodes() if node.op in _NORMS]:
+    for norm in [node for node in graph.nodes() if node.op in NORMS]:
         reason = _fold(graph, norm, graph.readers())
         if reason is None:
             folded += 1
@@ -132,8 +131,6 @@ def _own_arrays(convolution: Node, readers: Readers) -> bool:
 def affine(graph: Graph, norm: Node) -> Tuple[np.ndarray, np.ndarray]:
     """(scale, shift) of a norm at inference, float64 (C,)."""
     gamma, beta, mean, var = (graph.arrays[variable.name].astype(np.float64) for variable, _ in norm.inputs[1:5])
-    if norm.attribute("fix_gamma", True):
-        gamma = np.ones_like(gamma)
     scale = gamma / np.sqrt(var + float(norm.attribute("eps", _MXNET_EPS)))
     return scale, beta - mean * scale
 

@@ -6,7 +6,7 @@ import ast
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -15,6 +15,9 @@ from ..errors import GluonAFFError, UsageError
 
 #: Name of the only input of every graph.
 INPUT = "data"
+
+#: Operators that are batch normalisation: x, gamma, beta, running mean, running variance.
+NORMS = ("BatchNorm", "_contrib_SyncBatchNorm")
 
 
 @dataclass(eq=False)
@@ -87,13 +90,13 @@ class Graph:
             self.head = new
 
     def variable(self, name: str, value: np.ndarray) -> Node:
-        """A new variable. Its name gets a number where it is taken."""
+        """A new variable that knows its shape. Its name gets a number where it is taken."""
         free, number = name, 1
         while free in self.arrays or free == INPUT:
             number += 1
             free = f"{name}_{number}"
         self.arrays[free] = value
-        return Node("null", free)
+        return Node("null", free, {"__shape__": str(tuple(value.shape))})
 
     def operators(self) -> Counter:
         """How many nodes there are of each operator."""
@@ -118,6 +121,12 @@ class Graph:
             "attrs": {"mxnet_version": ["int", 10901]},
         }
         return mx.sym.load_json(json.dumps(document))
+
+    def output_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        """Of the output for an input of ``shape``."""
+        known = {name.split(":", 1)[1]: value.shape for name, value in self.values().items()}
+        _, (found,), _ = self.symbol().infer_shape(**{INPUT: shape}, **known)
+        return found
 
     def values(self) -> Dict[str, np.ndarray]:
         """Values of the variables that the output depends on, by name with ``arg:`` or ``aux:`` in front."""
@@ -167,4 +176,21 @@ def read_graph(symbol: mx.sym.Symbol, arrays: Dict[str, np.ndarray]) -> Graph:
         attrs = {key: value for key, value in entry.get("attrs", {}).items() if not key.startswith("__")}
         nodes.append(Node(entry["op"], entry["name"], attrs, inputs))
     index, output, *_ = document["heads"][0]
-    return Graph((nodes[index], output), dict(arrays), set(symbol.list_auxiliary_states()))
+    graph = Graph((nodes[index], output), dict(arrays), set(symbol.list_auxiliary_states()))
+    _fix_gammas(graph)
+    return graph
+
+
+def _fix_gammas(graph: Graph) -> None:
+    """Write down the ones that ``fix_gamma`` means. BatchNorm ignores what the array holds, exporters do not."""
+    for node in graph.nodes():
+        if node.op in NORMS and node.attribute("fix_gamma", True):
+            name = node.inputs[1][0].name
+            graph.arrays[name] = np.ones_like(graph.arrays[name])
+
+
+def example_shape(shape: Sequence[Union[int, str]]) -> Tuple[int, ...]:
+    """An input's shape with numbers for the lengths that are open: a batch of 1, sides of 64 pixels."""
+    batch, *others = shape
+    first = 1 if isinstance(batch, str) else batch
+    return (first, *(64 if isinstance(length, str) else length for length in others))

@@ -163,6 +163,11 @@ def _values(
 ) -> Dict[str, np.ndarray]:
     """The arrays for a network's parameters, all of them read. Raises UsageError unless they fit."""
     shapes = dict(_shapes(container))
+    if any(name.startswith(("arg:", "aux:")) for name in shapes):
+        raise UsageError(
+            f"{container.path} is of an exported network (its names begin with arg: and aux:), which is for inference "
+            "only: load the weights that it was made of, which manifest.json beside it names"
+        )
     if not container.named:
         raise UsageError(f"{container.path} has no names: expected what Block.save_parameters writes")
     kept: List[str] = []

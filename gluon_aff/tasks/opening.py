@@ -11,6 +11,7 @@ import mxnet as mx
 
 from .. import published
 from ..data.pictures import NetworkInput
+from ..deploy.manifest import is_exported, read_manifest
 from ..errors import GluonAFFError, UsageError
 from ..evaluation.trained_network import Claim, TrainedNetwork
 from ..models import build_model, initializer_of, model_entry
@@ -127,6 +128,12 @@ def _opened(
         if model:
             raise UsageError(f"{weights} defines its own network: leave --model out")
         if path.is_dir():
+            if is_exported(path):
+                made_of = read_manifest(path)["source"]["weights"] or "unknown weights"
+                raise UsageError(
+                    f"{weights} is an exported network, made of {made_of}: it is for inference (gluon-aff predict); "
+                    "train, score and explain the weights that it was made of"
+                )
             return _of_run(path, devices, which)
         return _of_id(weights, published.find_file(weights), devices), None
     file = published.path_of(path)

@@ -1,0 +1,89 @@
+"""``gluon-aff export``: a trained network in a form that others run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Union
+
+from .arguments import add_described_weights, add_gpus, add_preprocessing, data_of, model_options, nonempty, whole
+
+
+def export(args: argparse.Namespace) -> int:
+    from ..runtime import devices
+    from ..tasks.exporting import export_weights
+
+    done = export_weights(
+        args.weights,
+        Path(args.out),
+        args.to,
+        devices.pick(args.gpus)[:1],
+        args.model,
+        model_options(args),
+        data_of(args),
+        images=args.images,
+        count=args.count,
+        input_size=args.input_size,
+        batch=args.batch,
+        with_preprocessing=args.with_preprocessing,
+        fold=args.fold,
+        calibration=args.calibration,
+        overwrite=args.overwrite,
+    )
+    print("\n".join(done.lines))
+    print(f"written    {done.directory}")
+    return 0
+
+
+def batch_size(text: str) -> Union[int, str]:
+    """An argparse type: a number of pictures, or "dynamic"."""
+    return text if text == "dynamic" else whole(1, 4096)(text)
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Make it known to the command line."""
+    command = commands.add_parser(
+        "export",
+        help="a trained network as MXNet symbol, ONNX or int8, checked, with a manifest",
+        description="Writes a folder with the network and manifest.json, opens it again, compares its outputs with the "
+        "network's, and puts it in place only then.",
+    )
+    add_described_weights(command)
+    group = command.add_argument_group("form")
+    group.add_argument(
+        "--to",
+        required=True,
+        choices=("symbol", "onnx", "int8"),
+        help="MXNet's -symbol.json and .params; ONNX; MXNet in int8 for oneDNN on CPU",
+    )
+    group.add_argument("--out", required=True, type=nonempty, metavar="DIR", help="the folder that is made")
+    group.add_argument("--overwrite", action="store_true", help="replace an exported network that is there")
+    group.add_argument(
+        "--batch", type=batch_size, default="dynamic", metavar="N|dynamic", help="pictures at once (default: dynamic)"
+    )
+    group.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="normalise inside: the input is pixels, uint8 (N, H, W, 3), RGB",
+    )
+    group.add_argument("--fold", action="store_true", help="fold norms into convolutions where that is exact")
+    group.add_argument(
+        "--calibration",
+        choices=("naive", "entropy"),
+        default="naive",
+        help="int8: ranges by minimum and maximum, or by least lost information, which takes minutes (%(default)s)",
+    )
+    add_preprocessing(command.add_argument_group("preprocessing", "default: what the weights tell"))
+    group = command.add_argument_group("check")
+    group.add_argument(
+        "--images",
+        nargs="+",
+        metavar="PLACE",
+        help="check, and calibrate int8, on these files, folders or zips (default: parts of two photographs); in "
+        "folders named like classes, or with masks, accuracy or IoU before and after are reported",
+    )
+    group.add_argument(
+        "--count", type=whole(1), default=200, metavar="N", help="at most N of them, evenly spaced (%(default)s)"
+    )
+    add_gpus(command)
+    command.set_defaults(run=export)

@@ -1,0 +1,410 @@
+"""From a network to a folder that others can run: written aside, opened again, compared, and only then put in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+import mxnet as mx
+import numpy as np
+
+from .._version import __version__
+from ..data.pictures import NetworkInput
+from ..errors import GluonAFFError, UsageError
+from ..utils.files import PathLike, cannot_write, sync_directory, temporary_name
+from . import onnx_form, symbol_form
+from .exported import open_exported
+from .folding import Folding, fold_norms
+from .graph import INPUT, Graph, graph_of
+from .int8_form import Quantized, quantize
+from .manifest import KINDS, NAME, Manifest, is_exported, write_manifest
+from .preprocessing import prepend
+from .sample import SOURCE, sample_pixels
+
+CHECKED, CALIBRATED = 8, 64  # pictures, where the user gives none
+
+#: The largest difference of outputs, in parts of their range over all checked pictures, at which an export is done;
+#: int8's is the root of the mean square.
+TOLERANCES = {"symbol": 1e-4, "onnx": 1e-4, "int8": 0.1}
+
+_ANY_SIZE = 64  # pixels: the pictures that a network of any size is checked on
+_TIMED = 8  # pictures of a batch
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network is from, for its manifest.
+
+    Attributes
+    ----------
+    name : str
+        What it is, in words.
+    task : str or None
+        Name of the task that it was trained for.
+    weights : str or None
+        What its weights are called, and their SHA-256.
+    sha256 : str or None
+    figure : str or None
+        A figure that is known for it, in words.
+    data : dict
+        What is known of its images.
+    """
+
+    name: str
+    task: Optional[str] = None
+    weights: Optional[str] = None
+    sha256: Optional[str] = None
+    figure: Optional[str] = None
+    data: Optional[Dict[str, Any]] = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was exported: its folder's manifest, and lines about it for people."""
+
+    directory: Path
+    manifest: Manifest
+    lines: List[str]
+
+
+def export(
+    net: mx.gluon.HybridBlock,
+    directory: PathLike,
+    to: str = "symbol",
+    *,
+    input: Optional[NetworkInput] = None,
+    segments: bool = False,
+    input_size: Optional[int] = None,
+    batch: Union[int, str] = "dynamic",
+    with_preprocessing: bool = False,
+    fold: bool = False,
+    calibration: str = "naive",
+    pixels: Optional[np.ndarray] = None,
+    truth: Optional[Sequence[Any]] = None,
+    source: Optional[Source] = None,
+    overwrite: bool = False,
+) -> Export:
+    """Write a network in another form, with a manifest, and check it.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        Initialised, from (N, 3, H, W) to one output.
+    directory : path
+        The folder that is made. It is there only when everything in it has been checked.
+    to : {"symbol", "onnx", "int8"}
+        MXNet's own symbol and parameters, ONNX, or MXNet's symbol in int8 for oneDNN.
+    input : NetworkInput, optional
+        How pictures become the network's input; without it the manifest does not say.
+    segments : bool
+        Whether it gives segmentation logits (N, classes, H, W) rather than class logits (N, classes).
+    input_size : int, optional
+        Width and height of the input (default: ``input``'s; of a segmentation network any).
+    batch : int or "dynamic"
+        Pictures that it takes at once.
+    with_preprocessing : bool
+        Normalisation becomes a part of the network, whose input is then pixels, uint8 (N, H, W, 3), RGB.
+    fold : bool
+        Norms are folded into convolutions, see `fold`.
+    calibration : {"naive", "entropy"}
+        Of int8.
+    pixels : array, optional
+        Pictures uint8 (N, H, W, 3) at the input's size, on which it is checked and calibrated (default: parts of two
+        photographs).
+    truth : sequence, optional
+        Their class numbers, or masks (H, W) of a segmentation network: accuracy or IoU before and after are written
+        down.
+    source : Source, optional
+        Where the network is from.
+    overwrite : bool
+        Whether an exported network that is there already may be replaced.
+
+    Raises
+    ------
+    UsageError
+        For what cannot be exported in that form, with the reason, and a directory that is in the way.
+    GluonAFFError
+        When the exported network's outputs are not the network's, or the disk is full.
+    """
+    directory = Path(directory).expanduser()
+    if to not in KINDS:
+        raise UsageError(f"--to {to}: choose one of {', '.join(KINDS)}")
+    if with_preprocessing and input is None:
+        raise UsageError("with_preprocessing needs to know how pictures are normalised: give input=")
+    if with_preprocessing and to == "int8":
+        raise UsageError("int8 takes normalised input: MXNet quantizes no graph of pixels; leave the preprocessing out")
+    _check_free(directory, overwrite)
+    size = input_size or (None if segments or input is None else input.size)
+    if size is None and not segments:
+        raise UsageError("nothing tells the size of the network's input: give input_size (--input-size)")
+    pixels = _checked_pixels(pixels, size, segments)
+    shape = _input_shape(size, batch, with_preprocessing)
+    graph = graph_of(net)
+    folding = fold_norms(graph) if fold else None
+    if with_preprocessing and input is not None:
+        prepend(graph, input)
+    made: Union[bytes, Quantized, None] = None
+    if to == "onnx":
+        made = onnx_form.to_onnx(graph, shape, "uint8" if with_preprocessing else "float32")
+    elif to == "int8":
+        few = pixels if truth is not None or len(pixels) > CHECKED else sample_pixels(CALIBRATED, pixels.shape[1])
+        made = quantize(graph, _normalised(few[:CALIBRATED], input), calibration)
+    outputs = _outputs(graph, pixels.shape, with_preprocessing)
+    manifest: Manifest = {
+        "kind": to,
+        "name": source.name if source else type(net).__name__,
+        "task": source.task if source else None,
+        "made_by": _versions(to),
+        "source": {
+            "weights": source.weights if source else None,
+            "sha256": source.sha256 if source else None,
+            "figure": source.figure if source else None,
+            "data": source.data if source else None,
+        },
+        "input": {
+            "name": INPUT,
+            "shape": list(shape),
+            "type": "uint8" if with_preprocessing else "float32",
+            "layout": "NHWC" if with_preprocessing else "NCHW",
+            "channels": "RGB",
+            "normalised_inside": with_preprocessing,
+        },
+        "preprocessing": _described(input, size),
+        "output": "segmentation logits (N, classes, H, W)" if segments else "class logits (N, classes)",
+        "segments": segments,
+        "outputs": outputs,
+        "folding": _folding(folding),
+        "quantization": _quantization(made, calibration) if isinstance(made, Quantized) else None,
+    }
+    return _finish(net, directory, graph, made, manifest, pixels, truth, input, overwrite)
+
+
+def _finish(
+    net: mx.gluon.HybridBlock,
+    directory: Path,
+    graph: Graph,
+    made: Union[bytes, Quantized, None],
+    manifest: Manifest,
+    pixels: np.ndarray,
+    truth: Optional[Sequence[Any]],
+    network_input: Optional[NetworkInput],
+    overwrite: bool,
+) -> Export:
+    """Write aside, read again, compare, put in place."""
+    aside = temporary_name(directory.resolve())
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        files = _write(aside, graph, made)
+        write_manifest(aside, manifest, files)
+        device = next(iter(net.collect_params().values())).list_ctx()[0]
+        exported = open_exported(aside, device)
+
+        def before(chosen: np.ndarray) -> np.ndarray:
+            x = _normalised(chosen, network_input)
+            return np.concatenate([net(mx.nd.array(x[i : i + 8], ctx=device)).asnumpy() for i in range(0, len(x), 8)])
+
+        def after(chosen: np.ndarray) -> np.ndarray:
+            x = chosen if exported.takes_pixels else _normalised(chosen, network_input)
+            return np.concatenate([exported.run(x[i : i + 8]) for i in range(0, len(x), 8)])
+
+        check, lines = _compare(before(pixels), after(pixels), manifest, truth)
+        timed = np.resize(pixels, (exported.batch or _TIMED, *pixels.shape[1:]))
+        check["speed"] = _speeds(before, after, timed)
+        lines.append(
+            "speed      {batch} at a time: {before:.1f} images/s before, {after:.1f} after".format(**check["speed"])
+        )
+        write_manifest(aside, {**manifest, "check": {"pictures": _source_of(truth, pixels), **check}}, files)
+        for file in aside.iterdir():
+            _sync(file)
+        if overwrite and directory.exists():
+            shutil.rmtree(directory)
+        os.replace(aside, directory)
+        sync_directory(directory.resolve().parent)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    written = open_exported(directory).manifest
+    return Export(directory, written, [*_about(written), *lines])
+
+
+def _write(directory: Path, graph: Graph, made: Union[bytes, Quantized, None]) -> List[str]:
+    if isinstance(made, bytes):
+        (directory / onnx_form.MODEL).write_bytes(made)
+        return [onnx_form.MODEL]
+    if isinstance(made, Quantized):
+        symbol_form.write_symbol(directory, made.symbol, made.values)
+    else:
+        symbol_form.write_symbol(directory, graph.symbol(), graph.values())
+    return symbol_form.FILES
+
+
+def _compare(
+    before: np.ndarray, after: np.ndarray, manifest: Manifest, truth: Optional[Sequence[Any]]
+) -> Tuple[Dict[str, Any], List[str]]:
+    """What the check found. Raises GluonAFFError when the outputs are not the network's."""
+    if before.shape != after.shape or not np.isfinite(after).all():
+        raise GluonAFFError(
+            f"the exported network gives {after.shape}, finite: {bool(np.isfinite(after).all())}; the network "
+            f"{before.shape}: nothing was written"
+        )
+    span = float(before.max() - before.min())
+    difference = float(np.abs(after - before).max())
+    quadratic = float(np.sqrt(np.mean(np.square(after - before, dtype=np.float64))))
+    judged, tolerance = (quadratic if manifest["kind"] == "int8" else difference), TOLERANCES[manifest["kind"]]
+    if judged > tolerance * span:
+        raise GluonAFFError(
+            f"the exported network's outputs differ by {judged:.3g} from the network's, whose range is {span:.3g}: "
+            f"more than {tolerance:g} of it, so nothing was written"
+        )
+    check: Dict[str, Any] = {
+        "images": len(before),
+        "maximum_difference": difference,
+        "rms_difference": quadratic,
+        "range": span,
+        "tolerance": tolerance,
+    }
+    lines = [
+        f"checked    {len(before)} pictures: largest difference {difference:.3g}, {difference / (span or 1):.2g} of "
+        f"the range {span:.3g}"
+    ]
+    same = _same(before, after, manifest["segments"])
+    check["same_prediction"] = same
+    lines.append(f"           {'pixels' if manifest['segments'] else 'pictures'} predicted alike: {100 * same:.2f} %")
+    if truth is not None:
+        metric = "IoU" if manifest["segments"] else "top-1 accuracy"
+        figures = [_figure(each, truth, manifest["segments"]) for each in (before, after)]
+        check["figures"] = {"metric": metric, "images": len(before), "before": figures[0], "after": figures[1]}
+        lines.append(f"figures    {metric} {figures[0]:.4f} before, {figures[1]:.4f} after ({len(before)} images)")
+    return check, lines
+
+
+def _predicted(logits: np.ndarray, segments: bool) -> np.ndarray:
+    return logits > 0 if segments and logits.shape[1] == 1 else logits.argmax(axis=1)
+
+
+def _same(before: np.ndarray, after: np.ndarray, segments: bool) -> float:
+    return float((_predicted(before, segments) == _predicted(after, segments)).mean())
+
+
+def _figure(logits: np.ndarray, truth: Sequence[Any], segments: bool) -> float:
+    """Top-1 accuracy, or IoU of the foreground."""
+    if not segments:
+        return float((logits.argmax(axis=1) == np.asarray(truth)).mean())
+    found, true = _predicted(logits, True).reshape(len(logits), *logits.shape[2:]) > 0, np.stack(list(truth)) > 0
+    either = (found | true).sum()
+    return float((found & true).sum() / either) if either else 1.0
+
+
+def _speeds(before: Run, after: Run, pixels: np.ndarray) -> Dict[str, Any]:
+    """Images/s of both, one after the other in turns, normalisation in NumPy included: medians of five."""
+    found: Dict[str, List[float]] = {"before": [], "after": []}
+    for turn in range(6):
+        for name, run in (("before", before), ("after", after)):
+            began = time.perf_counter()
+            run(pixels)
+            if turn:  # the first warms up
+                found[name].append(time.perf_counter() - began)
+    medians = {name: len(pixels) / float(np.median(seconds)) for name, seconds in found.items()}
+    return {"batch": len(pixels), "threads": os.environ.get("OMP_NUM_THREADS"), **medians}
+
+
+def _input_shape(size: Optional[int], batch: Union[int, str], pixels: bool) -> Tuple[Union[int, str], ...]:
+    if isinstance(batch, str) and batch != "dynamic":
+        raise UsageError(f"batch {batch!r}: give a number of pictures, or dynamic")
+    first: Union[int, str] = "N" if isinstance(batch, str) else batch
+    if isinstance(first, int) and first < 1:
+        raise UsageError(f"batch {batch}: give a number of at least 1, or dynamic")
+    sides: Tuple[Union[int, str], ...] = ("H", "W") if size is None else (size, size)
+    return (first, *sides, 3) if pixels else (first, 3, *sides)
+
+
+def _checked_pixels(pixels: Optional[np.ndarray], size: Optional[int], segments: bool) -> np.ndarray:
+    if pixels is None:
+        return sample_pixels(CHECKED, size or _ANY_SIZE)
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or not len(pixels):
+        raise UsageError(f"pixels are {pixels.dtype} {pixels.shape}: expected uint8 (N, H, W, 3)")
+    if size is not None and pixels.shape[1:3] != (size, size):
+        raise UsageError(f"pixels are {pixels.shape}: the network's input is {size}x{size}")
+    return pixels
+
+
+def _normalised(pixels: np.ndarray, network_input: Optional[NetworkInput]) -> np.ndarray:
+    return (network_input or NetworkInput()).transform(pixels)
+
+
+def _outputs(graph: Graph, pixels: Tuple[int, ...], takes_pixels: bool) -> int:
+    shape = (1, *pixels[1:]) if takes_pixels else (1, pixels[3], *pixels[1:3])
+    return int(graph.output_shape(shape)[1])
+
+
+def _described(network_input: Optional[NetworkInput], size: Optional[int]) -> Optional[Dict[str, Any]]:
+    if network_input is None:
+        return None
+    return {**network_input.to_json(), **({"size": size} if size else {})}
+
+
+def _folding(folding: Optional[Folding]) -> Optional[Dict[str, Any]]:
+    if folding is None:
+        return None
+    kept = [{"name": norm.name, "reason": norm.reason} for norm in folding.kept]
+    return {"folded": folding.folded, "kept": kept, "lines": folding.lines()}
+
+
+def _quantization(made: Quantized, calibration: str) -> Dict[str, Any]:
+    return {"calibration": calibration, "int8": made.int8, "float": made.floats, "lines": made.lines()}
+
+
+def _versions(to: str) -> Dict[str, str]:
+    found = {"gluon_aff": __version__, "mxnet": mx.__version__}
+    if to == "onnx":
+        import onnx
+
+        found.update(
+            onnx=onnx.__version__, onnxruntime=onnx_form.load_runtime().__version__, opset=str(onnx_form.OPSET)
+        )
+    return found
+
+
+def _source_of(truth: Optional[Sequence[Any]], pixels: np.ndarray) -> str:
+    return SOURCE if truth is None and np.array_equal(pixels, sample_pixels(len(pixels), pixels.shape[1])) else "given"
+
+
+def _about(manifest: Manifest) -> List[str]:
+    """Lines about what was exported."""
+    shape = "x".join(map(str, manifest["input"]["shape"]))
+    files = ", ".join(f"{name} ({file['bytes']:,} bytes)" for name, file in manifest["files"].items())
+    lines = [
+        f"network    {manifest['name']}, {manifest['output']}",
+        f"input      {manifest['input']['name']}: {manifest['input']['type']} {shape} ({manifest['input']['layout']})",
+        f"files      {files}, {NAME}",
+    ]
+    for entry, label in (("folding", "folded"), ("quantization", "int8")):
+        if manifest[entry]:
+            first, *others = manifest[entry]["lines"]
+            lines += [f"{label:<11}{first}", *(f"{'':<11}{line}" for line in others)]
+    return lines
+
+
+def _check_free(directory: Path, overwrite: bool) -> None:
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return
+    if not is_exported(directory):
+        raise UsageError(f"{directory} is there and is no exported network: choose another --out")
+    if not overwrite:
+        raise UsageError(f"{directory} holds an exported network: choose another --out, or --overwrite")
+
+
+def _sync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

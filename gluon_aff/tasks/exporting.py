@@ -1,0 +1,109 @@
+"""Exporting weights of any kind: what is known of them goes into the manifest, the user's pictures into the check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import mxnet as mx
+import numpy as np
+from PIL import Image
+
+from ..data.pictures import NetworkInput, Picture, find_pictures
+from ..deploy.exporting import Export, Source, export
+from ..deploy.manifest import is_exported
+from ..errors import UsageError
+from ..evaluation import TrainedNetwork
+from ..utils.files import sha256_of
+from .trained import open_trained
+
+Truth = Optional[List[Any]]
+
+
+def export_weights(
+    weights: str,
+    directory: Path,
+    to: str,
+    devices: List[mx.Context],
+    model: Optional[str] = None,
+    options: Optional[Dict[str, Any]] = None,
+    data: Optional[Dict[str, Any]] = None,
+    *,
+    images: Optional[Sequence[str]] = None,
+    count: Optional[int] = None,
+    input_size: Optional[int] = None,
+    **form: Any,
+) -> Export:
+    """Export a catalogue id, a .params file or a run.
+
+    Parameters
+    ----------
+    weights, model, options, data, devices
+        As for `open_trained`.
+    directory, to, input_size, form
+        As for `deploy.export`.
+    images : sequence of str, optional
+        Places of pictures to check and calibrate on. Where all lie in folders named like classes, or have masks, the
+        accuracy or IoU on them before and after is reported.
+    count : int, optional
+        At most so many of them, evenly spaced.
+
+    Raises
+    ------
+    UsageError, GluonAFFError
+        For what cannot be opened, exported or written.
+    """
+    path = Path(weights).expanduser()
+    if is_exported(path):
+        raise UsageError(f"{weights} is an exported network already: export the weights that it was made of")
+    trained = open_trained(weights, model, options or {}, devices, data)
+    pixels, truth = _pictures(trained, images, count, input_size) if images else (None, None)
+    source = Source(
+        name=trained.network,
+        task=trained.task,
+        weights=trained.file.name,
+        sha256=sha256_of(trained.file),
+        figure=trained.figure,
+        data={name: value for name, value in trained.data.items() if name not in ("data", "ground_truth", "classes")},
+    )
+    return export(
+        trained.net,
+        directory,
+        to,
+        input=trained.input,
+        segments=trained.segments,
+        input_size=input_size,
+        pixels=pixels,
+        truth=truth,
+        source=source,
+        **form,
+    )
+
+
+def _pictures(
+    trained: TrainedNetwork, places: Sequence[str], count: Optional[int], size: Optional[int]
+) -> Tuple[np.ndarray, Truth]:
+    """Pixels of the user's pictures at the input's size, and what they show, where that is known of all."""
+    chosen = find_pictures(places, count).chosen
+    pixels = [trained.input.read(picture.content(), picture.where) for picture in chosen]
+    sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in pixels})
+    if len(sizes) > 1:
+        raise UsageError(f"the pictures differ in size ({', '.join(sizes[:3])}): give --input-size N to resize them")
+    truth = _masks(chosen, pixels) if trained.segments else _labels(chosen, trained.input)
+    return np.stack(pixels), truth
+
+
+def _labels(pictures: List[Picture], network_input: NetworkInput) -> Truth:
+    classes = network_input.classes
+    labels = [classes.find(picture.folder) if classes else None for picture in pictures]
+    return None if any(label is None for label in labels) else labels
+
+
+def _masks(pictures: List[Picture], pixels: List[np.ndarray]) -> Truth:
+    resized = []
+    for picture, image in zip(pictures, pixels):
+        mask, (height, width) = picture.mask(), image.shape[:2]
+        if mask is None:
+            return None
+        resized.append(np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)))
+    return resized

@@ -1,0 +1,333 @@
+"""Every form of export: the same outputs, what the manifest says, what plain MXNet and ONNX Runtime make of it."""
+
+import json
+import os
+from pathlib import Path
+
+import golden
+import mxnet as mx
+import numpy as np
+import pytest
+
+import gluon_aff
+from gluon_aff import deploy
+from gluon_aff.data.class_names import ClassNames
+from gluon_aff.data.pictures import NetworkInput
+from gluon_aff.deploy import exporting
+from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.nn import list_fusions
+
+CIFAR = NetworkInput(32, classes=ClassNames([f"kind {number}" for number in range(10)]))
+SEG = NetworkInput(64, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+PIXELS = np.random.RandomState(0).randint(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+
+
+def made(name, **options):
+    net = gluon_aff.create_model(name, **options)
+    golden.fill(net, gain=1)
+    return net
+
+
+@pytest.fixture(scope="module")
+def net():
+    return made("cifar_aff_resnet8", channel_times=1, classes=10)
+
+
+@pytest.fixture(scope="module")
+def fpn():
+    return made("aff_fpn_resnet8")
+
+
+def need_onnx():
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    return pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+
+
+def export(net, place, to="symbol", **options):
+    if to == "onnx":
+        need_onnx()
+    return deploy.export(net, place, to, **{"input": CIFAR, **options})
+
+
+def relative(found, expected):
+    return np.abs(found - expected).max() / np.ptp(expected)
+
+
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("to", ["symbol", "onnx"])
+def test_the_outputs_are_the_networks(net, tmp_path, to, inside, fold):
+    export(net, tmp_path / "out", to, fold=fold, with_preprocessing=inside)
+    opened = deploy.open_exported(tmp_path / "out")
+    assert opened.takes_pixels == inside and opened.batch is None
+    expected = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy()
+    found = opened.run(opened.prepared(PIXELS))
+    assert relative(found, expected) < 1e-4
+    if to == "symbol" and not fold:
+        np.testing.assert_array_equal(found, expected)
+    assert relative(opened.run(opened.prepared(255 - PIXELS)), expected) > 1e-3  # the comparison can fail
+
+
+@pytest.mark.parametrize("to", ["symbol", "onnx"])
+@pytest.mark.parametrize("options", [{}, {"stem": "tiny", "decoder": "expand", "fusion": "concat"}])
+def test_a_segmentation_network_takes_any_size(tmp_path, to, options):
+    fpn = made("aff_fpn_resnet8", **options)
+    export(fpn, tmp_path / "out", to, input=SEG, segments=True)
+    opened = deploy.open_exported(tmp_path / "out")
+    assert opened.segments and opened.manifest["input"]["shape"] == ["N", 3, "H", "W"]
+    for shape in ((1, 3, 64, 64), (2, 3, 45, 61), (1, 3, 17, 90)):
+        x = golden.normal(4, shape, "float32")
+        expected = fpn(x).asnumpy()
+        found = opened.run(x.asnumpy())
+        assert found.shape == expected.shape and relative(found, expected) < 1e-4
+
+
+@pytest.mark.parametrize("fusion", list_fusions())
+def test_every_fusion_in_onnx(tmp_path, fusion):
+    net = made("cifar_resnet", blocks=1, channel_times=1, fusion=fusion, classes=10)
+    export(net, tmp_path / "out", "onnx", pixels=PIXELS)
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar_iaff_resnext11_32x4d", "cifar_aff_resnext11_32x4d.paper", "cifar_aff_inception8"]
+)
+def test_other_hosts_in_onnx(tmp_path, name):
+    export(made(name, classes=10), tmp_path / "out", "onnx", pixels=PIXELS, fold=True)
+
+
+def test_a_batch_of_a_fixed_size(net, tmp_path):
+    need_onnx()
+    export(net, tmp_path / "out", "onnx", batch=3)
+    opened = deploy.open_exported(tmp_path / "out")
+    assert opened.batch == 3
+    x = CIFAR.transform(PIXELS)
+    assert relative(opened.run(x), net(mx.nd.array(x)).asnumpy()) < 1e-4  # four pictures
+
+
+def test_onnx_is_valid_has_one_input_and_names(net, tmp_path):
+    need_onnx()
+    import onnx
+
+    export(net, tmp_path / "out", "onnx")
+    model = onnx.load(str(tmp_path / "out/model.onnx"))
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.input] == ["data"]
+    assert [value.name for value in model.graph.output] == ["logits"]
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
+    lengths = [axis.dim_param or axis.dim_value for axis in model.graph.output[0].type.tensor_type.shape.dim]
+    assert lengths == ["N", 10]
+
+
+def test_plain_mxnet_reads_the_symbol_form(net, tmp_path):
+    export(net, tmp_path / "out", fold=True, with_preprocessing=True)
+    expected = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy()
+    place = str(tmp_path / "out")
+    block = mx.gluon.SymbolBlock.imports(f"{place}/model-symbol.json", ["data"], f"{place}/model-0000.params")
+    found = block(mx.nd.array(PIXELS, dtype="uint8")).asnumpy()
+    assert relative(found, expected) < 1e-4
+
+    symbol, arguments, states = mx.model.load_checkpoint(f"{place}/model", 0)
+    module = mx.mod.Module(symbol, data_names=["data"], label_names=None)
+    module.bind([mx.io.DataDesc("data", PIXELS.shape, "uint8", "NHWC")], for_training=False)
+    module.set_params(arguments, states)
+    module.forward(mx.io.DataBatch([mx.nd.array(PIXELS, dtype="uint8")]), is_train=False)
+    assert relative(module.get_outputs()[0].asnumpy(), expected) < 1e-4
+
+
+def test_int8(net, tmp_path):
+    done = export(net, tmp_path / "out", "int8", pixels=np.concatenate([PIXELS] * 3))
+    opened = deploy.open_exported(tmp_path / "out")
+    assert opened.net.collect_params()  # arrays of its own
+    made_of = done.manifest["quantization"]
+    assert made_of["int8"]["_sg_mkldnn_conv"] > 10 and made_of["calibration"] == "naive"
+    assert "sigmoid" in made_of["float"]["Activation"]["reason"]
+    assert all(entry["reason"] for entry in made_of["float"].values())
+    expected = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy()
+    assert 0 < relative(opened.run(CIFAR.transform(PIXELS)), expected) < 0.2
+    arrays = mx.nd.load(str(tmp_path / "out/model-0000.params"))
+    assert any(array.dtype == np.int8 for array in arrays.values())
+
+
+def test_what_int8_cannot_do_is_refused(net, fpn, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"resizes its maps; use --to onnx"):
+        export(fpn, tmp_path / "out", "int8", input=SEG, segments=True)
+    with pytest.raises(UsageError, match="normalised input"):
+        export(net, tmp_path / "out", "int8", with_preprocessing=True)
+    monkeypatch.setattr(mx.runtime.Features, "is_enabled", lambda self, name: False)
+    with pytest.raises(UsageError, match="oneDNN"):
+        export(net, tmp_path / "out", "int8")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_manifest(net, tmp_path):
+    source = deploy.Source("a network", "cifar", "best.params", "0" * 64, "accuracy 0.9", {"dataset": "folder"})
+    labels = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy().argmax(1).tolist()
+    labels[0] += 1
+    done = export(net, tmp_path / "out", fold=True, pixels=PIXELS, truth=labels, source=source)
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest == done.manifest
+    assert manifest["kind"] == "symbol" and manifest["source"]["weights"] == "best.params"
+    assert manifest["input"]["layout"] == "NCHW" and manifest["input"]["channels"] == "RGB"
+    assert manifest["preprocessing"] == CIFAR.to_json()
+    assert manifest["check"]["figures"] == {"metric": "top-1 accuracy", "images": 4, "before": 0.75, "after": 0.75}
+    assert manifest["check"]["maximum_difference"] < 1e-4 * manifest["check"]["range"]
+    assert len(manifest["folding"]["kept"]) == 5
+    assert deploy.open_exported(tmp_path / "out").input == CIFAR
+    assert sorted(os.listdir(tmp_path / "out")) == ["manifest.json", "model-0000.params", "model-symbol.json"]
+
+
+def test_a_failed_check_leaves_nothing(net, tmp_path, monkeypatch):
+    monkeypatch.setitem(exporting.TOLERANCES, "symbol", -1.0)
+    with pytest.raises(GluonAFFError, match="so nothing was written"):
+        export(net, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_not_replaced(net, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years")
+    with pytest.raises(UsageError, match="no exported network"):
+        export(net, tmp_path / "mine", overwrite=True)
+    export(net, tmp_path / "out")
+    with pytest.raises(UsageError, match="overwrite"):
+        export(net, tmp_path / "out")
+    export(net, tmp_path / "out", fold=True, overwrite=True)
+    assert deploy.open_exported(tmp_path / "out").manifest["folding"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "tflite"}, "choose one of"),
+        ({"batch": 0}, "at least 1"),
+        ({"batch": "many"}, "dynamic"),
+        ({"input": None}, "input_size"),
+        ({"input": None, "input_size": 32, "with_preprocessing": True}, "normalised"),
+        ({"pixels": PIXELS[:, :30]}, "32x32"),
+        ({"pixels": PIXELS.astype(float)}, "uint8"),
+    ],
+)
+def test_wrong_calls(net, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        export(net, tmp_path / "out", **options)
+
+
+@pytest.fixture
+def folder(net, tmp_path):
+    export(net, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def rewrite(folder, change, name="manifest.json"):
+    document = json.loads((folder / name).read_text())
+    change(document)
+    (folder / name).write_text(json.dumps(document))
+    if name != "manifest.json":  # as one who forges it would
+        exporting.write_manifest(
+            folder, json.loads((folder / "manifest.json").read_text()), exporting.symbol_form.FILES
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(format=2),
+        lambda m: m.update(kind="pickle"),
+        lambda m: m.update(files={}),
+        lambda m: m.update(files={"../model-symbol.json": {"sha256": "0"}}),
+        lambda m: m["input"].update(shape=["N", 3, 10**9, 32]),
+        lambda m: m["input"].update(type="object"),
+        lambda m: m["preprocessing"].update(std=[0, 0, 0]),
+        lambda m: m["preprocessing"].update(size="large"),
+        lambda m: m.update(outputs="many"),
+        lambda m: m["files"]["model-0000.params"].update(sha256="0" * 64),
+    ],
+)
+def test_a_wrong_manifest_is_named(folder, change):
+    rewrite(folder, change)
+    with pytest.raises(GluonAFFError, match="export|copy"):
+        deploy.open_exported(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "\xff", "{}"])
+def test_no_manifest_at_all(folder, text):
+    (folder / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(GluonAFFError):
+        deploy.open_exported(folder)
+
+
+def first(document, op):
+    return next(node for node in document["nodes"] if node["op"] == op)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: first(d, "Convolution").update(op="Custom"), "Custom"),
+        (lambda d: first(d, "Convolution").update(op="_Native"), "_Native"),
+        (lambda d: first(d, "Convolution").update(inputs=[[99999, 0, 0]]), "earlier node"),
+        (lambda d: first(d, "Convolution").update(inputs=[[-1, 0, 0]]), "output of a node"),
+        (lambda d: first(d, "Convolution").update(subgraphs=[{}]), "graph of its own"),
+        (lambda d: first(d, "Convolution")["attrs"].update(num_filter="999999999"), "does not belong"),
+        (lambda d: first(d, "Convolution")["attrs"].update(kernel=[3, 3]), "no text"),
+        (lambda d: d.update(heads=[]), "0 outputs"),
+        (lambda d: d.update(arg_nodes=[0]), "variables"),
+        (lambda d: d.update(nodes=[]), "0 nodes"),
+        (lambda d: first(d, "FullyConnected")["attrs"].update(num_hidden="11"), "does not belong"),
+    ],
+)
+def test_a_forged_graph_is_refused(folder, change, message):
+    rewrite(folder, change, "model-symbol.json")
+    with pytest.raises(GluonAFFError, match=message):
+        deploy.open_exported(folder)
+
+
+def test_forged_arrays_are_refused(folder):
+    place = str(folder / "model-0000.params")
+    arrays = mx.nd.load(place)
+    name = next(name for name in arrays if name.endswith("conv0_weight"))
+    for changed in ({**arrays, "arg:extra": mx.nd.zeros(1)}, {**arrays, name: mx.nd.zeros((1, 2, 3))}):
+        mx.nd.save(place, changed)
+        rewrite(folder, lambda document: None, "model-symbol.json")
+        with pytest.raises(GluonAFFError, match="does not belong"):
+            deploy.open_exported(folder)
+    Path(place).write_bytes(Path(place).read_bytes()[:1000])
+    rewrite(folder, lambda document: None, "model-symbol.json")
+    with pytest.raises(GluonAFFError, match="damaged or cut short"):
+        deploy.open_exported(folder)
+
+
+def test_damaged_onnx_is_refused(net, tmp_path):
+    need_onnx()
+    export(net, tmp_path / "out", "onnx")
+    file = tmp_path / "out/model.onnx"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(GluonAFFError, match="is not what"):
+        deploy.open_exported(tmp_path / "out")
+    exporting.write_manifest(tmp_path / "out", json.loads((tmp_path / "out/manifest.json").read_text()), ["model.onnx"])
+    with pytest.raises(GluonAFFError, match="ONNX Runtime cannot read"):
+        deploy.open_exported(tmp_path / "out")
+
+
+def test_an_exported_network_is_not_trained(folder, tmp_path):
+    opened = deploy.open_exported(folder)
+    with mx.autograd.record(), pytest.raises(UsageError, match="train the network that it was made of"):
+        opened.net(mx.nd.zeros((2, 3, 32, 32)))
+    with pytest.raises(UsageError, match="exported network.*load the weights that it was made of"):
+        gluon_aff.create_model("cifar_aff_resnet8", pretrained=folder / "model-0000.params", classes=10)
+
+
+def test_onnx_that_is_too_new_or_missing(net, tmp_path, monkeypatch):
+    need_onnx()
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnx.mapping", None)
+    import onnx
+
+    monkeypatch.delattr(onnx, "mapping", raising=False)
+    with pytest.raises(UsageError, match=r"too new.*gluon_aff\[onnx\]"):
+        export(net, tmp_path / "out", "onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UsageError, match=r"not installed.*gluon_aff\[onnx\]"):
+        deploy.export(net, tmp_path / "out", "onnx", input=CIFAR)
