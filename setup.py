@@ -51,7 +51,7 @@ COCO = ["pycocotools>=2.0.7,<2.1"]  # masks of polygons and run lengths; 2.0.7 i
 
 TENSORBOARD = ["tensorboardX>=2.6,<3"]
 
-# MXNet's exporter needs onnx.mapping, which ONNX 1.18 dropped; 1.17 is the last for Python 3.8 and has wheels up to 3.12
+# MXNet's exporter needs onnx.mapping, which newer ONNX has not; 1.17 has it, and wheels for Python 3.8 to 3.12
 ONNX = ["onnx>=1.14.1,<1.18", "onnxruntime>=1.16,<2"]
 
 EXTRAS = {

@@ -12,6 +12,7 @@ from . import models, published
 from .errors import UsageError
 from .models import build_model, initializer_of, model_entry
 from .models.common import ClassificationNet, Network, SegmentationNet
+from .models.features import FeatureMaps
 from .training.description import read_description
 
 _TASKS: Dict[str, Type[Network]] = {"classification": ClassificationNet, "segmentation": SegmentationNet}
@@ -28,6 +29,7 @@ def create_model(
     pretrained: Union[bool, str, os.PathLike[str], None] = None,
     ctx: Optional[mx.Context] = None,
     init: Optional[mx.init.Initializer] = None,
+    features_only: bool = False,
     **options: Any,
 ) -> Network:
     """An initialised network by its registered name: ``(N, 3, H, W) -> (N, classes)``, FPNs ``-> (N, classes, H, W)``.
@@ -50,6 +52,8 @@ def create_model(
         The network is float32 whatever they are.
     ctx : device or list of devices (default: CPU).
     init : initialiser (default: Xavier on CIFAR, else MSRAPrelu).
+    features_only : give the maps of every stage instead, a `FeatureMaps` with their ``channels`` and ``strides``, for
+        networks of one's own; the weights of what lies behind the stages are left away.
     options : the network's own: ``blocks``, ``channel_times``, ``start_layer``, ``deep_stem``, ``stem``, ...;
         a wrong one is answered with the list.
 
@@ -80,7 +84,7 @@ def create_model(
     net.untouched = True
     if weights is not None:
         published.load(weights, net, ctx, replace_head=own_head, replace_stem=in_channels is not None)
-    return net
+    return FeatureMaps(net) if features_only else net
 
 
 get_model = create_model

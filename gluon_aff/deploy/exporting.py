@@ -33,6 +33,7 @@ TOLERANCES = {"symbol": 1e-4, "onnx": 1e-4, "int8": 0.1}
 
 _ANY_SIZE = 64  # pixels: the pictures that a network of any size is checked on
 _TIMED = 8  # pictures of a batch
+_TURNS = 5  # that are timed, behind one that is not
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -304,9 +305,9 @@ def _figure(logits: np.ndarray, truth: Sequence[Any], segments: bool) -> float:
 
 
 def _speeds(before: Run, after: Run, pixels: np.ndarray) -> Dict[str, Any]:
-    """Images/s of both, one after the other in turns, normalisation in NumPy included: medians of five."""
+    """Images/s of both, one after the other in turns, normalisation in NumPy included: medians."""
     found: Dict[str, List[float]] = {"before": [], "after": []}
-    for turn in range(6):
+    for turn in range(1 + _TURNS):
         for name, run in (("before", before), ("after", after)):
             began = time.perf_counter()
             run(pixels)

@@ -6,14 +6,14 @@ weights were published for it.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Type
 
 from mxnet.gluon import nn
 
 from ..errors import UsageError
 from ..nn import create_fusion, selects_softly
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv1x1, norm
-from .common import ClassificationNet, check_layers, classifier, make_stage, norm_settings
+from .common import ClassificationNet, check_layers, classifier, make_stage, norm_settings, split_at_stages
 
 
 class FusedConv(nn.HybridBlock):
@@ -156,6 +156,9 @@ class CIFARInception(ClassificationNet):
                 self.features.add(norm(widths[-1], **norms))
                 self.features.add(nn.Activation("relu"), GlobalAvgPool(), nn.Flatten())
             self.output = classifier(classes, widths[-1])
+
+    def stages(self) -> List[List[nn.HybridBlock]]:
+        return split_at_stages(self.features)
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))

@@ -18,6 +18,7 @@ from .common import (
     is_release,
     make_stage,
     norm_settings,
+    split_at_stages,
     stage_fusions,
 )
 
@@ -99,6 +100,9 @@ class CIFARResNet(ClassificationNet):
                 self.features.add(norm(in_channels, norm_layer, norm_kwargs))
                 self.features.add(nn.Activation("relu"), GlobalAvgPool(), nn.Flatten())
             self.output = classifier(classes, in_channels)
+
+    def stages(self) -> List[List[nn.HybridBlock]]:
+        return split_at_stages(self.features)
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))

@@ -79,6 +79,13 @@ class Network(nn.HybridBlock):
         super().load_parameters(*args, **kwargs)
         self.untouched = False
 
+    def stages(self) -> List[List[nn.HybridBlock]]:
+        """Its blocks up to the end of each stage, in the order they run, those behind the last one left out.
+
+        Raises UsageError for a network that has none.
+        """
+        raise UsageError(f"{type(self).__name__} has no stages whose maps could be given")
+
     def check_input(self, x: mx.nd.NDArray) -> None:
         if x.ndim != 4 or x.shape[1] != self._in_channels:
             raise UsageError(f"the input is {x.shape}: expected images as (N, {self._in_channels}, H, W)")
@@ -185,6 +192,16 @@ def make_stage(
             more = (first or {}) if index == 0 else {}
             stage.add(block(width, inputs, step, *args, **{**options, **more}))
     return stage
+
+
+def split_at_stages(blocks: nn.HybridSequential) -> List[List[nn.HybridBlock]]:
+    """The children of a network's ``features``, up to each of its stages, which are sequences themselves."""
+    runs: List[List[nn.HybridBlock]] = [[]]
+    for block in blocks:
+        runs[-1].append(block)
+        if isinstance(block, nn.HybridSequential):
+            runs.append([])
+    return runs[:-1]
 
 
 def check_layers(layers: Sequence[int], stages: int) -> None:

@@ -5,7 +5,7 @@ A ResNet of three stages, whose maps are fused from the top down, each with the 
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Type
+from typing import Any, Dict, List, Optional, Sequence, Type
 
 import mxnet as mx
 from mxnet.gluon import nn
@@ -139,6 +139,9 @@ class FPN(SegmentationNet):
             self.fuse12 = LongSkip(self.fuse23.out_channels, widths[0], fusion, r, decoder, authors_fusion, **norms)
             self.head = SegmentationHead(classes, self.fuse12.out_channels, **norms)
             self.resize = ResizeLike() if stem == "std" else None
+
+    def stages(self) -> List[List[nn.HybridBlock]]:
+        return [[self.stem, self.layer1], [self.layer2], [self.layer3]]
 
     def check_input(self, x: mx.nd.NDArray) -> None:
         super().check_input(x)

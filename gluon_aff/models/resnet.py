@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Type
+from typing import List, Optional, Sequence, Type
 
 from mxnet.gluon import nn
 
@@ -106,6 +106,10 @@ class ResNet(ClassificationNet):
             self.flat = nn.Flatten()
             self.drop = nn.Dropout(final_drop) if final_drop else None
             self.fc = classifier(classes, in_channels)
+
+    def stages(self) -> List[List[nn.HybridBlock]]:
+        stem = [self.conv1, self.bn1, self.relu, self.maxpool]
+        return [[*stem, self.layer1], [self.layer2], [self.layer3], [self.layer4]]
 
     def hybrid_forward(self, F, x):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))

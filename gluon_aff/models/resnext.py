@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Type
+from typing import List, Optional, Sequence, Type
 
 from mxnet.gluon import nn
 
@@ -18,6 +18,7 @@ from .common import (
     is_release,
     make_stage,
     norm_settings,
+    split_at_stages,
     stage_fusions,
 )
 
@@ -98,6 +99,9 @@ class _ResNeXt(ClassificationNet):
                     in_channels, width = 4 * width, 2 * width
                 self.features.add(GlobalAvgPool())
             self.output = classifier(classes, in_channels)
+
+    def stages(self) -> List[List[nn.HybridBlock]]:
+        return split_at_stages(self.features)
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))

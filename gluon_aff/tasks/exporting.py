@@ -15,7 +15,7 @@ from ..deploy.manifest import is_exported
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork
 from ..utils.files import sha256_of
-from .trained import open_trained
+from .opening import open_trained
 
 Truth = Optional[List[Any]]
 

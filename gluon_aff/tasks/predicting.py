@@ -23,11 +23,11 @@ from ..deploy.predicting import (
     predictor_of_net,
 )
 from ..errors import GluonAFFError, UsageError
-from ..evaluation.trained import head_width
+from ..evaluation.trained_network import head_width
 from ..models import model_entry
 from ..models.common import SegmentationNet
+from .opening import open_trained
 from .register import task_of_network
-from .trained import open_trained
 
 Images = Union[AnyPicture, Sequence[AnyPicture]]
 

@@ -64,7 +64,7 @@ def test_the_outputs_are_the_networks(net, tmp_path, to, inside, fold):
     found = opened.run(opened.prepared(PIXELS))
     assert relative(found, expected) < 1e-4
     if to == "symbol" and not fold:
-        np.testing.assert_array_equal(found, expected)
+        assert relative(found, expected) < 1e-6
     assert relative(opened.run(opened.prepared(255 - PIXELS)), expected) > 1e-3  # the comparison can fail
 
 
@@ -146,6 +146,12 @@ def test_int8(net, tmp_path):
     assert 0 < relative(opened.run(CIFAR.transform(PIXELS)), expected) < 0.2
     arrays = mx.nd.load(str(tmp_path / "out/model-0000.params"))
     assert any(array.dtype == np.int8 for array in arrays.values())
+
+
+def test_int8_of_plain_sums(tmp_path):
+    """MXNet's fused convolution and sum is wrong there by an eighth of the range."""
+    check = export(made("cifar_resnet8", channel_times=1, classes=10), tmp_path / "out", "int8").manifest["check"]
+    assert check["rms_difference"] < 0.02 * check["range"]
 
 
 def test_what_int8_cannot_do_is_refused(net, fpn, tmp_path, monkeypatch):

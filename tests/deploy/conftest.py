@@ -1,0 +1,10 @@
+"""Exports in tests are not timed for long."""
+
+import pytest
+
+from gluon_aff.deploy import exporting
+
+
+@pytest.fixture(autouse=True)
+def short_timing(monkeypatch):
+    monkeypatch.setattr(exporting, "_TURNS", 1)

@@ -1,0 +1,185 @@
+"""Predictions on pictures: the figure of evaluate, every kind of weights and place, bad pictures, masks."""
+
+import io
+import json
+import zipfile
+
+import golden
+import mxnet as mx
+import numpy as np
+import pytest
+from PIL import Image
+
+import gluon_aff
+from gluon_aff import deploy
+from gluon_aff.cli.main import main
+from gluon_aff.data.class_names import ClassNames
+from gluon_aff.data.pictures import NetworkInput
+from gluon_aff.errors import GluonAFFError, UsageError
+
+KINDS = ("ant", "bee", "cat")
+OPTIONS = ["--model", "cifar_resnet8", "--channel-times", "1", "--classes", "3"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A labelled folder of 3 x 5 pictures of 40x36 pixels, train and test alike."""
+    rng = np.random.RandomState(5)
+    for split in ("train", "test"):
+        for kind in KINDS:
+            for number in range(5):
+                place = tmp_path / "set" / split / kind / f"{number}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                colours = rng.randint(0, 256, (6, 5, 3)).astype(np.uint8)
+                Image.fromarray(colours).resize((40, 36), Image.Resampling.BICUBIC).save(place)
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def net():
+    net = gluon_aff.create_model("cifar_resnet8", channel_times=1, classes=3)
+    golden.fill(net, gain=2)
+    return net
+
+
+@pytest.fixture
+def weights(net, tmp_path):
+    net.save_parameters(str(tmp_path / "net.params"))
+    return str(tmp_path / "net.params")
+
+
+def lines_of(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_top1_over_a_labelled_folder_is_evaluates_figure(folder, weights, tmp_path, capsys):
+    data = ["--dataset", "folder", "--input-size", "32"]
+    assert main(["evaluate", "--weights", weights, *OPTIONS, "--data", str(folder), *data, "--json", "-"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert 0 < evaluated["top1_images"] < 15
+    assert main(["predict", weights, str(folder), *OPTIONS, *data, "--format", "jsonl", "--batch-size", "4"]) == 0
+    found = lines_of(capsys)
+    assert len(found) == 15
+    right = sum(KINDS.index(each["image"].split("/")[-2]) == each["classes"][0]["number"] for each in found)
+    assert right == evaluated["top1_images"]
+
+
+def test_names_come_from_the_network_and_accuracy_from_folders(folder, net, tmp_path, capsys):
+    seen = NetworkInput(32, classes=ClassNames(KINDS))
+    deploy.export(net, tmp_path / "out", input=seen)
+    assert main(["predict", str(tmp_path / "out"), str(folder / "test"), "--top", "2"]) == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 15 and all(
+        any(k in line for k in KINDS) for line in printed.out.splitlines()
+    )
+    right = sum(each.top(1)[0][1] == each.folder for each in gluon_aff.predict(net, str(folder / "test"), input=seen))
+    assert f"top-1 accuracy {right / 15:.4f} ({right} of 15 images" in printed.err
+
+
+@pytest.mark.parametrize("to", ["symbol", "onnx", "int8"])
+def test_every_form_predicts_alike(folder, net, tmp_path, to):
+    if to == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+        pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    seen = NetworkInput(32, classes=ClassNames(KINDS))
+    deploy.export(
+        net, tmp_path / "out", to, input=seen, with_preprocessing=to != "int8", batch=2 if to == "onnx" else "dynamic"
+    )
+    one = gluon_aff.predict(net, str(folder), input=seen)
+    other = gluon_aff.predict(tmp_path / "out", [str(folder)], batch_size=4)
+    assert [each.name for each in one] == [each.name for each in other] and len(one) == 15
+    tolerance = 0.2 if to == "int8" else 1e-4
+    for first, second in zip(one, other):
+        assert np.abs(first.logits - second.logits).max() < tolerance * np.ptp(first.logits)
+
+
+def test_scores_are_a_softmax_and_top_is_sorted(net, folder):
+    (found,) = gluon_aff.predict(net, str(folder / "test/ant/0.png"))
+    assert found.folder == "ant" and found.scores.sum() == pytest.approx(1)
+    top = found.top(3)
+    assert [score for *_, score in top] == sorted(found.scores.tolist(), reverse=True)
+    assert top[0][0] == found.logits.argmax() and top[0][1] == f"class {top[0][0]}"
+
+
+def test_places(net, folder, tmp_path, capsys, monkeypatch, weights):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            archive.write(file, file.relative_to(folder).as_posix())
+
+    def count(*places):
+        return len(gluon_aff.predict(net, [str(place) for place in places]))
+
+    assert count(folder) == count(tmp_path / "set.zip") == 15
+    assert count(folder / "train") == 15 and count(folder / "test/bee/*.png") == 5
+    assert count(f"{tmp_path}/set.zip/test/cat", folder / "test/ant/1.png") == 6
+    pixels = np.zeros((2, 20, 30, 3), np.uint8)
+    assert len(gluon_aff.predict(net, pixels)) == 2 and len(gluon_aff.predict(net, [pixels[0]])) == 1
+    with pytest.raises(UsageError, match="nothing matches"):
+        count(folder / "nothing*.png")
+    with pytest.raises(UsageError, match="no such file"):
+        count(tmp_path / "nowhere")
+    listed = f"{folder}/test/ant/0.png\n\n{folder}/missing.png\n{folder}/test/bee/1.png\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(listed))
+    assert main(["predict", weights, "-", *OPTIONS, "--format", "jsonl", "--strict"]) == 1
+    found = lines_of(capsys)
+    assert ["error" in each for each in found] == [False, True, False]
+
+
+def test_a_bad_picture_is_named_and_skipped(folder, weights, tmp_path, capsys):
+    (folder / "test/bee/2.png").write_bytes(b"not a picture")
+    arguments = ["predict", weights, str(folder), *OPTIONS, "--format", "csv", "--out", str(tmp_path / "found.csv")]
+    assert main(arguments) == 0
+    error = capsys.readouterr().err
+    assert "skipped: " in error and "bee/2.png" in error and "1 could not be read" in error
+    table = (tmp_path / "found.csv").read_text().splitlines()
+    assert len(table) == 15 and table[0].startswith("image,class_1,score_1,class_2") and "bee/2.png" not in str(table)
+    assert main([*arguments, "--strict"]) == 1
+
+
+def test_no_figure_depends_on_batches_and_threads(net, folder):
+    one = gluon_aff.predict(net, str(folder), batch_size=1, workers=1)
+    other = gluon_aff.predict(net, str(folder), batch_size=7, workers=3)
+    for first, second in zip(one, other):
+        np.testing.assert_allclose(first.logits, second.logits, rtol=0, atol=1e-5)
+
+
+def test_masks(tmp_path, capsys):
+    net = gluon_aff.create_model("aff_fpn_resnet8", stem="tiny")
+    golden.fill(net, gain=2)
+    net.save_parameters(str(tmp_path / "fpn.params"))
+    for name, size in (("a", (50, 40)), ("b", (33, 70))):
+        pixels = np.random.RandomState(1).randint(0, 256, (*size, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    places = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    options = ["--model", "aff_fpn_resnet8", "--stem", "tiny", "--input-size", "64"]
+    with pytest.raises(UsageError, match="--out DIR"):
+        main(["predict", str(tmp_path / "fpn.params"), *places, *options])
+    out = tmp_path / "found"
+    arguments = ["--out", str(out), "--format", "csv"]
+    assert main(["predict", str(tmp_path / "fpn.params"), *places, *options, *arguments]) == 0
+    seen = NetworkInput(64, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    for each, name in zip(gluon_aff.predict(net, places, input=seen), "ab"):
+        mask = np.asarray(Image.open(out / f"masks/{name}.png"))
+        assert mask.shape == each.image.shape[:2] == each.probability.shape
+        np.testing.assert_array_equal(mask > 0, each.probability > 0.5)
+        assert (out / f"overlays/{name}.png").is_file()
+    assert (out / "sheet-01.png").is_file() and len((out / "predictions.csv").read_text().splitlines()) == 3
+
+
+def test_what_cannot_be_predicted(net, tmp_path, folder):
+    own = mx.gluon.nn.Dense(3, in_units=2)
+    own.initialize()
+    with pytest.raises(UsageError, match="give input="):
+        gluon_aff.predict(own, str(folder))
+    with pytest.raises(UsageError, match="uint8"):
+        gluon_aff.predict(net, np.zeros((4, 4)))
+    deploy.export(net, tmp_path / "bare", input_size=32)
+    with pytest.raises(GluonAFFError, match="does not say how pictures"):
+        gluon_aff.predict(tmp_path / "bare", str(folder))
+    deploy.export(net, tmp_path / "out", input=NetworkInput(32))
+    with pytest.raises(UsageError, match="leave --model out"):
+        main(["predict", str(tmp_path / "out"), str(folder), *OPTIONS])
+    with pytest.raises(UsageError, match="is an exported network"):
+        main(["evaluate", "--weights", str(tmp_path / "out")])
+    with pytest.raises(UsageError, match="exported network already"):
+        main(["export", str(tmp_path / "out"), "--to", "symbol", "--out", str(tmp_path / "again")])
