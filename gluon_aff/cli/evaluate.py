@@ -12,9 +12,8 @@ from .arguments import add_json, add_weights, model_options, nonempty, print_rep
 
 def evaluate(args: argparse.Namespace) -> int:
     from .._version import __version__
-    from ..evaluation import ScoreRequest
     from ..runtime import devices
-    from ..tasks import get_task
+    from ..tasks import ScoreRequest, get_task
     from ..tasks.opening import open_trained
     from ..training.history import environment
 

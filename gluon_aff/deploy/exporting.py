@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
 
-from .._version import __version__
 from ..data.pictures import NetworkInput
-from ..errors import GluonAFFError, UsageError
+from ..errors import UsageError
 from ..utils.files import PathLike, cannot_write, sync_directory, temporary_name
 from . import onnx_form, symbol_form
+from .checking import TIMED, compare, speeds
 from .exported import open_exported
 from .folding import Folding, fold_norms
 from .graph import INPUT, Graph, graph_of
@@ -27,15 +26,7 @@ from .sample import SOURCE, sample_pixels
 
 CHECKED, CALIBRATED = 8, 64  # pictures, where the user gives none
 
-#: The largest difference of outputs, in parts of their range over all checked pictures, at which an export is done;
-#: int8's is the root of the mean square.
-TOLERANCES = {"symbol": 1e-4, "onnx": 1e-4, "int8": 0.1}
-
 _ANY_SIZE = 64  # pixels: the pictures that a network of any size is checked on
-_TIMED = 8  # pictures of a batch
-_TURNS = 5  # that are timed, behind one that is not
-
-Run = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,8 @@ class Source:
         A figure that is known for it, in words.
     data : dict
         What is known of its images.
+    version : str or None
+        Of gluon_aff.
     """
 
     name: str
@@ -63,6 +56,7 @@ class Source:
     sha256: Optional[str] = None
     figure: Optional[str] = None
     data: Optional[Dict[str, Any]] = None
+    version: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +155,7 @@ def export(
         "kind": to,
         "name": source.name if source else type(net).__name__,
         "task": source.task if source else None,
-        "made_by": _versions(to),
+        "made_by": _versions(to, source),
         "source": {
             "weights": source.weights if source else None,
             "sha256": source.sha256 if source else None,
@@ -215,9 +209,9 @@ def _finish(
             x = chosen if exported.takes_pixels else _normalised(chosen, network_input)
             return np.concatenate([exported.run(x[i : i + 8]) for i in range(0, len(x), 8)])
 
-        check, lines = _compare(before(pixels), after(pixels), manifest, truth)
-        timed = np.resize(pixels, (exported.batch or _TIMED, *pixels.shape[1:]))
-        check["speed"] = _speeds(before, after, timed)
+        check, lines = compare(before(pixels), after(pixels), manifest, truth)
+        timed = np.resize(pixels, (exported.batch or TIMED, *pixels.shape[1:]))
+        check["speed"] = speeds(before, after, timed)
         lines.append(
             "speed      {batch} at a time: {before:.1f} images/s before, {after:.1f} after".format(**check["speed"])
         )
@@ -245,76 +239,6 @@ def _write(directory: Path, graph: Graph, made: Union[bytes, Quantized, None]) -
     else:
         symbol_form.write_symbol(directory, graph.symbol(), graph.values())
     return symbol_form.FILES
-
-
-def _compare(
-    before: np.ndarray, after: np.ndarray, manifest: Manifest, truth: Optional[Sequence[Any]]
-) -> Tuple[Dict[str, Any], List[str]]:
-    """What the check found. Raises GluonAFFError when the outputs are not the network's."""
-    if before.shape != after.shape or not np.isfinite(after).all():
-        raise GluonAFFError(
-            f"the exported network gives {after.shape}, finite: {bool(np.isfinite(after).all())}; the network "
-            f"{before.shape}: nothing was written"
-        )
-    span = float(before.max() - before.min())
-    difference = float(np.abs(after - before).max())
-    quadratic = float(np.sqrt(np.mean(np.square(after - before, dtype=np.float64))))
-    judged, tolerance = (quadratic if manifest["kind"] == "int8" else difference), TOLERANCES[manifest["kind"]]
-    if judged > tolerance * span:
-        raise GluonAFFError(
-            f"the exported network's outputs differ by {judged:.3g} from the network's, whose range is {span:.3g}: "
-            f"more than {tolerance:g} of it, so nothing was written"
-        )
-    check: Dict[str, Any] = {
-        "images": len(before),
-        "maximum_difference": difference,
-        "rms_difference": quadratic,
-        "range": span,
-        "tolerance": tolerance,
-    }
-    lines = [
-        f"checked    {len(before)} pictures: largest difference {difference:.3g}, {difference / (span or 1):.2g} of "
-        f"the range {span:.3g}"
-    ]
-    same = _same(before, after, manifest["segments"])
-    check["same_prediction"] = same
-    lines.append(f"           {'pixels' if manifest['segments'] else 'pictures'} predicted alike: {100 * same:.2f} %")
-    if truth is not None:
-        metric = "IoU" if manifest["segments"] else "top-1 accuracy"
-        figures = [_figure(each, truth, manifest["segments"]) for each in (before, after)]
-        check["figures"] = {"metric": metric, "images": len(before), "before": figures[0], "after": figures[1]}
-        lines.append(f"figures    {metric} {figures[0]:.4f} before, {figures[1]:.4f} after ({len(before)} images)")
-    return check, lines
-
-
-def _predicted(logits: np.ndarray, segments: bool) -> np.ndarray:
-    return logits > 0 if segments and logits.shape[1] == 1 else logits.argmax(axis=1)
-
-
-def _same(before: np.ndarray, after: np.ndarray, segments: bool) -> float:
-    return float((_predicted(before, segments) == _predicted(after, segments)).mean())
-
-
-def _figure(logits: np.ndarray, truth: Sequence[Any], segments: bool) -> float:
-    """Top-1 accuracy, or IoU of the foreground."""
-    if not segments:
-        return float((logits.argmax(axis=1) == np.asarray(truth)).mean())
-    found, true = _predicted(logits, True).reshape(len(logits), *logits.shape[2:]) > 0, np.stack(list(truth)) > 0
-    either = (found | true).sum()
-    return float((found & true).sum() / either) if either else 1.0
-
-
-def _speeds(before: Run, after: Run, pixels: np.ndarray) -> Dict[str, Any]:
-    """Images/s of both, one after the other in turns, normalisation in NumPy included: medians."""
-    found: Dict[str, List[float]] = {"before": [], "after": []}
-    for turn in range(1 + _TURNS):
-        for name, run in (("before", before), ("after", after)):
-            began = time.perf_counter()
-            run(pixels)
-            if turn:  # the first warms up
-                found[name].append(time.perf_counter() - began)
-    medians = {name: len(pixels) / float(np.median(seconds)) for name, seconds in found.items()}
-    return {"batch": len(pixels), "threads": os.environ.get("OMP_NUM_THREADS"), **medians}
 
 
 def _input_shape(size: Optional[int], batch: Union[int, str], pixels: bool) -> Tuple[Union[int, str], ...]:
@@ -363,8 +287,8 @@ def _quantization(made: Quantized, calibration: str) -> Dict[str, Any]:
     return {"calibration": calibration, "int8": made.int8, "float": made.floats, "lines": made.lines()}
 
 
-def _versions(to: str) -> Dict[str, str]:
-    found = {"gluon_aff": __version__, "mxnet": mx.__version__}
+def _versions(to: str, source: Optional[Source]) -> Dict[str, Optional[str]]:
+    found = {"gluon_aff": source.version if source else None, "mxnet": mx.__version__}
     if to == "onnx":
         import onnx
 

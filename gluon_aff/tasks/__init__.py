@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..evaluation import ScoreRequest
     from .parts import Data, Setup, make_job, make_network, own_network
     from .register import (
         get_task,
@@ -27,6 +28,7 @@ else:
 
 __all__ = [
     "Data",
+    "ScoreRequest",
     "Setup",
     "Task",
     "get_task",

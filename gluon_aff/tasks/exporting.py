@@ -9,6 +9,7 @@ import mxnet as mx
 import numpy as np
 from PIL import Image
 
+from .._version import __version__
 from ..data.pictures import NetworkInput, Picture, find_pictures
 from ..deploy.exporting import Export, Source, export
 from ..deploy.manifest import is_exported
@@ -65,6 +66,7 @@ def export_weights(
         sha256=sha256_of(trained.file),
         figure=trained.figure,
         data={name: value for name, value in trained.data.items() if name not in ("data", "ground_truth", "classes")},
+        version=__version__,
     )
     return export(
         trained.net,

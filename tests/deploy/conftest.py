@@ -2,9 +2,9 @@
 
 import pytest
 
-from gluon_aff.deploy import exporting
+from gluon_aff.deploy import checking
 
 
 @pytest.fixture(autouse=True)
 def short_timing(monkeypatch):
-    monkeypatch.setattr(exporting, "_TURNS", 1)
+    monkeypatch.setattr(checking, "_TURNS", 1)

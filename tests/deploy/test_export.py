@@ -13,7 +13,7 @@ import gluon_aff
 from gluon_aff import deploy
 from gluon_aff.data.class_names import ClassNames
 from gluon_aff.data.pictures import NetworkInput
-from gluon_aff.deploy import exporting
+from gluon_aff.deploy import checking, exporting
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.nn import list_fusions
 
@@ -183,7 +183,7 @@ def test_the_manifest(net, tmp_path):
 
 
 def test_a_failed_check_leaves_nothing(net, tmp_path, monkeypatch):
-    monkeypatch.setitem(exporting.TOLERANCES, "symbol", -1.0)
+    monkeypatch.setitem(checking.TOLERANCES, "symbol", -1.0)
     with pytest.raises(GluonAFFError, match="so nothing was written"):
         export(net, tmp_path / "out")
     assert not list(tmp_path.iterdir())
