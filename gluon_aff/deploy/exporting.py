@@ -134,6 +134,9 @@ def export(
         raise UsageError("with_preprocessing needs to know how pictures are normalised: give input=")
     if with_preprocessing and to == "int8":
         raise UsageError("int8 takes normalised input: MXNet quantizes no graph of pixels; leave the preprocessing out")
+    channels = getattr(net, "_in_channels", 3)
+    if channels != 3:
+        raise UsageError(f"the network takes {channels} channels: exports are checked on pictures of 3, RGB")
     _check_free(directory, overwrite)
     size = input_size or (None if segments or input is None else input.size)
     if size is None and not segments:

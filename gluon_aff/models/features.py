@@ -13,7 +13,7 @@ _SIDE = 128  # pixels of the image by which strides are told
 
 
 class FeatureMaps(Network):
-    """The stages of a network: images (N, 3, H, W) to a list of maps, one for each stage, the largest first.
+    """The stages of a network: images (N, in_channels, H, W) to a list of maps, one for each stage, the largest first.
 
     Map number i is (N, channels[i], H / strides[i], W / strides[i]), sizes rounded up. It is what the stage's last
     block gives: behind a ReLU in post-activation networks (ImageNet ResNet, ResNeXt, the FPN's backbone), in
@@ -37,7 +37,7 @@ class FeatureMaps(Network):
     """
 
     def __init__(self, network: Network, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(network._in_channels, **kwargs)
         self.untouched = network.untouched
         self.stages_of_network = []
         for number, blocks in enumerate(network.stages(), 1):
@@ -61,5 +61,5 @@ class FeatureMaps(Network):
 def _shapes_of(features: FeatureMaps) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
     """(channels, strides) of the maps."""
     maps = mx.sym.Group(features(mx.sym.var("data")))
-    _, shapes, _ = maps.infer_shape(data=(1, 3, _SIDE, _SIDE))
+    _, shapes, _ = maps.infer_shape(data=(1, features._in_channels, _SIDE, _SIDE))
     return tuple(shape[1] for shape in shapes), tuple(round(_SIDE / shape[2]) for shape in shapes)
