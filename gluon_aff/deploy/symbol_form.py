@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from ..published.container import read_container
+from ..utils.container import read_container
 from .graph import INPUT
 from .inference import InferenceNetwork
 

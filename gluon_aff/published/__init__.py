@@ -6,7 +6,7 @@ from .catalogue import catalogue, ids_by_model, list_published, record
 
 if TYPE_CHECKING:
     from ..facts import params_directory
-    from .container import Container, StoredArray, read_container
+    from ..utils.container import Container, StoredArray, read_container
     from .conversion import convert
     from .fetching import address, fetch, find_file, git_blob_sha1, identify, models_directory, place_of
     from .recognition import Recognition, recognise

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..errors import UsageError
 from ..models import build_model
+from ..utils.container import FLOATS, Container, read_container
 from ..utils.files import PathLike
 from .catalogue import catalogue
-from .container import FLOATS, Container, read_container
 from .hosts import Shapes
 from .structure import Structure, read_structure
 

@@ -9,7 +9,7 @@ import pytest
 
 from gluon_aff import create_model, list_fusions, list_models, published
 from gluon_aff.models import build_model, model_entry
-from gluon_aff.published.container import Container, StoredArray
+from gluon_aff.utils.container import Container, StoredArray
 
 UNCERTAIN = [
     identity for identity in published.list_published() if published.record(identity)["alternative_reading_of"]
