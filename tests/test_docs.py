@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import mxnet as mx
@@ -12,7 +13,7 @@ from PIL import Image
 from script_runs import load_script
 
 import gluon_aff
-from gluon_aff import published
+from gluon_aff import deploy, published
 from gluon_aff.cli.main import build_parser
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks import get_task
@@ -208,7 +209,28 @@ def weight_files(folder):
     return {}
 
 
-STAND_INS = {"seeing.md": small_network, "training.md": small_run, "weights.md": weight_files}
+def small_exports(folder):
+    """What deploy.md exports from runs/mine, the onnx form only where the extra is installed."""
+    small_run(folder)
+    (folder / "holiday").mkdir()
+    (folder / "holiday" / "photo.jpg").symlink_to(folder / "photo.jpg")
+    run = gluon_aff.load_run("runs/mine")
+    deploy.export(run.net, "deployed/symbol", input=run.input)
+    if importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime"):
+        deploy.export(run.net, "deployed/onnx", "onnx", input=run.input, input_size=32, with_preprocessing=True)
+    sys.argv[:] = ["classify.py", "deployed/onnx", "photo.jpg"]
+    return {}
+
+
+STAND_INS = {
+    "deploy.md": small_exports,
+    "seeing.md": small_network,
+    "training.md": small_run,
+    "weights.md": weight_files,
+}
+
+
+OPTIONAL = ("torch", "onnxruntime")  # packages of examples: a page ends where one is not installed
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -219,12 +241,13 @@ def test_every_python_block_runs(page, tmp_path, monkeypatch, capsys):
     if not blocks:
         return
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["docs"])
     space = {"__name__": "docs", "gluon_aff": gluon_aff, "mx": mx}
     space.update(STAND_INS.get(page.name, lambda folder: {})(tmp_path))
     absent = False
     for number, block in enumerate(blocks):
         code = compile(block, f"{page.name}, Python block {number + 1}", "exec")
-        absent = absent or ("torch" in block and importlib.util.find_spec("torch") is None)
+        absent = absent or any(each in block and not importlib.util.find_spec(each) for each in OPTIONAL)
         if not absent:
             exec(code, space)
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="only in a clone")
 
 
 def required():
-    """(package, extra) of each requirement in setup.py; "test" holds what two other extras hold, too."""
+    """(package, extra) of each requirement in setup.py; "test" holds what other extras hold, too."""
     noted = {}
     setuptools = types.ModuleType("setuptools")
     setuptools.setup = noted.update
@@ -30,7 +30,8 @@ def required():
         patch.setitem(sys.modules, "setuptools", setuptools)
         runpy.run_path(str(ROOT / "setup.py"))
     extras = noted["extras_require"]
-    own = [line for line in extras["test"] if line not in extras["coco"] + extras["tensorboard"]]
+    others = [line for extra in ("coco", "onnx", "tensorboard") for line in extras[extra]]
+    own = [line for line in extras["test"] if line not in others]
     lists = {"": noted["install_requires"], **extras, "test": own}
     return {(re.match(r"[\w.-]+", line)[0], extra) for extra, lines in lists.items() for line in lines}
 
