@@ -64,3 +64,8 @@ def names_of_classes(classes: Sequence[str]) -> ClassNames:
     if tuple(classes) in (wnids, names):
         return ClassNames(names, {wnid: number for number, wnid in enumerate(wnids)})
     return ClassNames(classes)
+
+
+def imagenet_wnids() -> Sequence[str]:
+    """WordNet's ids of ImageNet's classes, in the order of their numbers."""
+    return [wnid for wnid, _ in imagenet_classes()]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
+from ..data.class_names import imagenet_wnids
 from ..data.imagenet.normalisation import normalisation
 from ..data.imagenet.sources import OFFICIAL_SIZES, HoldOut
 from ..data.source import EncodedImage, ImageNetSource
 from ..data.trees import OFFER
 from ..errors import UsageError
-from ..facts import imagenet_classes
 from ..runtime.home import mxnet_home
 from .parts import Setup
 
@@ -39,7 +39,7 @@ class _Subset(ImageNetSource):
 
 def open_split(options: Namespace, split: str) -> ImageNetSource:
     """The images of "train" or "val", or as many of them as asked for. Raises UsageError and GluonAFFError."""
-    wnids: Sequence[str] = [wnid for wnid, _ in imagenet_classes()]
+    wnids = imagenet_wnids()
     truth = Path(options.ground_truth).expanduser() if options.ground_truth and split == "val" else None
     held_out = None
     if options.val_fraction is not None:
