@@ -22,7 +22,7 @@ def test_a_published_architecture(identity, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     net = published.build(identity)
     net.cast("float32")
-    golden.fill(net, gain=1)
+    golden.fill(net, gain=0.2)  # with a gain of 1 MXNet's own float32 is off its float64 by 0.003 of the range
     size = model_entry(published.record(identity)["model"]["name"]).input_size
     for fold in (False, True):
         made = deploy.export(net, tmp_path / f"{fold}", "onnx", input=NetworkInput(size), fold=fold)
