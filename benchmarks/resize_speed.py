@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import statistics
+import time
 from unittest import mock
 
 import gluon_aff  # before MXNet: it sets the number of threads
 
 # isort: split
 import mxnet as mx
-from fusion_speed import measure
 from mxnet import autograd, gluon
 
 
@@ -34,6 +35,19 @@ def build(resize, stem):
         net = gluon_aff.create_model("aff_fpn_resnet8", stem=stem)
     net.hybridize(static_alloc=True, static_shape=True)
     return net
+
+
+def measure(steps, rounds, images):
+    """Images/s of each named step function: ``rounds`` interleaved rounds after two that do not count."""
+    times = {name: [] for name in steps}
+    for number in range(rounds + 2):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            mx.nd.waitall()
+            if number >= 2:
+                times[name].append(time.perf_counter() - start)
+    return {name: images / statistics.median(values) for name, values in times.items()}
 
 
 def main():

@@ -11,6 +11,7 @@ from ..utils import console
 from . import (
     ablation,
     attention,
+    benchmark,
     compare,
     doctor,
     evaluate,
@@ -46,6 +47,7 @@ SUBJECTS = (
     plot,
     records,
     results,
+    benchmark,
     native,
     doctor,
 )
