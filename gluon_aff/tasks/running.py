@@ -7,11 +7,12 @@ from argparse import Namespace
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Callable, Dict, Iterator
 
 import mxnet as mx
 
 from ..models.summary import count_parameters
+from ..nn.attending import form
 from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, check_free, group, train_along
 from ..training.amp import resolve_dtype, start_mixed_precision
 from ..training.schedule import warmup_epochs
@@ -52,6 +53,8 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         check_installed()
     facts = Facts(data.facts, [str(context) for context in contexts] * ranks.size, count_parameters(net)[0])
     details = {"task": task.name, "options": identity(task.parser(), vars(options)), **asdict(facts)}
+    if not options.resume:
+        details["native"] = form.active()
     config = without(task.parser(), vars(options), Role.COMMAND)
     introduction, notes = task.introduction(options, data, facts.parameters), task.notes(options, data)
     plan = Plan(
@@ -69,6 +72,7 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         log=setup.log,
         tensorboard=options.tensorboard,
         overwrite=options.overwrite,
+        take_up=keep_form,
     )
     run = Run(
         options.save_dir,
@@ -82,6 +86,17 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         best_name=partial(task.best_file, options),
     )
     return carry_out(job, run, plan)
+
+
+def keep_form(header: Dict[str, Any], log: Callable[[str], None]) -> None:
+    """Fusions of a resumed run go on in the form that it began with: the native operator's identity, or none."""
+    began_with = header.get("native")
+    if began_with is None:
+        if form.identity and form.wanted:
+            log("note: the run began without the native operator and goes on without it")
+        form.wanted = False
+    elif form.active() != began_with:
+        log(f"note: the run began with the native operator {began_with}, here is {form.active()}; bits differ")
 
 
 def _introduce_machine(facts: Facts) -> Iterator[str]:

@@ -9,7 +9,6 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .._version import __version__
 from ..errors import UsageError
-from ..nn.attending import form
 from ..utils.console import say
 from .epoch_record import EpochRecord
 from .history import environment
@@ -78,6 +77,8 @@ class Plan:
         Write event files as well.
     overwrite : bool
         A run that begins may remove the one that is there.
+    take_up : callable
+        Gets the header of a run that is resumed and its log, before anything is computed.
     """
 
     resume: bool
@@ -88,6 +89,7 @@ class Plan:
     log: LogBuffer = field(default_factory=LogBuffer)
     tensorboard: bool = False
     overwrite: bool = False
+    take_up: Callable[[Dict[str, Any], Callable[[str], None]], None] = lambda header, log: None
 
 
 @dataclass
@@ -152,7 +154,7 @@ def _resumed(job: Job, run: Run, plan: Plan) -> State:
             raise UsageError(f"{run.directory} cannot be resumed: {name} was {header.get(name)}, is {now}")
     if header.get("threads") != os.environ.get("OMP_NUM_THREADS"):
         run.log(f"note: the run began with OMP_NUM_THREADS={header.get('threads')}; with another number bits differ")
-    _keep_form(run, header.get("native"))
+    plan.take_up(header, run.log)
     state = restore(job, run)
     if state.epoch > job.epochs:
         raise UsageError(f"{run.directory} has done {state.epoch} epochs already, --num-epochs is {job.epochs}")
@@ -160,16 +162,6 @@ def _resumed(job: Job, run: Run, plan: Plan) -> State:
     run.history.resume(state.epoch, {"epoch": state.epoch, "batch": state.batch, **environment(__version__)})
     run.log(f"resumed {run.directory} at epoch {state.epoch}, batch {state.batch}")
     return state
-
-
-def _keep_form(run: Run, began_with: Optional[str]) -> None:
-    """Fusions go on in the form that the run began with: the native operator's identity, or None for none."""
-    if began_with is None:
-        if form.identity and form.wanted:
-            run.log("note: the run began without the native operator and goes on without it")
-        form.wanted = False
-    elif form.active() != began_with:
-        run.log(f"note: the run began with the native operator {began_with}, here is {form.active()}; bits differ")
 
 
 def _concluded(job: Job, run: Run, plan: Plan, state: State, stop: Stop) -> Outcome:

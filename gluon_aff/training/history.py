@@ -13,7 +13,6 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError
-from ..nn.attending import form
 from ..utils.files import PathLike, atomic_write, cannot_write
 from .epoch_record import EpochRecord
 
@@ -119,7 +118,7 @@ def epoch_line(record: EpochRecord) -> str:
 
 
 def environment(version: str) -> Dict[str, Any]:
-    """What a result depends on besides its options: versions, threads, the native operator, the command, the commit."""
+    """What a result depends on besides its options: versions, threads, the command, the commit."""
     return {
         "command": sys.argv,
         "gluon_aff": version,
@@ -129,7 +128,6 @@ def environment(version: str) -> Dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "native": form.active(),
     }
 
 

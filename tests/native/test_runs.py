@@ -9,7 +9,7 @@ import pytest
 from script_runs import assert_equal
 
 from gluon_aff.nn.attending import form
-from gluon_aff.training import course
+from gluon_aff.tasks.running import keep_form
 
 ROOT = Path(__file__).resolve().parents[2]
 PASS = """
@@ -50,23 +50,15 @@ def test_bits_do_not_depend_on_the_number_of_threads(filled_cache, own_cache):
     assert len(digests) == 1
 
 
-class FakeRun:
-    def __init__(self):
-        self.lines = []
-
-    def log(self, line):
-        self.lines.append(line)
-
-
 def test_a_run_goes_on_in_the_form_it_began_in(operator):
-    log = FakeRun()
-    course._keep_form(log, operator.identity)
-    assert operator.wanted and log.lines == []
-    course._keep_form(log, "another compiler's")
-    assert operator.wanted and "bits differ" in log.lines.pop()
-    course._keep_form(log, None)
+    lines = []
+    keep_form({"native": operator.identity}, lines.append)
+    assert operator.wanted and lines == []
+    keep_form({"native": "another compiler's"}, lines.append)
+    assert operator.wanted and "bits differ" in lines.pop()
+    keep_form({}, lines.append)
     assert form.active() is None
-    assert "goes on without it" in log.lines.pop()
+    assert "goes on without it" in lines.pop()
 
 
 @pytest.mark.slow
