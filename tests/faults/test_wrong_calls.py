@@ -152,7 +152,7 @@ def state(root):
 #: Options that name an output: what they name is written to, whatever it is.
 OUTPUTS = {
     *("--out", "--json", "--plot", "--output", "-o", "--save-dir", "--checkname", "--logging-dir", "--logging-file"),
-    *("--save-plot-dir", "--log-dir", "--predict", "--count"),
+    *("--resume", "--save-plot-dir", "--log-dir", "--predict", "--count"),
 }
 
 

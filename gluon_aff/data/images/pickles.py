@@ -52,7 +52,8 @@ def load_pickle(content: bytes, where: str) -> Any:
     try:
         return _Unpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a damaged pickle can raise nearly anything
+        reason = " ".join(str(error).split())
         raise GluonAFFError(
-            f"{where} is not a pickle of CIFAR's python version ({error}): "
+            f"{where} is not a pickle of CIFAR's python version ({reason}): "
             "the file is damaged or not the official one, unpack or download it again"
         ) from error
