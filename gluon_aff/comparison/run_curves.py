@@ -106,12 +106,17 @@ def _of_logged(run: LoggedRun, name: str, notes: Sequence[str]) -> Curve:
             return Curve(name, run.metric, known.points, None, known.settings, known.planned, (*notes, *known.notes))
     if run.flags:
         notes = (*notes, "settings are the flags as logged; some have no effect in the authors' scripts")
+    try:
+        settings = settings_of_flags(run.flags) if run.flags else {}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        settings, notes = {}, (*notes, f"the flags in the log are damaged ({error!r}): no settings are known")
+    planned = run.flags.get("num_epochs")
     return Curve(
         name=name,
         metric=run.metric,
         points=tuple(run.points),
-        settings=settings_of_flags(run.flags) if run.flags else {},
-        planned=run.flags.get("num_epochs"),
+        settings=settings,
+        planned=planned if isinstance(planned, int) else None,
         notes=tuple(notes),
     )
 

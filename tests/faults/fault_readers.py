@@ -544,7 +544,7 @@ def config(folder):
     whole = {
         name: value for name, value in task.parser().defaults().items() if name in ("lr", "blocks", "mixup", "fusion")
     }
-    texts = damaged_document({**whole, "lr_decay_epoch": [1, 2]}).map(lambda value: yaml.safe_dump(value).encode())
+    texts = damaged_document({**whole, "lr_decay_epoch": [1, 2]}).map(lambda value: json.dumps(value).encode())
     bombs = st.sampled_from(
         [
             b"a: &a [x,x]\n" + b"".join(b"%c: &%c [*%c,*%c]\n" % (98 + i, 98 + i, 97 + i, 97 + i) for i in range(22)),

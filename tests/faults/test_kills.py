@@ -21,7 +21,7 @@ import gluon_aff
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-SECONDS = 120
+SECONDS = 600
 
 
 class Work:

@@ -177,7 +177,7 @@ def check(root, wanted, counted):
         faults.append("no message")
     if wanted.fails and len(told) > 2:
         faults.append("long message")
-    if seconds > 4 * SECONDS:
+    if seconds > 12 * SECONDS:  # the batch and the checkpoint behind Ctrl-C, on a busy machine
         faults.append("hang")
     if state(root) != before and wanted.option not in OUTPUTS:
         faults.append("touched")
