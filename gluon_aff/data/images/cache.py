@@ -42,12 +42,11 @@ class DecodedCache:
 
     def save(self, images: np.ndarray) -> None:
         try:
-            with atomic_write(self.path, "wb") as handle:
-                # not np.savez: stopped by Ctrl-C it leaves an archive that complains when it is collected
-                with zipfile.ZipFile(handle, "w") as stored:
-                    for name, array in (("images", images), ("fingerprint", np.array(self._fingerprint))):
-                        with stored.open(f"{name}.npy", "w", force_zip64=True) as member:
-                            np.lib.format.write_array(member, array, allow_pickle=False)
+            # not np.savez: stopped by Ctrl-C it leaves an archive that complains when it is collected
+            with atomic_write(self.path, "wb") as handle, zipfile.ZipFile(handle, "w") as stored:
+                for name, array in (("images", images), ("fingerprint", np.array(self._fingerprint))):
+                    with stored.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
         except GluonAFFError:
             pass  # the cache only saves time
 
