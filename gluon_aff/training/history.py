@@ -41,7 +41,7 @@ class History:
         details : dict
             For the ``resume`` line.
         """
-        kept = [r for r in read_records(self.path) if r["record"] != "epoch" or r["epoch"] < epoch]
+        kept = [r for r in read_records(self.path) if r["record"] != "epoch" or _before(r, epoch)]
         with atomic_write(self.path) as handle:
             handle.writelines(_line(record.pop("record"), record) for record in kept)
             handle.write(_line("resume", details))
@@ -97,6 +97,10 @@ def read_records(path: PathLike) -> List[Dict[str, Any]]:
     return records
 
 
+def _before(record: Dict[str, Any], epoch: int) -> bool:
+    return isinstance(record.get("epoch"), int) and record["epoch"] < epoch
+
+
 def _check(record: Any) -> None:
     """Raise ValueError, TypeError or KeyError for what is not a record of a history."""
     if record["record"] == "header" and not isinstance(record.get("options", {}), dict):
@@ -104,12 +108,10 @@ def _check(record: Any) -> None:
     if record["record"] != "epoch":
         return
     for name, kind in get_type_hints(EpochRecord).items():
-        value = record.get(name)
+        value = record.get(name) if name not in ("epoch", "val") else None  # who needs these says what they are for
         wanted = (int, float) if kind is float else kind
         if value is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
             raise TypeError
-    if record["epoch"] is None or record["val"] is None:
-        raise ValueError
 
 
 def epoch_line(record: EpochRecord) -> str:
