@@ -1,6 +1,8 @@
 """`gluon-aff benchmark`: contenders take turns, what fails is named, ratios are of what was measured."""
 
 import json
+import os
+import stat
 
 import pytest
 
@@ -106,3 +108,4 @@ def test_a_profile_lists_operators(capsys):
     assert cli.main(["benchmark", "--profile", *TINY, "--forms", "static"]) == 0
     printed = capsys.readouterr().out
     assert "Convolution" in printed and "_backward_Convolution" in printed
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)  # the profiler has replaced no device

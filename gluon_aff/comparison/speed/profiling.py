@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from contextlib import nullcontext
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import mxnet as mx
 
@@ -28,14 +29,7 @@ def profile(
         step = build(specification)
         for _ in range(2):
             step()
-        mx.profiler.set_config(
-            filename=os.devnull, profile_symbolic=True, profile_imperative=True, aggregate_stats=True
-        )
-        mx.profiler.set_state("run")
-        for _ in range(steps):
-            step()
-        mx.profiler.set_state("stop")
-    figures = json.loads(mx.profiler.dumps(reset=True, format="json"))["Time"]
+        figures = json.loads(_profiled(step, steps))["Time"]
     rows = [
         (name, f"{figure['Total'] / steps:.2f}", f"{figure['Count'] / steps:.0f}")
         for group, operators in figures.items()
@@ -45,3 +39,24 @@ def profile(
     rows.sort(key=lambda row: -float(row[1]))
     total = sum(float(row[1]) for row in rows)
     return text_table(("operator", "ms", "calls"), [*rows, ("all", f"{total:.2f}", "")], left=1)
+
+
+def _profiled(step: Callable[[], Any], steps: int) -> str:
+    """MXNet's statistics of so many steps, as JSON.
+
+    The profiler replaces the file that it is given, a device too, and writes its trace whether or not it is wanted.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        mx.profiler.set_config(
+            filename=os.path.join(folder, "trace.json"),
+            profile_symbolic=True,
+            profile_imperative=True,
+            aggregate_stats=True,
+        )
+        mx.profiler.set_state("run")
+        for _ in range(steps):
+            step()
+        mx.profiler.set_state("stop")
+        statistics = mx.profiler.dumps(reset=True, format="json")
+        mx.profiler.dump()  # here, for otherwise it comes at the end of the process
+    return statistics
