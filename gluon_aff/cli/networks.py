@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 from fnmatch import fnmatchcase
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 from .. import facts
 from ..errors import UsageError
 from ..published import ids_by_model
 from ..utils import console
-from ..utils.files import write_json
+from ..utils.files import atomic_write, json_text
 from ..utils.limits import MAX_SIDE
 from ..utils.tables import text_table
 from .arguments import add_model_options, model_options, whole
@@ -22,11 +22,12 @@ _Figures = Dict[str, Any]
 
 
 def models(args: argparse.Namespace) -> int:
-    records = list(_counted(args.pattern) if args.count else _stored(args.pattern))
-    if not records:
-        raise UsageError(f"no model's name matches {args.pattern!r}: `gluon-aff models` lists all")
     if args.count:
-        write_json(records, args.count)
+        with atomic_write(args.count) as handle:  # first: counting takes a minute, and the place may be a wrong one
+            records = _matching(args.pattern, _counted)
+            handle.write(json_text(records))
+    else:
+        records = _matching(args.pattern, _stored)
     published = ids_by_model()
     if args.json:
         print(json.dumps([{**record, "published": published.get(record["name"], [])} for record in records], indent=1))
@@ -35,6 +36,13 @@ def models(args: argparse.Namespace) -> int:
     rows = [_row(record, len(published.get(record["name"], []))) for record in records]
     print("\n".join(text_table(header, rows, left=4)))
     return 0
+
+
+def _matching(pattern: str, figures: Callable[[str], Iterator[_Figures]]) -> List[_Figures]:
+    records = list(figures(pattern))
+    if not records:
+        raise UsageError(f"no model's name matches {pattern!r}: `gluon-aff models` lists all")
+    return records
 
 
 def _row(record: _Figures, published: int) -> List[str]:

@@ -23,6 +23,21 @@ def test_models_lists_figures_and_published_weights(capsys):
     assert set(records) == {"cifar_aff_resnet32", "cifar_aff_resnet32.paper"}
 
 
+def test_models_counts_into_a_file(capsys, tmp_path):
+    code, _, _ = run(capsys, "models", "cifar_aff_resnet8", "--count", str(tmp_path / "counted.json"))
+    (counted,) = json.loads((tmp_path / "counted.json").read_text())
+    assert code == 0
+    assert counted["name"] == "cifar_aff_resnet8" and counted["trained_parameters"] > 0
+
+
+def test_models_refuses_a_wrong_place_before_it_counts(capsys, tmp_path, monkeypatch):
+    from gluon_aff.cli import networks
+
+    monkeypatch.setattr(networks, "_counted", lambda pattern: pytest.fail("it began to count"))
+    code, _, err = run(capsys, "models", "--count", str(tmp_path))
+    assert (code, err) == (1, f"error: cannot write {tmp_path}: Is a directory\n")
+
+
 def test_models_table_has_a_line_for_each_name(capsys):
     code, out, _ = run(capsys, "models", "iaff_resnext50*")
     assert code == 0

@@ -129,7 +129,7 @@ def test_a_limit_on_file_sizes(made, tmp_path, counted, name, size):
     folder, _ = made
     (tmp_path / "out").mkdir()
     done = run(outputs(folder)[name], tmp_path, folder, preexec_fn=limit(size))
-    counted("limits on file sizes", one_line(done, "File too large", "incomplete"))
+    counted("limits on file sizes", one_line(done, "File too large", "incomplete", "temporary directory"))
     assert not temporary(tmp_path)
 
 

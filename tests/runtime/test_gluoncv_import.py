@@ -1,7 +1,13 @@
 """Importing GluonCV must not change what other code does. In a process of its own: the import happens once."""
 
+import importlib
 import subprocess
 import sys
+
+import pytest
+
+from gluon_aff.errors import GluonAFFError
+from gluon_aff.runtime.gluoncv import import_gluoncv
 
 PROGRAM = """
 import gluon_aff
@@ -16,3 +22,12 @@ print(ImageFile.LOAD_TRUNCATED_IMAGES)
 def test_images_that_are_cut_short_are_still_refused():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["False"], done.stderr
+
+
+def test_without_a_place_for_temporary_files_it_says_what_to_do(monkeypatch):
+    def no_place(name):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(importlib, "import_module", no_place)
+    with pytest.raises(GluonAFFError, match="No usable temporary directory.*set TMPDIR"):
+        import_gluoncv("gluoncv.utils")

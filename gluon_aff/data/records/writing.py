@@ -82,8 +82,9 @@ class RecordWriter:
         if kind is not None:
             with suppress(GluonAFFError):  # the disk may be full
                 self.sync()
-        self._file.close()
-        self._journal.close()
+        for handle in (self._file, self._journal):
+            with suppress(OSError):  # bytes that a full disk did not take: the journal knows nothing of them
+                handle.close()
 
     @property
     def position(self) -> int:
