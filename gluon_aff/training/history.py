@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, cast, get_type_hints
+from typing import Any, Dict, List, Mapping, Optional, cast, get_origin, get_type_hints
 
 import mxnet as mx
 import numpy as np
@@ -109,7 +109,7 @@ def _check(record: Any) -> None:
         return
     for name, kind in get_type_hints(EpochRecord).items():
         value = record.get(name) if name not in ("epoch", "val") else None  # who needs these says what they are for
-        wanted = (int, float) if kind is float else kind
+        wanted = (int, float) if kind is float else get_origin(kind) or kind
         if value is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
             raise TypeError
 

@@ -175,7 +175,7 @@ def test_sizes_to_train_at(stem, size, nearest, hybridized):
 
 
 def test_images_without_pixels():
-    with pytest.raises(UsageError, match=r"\(1, 3, 0, 16\): expected images of at least one pixel"):
+    with pytest.raises(UsageError, match=r"\(1, 3, 0, 16\): expected at least one image of at least one pixel"):
         made()(mx.nd.array(np.zeros((1, 3, 0, 16))))
 
 
