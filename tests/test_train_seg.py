@@ -196,7 +196,7 @@ def test_evaluate_scores_segmentation_as_eval_does(finished, train, capsys):
 
 def test_tools_for_classification_refuse_a_segmentation(finished, capsys):
     run = str(finished("run"))
-    file = shutil.copy(f"{run}/best/model.params", "lone.params")
+    file = shutil.copy(f"{run}/best/model.params", f"{run}/lone.params")
     for argv, message in [
         (["evaluate", "--weights", run, "--dataset", "digits"], "no segmentation data set 'digits'"),
         (["evaluate", "--weights", run, "--labels", "coarse"], "--labels is not for segmentation: leave it out"),
