@@ -90,8 +90,8 @@ def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", batch
     check_int8()
     if graph.operators()["dot"]:
         raise UsageError(
-            "oneDNN cannot run this network in int8: MXNet's calibration fails on the products by which an FPN resizes "
-            "its maps; use --to onnx"
+            "this network cannot be made int8: MXNet's calibration binds the graph, and a bound graph fails in oneDNN "
+            "where an FPN resizes its maps; use --to onnx"
         )
     from mxnet.contrib import quantization
 
