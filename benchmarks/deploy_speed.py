@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -31,6 +30,7 @@ from gluon_aff.deploy.sample import sample_pixels
 from gluon_aff.errors import UsageError
 from gluon_aff.models import model_entry
 from gluon_aff.tasks import task_of_network
+from gluon_aff.training.history import git_commit
 
 
 def write_jpegs(folder, count):
@@ -50,13 +50,6 @@ def rate(run, images):
     began = time.perf_counter()
     run()
     return images / (time.perf_counter() - began)
-
-
-def commit():
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip() or None
 
 
 def main():
@@ -129,7 +122,12 @@ def main():
             ratio = figures[f"predict {form}"]["median"] / figures[form]["median"]
             print(f"predict from JPEG files reaches {ratio:.2f} of the {form} network's own rate")
     if args.json:
-        about = {"model": args.model, "batch_size": args.batch_size, "images": args.images, "commit": commit()}
+        about = {
+            "model": args.model,
+            "batch_size": args.batch_size,
+            "images": args.images,
+            "commit": git_commit(Path(__file__).resolve().parents[1]),
+        }
         machine = {
             "machine": platform.platform(),
             "cores": os.cpu_count(),

@@ -22,6 +22,12 @@ class UsageError(GluonAFFError, ValueError):
     exit_code = 2
 
 
+def last_line(reason: object) -> str:
+    """The last line of an error or of a program's output, which has the cause: before it stand MXNet's tracebacks."""
+    lines = str(reason).strip().splitlines()
+    return lines[-1].strip() if lines else type(reason).__name__ if isinstance(reason, BaseException) else ""
+
+
 def near_matches(name: str, choices: Iterable[str]) -> str:
     """The end of an error message about an unknown name.
 

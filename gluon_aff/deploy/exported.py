@@ -14,8 +14,8 @@ from ..errors import GluonAFFError, UsageError
 from ..utils.files import PathLike
 from .graph import example_shape
 from .manifest import Manifest, input_of, read_manifest
-from .onnx_form import read_onnx
-from .symbol_form import read_symbol
+from .onnx_form import MODEL, read_onnx
+from .symbol_form import FILES, read_symbol
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def open_exported(directory: PathLike, device: Optional[mx.Context] = None) -> E
     directory = Path(directory).expanduser()
     manifest = read_manifest(directory)
     shape, kind = manifest["input"]["shape"], manifest["input"]["type"]
-    missing = {"onnx": ["model.onnx"]}.get(manifest["kind"], ["model-symbol.json", "model-0000.params"])
-    missing = [name for name in missing if name not in manifest["files"]]
+    wanted = [MODEL] if manifest["kind"] == "onnx" else FILES
+    missing = [name for name in wanted if name not in manifest["files"]]
     if missing:
         raise GluonAFFError(f"{directory} is of the form {manifest['kind']} and lists no {missing[0]}: export it again")
     net: Callable[[Any], Any]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
-from ..utils.files import PathLike, cannot_write, sync_directory, temporary_name
+from ..utils.files import PathLike, cannot_write, sync, temporary_name
 from . import onnx_form, symbol_form
 from .checking import TIMED, compare, speeds
 from .exported import open_exported
@@ -141,7 +141,8 @@ def export(
     size = input_size or (None if segments or input is None else input.size)
     if size is None and not segments:
         raise UsageError("nothing tells the size of the network's input: give input_size (--input-size)")
-    pixels = _checked_pixels(pixels, size, segments)
+    pictures = SOURCE if pixels is None else "given"
+    pixels = _checked_pixels(pixels, size)
     shape = _input_shape(size, batch, with_preprocessing)
     graph = graph_of(net)
     folding = fold_norms(graph) if fold else None
@@ -179,6 +180,7 @@ def export(
         "outputs": outputs,
         "folding": _folding(folding),
         "quantization": _quantization(made, calibration) if isinstance(made, Quantized) else None,
+        "check": {"pictures": pictures},
     }
     return _finish(net, directory, graph, made, manifest, pixels, truth, input, overwrite)
 
@@ -218,13 +220,13 @@ def _finish(
         lines.append(
             "speed      {batch} at a time: {before:.1f} images/s before, {after:.1f} after".format(**check["speed"])
         )
-        write_manifest(aside, {**manifest, "check": {"pictures": _source_of(truth, pixels), **check}}, files)
+        write_manifest(aside, {**manifest, "check": {**manifest["check"], **check}}, files)
         for file in aside.iterdir():
-            _sync(file)
+            sync(file)
         if overwrite and directory.exists():
             shutil.rmtree(directory)
         os.replace(aside, directory)
-        sync_directory(directory.resolve().parent)
+        sync(directory.resolve().parent)
     except OSError as error:
         raise cannot_write(directory, error) from error
     finally:
@@ -254,7 +256,7 @@ def _input_shape(size: Optional[int], batch: Union[int, str], pixels: bool) -> T
     return (first, *sides, 3) if pixels else (first, 3, *sides)
 
 
-def _checked_pixels(pixels: Optional[np.ndarray], size: Optional[int], segments: bool) -> np.ndarray:
+def _checked_pixels(pixels: Optional[np.ndarray], size: Optional[int]) -> np.ndarray:
     if pixels is None:
         return sample_pixels(CHECKED, size or _ANY_SIZE)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or not len(pixels):
@@ -301,10 +303,6 @@ def _versions(to: str, source: Optional[Source]) -> Dict[str, Optional[str]]:
     return found
 
 
-def _source_of(truth: Optional[Sequence[Any]], pixels: np.ndarray) -> str:
-    return SOURCE if truth is None and np.array_equal(pixels, sample_pixels(len(pixels), pixels.shape[1])) else "given"
-
-
 def _about(manifest: Manifest) -> List[str]:
     """Lines about what was exported."""
     shape = "x".join(map(str, manifest["input"]["shape"]))
@@ -328,11 +326,3 @@ def _check_free(directory: Path, overwrite: bool) -> None:
         raise UsageError(f"{directory} is there and is no exported network: choose another --out")
     if not overwrite:
         raise UsageError(f"{directory} holds an exported network: choose another --out, or --overwrite")
-
-
-def _sync(file: Path) -> None:
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

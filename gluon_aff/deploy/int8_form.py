@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List
 import mxnet as mx
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UsageError, last_line
 from .graph import INPUT, NORMS, Graph, Node
 
 CALIBRATIONS = ("naive", "entropy")
@@ -120,8 +120,7 @@ def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", batch
                 quantize_mode="smart",
             )
     except mx.MXNetError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UsageError(f"oneDNN cannot run this network in int8 ({reason}): use --to onnx") from error
+        raise UsageError(f"oneDNN cannot run this network in int8 ({last_line(error)}): use --to onnx") from error
     operators = Counter(node["op"] for node in json.loads(symbol.tojson())["nodes"])
     int8 = {op: count for op, count in sorted(operators.items()) if op.startswith(_QUANTIZED)}
     if not any("conv" in op for op in int8):

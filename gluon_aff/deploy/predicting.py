@@ -12,6 +12,7 @@ from ..data.class_names import ClassNames
 from ..data.decoding import decode_image
 from ..data.pictures import NetworkInput, Picture
 from ..errors import GluonAFFError
+from ..utils.logits import check_finite, softmax
 from ..utils.prefetch import prefetch
 from .exported import ExportedNetwork
 
@@ -123,8 +124,7 @@ class Prediction:
     @property
     def scores(self) -> np.ndarray:
         """Softmax over the classes, float32 (classes,)."""
-        powers = np.exp(self._logits - self._logits.max())
-        return powers / powers.sum()
+        return softmax(self._logits, axis=0)
 
     def top(self, k: int = 5) -> List[Tuple[int, str, float]]:
         """Number, name and score of the k likeliest classes; of equal scores the lower number comes first."""
@@ -144,9 +144,7 @@ class Prediction:
         maps = [cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in logits]
         if len(maps) == 1:
             return expit(maps[0])
-        stacked = np.stack(maps)
-        powers = np.exp(stacked - stacked.max(axis=0))
-        return 1 - powers[0] / powers.sum(axis=0)
+        return 1 - softmax(np.stack(maps), axis=0)[0]
 
     @property
     def _logits(self) -> np.ndarray:
@@ -235,9 +233,6 @@ def _finished(predictor: Predictor, wait: Optional[Wait], group: List[_Ready]) -
         yield from (Prediction(each.name, each.folder, None, predictor.classes, fault=each.fault) for each in group)
         return
     logits = wait()
-    if not np.isfinite(logits).all():
-        raise GluonAFFError(
-            "the network's logits are not finite numbers: the weights are damaged or of another network"
-        )
+    check_finite(logits)
     for ready, values in zip(group, logits):
         yield Prediction(ready.name, ready.folder, values, predictor.classes, ready.image)

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Tuple
 import mxnet as mx
 import numpy as np
 
-from ..errors import GluonAFFError, UsageError
+from ..errors import GluonAFFError, UsageError, last_line
 from ..utils.container import read_container
 from .graph import INPUT
 from .inference import InferenceNetwork
@@ -73,8 +73,7 @@ def read_symbol(directory: Path, shape: Tuple[int, ...], input_type: str, device
         _check_fits(symbol, {name.split(":", 1)[-1]: array for name, array in values.items()}, shape, input_type)
         return InferenceNetwork(symbol, values, device, "an exported network", input_type)
     except (mx.MXNetError, ValueError, KeyError, AssertionError, TypeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise _wrong(path, f"it does not belong to {PARAMS} ({reason})") from None
+        raise _wrong(path, f"it does not belong to {PARAMS} ({last_line(error)})") from None
 
 
 def _check_fits(symbol: mx.sym.Symbol, arrays: Dict[str, np.ndarray], shape: Tuple[int, ...], input_type: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import GluonAFFError, UsageError
 from ..training.metrics import split_batch
 from ..utils.console import progress
+from ..utils.logits import check_finite
 
 TOP = 5
 
@@ -118,10 +119,7 @@ def predict(
 
 def _count(logits: List[Any], labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     scores = np.concatenate([part.asnumpy() for part in logits]).astype(np.float32)
-    if not np.isfinite(scores).all():
-        raise GluonAFFError(
-            "the network's logits are not finite numbers: the weights are damaged or of another network"
-        )
+    check_finite(scores)
     own = scores[np.arange(len(labels)), labels][:, None]
     before = np.arange(scores.shape[1]) < labels[:, None]
     ranks = ((scores > own) | ((scores == own) & before)).sum(axis=1)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import List, Optional, Sequence
 
 import numpy as np
-from PIL import Image
 
 from ..data.class_names import ClassNames
 from ..data.pictures import Picture, Pictures
 from ..errors import UsageError
+from ..utils.logits import softmax
 from .cam import Explanation, explain
 from .image_network import ImageNetwork
 
@@ -119,7 +119,7 @@ def _classified(
     classes: ClassNames,
     wanted: Optional[int],
 ) -> List[ExplainedImage]:
-    scores = _softmax(found.outputs)
+    scores = softmax(found.outputs, axis=1)
     explained = []
     for i, picture in enumerate(batch):
         predicted = int(scores[i].argmax())
@@ -147,23 +147,11 @@ def _segmented(
     explained = []
     for picture, image, heat, logits, number in zip(batch, pixels, found.maps, found.outputs, found.classes):
         foreground = logits[0] > 0 if target is None else logits.argmax(axis=0) == number
-        truth = _mask(picture, image) if target is None else None
+        mask = picture.mask(image.shape[:2]) if target is None else None
+        truth = None if mask is None else mask > 0
         predicted, score, wrong = f"{100 * foreground.mean():.2g} % {target or 'foreground'}", None, None
         if truth is not None:
             both, either = (foreground & truth).sum(), (foreground | truth).sum()
             predicted, score, wrong = "IoU", float(both / either) if either else 1.0, bool(either and not both)
         explained.append(ExplainedImage(picture, image, heat, predicted, score, None, target, wrong, truth))
     return explained
-
-
-def _mask(picture: Picture, image: np.ndarray) -> Optional[np.ndarray]:
-    mask = picture.mask()
-    if mask is None:
-        return None
-    height, width = image.shape[:2]
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)) > 0
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)

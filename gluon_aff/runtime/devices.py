@@ -7,8 +7,12 @@ from typing import List, Optional
 
 import mxnet as mx
 
-from ..errors import GluonAFFError, UsageError
+from ..errors import GluonAFFError, UsageError, last_line
 from . import cuda
+
+
+class NoSuchGPU(UsageError):
+    """A GPU was named that is not there."""
 
 
 def pick(gpus: Optional[str] = None) -> List[mx.Context]:
@@ -27,7 +31,9 @@ def pick(gpus: Optional[str] = None) -> List[mx.Context]:
     Raises
     ------
     UsageError
-        For anything but distinct numbers, and for a GPU that is not there.
+        For anything but distinct numbers.
+    NoSuchGPU
+        For a GPU that is not there.
     GluonAFFError
         For a GPU that MXNet's code cannot run on, or a driver that it cannot talk to.
     """
@@ -43,7 +49,7 @@ def pick(gpus: Optional[str] = None) -> List[mx.Context]:
         there = "only GPU 0 is" if found == 1 else f"GPUs 0 to {found - 1} are"
         here = ",".join(str(number) for number in wanted if number < found)
         type_ = f"type --gpus {here}" if here else "name another"
-        raise UsageError(f"--gpus {gpus}: no GPU {unknown[0]} here, {there} available: {type_}")
+        raise NoSuchGPU(f"--gpus {gpus}: no GPU {unknown[0]} here, {there} available: {type_}")
     capabilities = cuda.capabilities()
     for number in wanted:
         reason = number < len(capabilities) and cuda.unfit(capabilities[number])
@@ -67,9 +73,9 @@ def count() -> int:
     try:
         return mx.context.num_gpus()
     except mx.MXNetError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
         raise GluonAFFError(
-            f"MXNet cannot talk to the NVIDIA driver: {reason}. See nvidia-smi; CUDA 11 needs driver 450.80 or later"
+            f"MXNet cannot talk to the NVIDIA driver: {last_line(error)}. See nvidia-smi; CUDA 11 needs driver 450.80 "
+            "or later"
         ) from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,7 @@ from ..data.decoding import IGNORED
 from ..utils.figures import new_figure, plain, write_figure
 from ..utils.files import FileNames, PathLike, atomic_write
 from ..utils.png import write_pixels
+from .prediction_files import write_sheets
 
 #: Name, image uint8 (H, W, 3), true and predicted class numbers, uint8 (H, W); no truth: None.
 ClassItem = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
@@ -42,20 +43,16 @@ def write_class_predictions(directory: PathLike, items: Iterable[ClassItem], nam
     Masks hold class numbers, with a palette that shows them in colours. ``names`` are the classes'. Returns the sheets.
     """
     directory, files, colours = Path(directory), FileNames(), class_colours()
-    sheets: List[Path] = []
-    rows: List[ClassItem] = []
-    for item in items:
-        name, image, _, found = item
-        stem = files(name)
-        _write_indexed(found, colours, directory / "masks" / f"{stem}.png")
-        write_pixels(class_overlay(image, found), directory / "overlays" / f"{stem}.png")
-        rows.append(item)
-        if len(rows) == ROWS:
-            sheets.append(_write_sheet(directory, len(sheets) + 1, rows, names))
-            rows = []
-    if rows:
-        sheets.append(_write_sheet(directory, len(sheets) + 1, rows, names))
-    return sheets
+
+    def written() -> Iterator[ClassItem]:
+        for item in items:
+            name, image, _, found = item
+            stem = files(name)
+            _write_indexed(found, colours, directory / "masks" / f"{stem}.png")
+            write_pixels(class_overlay(image, found), directory / "overlays" / f"{stem}.png")
+            yield item
+
+    return write_sheets(directory, written(), ROWS, lambda rows, path: _draw_sheet(rows, path, names))
 
 
 def class_overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -74,11 +71,11 @@ def _write_indexed(numbers: np.ndarray, colours: np.ndarray, path: Path) -> None
         handle.write(content.getvalue())
 
 
-def _write_sheet(directory: Path, number: int, rows: Sequence[ClassItem], names: Sequence[str]) -> Path:
+def _draw_sheet(rows: Sequence[ClassItem], path: Path, names: Sequence[str]) -> None:
     """Image, truth where there is one, and prediction, side by side, with the colours that occur below."""
     from matplotlib.patches import Patch
 
-    colours, path = class_colours(), directory / f"sheet-{number:02d}.png"
+    colours = class_colours()
     columns = ["image", "prediction"] if all(row[2] is None for row in rows) else ["image", "truth", "prediction"]
     figure = new_figure(_CELL * len(columns), (_CELL * 0.85) * len(rows) + 0.7)
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
@@ -97,7 +94,6 @@ def _write_sheet(directory: Path, number: int, rows: Sequence[ClassItem], names:
     ]
     figure.legend(handles=patches, loc="outside lower center", ncol=min(4, len(patches)), fontsize=8, frameon=False)
     write_figure(figure, path)
-    return path
 
 
 def _name(number: int, names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from ..data.decoding import IGNORED
 from ..errors import GluonAFFError
 from ..utils.figures import label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike, atomic_write, write_json
+from ..utils.logits import check_finite
 from ..utils.tables import markdown_table, text_table, write_csv
 
 
@@ -55,10 +56,7 @@ class ClassScore:
         if logits.ndim != 4 or logits.shape[1] != classes or truth.shape != (len(logits), 1, *logits.shape[2:]):
             shapes = f"logits {logits.shape} and truth {truth.shape}"
             raise ValueError(f"{shapes}: expected (B, {classes}, h, w) and (B, 1, h, w)")
-        if not np.isfinite(logits).all():
-            raise GluonAFFError(
-                "the network's logits are not finite numbers: the weights are damaged or of another network"
-            )
+        check_finite(logits)
         true, found = truth[:, 0].astype(np.int64), logits.argmax(axis=1)
         counts = true != IGNORED
         pairs = true[counts] * classes + found[counts]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
-from typing import Iterable, List, Optional, Tuple
+from typing import Callable, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from .prediction_sheet import ROWS, Row, draw_sheet
 
 #: Name, image uint8 (H, W, 3), truth (H, W) with > 0 the foreground or None, probability (H, W).
 Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
+
+AnyRow = TypeVar("AnyRow")
 
 _OUTLINE = np.array([255, 40, 200], dtype=np.float32)  # rare in photographs of any kind
 _TINT = 0.25
@@ -42,20 +45,28 @@ def write_predictions(directory: PathLike, items: Iterable[Item]) -> List[Path]:
         For shapes that do not belong together.
     """
     directory, names = Path(directory), FileNames()
+
+    def rows() -> Iterator[Row]:
+        for name, image, truth, probability in items:
+            _check(name, image, truth, probability)
+            found = probability > 0.5
+            stem = names(name)
+            write_pixels(np.where(found, 255, 0).astype(np.uint8), directory / "masks" / f"{stem}.png")
+            write_pixels(prediction_overlay(image, found), directory / "overlays" / f"{stem}.png")
+            yield Row(name, image, None if truth is None else truth > 0, found)
+
+    return write_sheets(directory, rows(), ROWS, draw_sheet)
+
+
+def write_sheets(
+    directory: Path, rows: Iterable[AnyRow], count: int, draw: Callable[[List[AnyRow], Path], None]
+) -> List[Path]:
+    """Contact sheets sheet-01.png, ... of ``count`` rows each, which are taken as they come; returns their paths."""
+    rows = iter(rows)
     sheets: List[Path] = []
-    rows: List[Row] = []
-    for name, image, truth, probability in items:
-        _check(name, image, truth, probability)
-        found = probability > 0.5
-        stem = names(name)
-        write_pixels(np.where(found, 255, 0).astype(np.uint8), directory / "masks" / f"{stem}.png")
-        write_pixels(prediction_overlay(image, found), directory / "overlays" / f"{stem}.png")
-        rows.append(Row(name, image, None if truth is None else truth > 0, found))
-        if len(rows) == ROWS:
-            sheets.append(_write_sheet(directory, len(sheets) + 1, rows))
-            rows = []
-    if rows:
-        sheets.append(_write_sheet(directory, len(sheets) + 1, rows))
+    for chosen in iter(lambda: list(islice(rows, count)), []):
+        sheets.append(directory / f"sheet-{len(sheets) + 1:02d}.png")
+        draw(chosen, sheets[-1])
     return sheets
 
 
@@ -80,9 +91,3 @@ def _check(name: str, image: np.ndarray, truth: Optional[np.ndarray], probabilit
     for kind, array in (("truth", truth), ("probability", probability)):
         if array is not None and array.shape != image.shape[:2]:
             raise ValueError(f"{name}: {kind} {array.shape}, expected the image's {image.shape[:2]}")
-
-
-def _write_sheet(directory: Path, number: int, rows: List[Row]) -> Path:
-    path = directory / f"sheet-{number:02d}.png"
-    draw_sheet(rows, path)
-    return path

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import GluonAFFError
+from ..utils.logits import check_finite
 from .object_sizes import COCO_LIMITS, SizeGroup, TrueObject, check_limits, size_groups, true_objects
 from .pixel_curves import PixelCurves
 
@@ -101,10 +102,7 @@ class SegmentationScore:
         if not len(names) == len(originals) == len(logits):
             raise ValueError(f"{len(logits)} images, {len(names)} names, {len(originals)} sizes: expected equally many")
         logits = logits[:, 0].astype(np.float32, copy=False)
-        if not np.isfinite(logits).all():
-            raise GluonAFFError(
-                "the network's logits are not finite numbers: the weights are damaged or of another network"
-            )
+        check_finite(logits)
         true, found = truth[:, 0] > 0, logits > 0
         self.curves.add(logits, true)
         self._pixels += logits.size

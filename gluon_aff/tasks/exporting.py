@@ -7,7 +7,6 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
-from PIL import Image
 
 from .._version import __version__
 from ..data.pictures import NetworkInput, Picture, find_pictures
@@ -102,10 +101,5 @@ def _labels(pictures: List[Picture], network_input: NetworkInput) -> Truth:
 
 
 def _masks(pictures: List[Picture], pixels: List[np.ndarray]) -> Truth:
-    resized = []
-    for picture, image in zip(pictures, pixels):
-        mask, (height, width) = picture.mask(), image.shape[:2]
-        if mask is None:
-            return None
-        resized.append(np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)))
-    return resized
+    masks = [picture.mask(image.shape[:2]) for picture, image in zip(pictures, pixels)]
+    return None if any(mask is None for mask in masks) else masks

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 
-from ..errors import GluonAFFError, UsageError
+from ..errors import GluonAFFError, UsageError, last_line
 from ..models import list_models
 from ..runtime.gluoncv import import_gluoncv
 
@@ -15,12 +15,21 @@ PREFIX = "gluoncv:"  # before a name that one of our networks has as well
 _SIZES = (224, 299, 331)
 
 
+class ZooNetwork(NamedTuple):
+    """A classifier of the zoo: its name there, outputs, and the height and width of its images."""
+
+    net: mx.gluon.HybridBlock
+    name: str
+    outputs: int
+    size: int
+
+
 def is_zoo_name(name: str) -> bool:
     """Whether a network is to be looked for in GluonCV's zoo rather than among ours."""
     return name.startswith(PREFIX) or name not in list_models()
 
 
-def zoo_network(name: str, file: Path, classes: Optional[int], devices: List[mx.Context]) -> mx.gluon.HybridBlock:
+def zoo_network(name: str, file: Path, classes: Optional[int], devices: List[mx.Context]) -> ZooNetwork:
     """A classifier of the zoo with the weights of a local file. Nothing is downloaded.
 
     Parameters
@@ -50,12 +59,11 @@ def zoo_network(name: str, file: Path, classes: Optional[int], devices: List[mx.
     try:
         net.load_parameters(str(file), ctx=devices, cast_dtype=True, dtype_source="current")
     except (AssertionError, ValueError, OSError, mx.MXNetError) as error:
-        raise UsageError(f"{file} does not fit GluonCV's {bare}: {_last_line(error)}") from None
-    zoo_outputs(net, bare)
-    return net
+        raise UsageError(f"{file} does not fit GluonCV's {bare}: {last_line(error)}") from None
+    return ZooNetwork(net, bare, *_zoo_outputs(net, bare))
 
 
-def zoo_outputs(net: mx.gluon.HybridBlock, name: str) -> Tuple[int, int]:
+def _zoo_outputs(net: mx.gluon.HybridBlock, name: str) -> Tuple[int, int]:
     """(outputs, size of its images). Raises UsageError when it gives no logits (N, classes)."""
     device = next(iter(net.collect_params().values())).list_ctx()[0]
     for size in (32,) if name.startswith("cifar_") else _SIZES:
@@ -84,9 +92,4 @@ def pretrained_zoo_network(name: str, devices: List[mx.Context]) -> mx.gluon.Hyb
             "network of GluonCV's model zoo"
         ) from None
     except Exception as error:  # no connection, a damaged download, a name without weights: each has its own kind
-        raise GluonAFFError(f"GluonCV cannot give the weights of --teacher {name}: {_last_line(error)}") from error
-
-
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1]
+        raise GluonAFFError(f"GluonCV cannot give the weights of --teacher {name}: {last_line(error)}") from error

@@ -18,7 +18,7 @@ from ..models import build_model, initializer_of, model_entry
 from ..training.description import Description, description_path, read_description
 from ..zoo import create_model
 from .finished import open_run
-from .gluoncv_zoo import PREFIX, is_zoo_name, zoo_network, zoo_outputs
+from .gluoncv_zoo import is_zoo_name, zoo_network
 from .register import get_task, list_tasks, task_of_dataset, task_of_network
 
 
@@ -165,19 +165,26 @@ def _opened(
     return _of_file(path, file, name, described, net), None
 
 
-_ENTRIES = {"task": str, "name": str, "metric": str, "data": dict, "network": dict, "input": dict, "figure": dict}
-_MAY_BE_NONE = {"network", "input", "figure"}
+_NONE = type(None)
+#: What an entry of a description may be.
+_ENTRIES = {
+    **dict.fromkeys(("task", "name", "metric"), (str,)),
+    "data": (dict,),
+    **dict.fromkeys(("network", "input", "figure"), (dict, _NONE)),
+}
+_FIGURE = ("value", "images", "epoch")
 
 
 def _checked(description: Optional[Description], file: Path) -> Optional[Description]:
     """A description whose entries are there, whoever wrote it. Raises GluonAFFError."""
-    for name, kind in _ENTRIES.items() if description else ():
-        value = (description or {}).get(name, _ENTRIES)
-        if not (isinstance(value, kind) and value is not _ENTRIES) and not (value is None and name in _MAY_BE_NONE):
-            raise GluonAFFError(f"{description_path(file)} has no {name} that can be understood: remove it")
-    figure = (description or {}).get("figure") or {"value": 0, "images": 0, "epoch": 0}
-    if not all(isinstance(figure.get(name), (int, float)) for name in ("value", "images", "epoch")):
-        raise GluonAFFError(f"{description_path(file)} has no figure that can be understood: remove it")
+    if description is None:
+        return None
+    wrong = [name for name, kinds in _ENTRIES.items() if not isinstance(description.get(name, ...), kinds)]
+    figure = description.get("figure")
+    if not wrong and figure and not all(isinstance(figure.get(name), (int, float)) for name in _FIGURE):
+        wrong = ["figure"]
+    if wrong:
+        raise GluonAFFError(f"{description_path(file)} has no {wrong[0]} that can be understood: remove it")
     return description
 
 
@@ -208,12 +215,11 @@ def _of_zoo(path: Path, file: Path, model: str, given: Dict[str, Any], devices: 
     unknown = next((name for name in given if name != "classes"), None)
     if unknown:
         raise UsageError(f"--{unknown.replace('_', '-')}: GluonCV's networks take --classes alone")
-    net = zoo_network(model, file, given.get("classes"), devices)
-    bare = model[len(PREFIX) :] if model.startswith(PREFIX) else model
-    outputs, size = zoo_outputs(net, bare)
-    task = task_of_dataset("cifar10" if size <= 32 else "imagenet")
-    data = task.images_of_weights() if size == 224 else {**task.images_of_weights(), "size": size}
-    return TrainedNetwork(str(path), file, task.name, f"{bare} of GluonCV", _ready(net), data, head=outputs)
+    zoo = zoo_network(model, file, given.get("classes"), devices)
+    task = task_of_dataset("cifar10" if zoo.size <= 32 else "imagenet")
+    data = task.images_of_weights() if zoo.size == 224 else {**task.images_of_weights(), "size": zoo.size}
+    ready = _ready(zoo.net)
+    return TrainedNetwork(str(path), file, task.name, f"{zoo.name} of GluonCV", ready, data, head=zoo.outputs)
 
 
 def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwork:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Union, cast
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Union
 
 import mxnet as mx
 import numpy as np
 
 from ..data.pictures import NetworkInput, find_pictures
-from ..data.pictures.network_input import AnyPicture
+from ..data.pictures.network_input import AnyPicture, checked, one_by_one
 from ..deploy.exported import open_exported
 from ..deploy.manifest import is_exported
 from ..deploy.predicting import (
@@ -76,14 +76,10 @@ def predict(
         predictor = _of_net(net_or_weights, input)
     else:
         predictor = open_predictor(os.fspath(net_or_weights), [ctx or mx.cpu()], network_input=input)
-    several = isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim == 4)
-    listed = cast(Sequence[AnyPicture], images if several else [cast(AnyPicture, images)])
     items: List[Item] = []
-    for image in listed:
+    for image in one_by_one(images):
         if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise UsageError(f"a picture is {image.dtype} {image.shape}: expected uint8 (H, W, 3), RGB")
-            items.append(image)
+            items.append(checked(image))
         else:
             items += find_pictures(expanded([str(image)])).chosen
     return list(predict_stream(predictor, items, batch_size, workers))

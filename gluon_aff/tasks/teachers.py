@@ -8,7 +8,7 @@ from typing import List
 import mxnet as mx
 
 from .. import published
-from ..errors import UsageError
+from ..errors import UsageError, last_line
 from ..models import list_models
 from ..zoo import create_model
 from .gluoncv_zoo import pretrained_zoo_network
@@ -30,8 +30,7 @@ def open_teacher(name: str, classes: int, size: int, devices: List[mx.Context]) 
     try:
         shape = net(mx.nd.zeros((1, 3, size, size), ctx=devices[0])).shape
     except (mx.MXNetError, AttributeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise UsageError(f"--teacher {name} cannot take images of {size}x{size}: {reason}") from None
+        raise UsageError(f"--teacher {name} cannot take images of {size}x{size}: {last_line(error)}") from None
     if shape != (1, classes):
         raise UsageError(
             f"--teacher {name} gives {shape[1:]} values per image: a student of {classes} classes needs "

@@ -27,9 +27,9 @@ def find_devices(options: Namespace) -> List[mx.Context]:
     """What ``--gpus`` means here. Raises UsageError that says what to type, see `devices.pick`."""
     try:
         return devices.pick(options.gpus)
-    except UsageError as error:
+    except devices.NoSuchGPU as error:
         count = len((options.gpus or "").split(","))
-        if count < 2 or "here" not in str(error):
+        if count < 2:
             raise
         parts = "the recipe then makes" if wanted_parts(options) else f"--update-parts {count} beside it makes"
         raise UsageError(f"{error}; {parts} updates of as many images, part after part") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from ..errors import GluonAFFError, UsageError
-from ..utils.files import PathLike, sha256_of, sync_directory
+from ..utils.files import PathLike, sha256_of, sync
 from .checkpoint_file import (
     ArrayGroups,
     Checkpoint,
@@ -108,11 +108,11 @@ class Checkpoints:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             write_checkpoint(temporary, arrays, state, description)
-            sync_directory(temporary)
+            sync(temporary)
             if path.exists():  # saved here before a stop, and again with nothing trained in between
                 _remove(path)
             temporary.rename(path)
-            sync_directory(self.directory)
+            sync(self.directory)
             self.link_best(state.get("best"))
             self._prune()
         except OSError as error:
@@ -208,7 +208,8 @@ class Checkpoints:
         os.replace(temporary, self.best_link)
         if previous and previous.is_dir():
             for path in previous.glob("*-best.params"):
-                description_path(path).unlink() if description_path(path).exists() else None
+                with suppress(FileNotFoundError):
+                    description_path(path).unlink()
                 path.unlink()
 
     def _authors_links(self) -> List[Path]:

@@ -16,6 +16,13 @@ from ..errors import GluonAFFError
 from ..utils.files import PathLike, atomic_write, cannot_write
 from .epoch_record import EpochRecord
 
+#: What the entries of an epoch's record are; who needs "epoch" and "val" says what they are for.
+_KINDS = {
+    name: (int, float) if kind is float else get_origin(kind) or kind
+    for name, kind in get_type_hints(EpochRecord).items()
+    if name not in ("epoch", "val")
+}
+
 
 class History:
     """``history.jsonl``: a ``header`` line, one ``epoch`` line for each finished epoch, a ``resume`` line per restart.
@@ -107,10 +114,9 @@ def _check(record: Any) -> None:
         raise TypeError
     if record["record"] != "epoch":
         return
-    for name, kind in get_type_hints(EpochRecord).items():
-        value = record.get(name) if name not in ("epoch", "val") else None  # who needs these says what they are for
-        wanted = (int, float) if kind is float else get_origin(kind) or kind
-        if value is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
+    for name, kinds in _KINDS.items():
+        value = record.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
             raise TypeError
 
 

@@ -15,7 +15,7 @@ from typing import IO, Callable, Iterator, Optional
 
 from ..errors import GluonAFFError, UsageError
 from . import console
-from .files import PathLike, sync_directory
+from .files import PathLike, sync
 
 _CHUNK = 1 << 20
 _TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
@@ -124,7 +124,7 @@ def download(
                     _fetch_verified(url, handle, part, verify, timeout, attempts, pause)
                     os.fsync(handle.fileno())
                     os.replace(part, path)
-                    sync_directory(path.parent)
+                    sync(path.parent)
                 finally:
                     if _is_still(part, handle) and part.stat().st_size == 0:
                         part.unlink()

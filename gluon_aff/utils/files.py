@@ -65,7 +65,7 @@ def atomic_write(path: PathLike, mode: str = "w") -> Iterator[IO]:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, target)
-        sync_directory(target.parent)
+        sync(target.parent)
     except (OSError, UnicodeEncodeError) as error:
         raise cannot_write(path, error) from error
     finally:
@@ -170,8 +170,8 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def sync_directory(path: PathLike) -> None:
-    """Ask the system to write a directory's entries (names of new or renamed files) to disk."""
+def sync(path: PathLike) -> None:
+    """Ask the system to write a file's content, or a directory's entries (names of new or renamed files), to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

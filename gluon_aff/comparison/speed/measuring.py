@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from ...errors import GluonAFFError
+from ...errors import GluonAFFError, last_line
 from ...models import build_model
 from ...models.summary import summarize
 from ...training.history import git_commit
 
 HERE = Path(__file__).resolve().parent
 OTHERS = HERE.parents[2] / "benchmarks" / "with_others.py"  # of a clone; not installed
-PRODUCT_SIDE = 2048
+PRODUCT_SIDE = 2048  # of the square matrices whose product says what this machine can do
 ENGINES = ("torch", "onnxruntime", "openvino")
 
 
@@ -87,7 +87,7 @@ class _Process:
         line = self._process.stdout.readline()
         if not line:
             self._told.seek(0)
-            raise GluonAFFError((self._told.read().strip().splitlines() or ["it ended without a word"])[-1])
+            raise GluonAFFError(last_line(self._told.read()) or "it ended without a word")
         return json.loads(line)
 
     def step(self) -> Dict[str, Any]:

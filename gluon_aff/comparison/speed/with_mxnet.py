@@ -11,8 +11,7 @@ import mxnet as mx
 from mxnet import autograd, gluon
 
 from gluon_aff.comparison.speed.literal import literal_model
-
-SIDE = 2048  # of the square matrices whose product says what this machine can do
+from gluon_aff.comparison.speed.measuring import PRODUCT_SIDE
 
 
 def build(specification: Dict[str, Any]) -> Callable[[], None]:
@@ -68,10 +67,10 @@ def training(net: gluon.HybridBlock, x: mx.nd.NDArray) -> Callable[[], None]:
 
 
 def product() -> Callable[[], None]:
-    left, right = (mx.nd.random.normal(shape=(SIDE, SIDE)) for _ in range(2))
+    left, right = (mx.nd.random.normal(shape=(PRODUCT_SIDE, PRODUCT_SIDE)) for _ in range(2))
 
     def step() -> None:
-        mx.nd.FullyConnected(left, right, num_hidden=SIDE, no_bias=True)
+        mx.nd.FullyConnected(left, right, num_hidden=PRODUCT_SIDE, no_bias=True)
         mx.nd.waitall()
 
     return step

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
+from PIL import Image
 
 from ...errors import GluonAFFError, UsageError
 from ..decoding import decode_image, decode_mask
@@ -42,8 +43,11 @@ class Picture:
         """The file's content. Raises GluonAFFError when it cannot be read."""
         return self.tree.read(self.member)
 
-    def mask(self) -> Optional[np.ndarray]:
-        """The foreground, uint8 (H, W) of 0 and 1, of a picture in images/ that has a mask in masks/ beside it."""
+    def mask(self, size: Optional[Tuple[int, ...]] = None) -> Optional[np.ndarray]:
+        """The foreground, uint8 (H, W) of 0 and 1, of a picture in images/ that has a mask in masks/ beside it.
+
+        With a ``size``, height and width, it is resized to that.
+        """
         *above, folder, _ = ["", *self.member.split("/")]
         if folder != "images":
             return None
@@ -51,7 +55,10 @@ class Picture:
             for suffix in SUFFIXES:
                 name = joined(*above, "masks", f"{self.name}{ending}{suffix}")
                 if self.tree.exists(name):
-                    return decode_mask(self.tree.read(name), self.tree.where(name))
+                    mask = decode_mask(self.tree.read(name), self.tree.where(name))
+                    if size is None:
+                        return mask
+                    return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
         return None
 
 

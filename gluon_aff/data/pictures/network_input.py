@@ -21,6 +21,19 @@ AnyPicture = Union[str, "os.PathLike[str]", bytes, np.ndarray]
 FITS = ("stretch", "crop")
 
 
+def one_by_one(pictures: Union[AnyPicture, Sequence[AnyPicture]]) -> Sequence[AnyPicture]:
+    """The pictures of a list or of a batch (N, H, W, 3); a single one as a list of one."""
+    several = isinstance(pictures, (list, tuple)) or (isinstance(pictures, np.ndarray) and pictures.ndim == 4)
+    return cast(Sequence[AnyPicture], pictures) if several else [cast(AnyPicture, pictures)]
+
+
+def checked(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as they are. Raises UsageError unless they are uint8 (H, W, 3)."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UsageError(f"a picture is {pixels.dtype} {pixels.shape}: expected uint8 (H, W, 3), RGB")
+    return pixels
+
+
 @dataclass(frozen=True)
 class NetworkInput:
     """How a picture becomes the input of a network, and what the network's classes are called.
@@ -88,9 +101,7 @@ class NetworkInput:
         GluonAFFError
             For a file that cannot be read.
         """
-        several = isinstance(pictures, (list, tuple)) or (isinstance(pictures, np.ndarray) and pictures.ndim == 4)
-        listed = cast(Sequence[AnyPicture], pictures) if several else [cast(AnyPicture, pictures)]
-        pixels = [self._pixels(picture) for picture in listed]
+        pixels = [self._pixels(picture) for picture in one_by_one(pictures)]
         if not pixels:
             raise UsageError("no pictures were given")
         sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in pixels})
@@ -100,9 +111,7 @@ class NetworkInput:
 
     def _pixels(self, picture: AnyPicture) -> np.ndarray:
         if isinstance(picture, np.ndarray):
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-                raise UsageError(f"a picture is {picture.dtype} {picture.shape}: expected uint8 (H, W, 3), RGB")
-            return self.fitted(picture)
+            return self.fitted(checked(picture))
         if isinstance(picture, bytes):
             return self.read(picture, "the picture")
         path = Path(picture).expanduser()

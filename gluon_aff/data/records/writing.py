@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from ...errors import GluonAFFError
-from ...utils.files import sync_directory
+from ...utils.files import sync
 from .reading import FIRST, HEAD, LAST, MAGIC, MIDDLE, WHOLE, checksum, padded
 
 _BLOCK = 1 << 20
@@ -130,7 +130,7 @@ class RecordWriter:
         self.sync()
         with self._naming_the_file():
             os.replace(self._part, self.path)
-            sync_directory(self.path.parent)
+            sync(self.path.parent)
             self._journal_path.unlink()
 
     def _lock(self) -> None:

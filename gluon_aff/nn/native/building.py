@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Tuple
 
-from ...errors import GluonAFFError
+from ...errors import GluonAFFError, last_line
 from . import cache
 from .cache import Entry, State
 
@@ -117,7 +117,9 @@ def _try(library: Path) -> None:
     environment = {**os.environ, cache.VARIABLE: "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = _run([sys.executable, "-m", "gluon_aff.nn.native.trial", str(library)], env=environment)
     if done.returncode != 0:
-        raise GluonAFFError(f"the native operator was built and does not work: {_last_line(done.stderr)}")
+        raise GluonAFFError(
+            f"the native operator was built and does not work: {last_line(done.stderr) or 'no message'}"
+        )
 
 
 def _run(command: List[str], **settings: object) -> subprocess.CompletedProcess:
@@ -139,8 +141,6 @@ def _identity(version: str, options: Sequence[str]) -> str:
 
 def _first_error(text: str) -> str:
     """Of a compiler's messages; the last line where none says error."""
-    return next((line.strip() for line in text.splitlines() if "error" in line.lower()), _last_line(text))
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1].strip()
+    return next(
+        (line.strip() for line in text.splitlines() if "error" in line.lower()), last_line(text) or "no message"
+    )

@@ -1,0 +1,21 @@
+"""What is asked of every network's logits, as NumPy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import GluonAFFError
+
+
+def check_finite(logits: np.ndarray) -> None:
+    """Raise GluonAFFError for logits that are not finite numbers."""
+    if not np.isfinite(logits).all():
+        raise GluonAFFError(
+            "the network's logits are not finite numbers: the weights are damaged or of another network"
+        )
+
+
+def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
+    """Probabilities along ``axis``, without overflow."""
+    powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    return powers / powers.sum(axis=axis, keepdims=True)
