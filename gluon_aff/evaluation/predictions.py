@@ -11,7 +11,6 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from ..training.metrics import split_batch
 from ..utils.console import progress
 from ..utils.logits import check_finite
 
@@ -98,7 +97,7 @@ def predict(
     parts: List[Tuple[np.ndarray, ...]] = []
     outputs = 0
     for x, y in progress(batches, total, "evaluating"):
-        logits = [net(data) for data in split_batch(x, y, list(devices))[0]]
+        logits = [net(data) for data in mx.gluon.utils.split_and_load(x, devices[: len(x)], even_split=False)]
         if check_outputs and not outputs:
             check_outputs(logits[0].shape[1])
         outputs = logits[0].shape[1]

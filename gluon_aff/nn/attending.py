@@ -31,6 +31,8 @@ class Form:
     ----------
     wanted : bool
         False has every block that is called or traced from now on use its own arithmetic.
+    in_all_graphs : bool
+        True has blocks use it also in graphs that are traced for others.
     identity : str or None
         Of the operator that is loaded: what the bits of its results depend on.
     prepare : callable
@@ -39,6 +41,7 @@ class Form:
 
     def __init__(self) -> None:
         self.wanted = True
+        self.in_all_graphs = False
         self.identity: Optional[str] = None
         self.prepare: Callable[[], None] = lambda: None
         self._prepared = False
@@ -58,6 +61,15 @@ class Form:
             yield
         finally:
             self.wanted = before
+
+    @contextmanager
+    def for_this_process(self) -> Iterator[None]:
+        """Graphs that are traced meanwhile run in this process only, so blocks may use the operator in them."""
+        self.in_all_graphs = True
+        try:
+            yield
+        finally:
+            self.in_all_graphs = False
 
 
 form = Form()
@@ -123,7 +135,7 @@ def _fits(F: Any, maps: Sequence[Any], branches: Sequence[nn.HybridSequential]) 
     if F is mx.nd:
         if any(each.context.device_type != "cpu" or each.dtype != np.float32 for each in maps):
             return False
-    elif not form.wanted or not _is_traced_to_run():
+    elif not form.wanted or not (form.in_all_graphs or _is_traced_to_run()):
         return False
     layers = [_layers(branch) for branch in branches]
     if not all(layers) or not _norms_are_alike(layers) or _mixed_precision():

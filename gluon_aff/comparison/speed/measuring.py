@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 OTHERS = HERE.parents[2] / "benchmarks" / "with_others.py"  # of a clone; not installed
 PRODUCT_SIDE = 2048  # of the square matrices whose product says what this machine can do
 ENGINES = ("torch", "onnxruntime", "openvino")
+NATIVE = ("native", "folded")  # forms that may use the native operator
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _start(contender: Contender, case: Case, threads: int, warm_up: int, others_
     }
     ours = contender.engine == "mxnet"
     python, builder = (sys.executable, HERE / "with_mxnet.py") if ours else (others_python, OTHERS)
-    return _Process(python, builder, specification, threads, contender.form == "native")
+    return _Process(python, builder, specification, threads, contender.form in NATIVE)
 
 
 def _results(case: Case, seconds: Dict[str, List[float]], peaks: Dict[str, float]) -> Dict[str, Any]:

@@ -12,6 +12,7 @@ import mxnet as mx
 
 from ...nn.attending import form as native_form
 from ...utils.tables import text_table
+from .measuring import NATIVE
 
 
 def profile(
@@ -25,7 +26,7 @@ def profile(
     from .with_mxnet import build
 
     specification = {"network": network, "options": options, "mode": mode, "batch": batch, "size": size, "form": form}
-    with nullcontext() if form == "native" else native_form.own_arithmetic():
+    with nullcontext() if form in NATIVE else native_form.own_arithmetic():
         step = build(specification)
         for _ in range(2):
             step()
