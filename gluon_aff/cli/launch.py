@@ -10,7 +10,7 @@ from .arguments import whole
 
 
 def launch(args: argparse.Namespace) -> int:
-    from ..launching import launch, make_plan, read_hosts
+    from ..launching import crowded, launch, make_plan, read_hosts
     from ..launching.watch import to_stderr
 
     command = args.command_line[1:] if args.command_line[:1] == ["--"] else args.command_line
@@ -22,6 +22,9 @@ def launch(args: argparse.Namespace) -> int:
         Path(args.log_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--log-dir {args.log_dir} cannot be a folder: {error.strerror}") from None
+    crowd = crowded(plan)
+    if crowd:
+        to_stderr(crowd)
     to_stderr(f"{args.workers} workers, {args.servers} servers; logs in {args.log_dir}")
     return launch(plan, Path(args.log_dir), to_stderr)
 

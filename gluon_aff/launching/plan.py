@@ -94,6 +94,18 @@ def make_plan(
     return members
 
 
+def crowded(plan: Sequence[Member]) -> Optional[str]:
+    """What to know where this machine's workers together take more threads than it has cores; else None."""
+    here = [member for member in plan if member.role == "worker" and member.host.is_here]
+    each, cores = int(os.environ.get(threads.VARIABLE) or 1), threads.usable_cores()
+    if threads.chosen_here or each < 2 or each * len(here) <= cores:
+        return None
+    return (
+        f"note: {len(here)} workers of {threads.VARIABLE}={each} threads on {cores} cores wait for each other, which "
+        f"can be many times slower: unset {threads.VARIABLE}, then the workers share the cores"
+    )
+
+
 def free_port(address: str) -> int:
     """A port that nobody listens on at ``address``. Raises GluonAFFError when the address is not this machine's.
 

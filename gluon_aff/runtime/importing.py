@@ -38,6 +38,7 @@ def begin(later: bool) -> None:
 def prepare() -> None:
     """Check NumPy and the wheels, put back the names that MXNet misses. Raises MXNetImportError."""
     first = sys.modules.get("mxnet") is None
+    threads.copy_with_one_thread()
     if first:
         threads.use_physical_cores()
         _check_wheels()
@@ -60,6 +61,7 @@ def import_mxnet() -> None:
         raise MXNetImportError(
             f"found MXNet {version}, expected 1.9.1", packages.pip("install", packages.pinned("mxnet"))
         )
+    threads.spare_this_thread()
     while after_mxnet:
         after_mxnet.pop()()
 

@@ -1,17 +1,22 @@
-"""How many threads MXNet's operators should take: one per physical core that this process may use."""
+"""How many threads MXNet's operators should take (one per physical core that this process may use), and what keeps
+them from waiting for each other."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Iterator, Optional, Set
+from typing import Iterator, NamedTuple, Optional, Set
 
 from .packages import MXNetImportError
 
 VARIABLE = "OMP_NUM_THREADS"
 MOST = 4096  # with many more, the OpenMP library cannot start them and ends the process
+COPIES = "MXNET_CPU_PARALLEL_SIZE"  # elements from which MXNet copies an array with several threads
 WORKERS_HERE = "GLUON_AFF_WORKERS_HERE"  # by `gluon-aff launch`: processes that share this machine's cores
 
 imported_before_us = "mxnet" in sys.modules  # gluon_aff was imported too late to choose
@@ -40,6 +45,70 @@ def use_physical_cores() -> None:
         workers = os.environ.get(WORKERS_HERE, "1")
         os.environ[VARIABLE] = str(max(1, usable_cores() // int(workers)))
         chosen_here = True
+
+
+def copy_with_one_thread() -> None:
+    """Have MXNet copy arrays from and to NumPy with one thread, unless the user has set a size.
+
+    Python's thread copies. With several, it gets OpenMP threads of its own beside those of MXNet's engine; GCC's OpenMP
+    library then sees more threads than processors and has all of them sleep at every barrier. Fed from NumPy, training
+    was up to 1.45 times as fast without (docs/speed.md); results are the same.
+    """
+    os.environ.setdefault(COPIES, str(2**31 - 1))
+
+
+def spare_this_thread() -> None:
+    """Give the calling thread no OpenMP threads of its own, for the reason that `copy_with_one_thread` gives.
+
+    It would get them where oneDNN brings an array that is read back into NumPy's layout. Operators run in threads of
+    MXNet's engine; with the NaiveEngine they run in the calling one, and nothing is changed.
+    """
+    if os.environ.get("MXNET_ENGINE_TYPE") != "NaiveEngine":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libgomp.so.1").omp_set_num_threads(1)
+
+
+class Usage(NamedTuple):
+    """Seconds of processor time since the system started, of everybody and of this process, and when that was."""
+
+    everybody: float
+    own: float
+    when: float
+
+
+def usage() -> Optional[Usage]:
+    """The processors' use until now; None where the system does not tell."""
+    fields = (_read(Path("/proc/stat")) or "").partition("\n")[0].split()[1:9]
+    if len(fields) < 8 or not all(field.isdigit() for field in fields):
+        return None
+    user, nice, system, idle, waiting, *others = map(int, fields)
+    busy = user + nice + system + sum(others)
+    return Usage(busy / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4]), time.monotonic())
+
+
+def crowded() -> Optional[str]:
+    """What to know where other programs keep so many CPUs busy that this process' threads wait for each other.
+
+    Measured from the import on; of the whole machine, so only where this process may use all of it.
+    """
+    now, cpus = usage(), os.cpu_count() or 1
+    if (
+        not at_import
+        or not now
+        or len(_allowed_cpus()) < cpus
+        or cpu_quota()
+        or os.environ.get(WORKERS_HERE, "1") != "1"
+    ):
+        return None
+    others = (now.everybody - at_import.everybody - now.own + at_import.own) / max(now.when - at_import.when, 0.1)
+    mine = int(os.environ.get(VARIABLE, "1"))
+    if mine < 2 or others < 0.5 or others + mine < cpus + 0.5:
+        return None
+    best = max(1, int(cpus - others))
+    return (
+        f"other programs keep {others:.1f} of {cpus} CPUs busy: {mine} threads that wait for each other can be several "
+        f"times slower than fewer. {VARIABLE}={best} avoids that; results then differ in their last bits"
+    )
 
 
 def usable_cores() -> int:
@@ -100,3 +169,6 @@ def _read(path: Path) -> Optional[str]:
 def _split(line: str) -> tuple:
     key, _, value = line.partition(":")
     return key.strip(), value.strip()
+
+
+at_import = usage()

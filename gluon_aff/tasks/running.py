@@ -13,6 +13,7 @@ import mxnet as mx
 
 from ..models.summary import count_parameters
 from ..nn.attending import form
+from ..runtime import threads
 from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, check_free, group, train_along
 from ..training.amp import resolve_dtype, start_mixed_precision
 from ..training.schedule import warmup_epochs
@@ -100,8 +101,11 @@ def keep_form(header: Dict[str, Any], log: Callable[[str], None]) -> None:
 
 
 def _introduce_machine(facts: Facts) -> Iterator[str]:
-    threads = os.environ.get("OMP_NUM_THREADS", "1")
-    yield f"device: {', '.join(facts.devices)}; OMP_NUM_THREADS={threads}; MXNet {mx.__version__}"
+    set_to = os.environ.get(threads.VARIABLE, "1")
+    yield f"device: {', '.join(facts.devices)}; {threads.VARIABLE}={set_to}; MXNet {mx.__version__}"
+    crowd = threads.crowded()
+    if crowd:
+        yield f"note: {crowd}"
 
 
 def _introduce_training(options: Namespace, job: Job) -> Iterator[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from gluon_aff.cli.main import build_parser
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.launching import Host, Member, launch, make_plan, process, read_hosts, watch
+from gluon_aff.launching import Host, Member, crowded, launch, make_plan, process, read_hosts, watch
 from gluon_aff.launching.plan import free_port
 from gluon_aff.runtime import threads
 
@@ -107,6 +107,16 @@ def test_workers_share_the_cores(monkeypatch):
         monkeypatch.delenv("OMP_NUM_THREADS")
         threads.use_physical_cores()
         assert os.environ["OMP_NUM_THREADS"] == expected
+
+
+@pytest.mark.parametrize("value, workers, said", [("2", 2, True), ("2", 1, False), ("1", 8, False), (None, 2, False)])
+def test_more_threads_than_cores(monkeypatch, value, workers, said):
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    monkeypatch.setattr(threads, "chosen_here", value is None)
+    monkeypatch.setenv("OMP_NUM_THREADS", value or "2")
+    told = crowded(make_plan(["x"], workers, 1))
+    assert (told is not None) == said
+    assert not said or "2 workers of OMP_NUM_THREADS=2 threads on 2 cores" in told
 
 
 def test_machines_need_slots_and_an_address():

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -75,3 +77,67 @@ def test_the_users_setting_stays(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     threads.use_physical_cores()
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+TEAMS = """
+import ctypes, os, threading
+import numpy as np
+import gluon_aff
+import mxnet as mx
+
+threads = lambda: len(os.listdir("/proc/self/task"))
+mx.nd.zeros((1,)).wait_to_read()
+before = threads()
+mx.nd.array(np.zeros((1000, 1000), "float32")).asnumpy()
+library, found = ctypes.CDLL("libgomp.so.1"), []
+another = threading.Thread(target=lambda: found.append(library.omp_get_max_threads()))
+another.start(), another.join()
+print(threads() - before, library.omp_get_max_threads(), *found)
+"""
+
+
+@pytest.mark.parametrize("engine, most", [("", 1), ("NaiveEngine", 2)])
+def test_the_main_thread_has_no_openmp_threads(engine, most):
+    settings = {"OMP_NUM_THREADS": "2", **({"MXNET_ENGINE_TYPE": engine} if engine else {})}
+    done = subprocess.run(
+        [sys.executable, "-c", TEAMS], capture_output=True, text=True, env={**os.environ, **settings}, timeout=120
+    )
+    assert done.stdout.split() == ["0", str(most), "2"], done.stderr
+
+
+def test_the_users_size_of_copies_stays(monkeypatch):
+    monkeypatch.setenv("MXNET_CPU_PARALLEL_SIZE", "5")
+    threads.copy_with_one_thread()
+    assert os.environ["MXNET_CPU_PARALLEL_SIZE"] == "5"
+
+
+@pytest.mark.parametrize(
+    "mine, elsewhere, quota, workers, said",
+    [("2", 10, None, "1", True), ("2", 1, None, "1", False), ("1", 10, None, "1", False)]
+    + [
+        ("2", 10, 2.0, "1", False),
+        ("2", 10, None, "2", False),
+        ("4", 20, None, "1", True),
+        ("2", 20, None, "1", False),
+    ],
+)
+def test_other_programs_that_keep_the_cpus_busy(monkeypatch, mine, elsewhere, quota, workers, said):
+    """In ten seconds this process computed for five, others for ``elsewhere``, on two CPUs or on four."""
+    cpus = 4 if elsewhere == 20 else 2
+    monkeypatch.setattr(threads, "at_import", threads.Usage(100, 7, 50))
+    monkeypatch.setattr(threads, "usage", lambda: threads.Usage(100 + 5 + elsewhere, 7 + 5, 60))
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    monkeypatch.setattr(threads, "_allowed_cpus", lambda: set(range(cpus)))
+    monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
+    monkeypatch.setenv("OMP_NUM_THREADS", mine)
+    monkeypatch.setenv("GLUON_AFF_WORKERS_HERE", workers)
+    told = threads.crowded()
+    assert bool(told) == said
+    if said:
+        best = {2: 1, 4: 2}[cpus]
+        assert f"{elsewhere / 10:.1f} of {cpus} CPUs busy" in told and f"OMP_NUM_THREADS={best} avoids" in told
+
+
+def test_the_use_of_the_processors_is_read():
+    first, second = threads.usage(), threads.usage()
+    assert second.everybody >= first.everybody > 0 and second.own >= first.own > 0
