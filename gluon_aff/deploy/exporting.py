@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,15 @@ import numpy as np
 
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
-from ..utils.files import PathLike, cannot_write, sync, temporary_name
+from ..utils.files import PathLike, cannot_write, sync
 from . import onnx_form, symbol_form
 from .checking import TIMED, compare, speeds
 from .exported import open_exported
 from .folding import Folding, fold_norms
 from .graph import INPUT, Graph, graph_of
 from .int8_form import Quantized, quantize
-from .manifest import KINDS, NAME, Manifest, is_exported, write_manifest
+from .manifest import KINDS, NAME, Manifest, write_manifest
+from .placing import check_free, name_aside, place_of, put_in_place, tidy
 from .preprocessing import prepend
 from .sample import SOURCE, sample_pixels
 
@@ -137,7 +137,9 @@ def export(
     channels = getattr(net, "_in_channels", 3)
     if channels != 3:
         raise UsageError(f"the network takes {channels} channels: exports are checked on pictures of 3, RGB")
-    _check_free(directory, overwrite)
+    place = place_of(directory)
+    tidy(place)
+    check_free(place, overwrite)
     size = input_size or (None if segments or input is None else input.size)
     if size is None and not segments:
         raise UsageError("nothing tells the size of the network's input: give input_size (--input-size)")
@@ -197,9 +199,9 @@ def _finish(
     overwrite: bool,
 ) -> Export:
     """Write aside, read again, compare, put in place."""
-    aside = temporary_name(directory.resolve())
+    place = place_of(directory)
+    aside = name_aside(place)
     try:
-        shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         files = _write(aside, graph, made)
         write_manifest(aside, manifest, files)
@@ -223,10 +225,7 @@ def _finish(
         write_manifest(aside, {**manifest, "check": {**manifest["check"], **check}}, files)
         for file in aside.iterdir():
             sync(file)
-        if overwrite and directory.exists():
-            shutil.rmtree(directory)
-        os.replace(aside, directory)
-        sync(directory.resolve().parent)
+        put_in_place(aside, place, overwrite)
     except OSError as error:
         raise cannot_write(directory, error) from error
     finally:
@@ -317,12 +316,3 @@ def _about(manifest: Manifest) -> List[str]:
             first, *others = manifest[entry]["lines"]
             lines += [f"{label:<11}{first}", *(f"{'':<11}{line}" for line in others)]
     return lines
-
-
-def _check_free(directory: Path, overwrite: bool) -> None:
-    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
-        return
-    if not is_exported(directory):
-        raise UsageError(f"{directory} is there and is no exported network: choose another --out")
-    if not overwrite:
-        raise UsageError(f"{directory} holds an exported network: choose another --out, or --overwrite")

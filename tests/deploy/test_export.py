@@ -189,19 +189,6 @@ def test_a_failed_check_leaves_nothing(net, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_replaced(net, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/thesis.txt").write_text("years")
-    with pytest.raises(UsageError, match="no exported network"):
-        export(net, tmp_path / "mine", overwrite=True)
-    export(net, tmp_path / "out")
-    with pytest.raises(UsageError, match="overwrite"):
-        export(net, tmp_path / "out")
-    export(net, tmp_path / "out", fold=True, overwrite=True)
-    assert deploy.open_exported(tmp_path / "out").manifest["folding"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
