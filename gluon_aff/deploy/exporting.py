@@ -146,7 +146,7 @@ def export(
     pictures = SOURCE if pixels is None else "given"
     pixels = _checked_pixels(pixels, size)
     shape = _input_shape(size, batch, with_preprocessing)
-    graph = graph_of(net)
+    graph = graph_of(net, resize_as_operator=to != "onnx")
     folding = fold_norms(graph) if fold else None
     if with_preprocessing and input is not None:
         prepend(graph, input)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
@@ -134,8 +135,16 @@ class Graph:
         return {f"{'aux' if name in self.auxiliary else 'arg'}:{name}": self.arrays[name] for name in names}
 
 
-def graph_of(net: mx.gluon.HybridBlock) -> Graph:
+def graph_of(net: mx.gluon.HybridBlock, resize_as_operator: bool = False) -> Graph:
     """The graph of an initialised network at inference.
+
+    Parameters
+    ----------
+    net : HybridBlock
+    resize_as_operator : bool
+        An FPN's maps are resized by MXNet's operator instead of products with matrices (`nn.ResizeLike`), equal but for
+        rounding. MXNet's executor lets arrays share memory and on the products stops with "The size of NDArray doesn't
+        match the requested MKLDNN memory desc"; ``SymbolBlock`` and ONNX Runtime run them.
 
     Raises
     ------
@@ -147,7 +156,8 @@ def graph_of(net: mx.gluon.HybridBlock) -> Graph:
     if missing:
         raise UsageError(f"the network has no weights yet ({missing[0]} has none): initialise it, or load a file")
     try:
-        symbol = net(mx.sym.var(INPUT))
+        with _resizing(net, resize_as_operator):
+            symbol = net(mx.sym.var(INPUT))
     except UsageError:
         raise
     except Exception as error:
@@ -163,6 +173,21 @@ def graph_of(net: mx.gluon.HybridBlock) -> Graph:
             parameter = parameters[name]
             arrays[name] = parameter.data(parameter.list_ctx()[0]).asnumpy()
     return read_graph(symbol, arrays)
+
+
+@contextmanager
+def _resizing(net: mx.gluon.HybridBlock, as_operator: bool) -> Iterator[None]:
+    """Set ``as_operator`` of all blocks that have it, as `ResizeLike` has, for as long as a graph is made."""
+    layers: List[Any] = []
+    net.apply(lambda block: layers.append(block) if hasattr(block, "as_operator") else None)
+    before = [layer.as_operator for layer in layers]
+    try:
+        for layer in layers:
+            layer.as_operator = as_operator
+        yield
+    finally:
+        for layer, was in zip(layers, before):
+            layer.as_operator = was
 
 
 def read_graph(symbol: mx.sym.Symbol, arrays: Dict[str, np.ndarray]) -> Graph:

@@ -25,6 +25,7 @@ _REASONS = {
     "BatchNorm": "it could be folded into no convolution, and its input is not int8",
     "Convolution": "oneDNN has no int8 kernel for this convolution, or its input is float",
     "Dropout": "it does nothing at inference",
+    "Pooling": "its input is float, or oneDNN has no int8 kernel for this pool",
     "_contrib_AdaptiveAvgPooling2D": "MXNet has no int8 kernel for a pool to one value",
     _APART: "it keeps a sum apart from a convolution, which oneDNN fuses wrongly",
     "broadcast_add": "MXNet has no int8 kernel for sums of unequal shapes",
@@ -88,11 +89,6 @@ def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", batch
     if calibration not in CALIBRATIONS:
         raise UsageError(f"calibration {calibration!r}: choose one of {', '.join(CALIBRATIONS)}")
     check_int8()
-    if graph.operators()["dot"]:
-        raise UsageError(
-            "this network cannot be made int8: MXNet's calibration binds the graph, and a bound graph fails in oneDNN "
-            "where an FPN resizes its maps; use --to onnx"
-        )
     from mxnet.contrib import quantization
 
     _part_sums(graph)

@@ -34,7 +34,15 @@ class ResizeLike(nn.HybridBlock):
     Equal to ``contrib.BilinearResize2D(x, like, mode="like")`` but for rounding, as a product with a matrix for each
     axis. On CPU that operator's backward pass adds up from all threads in whichever order they come, so that float32
     gradients differ from run to run, and the slower the more threads there are.
+
+    Attributes
+    ----------
+    as_operator : bool
+        Whether that operator is used nevertheless. Set while a graph for MXNet's executor (``mx.mod.Module``,
+        ``Symbol.bind``) is made, which fails in oneDNN on the products.
     """
+
+    as_operator = False
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -45,6 +53,8 @@ class ResizeLike(nn.HybridBlock):
         self._dtype = np.dtype(dtype).name
 
     def hybrid_forward(self, F, x, like):
+        if self.as_operator:
+            return F.contrib.BilinearResize2D(x, like, mode="like")
         rows, columns = (self._weights(F, x, like, axis) for axis in (2, 3))
         x = F.dot(rows, F.transpose(F.dot(x, columns, transpose_b=True), (2, 0, 1, 3)))  # (H, N, C, W)
         return F.transpose(x, (1, 2, 0, 3))
