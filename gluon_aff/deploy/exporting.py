@@ -21,7 +21,7 @@ from .graph import INPUT, Graph, graph_of
 from .int8_form import Quantized, quantize
 from .manifest import KINDS, NAME, Manifest, write_manifest
 from .placing import check_free, name_aside, place_of, put_in_place, tidy
-from .preprocessing import prepend
+from .preprocessing import normalisation, prepend
 from .sample import SOURCE, sample_pixels
 
 CHECKED, CALIBRATED = 8, 64  # pictures, where the user gives none
@@ -132,8 +132,6 @@ def export(
         raise UsageError(f"--to {to}: choose one of {', '.join(KINDS)}")
     if with_preprocessing and input is None:
         raise UsageError("with_preprocessing needs to know how pictures are normalised: give input=")
-    if with_preprocessing and to == "int8":
-        raise UsageError("int8 takes normalised input: MXNet quantizes no graph of pixels; leave the preprocessing out")
     channels = getattr(net, "_in_channels", 3)
     if channels != 3:
         raise UsageError(f"the network takes {channels} channels: exports are checked on pictures of 3, RGB")
@@ -148,14 +146,15 @@ def export(
     shape = _input_shape(size, batch, with_preprocessing)
     graph = graph_of(net, resize_as_operator=to != "onnx")
     folding = fold_norms(graph) if fold else None
+    made: Union[bytes, Quantized, None] = None
+    if to == "int8":
+        few = pixels if truth is not None or len(pixels) > CHECKED else sample_pixels(CALIBRATED, pixels.shape[1])
+        front = normalisation(input) if with_preprocessing and input is not None else None
+        made = quantize(graph, _normalised(few[:CALIBRATED], input), calibration, front=front)
     if with_preprocessing and input is not None:
         prepend(graph, input)
-    made: Union[bytes, Quantized, None] = None
     if to == "onnx":
         made = onnx_form.to_onnx(graph, shape, "uint8" if with_preprocessing else "float32")
-    elif to == "int8":
-        few = pixels if truth is not None or len(pixels) > CHECKED else sample_pixels(CALIBRATED, pixels.shape[1])
-        made = quantize(graph, _normalised(few[:CALIBRATED], input), calibration)
     outputs = _outputs(graph, pixels.shape, with_preprocessing)
     manifest: Manifest = {
         "kind": to,

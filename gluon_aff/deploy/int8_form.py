@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import mxnet as mx
 import numpy as np
@@ -23,6 +23,7 @@ _BETWEEN = ("_contrib_quantize_v2", "_contrib_dequantize", "_contrib_requantize"
 _REASONS = {
     "Activation": "oneDNN's int8 kernels have no sigmoid",
     "BatchNorm": "it could be folded into no convolution, and its input is not int8",
+    "Cast": "it makes numbers of pixels for the normalisation, which stays float",
     "Convolution": "oneDNN has no int8 kernel for this convolution, or its input is float",
     "Dropout": "it does nothing at inference",
     "Pooling": "its input is float, or oneDNN has no int8 kernel for this pool",
@@ -35,6 +36,7 @@ _REASONS = {
     "elemwise_mul": "its input, the sigmoid's output, is float",
     "elemwise_sub": "MXNet has no int8 kernel for it",
     "relu": "its input is float",
+    "transpose": "it is part of the normalisation of pixels, which stays float",
 }
 
 
@@ -68,7 +70,13 @@ def check_int8() -> None:
         raise UsageError("int8 needs a processor with SSE4.1 or AVX2 for oneDNN's kernels: use --to onnx")
 
 
-def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", batch_size: int = 8) -> Quantized:
+def quantize(
+    graph: Graph,
+    inputs: np.ndarray,
+    calibration: str = "naive",
+    batch_size: int = 8,
+    front: Optional[Graph] = None,
+) -> Quantized:
     """A graph in int8, on CPU.
 
     Parameters
@@ -80,6 +88,8 @@ def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", batch
     calibration : {"naive", "entropy"}
         Ranges of maps are their minimum and maximum on ``inputs``, or those that lose least information
         (Kullback-Leibler divergence), which takes minutes.
+    front : Graph, optional
+        Makes ``inputs`` of pixels; it is put in front afterwards and stays float.
 
     Raises
     ------
@@ -117,6 +127,9 @@ def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", batch
             )
     except mx.MXNetError as error:
         raise UsageError(f"oneDNN cannot run this network in int8 ({last_line(error)}): use --to onnx") from error
+    if front is not None:
+        symbol = symbol(**{INPUT: front.symbol()})
+        arguments.update({name: mx.nd.array(value, dtype=value.dtype) for name, value in front.arrays.items()})
     operators = Counter(node["op"] for node in json.loads(symbol.tojson())["nodes"])
     int8 = {op: count for op, count in sorted(operators.items()) if op.startswith(_QUANTIZED)}
     if not any("conv" in op for op in int8):

@@ -175,6 +175,19 @@ def test_int8(net, tmp_path):
     assert any(array.dtype == np.int8 for array in arrays.values())
 
 
+def test_int8_with_preprocessing_is_int8_of_normalised_pixels(net, tmp_path):
+    pixels = np.concatenate([PIXELS] * 3)
+    inside = export(net, tmp_path / "inside", "int8", pixels=pixels, with_preprocessing=True).manifest
+    outside = export(net, tmp_path / "outside", "int8", pixels=pixels).manifest
+    assert inside["quantization"]["int8"] == outside["quantization"]["int8"]
+    assert "normalisation" in inside["quantization"]["float"]["Cast"]["reason"]
+    assert inside["input"]["type"] == "uint8" and inside["input"]["shape"] == ["N", 32, 32, 3]
+    expected = deploy.open_exported(tmp_path / "outside").run(CIFAR.transform(PIXELS))
+    opened = deploy.open_exported(tmp_path / "inside")
+    np.testing.assert_allclose(opened.run(opened.prepared(PIXELS)), expected, atol=1e-5 * np.ptp(expected))
+    np.testing.assert_allclose(through_module(tmp_path / "inside", PIXELS), expected, atol=1e-5 * np.ptp(expected))
+
+
 def test_int8_of_plain_sums(tmp_path):
     """MXNet's fused convolution and sum is wrong there by an eighth of the range."""
     check = export(made("cifar_resnet8", channel_times=1, classes=10), tmp_path / "out", "int8").manifest["check"]
@@ -182,8 +195,6 @@ def test_int8_of_plain_sums(tmp_path):
 
 
 def test_what_int8_cannot_do_is_refused(net, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="normalised input"):
-        export(net, tmp_path / "out", "int8", with_preprocessing=True)
     monkeypatch.setattr(mx.runtime.Features, "is_enabled", lambda self, name: False)
     with pytest.raises(UsageError, match="oneDNN"):
         export(net, tmp_path / "out", "int8")

@@ -83,7 +83,7 @@ def test_every_form_predicts_alike(folder, net, tmp_path, to):
         pytest.importorskip("onnx", reason="the extra onnx is not installed")
     seen = NetworkInput(32, classes=ClassNames(KINDS))
     deploy.export(
-        net, tmp_path / "out", to, input=seen, with_preprocessing=to != "int8", batch=2 if to == "onnx" else "dynamic"
+        net, tmp_path / "out", to, input=seen, with_preprocessing=True, batch=2 if to == "onnx" else "dynamic"
     )
     one = gluon_aff.predict(net, str(folder), input=seen)
     other = gluon_aff.predict(tmp_path / "out", [str(folder)], batch_size=4)
