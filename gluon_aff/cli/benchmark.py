@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..utils.files import write_json
 from .arguments import whole
 
-FORMS = ("imperative", "hybrid", "static", "native", "folded")
+FORMS = ("imperative", "hybrid", "static", "native", "folded", "int8")
 AGAINST = ("add", "literal", "torch", "onnxruntime", "openvino")
 WARM_UP = 2  # steps that do not count
 
@@ -34,8 +34,9 @@ def benchmark(args: argparse.Namespace) -> int:
             unknown = [word for word in words if word not in known]
             if unknown:
                 raise UsageError(f"{name} has {', '.join(unknown)}: choose from {', '.join(known)}")
-        if "folded" in forms and args.mode == "train":
-            raise UsageError("--forms folded is for inference: give --mode infer")
+        inference_only = [form for form in forms if form in ("folded", "int8")]
+        if inference_only and args.mode == "train":
+            raise UsageError(f"--forms {inference_only[0]} is for inference: give --mode infer")
         options = _options(args)
         suite = speed.single(args.network, args.mode, args.batch_size, args.size, fusions, forms, against, options)
     threads = args.threads or int(os.environ["OMP_NUM_THREADS"])

@@ -10,6 +10,7 @@ from .measuring import ENGINES, Case, Contender
 AFF, IAFF = Contender("aff", "aff"), Contender("iaff", "iaff")
 OPERATORS, ADD = Contender("aff, operators", "aff", "static"), Contender("add", "add", "static")
 LITERAL, FOLDED = Contender("literal", "aff", "literal"), Contender("aff, folded", "aff", "folded")
+INT8 = Contender("aff, int8", "aff", "int8")
 TORCH = Contender("torch", "aff", "eager", "torch")
 TORCH_LAST = Contender("torch, channels_last", "aff", "channels_last", "torch")
 TORCH_COMPILED = Contender("torch, compiled", "aff", "compiled", "torch")
@@ -49,13 +50,14 @@ def _reach() -> Suite:
     inferring = (AFF.name, FOLDED.name)
     torch, compiled = ("torch", "torch, channels_last"), ("torch", "torch, channels_last", "torch, compiled")
     everything = [AFF, OPERATORS, IAFF, ADD, LITERAL, TORCH, TORCH_LAST, TORCH_ADD]
-    inference = [AFF, OPERATORS, FOLDED, IAFF, ADD, TORCH, TORCH_LAST, TORCH_COMPILED, ONNX, OPENVINO]
+    inference = [AFF, OPERATORS, FOLDED, INT8, IAFF, ADD, TORCH, TORCH_LAST, TORCH_COMPILED, ONNX, OPENVINO]
     cases: List[Case] = [
         Case("train x4", "cifar_resnet", "train", 32, 32, everything, WIDE),
         Case("train x1", "cifar_resnet", "train", 128, 32, everything, NARROW),
         Case("infer x4", "cifar_resnet", "infer", 32, 32, inference, WIDE),
         Case("infer x1", "cifar_resnet", "infer", 128, 32, inference, NARROW),
         Case("train resnet50", "aff_resnet50", "train", 8, 224, [AFF, OPERATORS, ADD]),
+        Case("infer resnet50", "aff_resnet50", "infer", 8, 224, [AFF, OPERATORS, FOLDED, INT8, ADD]),
         Case("train fpn", "aff_fpn_resnet20", "train", 8, 480, [AFF, OPERATORS, ADD], {"stem": "tiny"}),
     ]
     ratios = [
@@ -69,6 +71,9 @@ def _reach() -> Suite:
         Ratio("... / best of PyTorch and ONNX Runtime", "infer x4", inferring, (*compiled, "onnxruntime"), 1.0),
         Ratio("infer AFF x1 / PyTorch's best", "infer x1", inferring, compiled, 1.1),
         Ratio("AFF-ResNet-50, 224, batch 8: train / add", "train resnet50", ("aff",), ("add",), 0.88),
+        Ratio(
+            "AFF-ResNet-50, 224, batch 8: int8 / float32", "infer resnet50", ("aff, int8",), ("aff, operators",), 3.0
+        ),
         Ratio("AFF-FPN b=3 tiny, 480, batch 8: train / add", "train fpn", ("aff",), ("add",), 0.92),
         Ratio("peak memory of a training step / literal", "train x4", ("aff",), ("literal",), 0.9, memory=True),
     ]

@@ -18,7 +18,7 @@ def build(specification: Dict[str, Any]) -> Callable[[], None]:
     """A training step or an inference of ``network`` with ``options`` on ``batch`` images of ``size``.
 
     ``form`` is "imperative", "hybrid", "static" (hybrid with static memory), "native" (static, with the native
-    operator), "literal" or "folded"; "product" is a large oneDNN product instead of a network.
+    operator), "literal", "folded" or "int8"; "product" is a large oneDNN product instead of a network.
     """
     form = specification["form"]
     if form == "product":
@@ -33,6 +33,14 @@ def build(specification: Dict[str, Any]) -> Callable[[], None]:
 
         net(x)
         net = deploy.fold(net)
+    if form == "int8":
+        from gluon_aff.deploy.graph import graph_of
+        from gluon_aff.deploy.inference import InferenceNetwork
+        from gluon_aff.deploy.int8_form import quantize
+
+        net(x)
+        made = quantize(graph_of(net), x.asnumpy())
+        net = InferenceNetwork(made.symbol, made.values, mx.cpu(), "an int8 network")
     if form != "imperative":
         static = form != "hybrid"
         net.hybridize(static_alloc=static, static_shape=static)
