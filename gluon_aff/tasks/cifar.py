@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from argparse import Namespace
 from dataclasses import dataclass
 from functools import partial
@@ -25,30 +26,36 @@ from ..data import (
 from ..data.class_names import known_classes
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
-from ..evaluation import Report, ScoreRequest, TrainedNetwork
+from ..evaluation import Report, ScoreRequest, TrainedNetwork, predict
 from ..models import ModelEntry, model_entry
 from ..models.common import ClassificationNet, check_size
 from ..nn import AUTHORS_KEYS, canonical_fusion
 from ..training import Job
-from .classification import classification_job, score_classifier
+from .classification import classes_found, classification_job, score_classifier
+from .final_test import FinalTest
 from .options import cifar as options_of_cifar
 from .options.parser import OptionParser
 from .parts import Data, Setup, check_accepted, make_network, smaller_batch
 from .register import register_task
 from .task import Options, Record, Task
 
+HELD_OUT = "held-out"  # a third split beside "train" and "test"
 _SIZE = 32  # of images of which nothing is known
 _PAPER_EPOCHS, _PAPER_DECAYS, _PAPER_MIXUP_OFF = 400, (300, 350), 20
 
 
 @dataclass
 class ImageData(Data):
-    """``train`` in the loader's batches, ``test`` in those of ``test_loader``."""
+    """``train`` in the loader's batches; ``val`` is validated on, in those of ``val_loader``.
+
+    Without --hold-out ``val`` are the test images, and ``test`` is None.
+    """
 
     loader: BatchLoader
     train: ImageSet
-    test: ImageSet
-    test_loader: BatchLoader
+    val: ImageSet
+    val_loader: BatchLoader
+    test: Optional[ImageSet] = None
 
 
 class CIFAR(Task):
@@ -81,6 +88,10 @@ class CIFAR(Task):
         if given.get("dataset", values["dataset"]) != "cifar100":
             values.pop("labels", None)
 
+    def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
+        if not options["hold_out"]:
+            yield "final_test", "without --hold-out"
+
     def model_name(self, options: Namespace) -> str:
         """``cifar_aff_resnet32`` and the like."""
         prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
@@ -90,6 +101,7 @@ class CIFAR(Task):
 
     def data(self, options: Namespace, setup: Setup) -> ImageData:
         train, test = load_split(options, "train"), load_split(options, "test")
+        val = load_split(options, HELD_OUT) if options.hold_out else test
         outputs = head_size(options, train)
         check_labels(train, outputs)
         check_labels(test, outputs)
@@ -101,13 +113,17 @@ class CIFAR(Task):
         whole_batch = len(train) >= batch_size * setup.group.size  # fewer images than a batch are one smaller batch
         return ImageData(
             loader=batches(train, batch_size, augment, shuffle=True, drop_last=whole_batch),
-            facts={"name": train.name, "train": len(train), "test": len(test), "classes": outputs},
+            facts={
+                **{"name": train.name, "train": len(train), "test": len(test), "classes": outputs},
+                **({"held_out": len(val)} if options.hold_out else {}),
+            },
             outputs=outputs,
             train=train,
-            test=test,
-            test_loader=batches(
-                test, options.batch_size * len(setup.devices), EvalTransform(), shuffle=False, drop_last=False
+            val=val,
+            val_loader=batches(
+                val, options.batch_size * len(setup.devices), EvalTransform(), shuffle=False, drop_last=False
             ),
+            test=test if options.hold_out else None,
         )
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
@@ -134,14 +150,25 @@ class CIFAR(Task):
     def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
         assert isinstance(data, ImageData) and data.outputs
         check_size(net, *data.train.images.shape[1:3])
-        return classification_job(options, setup, net, data.loader, data.test_loader, len(data.test), data.outputs)
+        held_out = {"held_out": len(data.val)} if data.test else {}
+        return classification_job(
+            *(options, setup, net, data.loader, data.val_loader, len(data.val), data.outputs),
+            more_figures=lambda: held_out,
+        )
+
+    def test(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> FinalTest:
+        assert isinstance(data, ImageData) and data.test
+        size = options.batch_size * len(setup.devices)
+        loader = BatchLoader(
+            data.test, size, EvalTransform(), shuffle=False, drop_last=False, workers=options.num_data_workers
+        )
+        found = predict(net, loader.batches(0), setup.devices, len(loader))
+        return classes_found(found, [f"{zlib.crc32(image.tobytes()):08x}" for image in data.test.images])
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
-        images = (
-            options.train_images
-            or image_dataset(options.dataset).official.get("train")
-            or len(load_split(options, "train"))
-        )
+        official = image_dataset(options.dataset).official.get("train")
+        whole = official and official - (options.hold_out or 0)
+        images = options.train_images or whole or len(load_split(options, "train"))
         return max(1, images // (options.batch_size * devices))
 
     def input_shape(self, options: Namespace) -> Tuple[int, ...]:
@@ -152,9 +179,10 @@ class CIFAR(Task):
     def introduction(self, options: Namespace, data: Data, parameters: int) -> Iterator[str]:
         assert isinstance(data, ImageData)
         height, width = data.train.images.shape[1:3]
+        held_out = f", {len(data.val)} held-out" if data.test else ""
         yield (
-            f"data: {options.dataset}, {_labels(options, data)}; {len(data.train)} training and {len(data.test)} test "
-            f"images of {width}x{height} from {data.train.source}"
+            f"data: {options.dataset}, {_labels(options, data)}; {len(data.train)} training{held_out} and "
+            f"{len(data.test or data.val)} test images of {width}x{height} from {data.train.source}"
         )
         if options.auto_aug:
             yield f"augmentation: AutoAugment (CIFAR-10's policy, {options.auto_aug_policy}) before crop and mirror"
@@ -168,7 +196,9 @@ class CIFAR(Task):
 
     def figure(self, record: Record) -> str:
         hits, images = round(record["val"] * record["val_images"]), record["val_images"]
-        return f"accuracy {record['val']:.4f} ({hits} of {images} test images)"
+        return (
+            f"accuracy {record['val']:.4f} ({hits} of {images} {'held-out' if 'held_out' in record else 'test'} images)"
+        )
 
     def best_file(self, options: Namespace, best: Record) -> str:
         """The authors' name of a best parameter file: ``0.8357-cifar100-ASKCFuse-resnet-32-c-4-s-1-best.params``."""
@@ -228,17 +258,20 @@ class CIFAR(Task):
 
 
 def load_split(options: Namespace, split: str) -> ImageSet:
-    """The images of "train" or "test", or as many of them as asked for."""
-    count = options.train_images if split == "train" else options.test_images
+    """The images of "train" or "test", or as many of them as asked for, or those held out of the training images."""
     images = load_image_set(
         options.dataset,
-        split,
+        "test" if split == "test" else "train",
         options.data_dir,
         options.labels,
         options.resize,
         val_fraction=options.val_fraction,
         seed=options.seed,
     )
+    if split != "test" and options.hold_out:
+        rest, held_out = images.hold_out(options.hold_out)
+        images = held_out if split == HELD_OUT else rest
+    count = {"train": options.train_images, "test": options.test_images}.get(split)
     return images if count is None else images.subset(count, options.seed)
 
 

@@ -10,13 +10,15 @@ import mxnet as mx
 
 from ..data import list_datasets
 from ..errors import UsageError
-from ..evaluation import DataOptions, Report, ScoreRequest, TrainedNetwork, open_test_set, score
+from ..evaluation import DataOptions, Predictions, Report, ScoreRequest, TrainedNetwork, open_test_set, score
 from ..evaluation.evaluation_report import ClassificationReport
+from ..evaluation.predictions import TOP
 from ..evaluation.upstream import BATCH_SIZE
 from ..training import Job, Listener, Loader, Stop, Targets, accuracy, hits, soft_rmse
 from ..training.distillation import Distillation
 from ..training.loop import MakeTargets
 from ..training.metrics import Measured
+from .final_test import FinalTest
 from .parts import Setup, make_job
 from .teachers import open_teacher
 
@@ -86,6 +88,17 @@ def classification_job(
         metric_name=metric_name,
         evaluate=evaluate,
         listeners=listeners,
+    )
+
+
+def classes_found(found: Predictions, images: Sequence[str]) -> FinalTest:
+    """A classifier's predictions on test images of these ids, as a run keeps them."""
+    hits = (found.ranks == 0).astype(int).tolist()
+    count = len(found)
+    record = {"val": found.hits() / count, "val_top5": found.hits(TOP) / count, "val_images": count}
+    rows = list(zip(found.labels.tolist(), found.predicted.tolist(), found.ranks.tolist()))
+    return FinalTest(
+        record, [(image, hit, 1) for image, hit in zip(images, hits)], ("label", "predicted", "rank"), rows
     )
 
 

@@ -15,6 +15,7 @@ from ..models import ModelEntry
 from ..training import Job
 from ..training.epoch_record import EpochRecord
 from ..training.history import epoch_line
+from .final_test import FinalTest
 from .options.parser import OptionParser
 from .parts import Data, Setup
 
@@ -106,6 +107,10 @@ class TaskDefinition:
     def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
         """Loader, targets, loss, metric and validation, put together by `parts.make_job`."""
         raise NotImplementedError
+
+    def test(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> FinalTest:
+        """Score a trained network on the test images of a run with ``--hold-out``. Raises UsageError without any."""
+        raise UsageError(f"task {self.name} has no test images besides those it validates on: leave --hold-out out")
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
         """For the schedule alone; a batch has as many parts of ``--batch-size`` images as ``devices`` says.

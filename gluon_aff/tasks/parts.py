@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
-import numpy as np
 
 from .. import published
 from ..errors import UsageError
@@ -24,6 +22,7 @@ from ..training.progress import Progress
 from ..training.schedule import from_options
 from ..training.stop import Stop
 from ..zoo import create_model
+from .initialising import draw_by_name, initializer, seed_generators
 from .update_size import find_devices, share
 
 
@@ -101,8 +100,8 @@ def make_network(name: str, options: Namespace, ctx: Any, **settings: Any) -> mx
     """
     if options.sync_bn:
         settings.update(_sync_batch_norm(ctx))
-    _seed(options.seed)
-    net = create_model(name, fusion=options.fusion, r=options.r, ctx=ctx, init=_initializer(options), **settings)
+    seed_generators(options.seed)
+    net = create_model(name, fusion=options.fusion, r=options.r, ctx=ctx, init=initializer(options), **settings)
     return _ready(net, options)
 
 
@@ -113,9 +112,9 @@ def own_network(
 
     It is compiled as ``--mode`` says. Where layers leave sizes open, an input of ``shape`` settles them.
     """
-    _seed(options.seed)
+    seed_generators(options.seed)
     net = make()
-    net.initialize(_initializer(options), ctx=ctx)
+    net.initialize(initializer(options), ctx=ctx)
     # not by a forward pass: MXNet then reorders weights for inference behind one's back, and training does not repeat
     net.infer_shape(mx.nd.zeros(tuple(shape)))
     for parameter in net.collect_params().values():
@@ -123,16 +122,9 @@ def own_network(
     return _ready(net, options)
 
 
-def _seed(seed: int) -> None:
-    for generator in (random.seed, np.random.seed, mx.random.seed):
-        generator(seed)
-
-
-def _initializer(options: Namespace) -> mx.init.Initializer:
-    return mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier()
-
-
 def _ready(net: mx.gluon.HybridBlock, options: Namespace) -> mx.gluon.HybridBlock:
+    if getattr(options, "init_by_name", False):  # options of one's own task may be without it
+        draw_by_name(net, initializer(options), options.seed)
     if options.resume_from:
         published.load(options.resume_from, net)
     if options.mode == "hybrid":

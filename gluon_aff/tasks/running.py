@@ -21,6 +21,7 @@ from ..training.tensorboard import check_installed
 from ..utils.streams import outliving_terminal
 from .definition import TaskDefinition
 from .describing import describe_run
+from .final_test import score_once, wanted
 from .options.completing import identity, without
 from .options.parser import Role
 from .parts import Setup
@@ -58,6 +59,7 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         details["native"] = form.active()
     config = without(task.parser(), vars(options), Role.COMMAND)
     introduction, notes = task.introduction(options, data, facts.parameters), task.notes(options, data)
+    end = partial(score_once, net, partial(task.test, options, setup, data, net), Path(options.save_dir))
     plan = Plan(
         resume=bool(options.resume),
         config=config,
@@ -74,6 +76,7 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         tensorboard=options.tensorboard,
         overwrite=options.overwrite,
         take_up=keep_form,
+        **({"at_end": lambda best, log: end(best, task.figure, log)} if wanted(options) else {}),
     )
     run = Run(
         options.save_dir,

@@ -22,11 +22,12 @@ from ..segmentation.class_losses import batch_miou, softmax_cross_entropy
 from ..segmentation.losses import CLASS_LOSS, batch_iou, segmentation_loss
 from ..training import Job, Stop
 from ..training.history import epoch_line
+from .final_test import FinalTest
 from .options import seg as options_of_seg
 from .options.parser import OptionParser
 from .parts import Data, Setup, make_job, make_network, smaller_batch
 from .register import register_task
-from .seg_data import load_split, score
+from .seg_data import load_split, load_training, score
 from .seg_scoring import complete_scoring, score_and_predict, score_pairs, scores
 from .task import Options, Record, Task
 
@@ -36,11 +37,15 @@ _SMALL = 0.002  # of an image: 23x23 pixels of 512x512, 6x6 where the std stem's
 
 @dataclass
 class PairData(Data):
-    """``train`` in the loader's batches; ``val`` is scored image by image at the base size."""
+    """``train`` in the loader's batches; ``val`` is scored image by image at the base size.
+
+    Without --hold-out ``val`` is --val-split, and ``test`` is None.
+    """
 
     loader: PairLoader
     train: PairSet
     val: PairSet
+    test: Optional[PairSet] = None
 
 
 class Segmentation(Task):
@@ -87,6 +92,8 @@ class Segmentation(Task):
 
     def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
         record = pair_dataset(options["dataset"])
+        if not options["hold_out"]:
+            yield "final_test", "without --hold-out"
         if "category" not in record.options:
             yield "category", f"with --dataset {record.name}"
 
@@ -98,8 +105,9 @@ class Segmentation(Task):
     # ---- the parts of a run
 
     def data(self, options: Namespace, setup: Setup) -> PairData:
-        train = load_split(options, options.train_split, options.train_images)
-        val = load_split(options, options.val_split, options.test_images)
+        train, held_out = load_training(options)
+        test = load_split(options, options.val_split, options.test_images)
+        val = held_out or test
         setup.check_enough(len(train))
         batch_size = options.batch_size * setup.parts
         loader = PairLoader(
@@ -113,8 +121,12 @@ class Segmentation(Task):
             shard=setup.shard,
         )
         outputs = options.classes if options.classes > 1 else None
-        facts = {"name": train.name, "train": len(train), "test": len(val), **({"classes": outputs} if outputs else {})}
-        return PairData(loader, facts, outputs, train, val)
+        facts = {
+            **{"name": train.name, "train": len(train), "test": len(test)},
+            **({"classes": outputs} if outputs else {}),
+            **({"held_out": len(held_out)} if held_out else {}),
+        }
+        return PairData(loader, facts, outputs, train, val, test if held_out else None)
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
         return make_network(
@@ -144,7 +156,13 @@ class Segmentation(Task):
             if setup.group.agree(stop) or found is None:
                 return None
             figures = found.result()
-            return {"val": figures[found.merit], "val_images": figures.pop("images"), **_without_iou(figures)}
+            held_out = {"held_out": len(data.val)} if data.test else {}
+            return {
+                "val": figures[found.merit],
+                "val_images": figures.pop("images"),
+                **_without_iou(figures),
+                **held_out,
+            }
 
         several = options.classes > 1
 
@@ -160,8 +178,18 @@ class Segmentation(Task):
             evaluate=evaluate,
         )
 
+    def test(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> FinalTest:
+        """Of several classes no image has a share: their figure is a mean over classes."""
+        assert isinstance(data, PairData) and data.test
+        found = score(net, data.test, options, setup.devices)
+        assert found is not None
+        figures = found.result()
+        record = {"val": figures[found.merit], "val_images": figures.pop("images"), **_without_iou(figures)}
+        images = getattr(found, "images", [])
+        return FinalTest(record, [(image.name, image.intersection, image.union) for image in images])
+
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
-        images = len(load_split(options, options.train_split, options.train_images))
+        images = len(load_training(options)[0])
         return max(1, images // (options.batch_size * devices))
 
     def input_shape(self, options: Namespace) -> Tuple[int, ...]:
@@ -171,7 +199,8 @@ class Segmentation(Task):
 
     def introduction(self, options: Namespace, data: Data, parameters: int) -> Iterator[str]:
         assert isinstance(data, PairData)
-        yield f"data: {data.train.note}; validation: {data.val.note}; from {data.train.source}"
+        test = f"; test: {data.test.note}" if data.test else ""
+        yield f"data: {data.train.note}; validation: {data.val.note}{test}; from {data.train.source}"
         yield (
             f"model: {self.model_name(options)}, {options.stem} stem, {options.decoder} decoder, fusion "
             f"{options.fusion}, width x{options.channel_times}; {parameters:,} parameters"

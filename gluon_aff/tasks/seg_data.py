@@ -35,6 +35,15 @@ def load_split(options: Namespace, split: str, count: Optional[int] = None) -> P
     return pairs if count is None else pairs.subset(count, options.seed)
 
 
+def load_training(options: Namespace) -> Tuple[PairSet, Optional[PairSet]]:
+    """What a run trains on, and with ``--hold-out`` what of the training images it validates on."""
+    if not options.hold_out:
+        return load_split(options, options.train_split, options.train_images), None
+    rest, held_out = load_split(options, options.train_split).hold_out(options.hold_out)
+    count = options.train_images
+    return rest if count is None else rest.subset(count, options.seed), held_out
+
+
 def empty_score(pairs: PairSet, size_limits: Tuple[float, float] = COCO_LIMITS) -> AnyScore:
     """What the figures of a set are added up in."""
     return SegmentationScore(size_limits) if pairs.classes == 1 else ClassScore(pairs.classes, pairs.class_names)

@@ -79,6 +79,8 @@ class Plan:
         A run that begins may remove the one that is there.
     take_up : callable
         Gets the header of a run that is resumed and its log, before anything is computed.
+    at_end : callable
+        Gets the best epoch and the log of a run that is finished, also when that was so before.
     """
 
     resume: bool
@@ -90,6 +92,7 @@ class Plan:
     tensorboard: bool = False
     overwrite: bool = False
     take_up: Callable[[Dict[str, Any], Callable[[str], None]], None] = lambda header, log: None
+    at_end: Callable[[EpochRecord, Callable[[str], None]], None] = lambda best, log: None
 
 
 @dataclass
@@ -174,6 +177,8 @@ def _concluded(job: Job, run: Run, plan: Plan, state: State, stop: Stop) -> Outc
             f"best {plan.figure(state.best)} after epoch {state.best['epoch']}; "
             f"after the last, {epochs[-1]['epoch']}: {plan.figure(epochs[-1])}"
         )
+    if finished and state.best:
+        plan.at_end(state.best, run.log)
     if not finished:
         run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} continues from there")
     best = f", best: {run.checkpoints.best_link}" if state.best else ""

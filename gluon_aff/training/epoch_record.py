@@ -22,6 +22,8 @@ class EpochRecord(TypedDict, total=False):
         Trained on, over all ranks.
     val, val_images
         The validation figure, which is to be large, and the images it is of.
+    held_out : int
+        Where the validation images were held out of the training images, how many.
     time : float
         Seconds of training, validation not counted.
     val_top5, left_out
@@ -41,6 +43,7 @@ class EpochRecord(TypedDict, total=False):
     images: int
     val: float
     val_images: int
+    held_out: int
     time: float
     val_top5: float
     left_out: int

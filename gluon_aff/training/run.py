@@ -25,6 +25,8 @@ from .run_log import RunLog
 from .tensorboard import event_files
 
 _CONFIG, _HISTORY, _LOG, _CURVES, _EVENTS = "config.yaml", "history.jsonl", "train.log", "curves.png", "tensorboard"
+#: Figures and images of a test at the end of a run, see `tasks.final_test`.
+FINAL_TEST = ("final-test.json", "final-test.csv")
 
 
 class Run:
@@ -193,7 +195,7 @@ def own_files(directory: PathLike) -> List[Path]:
     -------
     list of Path
     """
-    named = [Path(directory) / name for name in (_CONFIG, _HISTORY, _LOG, _CURVES)]
+    named = [Path(directory) / name for name in (_CONFIG, _HISTORY, _LOG, _CURVES, *FINAL_TEST)]
     there = [path for path in named if path.is_symlink() or path.is_file()]
     return [*there, *event_files(Path(directory) / _EVENTS)]
 

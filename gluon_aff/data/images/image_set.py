@@ -8,6 +8,7 @@ from typing import Tuple
 import numpy as np
 
 from ...errors import UsageError
+from ..trees.holding_out import HELD_OUT_SEED, check_hold_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +68,30 @@ class ImageSet:
         """
         if not 0 < n <= len(self):
             raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
+        return self.selected(self._turns(seed)[:n])
+
+    def hold_out(self, n: int) -> Tuple[ImageSet, ImageSet]:
+        """The images without ``n`` of them, in their order, and these: the subset of `HELD_OUT_SEED`.
+
+        They are the same whatever a run's seed is. Raises UsageError unless 0 < n < len(self).
+        """
+        check_hold_out(n, len(self), self.name)
+        order = self._turns(HELD_OUT_SEED)
+        return self.selected(np.sort(order[n:])), self.selected(order[:n])
+
+    def selected(self, places: np.ndarray) -> ImageSet:
+        """The images of these places, in this order."""
+        return replace(self, images=self.images[places], labels=self.labels[places])
+
+    def _turns(self, seed: int) -> np.ndarray:
+        """A seeded permutation in which the classes take turns."""
         shuffled = np.random.default_rng(seed).permutation(len(self))
         labels = self.labels[shuffled]
         turn = np.empty(len(self), dtype=np.int64)  # how many images of its class come before an image
         for label in np.unique(labels):
             where = np.flatnonzero(labels == label)
             turn[where] = np.arange(len(where))
-        chosen = shuffled[np.argsort(turn, kind="stable")[:n]]
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        return shuffled[np.argsort(turn, kind="stable")]
 
 
 def check_labels(image_set: ImageSet, classes_of_head: int) -> None:

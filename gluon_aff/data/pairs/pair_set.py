@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ..decoding import IGNORED
+from ..trees.holding_out import HELD_OUT_SEED, check_hold_out
 
 CACHE_BYTES = 256 << 20
 
@@ -106,6 +107,16 @@ class PairSet:
         chosen = np.random.default_rng(seed).permutation(len(self))[:n]
         note = f"{n} of these, drawn with seed {seed}: {self.note}"
         return self.selected([int(i) for i in chosen], note)
+
+    def hold_out(self, n: int) -> Tuple[PairSet, PairSet]:
+        """The pairs without ``n`` of them, in their order, and these, drawn by `HELD_OUT_SEED`.
+
+        They are the same whatever a run's seed is. Raises UsageError unless 0 < n < len(self).
+        """
+        check_hold_out(n, len(self), self.name)
+        order = [int(i) for i in np.random.default_rng(HELD_OUT_SEED).permutation(len(self))]
+        rest = self.selected(sorted(order[n:]), f"{len(self) - n} of these, without those held out: {self.note}")
+        return rest, self.selected(order[:n], f"{n} of these, held out: {self.note}")
 
     def selected(self, chosen: Sequence[int], note: str) -> PairSet:
         """The pairs of these places, in this order."""

@@ -1,4 +1,8 @@
-"""A share of a set's files held out for validation: drawn by a seed, and never parting files of equal content."""
+"""Images held out for validation.
+
+`hold_out` takes a share of a set's files, drawn by a seed, and never parts files of equal content. `HELD_OUT_SEED`
+draws what ``--hold-out N`` takes of training images that were read.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,15 @@ from .tree import FileTree
 
 FLAG = "--val-fraction"
 OFFER = f"{FLAG} 0.1 holds out a tenth of the images, drawn by --seed"
+
+#: Draws what --hold-out takes; never a run's own seed, so that all runs on a set choose by the same images.
+HELD_OUT_SEED = 20201014
+
+
+def check_hold_out(n: int, images: int, name: str) -> None:
+    """Raise UsageError unless 0 < n < images."""
+    if not 0 < n < images:
+        raise UsageError(f"--hold-out {n}: {name} has {images} training images, hold out 1 to {images - 1}")
 
 
 class HeldOut(NamedTuple):

@@ -44,6 +44,7 @@ def add_options(parser: OptionParser) -> None:
         help="of the training images (%(default)s)",
     )
     groups.held_out_option(data)
+    groups.hold_out_options(data)
     data.add_argument(
         "--classes",
         type=number(int, 1, 255),

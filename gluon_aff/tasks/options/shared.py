@@ -47,6 +47,24 @@ def held_out_option(group: OptionGroup) -> None:
     )
 
 
+def hold_out_options(group: OptionGroup) -> None:
+    """--hold-out: epochs are chosen on training images, the test images scored once."""
+    group.add_argument(
+        "--hold-out",
+        type=number(int, 1),
+        metavar="N",
+        help="validate on N of the training images, the same for every --seed, and score the test images once, at "
+        "the end, with the best of these epochs",
+    )
+    group.add_argument(
+        "--final-test",
+        action=Switch,
+        off=("--no-final-test",),
+        default=True,
+        help="with --hold-out: do score the test images at the end (default)",
+    )
+
+
 def model_options(
     parser: OptionParser, models: Sequence[str], fusion: Callable[[str], str], fusions: Sequence[str]
 ) -> OptionGroup:
@@ -65,6 +83,12 @@ def model_options(
     )
     group.add_argument("--r", type=number(int, 0), help="bottleneck ratio of the fusion, 0: none (default: the host's)")
     group.add_argument("--init", choices=("xavier", "kaiming"), default="xavier", help="initialisation (%(default)s)")
+    group.add_argument(
+        "--init-by-name",
+        action=Switch,
+        off=("--no-init-by-name",),
+        help="draw each array from --seed and its name: networks that differ in --fusion start with the same host",
+    )
     group.add_argument("--sync-bn", action=Switch, off=("--no-sync-bn",), help="BatchNorm over all devices' batches")
     return group
 

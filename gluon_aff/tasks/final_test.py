@@ -1,0 +1,131 @@
+"""The test images of a run that validates on held-out training images: scored once, at the end, and kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, cast
+
+import mxnet as mx
+import numpy as np
+
+from .. import published
+from .._version import __version__
+from ..errors import GluonAFFError
+from ..training.checkpoint import checkpoint_weights
+from ..training.epoch_record import EpochRecord
+from ..training.history import environment
+from ..training.run import FINAL_TEST
+from ..utils.files import write_json
+from ..utils.tables import write_csv
+
+
+@dataclass(frozen=True)
+class FinalTest:
+    """A network's figures on the test images, and every image's share in them.
+
+    Attributes
+    ----------
+    record : dict
+        Figures under the names of `EpochRecord`: "val", "val_images" and the like.
+    shares : list of (str, int, int)
+        Of each image its id, and its ``part`` and ``whole``: "val" is the sum of the parts over the sum of the wholes.
+        A classifier's are 1 or 0 and 1, a segmentation's are intersection and union in pixels. Empty where "val" is no
+        such quotient.
+    columns, rows
+        What else is kept of each image.
+    """
+
+    record: Dict[str, Any]
+    shares: List[Tuple[str, int, int]]
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """Images by id, and of each its ``part`` and ``whole``, float64 (N,); see `FinalTest`."""
+
+    images: Tuple[str, ...]
+    part: np.ndarray
+    whole: np.ndarray
+
+
+def wanted(options: Namespace) -> bool:
+    """Whether a run with these options ends with a score of its test images; one's own tasks may have no such."""
+    return bool(getattr(options, "hold_out", None)) and bool(getattr(options, "final_test", False))
+
+
+def scored(directory: Path) -> bool:
+    """Whether a run's test images were scored."""
+    return (directory / FINAL_TEST[0]).is_file()
+
+
+def read_figures(directory: Path) -> Dict[str, Any]:
+    """What final-test.json of a run says. Raises GluonAFFError for a damaged one."""
+    path = directory / FINAL_TEST[0]
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found["epoch"], found["val"], found["val_images"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise GluonAFFError(f"{path} cannot be read ({error!r}): remove it and resume the run") from None
+    return found
+
+
+def read_shares(directory: Path) -> Optional[Shares]:
+    """Every test image's share in a run's figure; None where images have none.
+
+    Raises GluonAFFError for a damaged file.
+    """
+    path = directory / FINAL_TEST[1]
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = [(row["image"], int(row["part"]), int(row["whole"])) for row in csv.DictReader(handle)]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise GluonAFFError(f"{path} cannot be read ({error!r}): remove final-test.json and resume the run") from None
+    if not rows:
+        return None
+    images, parts, wholes = zip(*rows)
+    return Shares(images, np.array(parts, dtype=np.float64), np.array(wholes, dtype=np.float64))
+
+
+def score_once(
+    net: mx.gluon.Block,
+    test: Callable[[], FinalTest],
+    directory: Path,
+    best: EpochRecord,
+    figure: Callable[[EpochRecord], str],
+    log: Callable[[str], None],
+) -> None:
+    """Score the best checkpoint's weights, averaged where the run averages, and write both files.
+
+    Weights that were scored are not scored again; a run that is made longer has others.
+
+    Parameters
+    ----------
+    net : Block
+        The run's; it has these weights afterwards.
+    test : callable
+        Scores ``net``.
+    directory : Path
+        Of the run.
+    best : EpochRecord
+        Of the epoch that was best on the held-out images.
+    figure : callable
+        From a record to its figure in words.
+    log : callable
+        Of the run.
+    """
+    if scored(directory) and read_figures(directory)["epoch"] == best["epoch"]:
+        return
+    published.load(checkpoint_weights(directory), net)
+    found = test()
+    names = ("image", "part", "whole", *found.columns)
+    rows = found.rows or [()] * len(found.shares)
+    write_csv(names, [(*share, *row) for share, row in zip(found.shares, rows)], directory / FINAL_TEST[1])
+    chosen = {"validation": best["val"], "validation_images": best["val_images"], "epoch": best["epoch"]}
+    write_json({**found.record, **chosen, "commit": environment(__version__)["commit"]}, directory / FINAL_TEST[0])
+    log(f"test images, scored once, by the weights of epoch {best['epoch']}: {figure(cast(EpochRecord, found.record))}")
