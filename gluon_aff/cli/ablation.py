@@ -6,14 +6,17 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Callable, List
+from typing import List
 
 from ..errors import UsageError
+from .arguments import list_of
 
 
 def ablation(args: argparse.Namespace) -> int:
     from ..comparison import ablation_report
+    from ..nn import canonical_fusion
     from ..tasks import ablation as grid
+    from ..tasks import rate_search
 
     more = args.options[1:] if args.options[:1] == ["--"] else args.options
     if args.dataset:
@@ -22,26 +25,39 @@ def ablation(args: argparse.Namespace) -> int:
         more = ["--data-dir", args.data, *more]
     out = Path(args.out or f"runs/ablation-{args.host}")
     strategies = args.strategies or grid.default_strategies(args.host)
-    cells = grid.make_cells(args.host, strategies, args.blocks, args.seeds, args.epochs, args.budget, out, more)
-    code = 0 if args.report_only else grid.run_cells(cells)
+    settings = (args.host, strategies, args.blocks)
+    cells = grid.make_cells(*settings, args.seeds, args.epochs, args.budget, out, more)
+    found: List = []
+    if args.learning_rates and args.rates_of:
+        raise UsageError("--learning-rates searches, --rates-of takes what was found: give one of them")
+    if args.search_epochs and not args.learning_rates:
+        raise UsageError("--search-epochs has no effect without --learning-rates: leave it out")
+    if args.learning_rates:
+        epochs = args.search_epochs or args.epochs
+        candidates = rate_search.make_candidates(*settings, args.learning_rates, epochs, args.budget, out, more)
+        code = 0 if args.report_only else rate_search.search(candidates, out)
+        if code:
+            return code
+    if args.learning_rates or args.rates_of:
+        place = Path(args.rates_of or out)
+        found = rate_search.found(place)
+        if not found:
+            raise UsageError(
+                f"{place} has no search that has ended: search with --learning-rates, without --report-only"
+            )
+        rates = rate_search.chosen(found, strategies, args.blocks)
+        cells = grid.make_cells(*settings, args.seeds, args.epochs, args.budget, out, more, rates)
+    code = 0 if args.report_only or args.search_only else grid.run_cells(cells)
     results = list(grid.results(cells))
     if not results:
         print("no cell is finished yet: there is nothing to report", file=sys.stderr)
-        return code or 1
+        return code or int(not args.search_only)
     command = shlex.join(["gluon-aff", *args.argv])
-    ablation_report.write_ablation_report(ablation_report.summarize(results, command), results, out)
+    baseline = canonical_fusion(args.baseline)
+    report = ablation_report.summarize(results, command, baseline, grid.shares(cells), found)
+    ablation_report.write_ablation_report(report, results, out)
     print(f"{len(results)} of {len(cells)} cells are finished; report: {out / 'report.md'}, {out / 'report.png'}")
     return code
-
-
-def _list_of(kind: Callable) -> Callable[[str], List]:
-    def read(text: str) -> List:
-        try:
-            return [kind(part) for part in text.split(",") if part]
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers like 1,2") from None
-
-    return read
 
 
 def _epochs(text: str) -> int:
@@ -58,17 +74,27 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         usage="gluon-aff ablation --host HOST --epochs N [...] [-- options of the training script for all cells]",
         description="Cells that are finished are skipped, stopped ones are resumed. The recipe is the paper's, "
         "with its decay epochs scaled to --epochs; options after -- win over it: those of train_cifar.py, with "
-        "--host fpn of train_seg.py.",
+        "--host fpn of train_seg.py. Cells of one seed start with the same host (--init-by-name).",
     )
     command.add_argument(
         "--host", metavar="HOST", default="resnet", help="resnet, inception, fpn (default: %(default)s)"
     )
     command.add_argument(
-        "--strategies", type=_list_of(str), metavar="A,B", help="fusions (default: those of the paper's Tables 3 and 4)"
+        "--strategies", type=list_of(str), metavar="A,B", help="fusions (default: those of the paper's Tables 3 and 4)"
     )
-    command.add_argument("--blocks", type=_list_of(int), default=[1], help="list of b (default: 1)")
+    command.add_argument("--baseline", default="add", help="what the others are compared with (default: %(default)s)")
+    command.add_argument("--blocks", type=list_of(int), default=[1], help="list of b (default: 1)")
     command.add_argument("--epochs", type=_epochs, required=True)
-    command.add_argument("--seeds", type=_list_of(int), default=[0], help="list of seeds (default: 0)")
+    command.add_argument("--seeds", type=list_of(int), default=[0], help="list of seeds (default: 0)")
+    command.add_argument(
+        "--learning-rates",
+        type=list_of(float),
+        metavar="A,B",
+        help="first choose one of these for each strategy, on the images of -- --hold-out N, with a seed of its own",
+    )
+    command.add_argument("--search-epochs", type=_epochs, metavar="N", help="length of that search (default: --epochs)")
+    command.add_argument("--rates-of", metavar="DIR", help="the learning rates that another grid has chosen")
+    command.add_argument("--search-only", action="store_true", help="choose the learning rates and leave")
     command.add_argument("--dataset", help="as in train_cifar.py (default: cifar100) or train_seg.py (coco)")
     command.add_argument("--data", metavar="PLACE", help="the script's --data-dir")
     command.add_argument(

@@ -36,6 +36,18 @@ def whole(least: int, most: Optional[int] = None) -> Callable[[str], int]:
     return read
 
 
+def list_of(kind: Callable[[str], Any]) -> Callable[[str], List[Any]]:
+    """An argparse type: values of one kind with commas between them."""
+
+    def read(text: str) -> List[Any]:
+        try:
+            return [kind(part) for part in text.split(",") if part]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers like 1,2") from None
+
+    return read
+
+
 def nonempty(text: str) -> str:
     """An argparse type: any text but an empty one, which would stand for the current directory."""
     if not text.strip():

@@ -6,8 +6,10 @@ import pytest
 
 from gluon_aff.cli import main as cli
 from gluon_aff.comparison import ablation_report
-from gluon_aff.errors import UsageError
-from gluon_aff.tasks import ablation
+from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.tasks import ablation, rate_search, task_of_host
+from gluon_aff.training import Diverged
+from gluon_aff.training.history import History
 from gluon_aff.utils import console
 
 TINY = ["--dataset", "digits", "--train-images", "64", "--test-images", "40", "--batch-size", "32", "--no-mixup"]
@@ -69,15 +71,88 @@ def test_grid_runs_skips_what_is_finished_and_reports(tmp_path, capsys):
     assert "--lr was 0.2, is 0.01" in capsys.readouterr().err
 
 
-def row(strategy, mean, paper):
-    return {"strategy": strategy, "final_mean": mean, "paper": paper}
+def test_rates_are_chosen_on_held_out_images_and_tested_pairs_reported(tmp_path, capsys):
+    out = tmp_path / "grid"
+    argv = ["ablation", "--strategies", "add,aff", "--epochs", "1", "--seeds", "0,1", "--out", str(out)]
+    argv += ["--learning-rates", "0.0001,0.1"]
+    assert console.run(cli.main, [*argv, "--", *TINY]) == 2
+    assert "-- --hold-out N" in capsys.readouterr().err
+    argv += ["--", *TINY, "--hold-out", "60"]
+    assert console.run(cli.main, [*argv, "--lr", "0.1"]) == 2
+    assert console.run(cli.main, argv) == 0
+    report = json.loads((out / "report.json").read_text())
+    # the search is as it was written down, with a seed of its own, and never saw the test images
+    found = {}
+    for row in report["search"]:
+        run = out / f"search/resnet-{row['strategy']}-r{2 if row['strategy'] == 'aff' else 4}-b1-s1000-lr{row['lr']:g}"
+        assert History(run / "history.jsonl").epochs()[0]["val"] == row["held_out"]
+        assert not (run / "final-test.json").exists()
+        found.setdefault(row["strategy"], []).append(row)
+    chosen = {name: max(rows, key=lambda row: (row["held_out"], -row["lr"]))["lr"] for name, rows in found.items()}
+    assert {row["strategy"]: row["lr"] for row in report["rows"]} == chosen
+    assert {row["strategy"]: row["lr"] for row in report["search"] if row["chosen"]} == chosen
+    # every figure is the test's
+    for run in report["runs"]:
+        cell = out / f"cells/resnet-{run['strategy']}-r{run['r']}-b1-s{run['seed']}"
+        tested = json.loads((cell / "final-test.json").read_text())
+        assert (run["final"], run["best"]) == (tested["val"], tested["validation"])
+    (contrast,) = report["contrasts"]
+    assert (contrast["strategy"], contrast["seeds"], contrast["images_drawn"]) == ("aff", 2, True)
+    for pair in contrast["pairs"]:
+        assert pair["difference"] == pytest.approx((pair["images"]["better"] - pair["images"]["worse"]) / 40)
+    text = (out / "report.md").read_text()
+    assert "held-out training images" in text and "McNemar" in text and "rank" not in text
+    # a second call trains nothing, and a cell without its test is not finished
+    capsys.readouterr()
+    assert console.run(cli.main, argv) == 0
+    assert capsys.readouterr().out.count("finished already") == 8
+    (out / "cells/resnet-aff-r2-b1-s1/final-test.json").unlink()
+    assert console.run(cli.main, argv) == 0
+    assert "scored once" in capsys.readouterr().out
+    other = argv[: argv.index("--learning-rates")] + ["--rates-of", str(out), *argv[argv.index("--") :]]
+    other[other.index("--out") + 1], other[other.index("--seeds") + 1] = str(tmp_path / "other"), "2"
+    assert console.run(cli.main, other) == 0
+    assert {
+        row["strategy"]: row["lr"] for row in json.loads((tmp_path / "other/report.json").read_text())["rows"]
+    } == chosen
+    assert console.run(cli.main, [word.replace("add,aff", "add,iaff") for word in other]) == 2
+    assert "no learning rate was chosen for iaff" in capsys.readouterr().err
+    again = json.loads((out / "report.json").read_text())
+    assert again["rows"] == report["rows"] and again["contrasts"] == report["contrasts"]
 
 
-def test_rank_correlation_follows_the_order():
-    same = [row("add", 0.1, 0.7), row("aff", 0.2, 0.8), row("iaff", 0.3, 0.9), row("se", 0.9, None)]
-    assert ablation_report.rank_correlation(same) == pytest.approx(1)
-    assert ablation_report.rank_correlation([row("a", 0.3, 0.7), row("b", 0.2, 0.8), row("c", 0.1, 0.9)]) == -1
-    assert ablation_report.rank_correlation(same[:2]) is None
+def test_cells_of_a_seed_start_with_the_same_host_and_older_grids_are_not_taken_for_such(tmp_path, capsys):
+    grid = cells(tmp_path, seeds=[3])
+    assert all(cell.options.init_by_name for cell in grid)
+    assert not any(cell.options.init_by_name for cell in cells(tmp_path, more=[*TINY, "--no-init-by-name"]))
+    argv = ["ablation", "--strategies", "add", "--epochs", "1", "--out", str(tmp_path / "grid"), "--", *TINY]
+    assert console.run(cli.main, [*argv, "--no-init-by-name"]) == 0
+    config = tmp_path / "grid/cells/resnet-add-r4-b1-s0/config.yaml"
+    lines = config.read_text().splitlines()
+    config.write_text("\n".join(line for line in lines if "init_by_name" not in line))  # as of an older version
+    assert console.run(cli.main, argv) == 2
+    assert "--init-by-name was False, is True" in capsys.readouterr().err
+    assert console.run(cli.main, [*argv, "--no-init-by-name"]) == 0
+
+
+def test_a_rate_that_diverges_is_out(tmp_path, monkeypatch):
+    candidates = rate_search.make_candidates(
+        "resnet", ["add"], [1], [0.1, 0.2], 1, "table4", tmp_path, [*TINY, "--hold-out", "60"]
+    )
+    task = task_of_host("resnet")
+    train = task.train
+
+    def training(options):
+        if options.lr == 0.2:
+            raise Diverged("the loss is nan")
+        return train(options)
+
+    monkeypatch.setattr(task, "train", training)
+    assert rate_search.search(candidates, tmp_path) == 0
+    rows = rate_search.found(tmp_path)
+    assert [(row["lr"], row["chosen"]) for row in rows] == [(0.1, True), (0.2, False)] and rows[1]["held_out"] is None
+    with pytest.raises(GluonAFFError, match="ran away at every learning rate"):
+        rate_search.search(candidates[1:], tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,197 @@
+"""Paired comparison of trained networks: runs of one seed that were tested on the same images.
+
+A difference is uncertain because other seeds would have trained other networks, and because other test images would
+have given other figures. `interval` has both: a bootstrap over seeds and images, with Student's t for few seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import GluonAFFError
+from ..tasks.final_test import Shares
+
+LEVEL = 0.95
+_DRAWS, _BLOCK, _SEED = 4000, 250, 0
+
+
+class Measured(NamedTuple):
+    """A run's figure, and every test image's share in it where that was kept."""
+
+    figure: float
+    shares: Optional[Shares] = None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its confidence interval.
+
+    Attributes
+    ----------
+    mean, low, high : float
+    p_value : float
+        Two-sided, that the true mean is 0; by the same standard error.
+    images : bool
+        Whether the interval knows of the choice of test images, not of the seeds alone.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    images: bool
+
+
+@dataclass(frozen=True)
+class ImageTest:
+    """Two networks on the same images.
+
+    Attributes
+    ----------
+    better, worse : int
+        Images on which the first is better than the second, and worse.
+    p_value : float
+        Two-sided: exact McNemar for classifiers, Wilcoxon's signed rank on the images' IoU for segmentation.
+    name : str
+        Of the test.
+    """
+
+    better: int
+    worse: int
+    p_value: float
+    name: str
+
+
+def interval(runs: Sequence[Measured], others: Optional[Sequence[Measured]] = None) -> Optional[Interval]:
+    """Mean figure of runs, or mean difference from their pairs in ``others``, with a confidence interval of 95 %.
+
+    The variance of the mean is that of a bootstrap which draws seeds and images anew, together (4,000 draws, fixed
+    seed; images alike for all networks), plus 1/n of the seeds' part, by which a bootstrap of n seeds falls short. It
+    counts the chance in single predictions twice, in seeds and in images: it errs on the wide side. The interval is
+    Student's with n - 1 degrees of freedom; where images' shares were not kept it is the usual t interval over seeds.
+
+    Parameters
+    ----------
+    runs : sequence of Measured
+        One for each seed.
+    others : sequence of Measured, optional
+        Of the same seeds in the same order, tested on the same images.
+
+    Returns
+    -------
+    Interval or None
+        None for a single seed, which says nothing about other seeds.
+
+    Raises
+    ------
+    GluonAFFError
+        When two runs of a pair were tested on different images.
+    """
+    from scipy.stats import t
+
+    values = np.array([run.figure for run in runs]) - np.array([other.figure for other in others or []] or 0.0)
+    count = len(values)
+    if count < 2:
+        return None
+    spread = float(values.var(ddof=1)) / count
+    drawn = _bootstrap(runs, others)
+    variance = spread if drawn is None else float(drawn.var()) + spread / count
+    error = math.sqrt(variance)
+    mean = float(values.mean())
+    reach = float(t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    ratio = abs(mean) / error if error else (math.inf if mean else 0.0)
+    return Interval(mean, mean - reach, mean + reach, float(2 * t.sf(ratio, count - 1)), drawn is not None)
+
+
+def _bootstrap(runs: Sequence[Measured], others: Optional[Sequence[Measured]]) -> Optional[np.ndarray]:
+    """Means over drawn seeds of figures of drawn images; None where shares were not kept."""
+    mine = [run.shares for run in runs if run.shares is not None]
+    theirs = [other.shares for other in others or [] if other.shares is not None]
+    if len(mine) < len(runs) or len(theirs) < len(others or []):
+        return None
+    for one, other in zip(mine, theirs):
+        _check_same(one, other)
+    random = np.random.default_rng(_SEED)
+    alike = all(each.images == mine[0].images for each in mine)
+    if not alike and len({len(each.images) for each in mine}) > 1:
+        return None
+    means: List[np.ndarray] = []
+    for _ in range(0, _DRAWS, _BLOCK):
+        seeds = random.integers(len(mine), size=(_BLOCK, len(mine)))
+        figures = np.stack(list(_drawn(mine, theirs, random, alike)), axis=1)  # (draws, seeds)
+        means.append(np.take_along_axis(figures, seeds, axis=1).mean(axis=1))
+    return np.concatenate(means)
+
+
+def _drawn(
+    mine: Sequence[Shares], theirs: Sequence[Shares], random: np.random.Generator, alike: bool
+) -> Iterator[np.ndarray]:
+    """Of each seed the figure, or the difference, on every draw of images; one draw for all seeds where these agree."""
+    weights = None
+    for place, one in enumerate(mine):
+        if weights is None or not alike:
+            images = len(one.images)
+            weights = random.multinomial(images, np.full(images, 1 / images), size=_BLOCK).astype(np.float64)
+        figures = _quotient(weights @ one.part, weights @ one.whole)
+        if theirs:
+            other = theirs[place]
+            figures = figures - _quotient(weights @ other.part, weights @ other.whole)
+        yield figures
+
+
+def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """1 where the whole is 0: nothing was to be found, and nothing was."""
+    return np.divide(part, whole, out=np.ones_like(part), where=whole > 0)
+
+
+def _check_same(one: Shares, other: Shares) -> None:
+    if one.images != other.images:
+        raise GluonAFFError(
+            f"two runs of one seed were tested on different images ({len(one.images)} and {len(other.images)}): give "
+            "both the same data and --test-images"
+        )
+
+
+def image_test(one: Shares, other: Shares) -> ImageTest:
+    """On how many images ``one`` is better and worse than ``other``, and how likely chance alone is to make as much.
+
+    Raises GluonAFFError for different images.
+    """
+    _check_same(one, other)
+    first, second = (_quotient(each.part, each.whole) for each in (one, other))
+    better, worse = int((first > second).sum()), int((first < second).sum())
+    if (one.whole == 1).all() and (other.whole == 1).all():
+        return ImageTest(better, worse, mcnemar(better, worse), "McNemar")
+    return ImageTest(better, worse, _signed_rank(first - second), "Wilcoxon")
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """Exact two-sided p: a fair coin for every image that only one of two classifiers has right."""
+    from scipy.stats import binom
+
+    return min(1.0, 2 * float(binom.cdf(min(better, worse), better + worse, 0.5)))
+
+
+def _signed_rank(differences: np.ndarray) -> float:
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(differences).pvalue) if differences.any() else 1.0
+
+
+def holm(p_values: Sequence[float]) -> List[float]:
+    """Holm's adjusted p: below 0.05 in all the cases where the chance of a single false one stays below 0.05."""
+    order = np.argsort(p_values)
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted
+
+
+def discordant(pairs: Sequence[Tuple[Shares, Shares]]) -> float:
+    """Share of the images on which two networks differ, mean over pairs."""
+    return float(np.mean([np.mean(one.part * other.whole != other.part * one.whole) for one, other in pairs]))

@@ -1,0 +1,65 @@
+#!/bin/sh
+# The runs that plan.md describes, part by part: sh params/ablation/plan.sh search|pictures|length|digits|sirst
+# CIFAR10 and SIRST name the data, OUT the place of the runs. Stopped, it goes on where it stopped.
+# Two processes of one thread each share the seeds of a grid; the report is made when both have ended.
+set -eu
+: "${CIFAR10:=cifar10-jpeg.zip}" "${SIRST:=sirst.zip}" "${OUT:=runs/evidence}" "${PYTHON:=python}"
+export OMP_NUM_THREADS=1
+
+ablation() { # ablation DIRECTORY "SEEDS" "SEEDS" options
+    out=$OUT/$1 first=$2 second=$3
+    shift 3
+    mkdir -p "$out"
+    "$PYTHON" -m gluon_aff ablation --out "$out" --seeds "$first" "$@" >>"$out/first.log" 2>&1 &
+    one=$!
+    "$PYTHON" -m gluon_aff ablation --out "$out" --seeds "$second" "$@" >>"$out/second.log" 2>&1 &
+    two=$!
+    trap 'kill -TERM $one $two 2>/dev/null' INT TERM
+    wait $one && wait $two
+    trap - INT TERM
+    report "$out" "$first,$second" "$@"
+}
+
+report() { # report DIRECTORY "SEEDS" options
+    out=$1 seeds=$2
+    shift 2
+    "$PYTHON" -m gluon_aff ablation --out "$out" --seeds "$seeds" --report-only "$@"
+}
+
+common="--hold-out 5000 --no-mixup --cosine --ema 0.995 -j 1"
+five="--dataset folder --strategies add,aff,iaff,aff_global_global,aff_local_local"
+data="--data $CIFAR10"
+
+case ${1:-} in
+search) # the learning rates, with one process for each half of the strategies
+    mkdir -p "$OUT/pictures"
+    OMP_NUM_THREADS=2 "$PYTHON" -m gluon_aff ablation --out "$OUT/pictures" --seeds 0 $five $data --epochs 10 \
+        --learning-rates 0.05,0.1,0.2 --search-epochs 5 --search-only \
+        -- $common --train-images 20000 --warmup-epochs 1
+    ;;
+pictures)
+    ablation pictures 0,2,4,6 1,3,5,7 $five $data --epochs 10 --rates-of "$OUT/pictures" \
+        -- $common --train-images 20000 --warmup-epochs 2
+    ;;
+length)
+    two="--dataset folder --strategies add,iaff --rates-of $OUT/pictures"
+    ablation few-images-many-epochs 0,2 1,3 $two $data --epochs 40 \
+        -- $common --train-images 5000 --warmup-epochs 8
+    ablation many-images-few-epochs 0,2 1,3 $two $data --epochs 5 \
+        -- $common --train-images 40000 --warmup-epochs 1
+    ;;
+digits)
+    ablation digits 0,1,2,3,4,5,6,7,8,9 10,11,12,13,14,15,16,17,18,19 --dataset digits --epochs 60 \
+        -- --hold-out 238 --train-images 200 --resize 16 --batch-size 32 --lr 0.1 --wd 0.0005 --cosine \
+        --warmup-epochs 5 --pad 2 --no-mirror --no-mixup --ema 0.95 -j 1
+    ;;
+sirst)
+    ablation sirst 0,2,4,6 1,3,5,7 --host fpn --strategies add,aff --budget table3 --epochs 40 \
+        --dataset sirst --data "$SIRST" \
+        -- --recipe acm --base-size 160 --crop-size 80 --hold-out 68 --ema 0.99 -j 1
+    ;;
+*)
+    echo "usage: sh $0 search|pictures|length|digits|sirst" >&2
+    exit 2
+    ;;
+esac
