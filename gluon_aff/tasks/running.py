@@ -49,7 +49,7 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
     net = task.network(options, data.outputs, contexts)
     job = task.job(options, setup, data, net)
     if ranks.rank > 0:
-        return train_along(job, Path(options.save_dir), options.resume, setup.log)
+        return train_along(job, Path(options.save_dir), options.resume, setup.log, keep_form)
 
     if options.tensorboard:
         check_installed()

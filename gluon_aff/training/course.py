@@ -19,6 +19,9 @@ from .state import State
 from .stop import Stop
 from .tensorboard import EventLog
 
+#: Called with the header of a run that is resumed and with what logs a line, before the checkpoint is read.
+TakeUp = Callable[[Dict[str, Any], Callable[[str], None]], None]
+
 
 class LogBuffer:
     """Lines for a run's log; those that come up before there is a run are kept until `open`."""
@@ -91,7 +94,7 @@ class Plan:
     log: LogBuffer = field(default_factory=LogBuffer)
     tensorboard: bool = False
     overwrite: bool = False
-    take_up: Callable[[Dict[str, Any], Callable[[str], None]], None] = lambda header, log: None
+    take_up: TakeUp = lambda header, log: None
     at_end: Callable[[EpochRecord, Callable[[str], None]], None] = lambda best, log: None
 
 
@@ -132,11 +135,14 @@ def carry_out(job: Job, run: Run, plan: Plan) -> Outcome:
         return _concluded(job, run, plan, state, stop)
 
 
-def train_along(job: Job, directory: Path, resume: bool, log: LogBuffer) -> Outcome:
-    """What a rank does that is not the first: it has no run and keeps nothing."""
+def train_along(job: Job, directory: Path, resume: bool, log: LogBuffer, take_up: TakeUp) -> Outcome:
+    """What a rank does that is not the first: it has no run and keeps nothing. ``take_up`` is `Plan`'s."""
     log.open(say)
     with Stop() as stop:
-        state = restore(job, None) if resume else State()
+        state = State()
+        if resume:
+            take_up(job.group.broadcast_object(None), log)
+            state = restore(job, None)
         fit(job, state, None, stop)
         finished = state.epoch >= job.epochs
         return Outcome(directory, finished, 0 if finished else stop.exit_code, state.best, None)
@@ -157,7 +163,7 @@ def _resumed(job: Job, run: Run, plan: Plan) -> State:
             raise UsageError(f"{run.directory} cannot be resumed: {name} was {header.get(name)}, is {now}")
     if header.get("threads") != os.environ.get("OMP_NUM_THREADS"):
         run.log(f"note: the run began with OMP_NUM_THREADS={header.get('threads')}; with another number bits differ")
-    plan.take_up(header, run.log)
+    plan.take_up(job.group.broadcast_object(header), run.log)
     state = restore(job, run)
     if state.epoch > job.epochs:
         raise UsageError(f"{run.directory} has done {state.epoch} epochs already, --num-epochs is {job.epochs}")

@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from script_runs import assert_equal
 
 from gluon_aff.nn.attending import form
 from gluon_aff.tasks.running import keep_form
+from gluon_aff.training import course, ranks
+from gluon_aff.training.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
 PASS = """
@@ -59,6 +62,24 @@ def test_a_run_goes_on_in_the_form_it_began_in(operator):
     keep_form({}, lines.append)
     assert form.active() is None
     assert "goes on without it" in lines.pop()
+
+
+class SecondRank(ranks.SingleProcess):
+    """Of two; hears the header of a run that began without the operator."""
+
+    rank, size = 1, 2
+
+    def broadcast_object(self, value):
+        return {"native": None}
+
+
+def test_every_rank_goes_on_in_the_form_the_run_began_in(operator, monkeypatch, tmp_path):
+    form_at_restore = []
+    monkeypatch.setattr(course, "restore", lambda job, run: form_at_restore.append(form.wanted) or State())
+    monkeypatch.setattr(course, "fit", lambda job, state, run, stop: None)
+    job = SimpleNamespace(group=SecondRank(), epochs=0)
+    course.train_along(job, tmp_path, True, course.LogBuffer(), keep_form)
+    assert form_at_restore == [False]
 
 
 @pytest.mark.slow
