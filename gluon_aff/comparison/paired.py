@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -69,10 +69,11 @@ class ImageTest:
 def interval(runs: Sequence[Measured], others: Optional[Sequence[Measured]] = None) -> Optional[Interval]:
     """Mean figure of runs, or mean difference from their pairs in ``others``, with a confidence interval of 95 %.
 
-    The variance of the mean is that of a bootstrap which draws seeds and images anew, together (4,000 draws, fixed
-    seed; images alike for all networks), plus 1/n of the seeds' part, by which a bootstrap of n seeds falls short. It
-    counts the chance in single predictions twice, in seeds and in images: it errs on the wide side. The interval is
-    Student's with n - 1 degrees of freedom; where images' shares were not kept it is the usual t interval over seeds.
+    A bootstrap draws seeds and images anew, together (4,000 draws, fixed seed; images alike for all networks). Its
+    variance less the seeds' part, (n - 1) / n of s^2 / n, is the images' part. `half_width` joins both: seeds by
+    Student's t with n - 1 degrees of freedom, images by the normal distribution. The chance in single predictions is
+    in both parts: the interval errs on the wide side. Where images' shares were not kept it is the t interval over
+    seeds.
 
     Parameters
     ----------
@@ -91,20 +92,47 @@ def interval(runs: Sequence[Measured], others: Optional[Sequence[Measured]] = No
     GluonAFFError
         When two runs of a pair were tested on different images.
     """
-    from scipy.stats import t
-
     values = np.array([run.figure for run in runs]) - np.array([other.figure for other in others or []] or 0.0)
     count = len(values)
     if count < 2:
         return None
-    spread = float(values.var(ddof=1)) / count
+    seeds = float(values.var(ddof=1)) / count
     drawn = _bootstrap(runs, others)
-    variance = spread if drawn is None else float(drawn.var()) + spread / count
-    error = math.sqrt(variance)
+    images = 0.0 if drawn is None else max(0.0, float(drawn.var()) - seeds * (count - 1) / count)
     mean = float(values.mean())
-    reach = float(t.ppf((1 + LEVEL) / 2, count - 1)) * error
-    ratio = abs(mean) / error if error else (math.inf if mean else 0.0)
-    return Interval(mean, mean - reach, mean + reach, float(2 * t.sf(ratio, count - 1)), drawn is not None)
+    reach = float(half_width(1 - LEVEL, seeds, images, count))
+    return Interval(mean, mean - reach, mean + reach, _p_value(abs(mean), seeds, images, count), drawn is not None)
+
+
+def half_width(level: float, seeds: Any, images: Any, count: int) -> Any:
+    """Half an interval that misses with the chance ``level``, or less often.
+
+    Parameters
+    ----------
+    level : float
+    seeds, images : float or array
+        Variances of the mean, estimated from ``count`` seeds and from very many images.
+    count : int
+
+    Returns
+    -------
+    float or array
+        The root of t^2 seeds + z^2 images: exact where either is 0, and too wide rather than too narrow between them.
+    """
+    from scipy.stats import norm, t
+
+    return np.sqrt(t.isf(level / 2, count - 1) ** 2 * seeds + norm.isf(level / 2) ** 2 * images)
+
+
+def _p_value(size: float, seeds: float, images: float, count: int) -> float:
+    """The level at which an interval of this ``size`` to either side begins to hold 0."""
+    if size == 0 or seeds + images == 0:
+        return float(size == 0)
+    low, high = 1e-300, 1.0  # by halving its logarithm
+    for _ in range(80):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if half_width(middle, seeds, images, count) < size else (middle, high)
+    return high
 
 
 def _bootstrap(runs: Sequence[Measured], others: Optional[Sequence[Measured]]) -> Optional[np.ndarray]:

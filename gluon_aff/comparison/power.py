@@ -11,13 +11,14 @@ import numpy as np
 from ..errors import UsageError
 from ..utils.figures import label_axes, new_figure, write_figure
 from ..utils.files import PathLike
+from .paired import LEVEL, half_width
 
 _DRAWS, _SEED = 40_000, 0
 
 #: In words, for reports and plans.
 RULE = (
     "A strategy is ahead of the baseline, or behind it, when Holm's adjusted p of its paired difference is below 0.05 "
-    "(Student's t over seeds, with the standard error of a bootstrap over seeds and images); else it is undecided. "
+    "(a bootstrap over seeds and images, Student's t for the seeds' part); else it is undecided. "
     "Single seeds decide nothing, and neither does the order of the means."
 )
 
@@ -63,16 +64,14 @@ def power(design: Design, difference: float) -> float:
     A pair's difference is normal around the true one; the test images shift all pairs together. Bonferroni's level is
     the first step of Holm's, so the chance is at least this.
     """
-    from scipy.stats import t
-
     random = np.random.default_rng(_SEED)
     shared = design.discordant * design.common
     images = (shared + design.discordant * (1 - design.common) / design.seeds) / design.images
     centre = difference + math.sqrt(shared / design.images) * random.standard_normal((_DRAWS, 1))
     pairs = centre + design.spread * random.standard_normal((_DRAWS, design.seeds))
-    error = np.sqrt(pairs.var(axis=1, ddof=1) / design.seeds + images)
-    limit = float(t.ppf(1 - 0.025 / design.contrasts, design.seeds - 1))
-    return float((pairs.mean(axis=1) > limit * error).mean())
+    spread = pairs.var(axis=1, ddof=1) / design.seeds
+    limit = half_width((1 - LEVEL) / design.contrasts, spread, images, design.seeds)
+    return float((pairs.mean(axis=1) > limit).mean())
 
 
 def detectable(design: Design, wanted: float = 0.8) -> float:

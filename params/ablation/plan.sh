@@ -49,7 +49,7 @@ length)
         -- $common --train-images 40000 --warmup-epochs 1
     ;;
 digits)
-    ablation digits 0,1,2,3,4,5,6,7,8,9 10,11,12,13,14,15,16,17,18,19 --dataset digits --epochs 60 \
+    ablation digits 10,12,14,16,18,20,22,24,26,28 11,13,15,17,19,21,23,25,27,29 --dataset digits --epochs 60 \
         -- --hold-out 238 --train-images 200 --resize 16 --batch-size 32 --lr 0.1 --wd 0.0005 --cosine \
         --warmup-epochs 5 --pad 2 --no-mirror --no-mixup --ema 0.95 -j 1
     ;;

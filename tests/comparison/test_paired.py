@@ -139,3 +139,13 @@ def test_the_power_command(tmp_path, capsys):
     assert console.run(cli.main, ["power"]) == 2
     assert console.run(cli.main, ["power", str(tmp_path), "--baseline", "sk"]) == 2
     assert console.run(cli.main, ["power", str(tmp_path / "none")]) == 1
+
+
+@pytest.mark.parametrize("seeds", [2, 4, 8])
+def test_a_difference_that_is_none_is_rarely_found(seeds):
+    """Whatever the parts of seeds and images are: at most 5 %, and near it where either is alone."""
+    for spread, images in ((0.001, 500), (0.005, 5000), (0.02, 10000)):
+        assert 2 * power(Design(seeds, images, spread), 0.0) < 0.053
+    assert 2 * power(Design(seeds, 10**9, 0.01), 0.0) == pytest.approx(0.05, abs=0.005)
+    many = 2 * power(Design(seeds, 500, 1e-9, common=1.0), 0.0)
+    assert many == pytest.approx(0.05, abs=0.005)
