@@ -110,6 +110,31 @@ def test_predictions_leave_out_what_cannot_be_read(train, run, folder):
     assert code == 1 and "none of the 15 images of mine can be read" in err
 
 
+def test_predict_writes_the_files_that_the_script_writes(train, run, folder, tmp_path, capsys):
+    assert train("--predict", "script", "--images", folder / "images", "--resume", run, "--no-cuda")[0] == 0
+    words = ["predict", str(run), str(folder / "images"), "--gpus", "", "--out", "command", "--format"]
+    for form in ("csv", "jsonl", "table"):
+        assert console.run(cli.main, [*words, form]) == 0
+    seen = set()
+    for kind in ("masks", "overlays"):
+        names = sorted(path.name for path in Path("script", kind).iterdir())
+        assert len(names) == 15 and names == sorted(path.name for path in Path("command", kind).iterdir())
+        for name in names:
+            one, other = (Image.open(Path(place, kind, name)) for place in ("script", "command"))
+            assert one.mode == other.mode == ("P" if kind == "masks" else "RGB")
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+            seen.update(np.unique(one) if kind == "masks" else ())
+    assert seen == {0, 1, 2}
+    header, first, *others = Path("command/predictions.csv").read_text().splitlines()
+    assert header == "image,ground,brick,leaf" and len(others) == 14
+    mask = np.asarray(Image.open("command/masks/00.png"))
+    shares = [(mask == number).mean() for number in range(3)]
+    np.testing.assert_allclose([float(cell) for cell in first.split(",")[1:]], shares, atol=1e-6)
+    entry = json.loads(Path("command/predictions.jsonl").read_text().splitlines()[0])
+    assert entry["shares"] == pytest.approx(dict(zip(NAMES, shares)))
+    assert f"{shares[2]:.6f} leaf" in Path("command/predictions.txt").read_text().splitlines()[0]
+
+
 @pytest.mark.parametrize(
     "argv, message",
     [

@@ -35,7 +35,8 @@ def predict(args: argparse.Namespace) -> int:
     stream = predict_stream(predictor, items, args.batch_size, args.workers)
     found = tally.counted(progress(stream, total, "predicting", "picture"))
     if predictor.segments:
-        write_masks(found, args.out, args.format)
+        classes = [predictor.classes[number] for number in range(predictor.outputs)]
+        write_masks(found, args.out, args.format, classes)
     else:
         write_classes(found, args.out, args.format, args.top, width)
     seconds = time.perf_counter() - began

@@ -12,7 +12,7 @@ from ..data.class_names import ClassNames
 from ..data.decoding import decode_image
 from ..data.pictures import NetworkInput, Picture
 from ..errors import GluonAFFError
-from ..utils.logits import check_finite, softmax
+from ..utils.logits import check_finite, resized_logits, softmax
 from ..utils.prefetch import prefetch
 from .exported import ExportedNetwork
 
@@ -135,16 +135,16 @@ class Prediction:
     @property
     def probability(self) -> np.ndarray:
         """Of the foreground, float32 (H, W) at the picture's own size; with several classes, of all but class 0."""
-        import cv2
         from scipy.special import expit
 
-        logits, image = self._logits, self.image
-        assert image is not None
-        height, width = image.shape[:2]
-        maps = [cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in logits]
-        if len(maps) == 1:
-            return expit(maps[0])
-        return 1 - softmax(np.stack(maps), axis=0)[0]
+        logits = self.resized
+        return expit(logits[0]) if len(logits) == 1 else 1 - softmax(logits, axis=0)[0]
+
+    @property
+    def resized(self) -> np.ndarray:
+        """The logits of a segmentation at the picture's own size, float32 (classes, H, W)."""
+        assert self.image is not None
+        return resized_logits(self._logits, *self.image.shape[:2])
 
     @property
     def _logits(self) -> np.ndarray:

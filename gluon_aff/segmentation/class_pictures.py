@@ -37,6 +37,11 @@ def class_colours() -> np.ndarray:
     return colours.astype(np.uint8)
 
 
+def class_numbers(logits: np.ndarray) -> np.ndarray:
+    """The class of the largest logit at each pixel: (classes, H, W) -> uint8 (H, W)."""
+    return logits.argmax(axis=0).astype(np.uint8)
+
+
 def write_class_predictions(directory: PathLike, items: Iterable[ClassItem], names: Sequence[str]) -> List[Path]:
     """Write masks/NAME.png, overlays/NAME.png and contact sheets sheet-01.png, ...
 

@@ -6,11 +6,15 @@ import csv
 import json
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Dict, Iterable, Iterator, List, Optional
+from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
 
 from ..data.class_names import ClassNames
 from ..deploy.predicting import Prediction
+from ..segmentation.class_pictures import ClassItem, class_numbers, write_class_predictions
 from ..segmentation.prediction_files import Item, write_predictions
 from ..utils.files import atomic_write
 
@@ -77,33 +81,64 @@ def _entry(each: Prediction, classes: List[Any]) -> Dict[str, Any]:
     return {"image": each.name, "classes": listed}
 
 
-def write_masks(found: Iterable[Prediction], out: str, form: str) -> List[Path]:
-    """masks/, overlays/ and contact sheets of a segmentation network, and the share of foreground as a table."""
-    rows: List[Dict[str, Any]] = []
+def write_masks(found: Iterable[Prediction], out: str, form: str, classes: Sequence[str]) -> List[Path]:
+    """masks/, overlays/ and contact sheets of a segmentation network, as ``train_seg.py --predict`` writes them, and a
+    table of the share of foreground, or of each of several ``classes``; returns the sheets."""
+    several = len(classes) > 1
+    rows: List[_Shares] = []
 
-    def items() -> Iterator[Item]:
+    def readable() -> Iterator[Tuple[str, Prediction, np.ndarray]]:
         for each in found:
             if each.logits is None:
-                rows.append({"image": each.name, "error": each.fault})
-                continue
-            probability = each.probability
-            rows.append({"image": each.name, "foreground": float((probability > 0.5).mean())})
-            assert each.image is not None
-            name = each.name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-            yield name, each.image, None, probability
+                rows.append(_Shares(each.name, [], each.fault))
+            else:
+                assert each.image is not None
+                yield each.name.rsplit("/", 1)[-1].rsplit(".", 1)[0], each, each.image
 
-    sheets = write_predictions(out, items())
-    name = {"table": "predictions.txt", "csv": "predictions.csv", "jsonl": "predictions.jsonl"}[form]
-    with atomic_write(Path(out) / name) as handle:
+    def foregrounds() -> Iterator[Item]:
+        for name, each, image in readable():
+            probability = each.probability
+            rows.append(_Shares(each.name, [float((probability > 0.5).mean())]))
+            yield name, image, None, probability
+
+    def maps() -> Iterator[ClassItem]:
+        for name, each, image in readable():
+            numbers = class_numbers(each.resized)
+            counts = np.bincount(numbers.ravel(), minlength=len(classes))
+            rows.append(_Shares(each.name, (counts / numbers.size).tolist()))
+            yield name, image, None, numbers
+
+    sheets = write_class_predictions(out, maps(), classes) if several else write_predictions(out, foregrounds())
+    _write_shares(rows, out, form, classes if several else ("foreground",), several)
+    return sheets
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Parts of a picture's pixels, in the order of the classes; none of one that could not be read."""
+
+    image: str
+    values: List[float]
+    fault: Optional[str] = None
+
+
+def _write_shares(rows: Sequence[_Shares], out: str, form: str, names: Sequence[str], several: bool) -> None:
+    file = {"table": "predictions.txt", "csv": "predictions.csv", "jsonl": "predictions.jsonl"}[form]
+    with atomic_write(Path(out) / file) as handle:
+        writer = csv.writer(handle, lineterminator="\n")
         if form == "csv":
-            handle.write("image,foreground\n")
+            writer.writerow(["image", *names])
         for row in rows:
             if form == "jsonl":
-                handle.write(json.dumps(row) + "\n")
-            elif "foreground" in row:
-                separator = "," if form == "csv" else "  "
-                handle.write(f"{row['image']}{separator}{row['foreground']:.6f}\n")
-    return sheets
+                shares = dict(zip(names, row.values))
+                found: Dict[str, Any] = {"shares": shares} if several else shares
+                found = {"error": row.fault} if row.fault else found
+                handle.write(json.dumps({"image": row.image, **found}) + "\n")
+            elif not row.fault and form == "csv":
+                writer.writerow([row.image, *(f"{value:.6f}" for value in row.values)])
+            elif not row.fault:
+                cells = [f"{value:.6f} {name}" if several else f"{value:.6f}" for name, value in zip(names, row.values)]
+                handle.write("  ".join([row.image, *cells]) + "\n")
 
 
 @contextmanager

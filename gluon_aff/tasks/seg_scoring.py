@@ -21,13 +21,14 @@ from ..evaluation.trained_network import head_width
 from ..models import FPN
 from ..runtime import devices
 from ..runtime.threads import usable_cores
-from ..segmentation.class_pictures import write_class_predictions
+from ..segmentation.class_pictures import class_numbers, write_class_predictions
 from ..segmentation.class_score import ClassScore, ClassSegmentationReport
 from ..segmentation.object_sizes import COCO_LIMITS
 from ..segmentation.prediction_files import write_predictions
 from ..segmentation.segmentation_report import SegmentationReport
 from ..training.history import environment
 from ..utils.console import progress
+from ..utils.logits import resized_logits
 from ..utils.prefetch import prefetch
 from .definition import Options, TaskDefinition
 from .finished import FinishedRun, config_of, open_run
@@ -189,7 +190,7 @@ def _write_pictures(
     if options.classes == 1:
         return write_predictions(out, ((name, image, mask, expit(logits[0])) for name, image, mask, logits in items))
     names = pairs.class_names or _class_names(options.trained) or ClassScore(options.classes).names
-    found = ((name, image, mask, logits.argmax(axis=0).astype(np.uint8)) for name, image, mask, logits in items)
+    found = ((name, image, mask, class_numbers(logits)) for name, image, mask, logits in items)
     return write_class_predictions(out, found, names)
 
 
@@ -233,8 +234,6 @@ def _items(
     score: Optional[AnyScore],
 ) -> Iterator[Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]]:
     """Name, image, mask and logits (classes, H, W) of every image, at its own size; on the way they are scored."""
-    import cv2
-
     decoded: Dict[str, Pair] = {}  # read for the network, wanted once more at their own size
 
     def read(name: str) -> Pair:
@@ -249,8 +248,7 @@ def _items(
             score.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])
         for name, (image, mask), logit in zip(names, originals, logits):
             height, width = mask.shape
-            resized = np.stack([cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in logit])
-            yield name, image, None if score is None else mask, resized
+            yield name, image, None if score is None else mask, resized_logits(logit, height, width)
 
 
 def _named(paths: List[Path]) -> str:

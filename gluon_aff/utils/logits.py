@@ -19,3 +19,10 @@ def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
     """Probabilities along ``axis``, without overflow."""
     powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def resized_logits(logits: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Maps of logits (classes, h, w) at another size, (classes, height, width): bilinear."""
+    import cv2
+
+    return np.stack([cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in logits])
