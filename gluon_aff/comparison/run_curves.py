@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -66,12 +67,12 @@ def _of_history(path: Path) -> Curve:
             "training run here"
         )
     try:
-        settings = settings_of_header(header)
+        settings, metric = settings_of_header(header), _metric(header)
     except (KeyError, TypeError, AttributeError) as error:
         raise GluonAFFError(f"{path}: its header is not one of a training run here ({error!r})") from error
     return Curve(
         name=str(path.parent) if path.name == "history.jsonl" else str(path),
-        metric=_metric(header),
+        metric=metric,
         points=tuple(Point(record["epoch"], record["val"]) for record in epochs),
         settings=settings,
         planned=header.get("options", {}).get("num_epochs"),
@@ -81,7 +82,7 @@ def _of_history(path: Path) -> Curve:
 def _metric(header: Dict[str, Any]) -> str:
     """What the "val" of a run's epochs is."""
     task = header.get("task", "cifar")
-    return get_task(task).metric if task in list_tasks() else ACCURACY
+    return get_task(task).metric_of(Namespace(**header.get("options", {}))) if task in list_tasks() else ACCURACY
 
 
 def _of_log(path: Path, number: Optional[int]) -> Curve:

@@ -216,7 +216,8 @@ class Segmentation(Task):
         yield from small_targets(options, data.train)
 
     def metric_of(self, options: Namespace) -> str:
-        return "mIoU" if options.classes > 1 else self.metric
+        several = getattr(options, "classes", 1) > 1  # runs of earlier versions do not say
+        return "mIoU" if several else self.metric
 
     def figure(self, record: Record) -> str:
         if "class_iou" in record:

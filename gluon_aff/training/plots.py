@@ -12,10 +12,11 @@ _METRIC_NAMES = {
     "accuracy": "training accuracy",
     "rmse": "training RMSE (label, softmax)",
     "iou": "training IoU (mean of batches)",
+    "miou": "training mIoU (mean of batches)",
 }
-_AXIS_NAMES = {"accuracy": "accuracy", "rmse": "accuracy, RMSE", "iou": "IoU"}
+_AXIS_NAMES = {"accuracy": "accuracy", "rmse": "accuracy, RMSE", "iou": "IoU", "miou": "mIoU"}
 #: What of a record is a validation figure, by its training metric; the first is maximised.
-_FIGURES = {"iou": {"val": "validation IoU", "niou": "validation nIoU"}}
+_FIGURES = {"iou": {"val": "validation IoU", "niou": "validation nIoU"}, "miou": {"val": "validation mIoU"}}
 _ACCURACY = {"val": "validation accuracy"}
 
 

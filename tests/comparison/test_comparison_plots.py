@@ -7,6 +7,7 @@ import pytest
 from gluon_aff.cli import main as cli
 from gluon_aff.comparison import ACCURACY, Comparison, Curve, Point, comparison_plot, depth_plot
 from gluon_aff.comparison.depth_plot import our_points, paper_points
+from gluon_aff.comparison.run_curves import open_curve
 from gluon_aff.comparison.runs_plot import draw_runs
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.training import Schedule
@@ -16,9 +17,9 @@ from gluon_aff.utils import console
 PNG = b"\x89PNG"
 
 
-def run(directory, strategy="aff", values=(0.5, 0.6), host="resnet", blocks=1, metric="accuracy"):
+def run(directory, strategy="aff", values=(0.5, 0.6), host="resnet", blocks=1, metric="accuracy", **more):
     history = History(directory / "history.jsonl")
-    options = {"model": host, "fusion": strategy, "blocks": blocks, "num_epochs": len(values)}
+    options = {"model": host, "fusion": strategy, "blocks": blocks, "num_epochs": len(values), **more}
     data = {"name": "folder", "train": 100, "test": 10, "classes": 10}
     history.start({"task": "seg" if host == "fpn" else "cifar", "options": options, "parameters": 90000, "data": data})
     for epoch, value in enumerate(values):
@@ -105,6 +106,12 @@ def test_kinds_of_runs_are_not_mixed(tmp_path, capsys):
     with pytest.raises(UsageError, match="is measured by IoU, the other by accuracy"):
         draw_runs([one, other], tmp_path / "h.png")
     draw_runs([other], tmp_path / "h.png")
+    several = run(tmp_path / "several", host="fpn", metric="miou", classes=3)
+    assert open_curve(several).metric == "mIoU" and open_curve(other).metric == "IoU"
+    with pytest.raises(UsageError, match="is measured by mIoU, the other by IoU"):
+        draw_runs([other, several], tmp_path / "h.png")
+    assert console.run(cli.main, ["compare", several, "--with", several]) == 0
+    assert "metric     mIoU, higher is better" in capsys.readouterr().out
     assert console.run(cli.main, ["plot", "history", one, "--names", "a,b"]) == 2
     assert "expected a name for each of the 1 runs" in capsys.readouterr().err
 

@@ -1,5 +1,7 @@
 """Plots are PNG files in directories that are made."""
 
+import pytest
+
 from gluon_aff.training import Schedule, plots
 from gluon_aff.training.plots import plot_history, plot_schedule
 
@@ -33,6 +35,13 @@ def test_curves_name_their_axes_show_the_learning_rate_and_a_validation_loss_whe
     assert [len(axes.lines) for axes in (figures, losses, rates)] == [2, 1, 1]
     _, losses, _ = axes_of(monkeypatch, [{**record, "val_loss": 2.0} for record in records])
     assert [line.get_label() for line in losses.lines] == ["validation loss", "training loss"]
+
+
+@pytest.mark.parametrize(("metric", "name"), [("accuracy", "accuracy"), ("iou", "IoU"), ("miou", "mIoU")])
+def test_figures_go_by_the_name_of_the_runs_metric(monkeypatch, metric, name):
+    records = [{"epoch": e, "val": 0.1, "train": 0.2, "loss": 1.0, "train_metric": metric} for e in range(3)]
+    axes, *_ = axes_of(monkeypatch, records)
+    assert axes.get_ylabel() == name and axes.lines[0].get_label() == f"validation {name}"
 
 
 def test_epochs_are_whole_and_legends_lie_above_the_lines(monkeypatch):
