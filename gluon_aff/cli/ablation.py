@@ -39,9 +39,12 @@ def ablation(args: argparse.Namespace) -> int:
         if code:
             return code
     if args.learning_rates or args.rates_of:
-        place = Path(args.rates_of or out)
-        found = rate_search.found(place)
-        if not found:
+        places = [Path(place) for place in args.rates_of or [out]]
+        for place in places:
+            rows = rate_search.found(place)
+            found += rows
+            if rows:
+                continue
             raise UsageError(
                 f"{place} has no search that has ended: search with --learning-rates, without --report-only"
             )
@@ -93,7 +96,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="first choose one of these for each strategy, on the images of -- --hold-out N, with a seed of its own",
     )
     command.add_argument("--search-epochs", type=_epochs, metavar="N", help="length of that search (default: --epochs)")
-    command.add_argument("--rates-of", metavar="DIR", help="the learning rates that another grid has chosen")
+    command.add_argument(
+        "--rates-of", type=list_of(str), metavar="DIR,DIR", help="the learning rates that other grids have chosen"
+    )
     command.add_argument("--search-only", action="store_true", help="choose the learning rates and leave")
     command.add_argument("--dataset", help="as in train_cifar.py (default: cifar100) or train_seg.py (coco)")
     command.add_argument("--data", metavar="PLACE", help="the script's --data-dir")

@@ -14,10 +14,21 @@ ablation() { # ablation DIRECTORY "SEEDS" "SEEDS" options
     one=$!
     "$PYTHON" -m gluon_aff ablation --out "$out" --seeds "$second" "$@" >>"$out/second.log" 2>&1 &
     two=$!
-    trap 'kill -TERM $one $two 2>/dev/null' INT TERM
-    wait $one && wait $two
-    trap - INT TERM
+    both="$one $two"
+    wait_for_both
     report "$out" "$first,$second" "$@"
+}
+
+wait_for_both() {
+    trap 'kill -TERM $both 2>/dev/null || :; wait; exit 130' INT TERM
+    for process in $both; do
+        wait "$process" || failed=1
+    done
+    trap - INT TERM
+    if [ -n "${failed:-}" ]; then
+        echo "stopped or failed: see the logs below $OUT; the same command goes on" >&2
+        exit 1
+    fi
 }
 
 report() { # report DIRECTORY "SEEDS" options
@@ -29,20 +40,27 @@ report() { # report DIRECTORY "SEEDS" options
 common="--hold-out 5000 --no-mixup --cosine --ema 0.995 -j 1"
 five="--dataset folder --strategies add,aff,iaff,aff_global_global,aff_local_local"
 data="--data $CIFAR10"
+rates=$OUT/search-add,$OUT/search-aff
 
 case ${1:-} in
-search) # the learning rates, with one process for each half of the strategies
-    mkdir -p "$OUT/pictures"
-    OMP_NUM_THREADS=2 "$PYTHON" -m gluon_aff ablation --out "$OUT/pictures" --seeds 0 $five $data --epochs 10 \
-        --learning-rates 0.05,0.1,0.2 --search-epochs 5 --search-only \
-        -- $common --train-images 20000 --warmup-epochs 1
+search) # the learning rates: one process has two strategies, the other three
+    both=
+    for part in add,iaff aff,aff_global_global,aff_local_local; do
+        out=$OUT/search-${part%%,*}
+        mkdir -p "$out"
+        "$PYTHON" -m gluon_aff ablation --out "$out" --seeds 0 --dataset folder $data --strategies $part --epochs 10 \
+            --learning-rates 0.05,0.1,0.2 --search-epochs 5 --search-only \
+            -- $common --train-images 20000 --warmup-epochs 1 >>"$out/search.log" 2>&1 &
+        both="$both $!"
+    done
+    wait_for_both
     ;;
 pictures)
-    ablation pictures 0,2,4,6 1,3,5,7 $five $data --epochs 10 --rates-of "$OUT/pictures" \
+    ablation pictures 0,2,4,6 1,3,5,7 $five $data --epochs 10 --rates-of $rates \
         -- $common --train-images 20000 --warmup-epochs 2
     ;;
 length)
-    two="--dataset folder --strategies add,iaff --rates-of $OUT/pictures"
+    two="--dataset folder --strategies add,iaff --rates-of $rates"
     ablation few-images-many-epochs 0,2 1,3 $two $data --epochs 40 \
         -- $common --train-images 5000 --warmup-epochs 8
     ablation many-images-few-epochs 0,2 1,3 $two $data --epochs 5 \

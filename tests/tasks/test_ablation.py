@@ -109,12 +109,14 @@ def test_rates_are_chosen_on_held_out_images_and_tested_pairs_reported(tmp_path,
     (out / "cells/resnet-aff-r2-b1-s1/final-test.json").unlink()
     assert console.run(cli.main, argv) == 0
     assert "scored once" in capsys.readouterr().out
-    other = argv[: argv.index("--learning-rates")] + ["--rates-of", str(out), *argv[argv.index("--") :]]
+    other = argv[: argv.index("--learning-rates")] + ["--rates-of", f"{out},{out}", *argv[argv.index("--") :]]
     other[other.index("--out") + 1], other[other.index("--seeds") + 1] = str(tmp_path / "other"), "2"
     assert console.run(cli.main, other) == 0
     assert {
         row["strategy"]: row["lr"] for row in json.loads((tmp_path / "other/report.json").read_text())["rows"]
     } == chosen
+    nowhere = [word.replace(f"{out},{out}", f"{out},{tmp_path}") for word in other]
+    assert console.run(cli.main, nowhere) == 2 and f"{tmp_path} has no search that has ended" in capsys.readouterr().err
     assert console.run(cli.main, [word.replace("add,aff", "add,iaff") for word in other]) == 2
     assert "no learning rate was chosen for iaff" in capsys.readouterr().err
     again = json.loads((out / "report.json").read_text())
