@@ -12,6 +12,7 @@ from script_runs import epochs, load_script, runner
 
 import gluon_aff
 from gluon_aff.cli import main as cli
+from gluon_aff.segmentation.class_score import ClassScore
 from gluon_aff.tasks import get_task
 from gluon_aff.utils import console
 
@@ -133,6 +134,19 @@ def test_predict_writes_the_files_that_the_script_writes(train, run, folder, tmp
     entry = json.loads(Path("command/predictions.jsonl").read_text().splitlines()[0])
     assert entry["shares"] == pytest.approx(dict(zip(NAMES, shares)))
     assert f"{shares[2]:.6f} leaf" in Path("command/predictions.txt").read_text().splitlines()[0]
+
+
+def test_an_export_is_measured_by_miou(run, folder, tmp_path):
+    words = ["export", str(run), "--to", "symbol", "--gpus", "", "--out", str(tmp_path / "out"), "--images"]
+    assert console.run(cli.main, [*words, str(folder)]) == 0
+    figures = json.loads((tmp_path / "out/manifest.json").read_text())["check"]["figures"]
+    score = ClassScore(3)
+    for found in gluon_aff.predict(run, sorted((folder / "images").iterdir())):
+        mask = np.asarray(Image.open(folder / "masks" / Path(found.name).name))
+        score.add(found.logits[None], mask[None, None], [found.name])
+    assert figures["metric"] == "mIoU" and figures["images"] == 15
+    assert figures["before"] == pytest.approx(score.miou, abs=1e-4) and 0.5 < score.miou < 1
+    assert figures["after"] == pytest.approx(figures["before"], abs=1e-3)
 
 
 @pytest.mark.parametrize(

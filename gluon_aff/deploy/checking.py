@@ -8,7 +8,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..data.decoding import IGNORED
 from ..errors import GluonAFFError
+from ..utils.logits import class_ious, confusion
 from .manifest import Manifest
 
 #: The largest difference of outputs, in parts of their range over all checked pictures, at which an export is done;
@@ -55,7 +57,8 @@ def compare(
     check["same_prediction"] = same
     lines.append(f"           {'pixels' if manifest['segments'] else 'pictures'} predicted alike: {100 * same:.2f} %")
     if truth is not None:
-        metric = "IoU" if manifest["segments"] else "top-1 accuracy"
+        several = before.shape[1] > 1
+        metric = ("mIoU" if several else "IoU") if manifest["segments"] else "top-1 accuracy"
         figures = [_figure(each, truth, manifest["segments"]) for each in (before, after)]
         check["figures"] = {"metric": metric, "images": len(before), "before": figures[0], "after": figures[1]}
         lines.append(f"figures    {metric} {figures[0]:.4f} before, {figures[1]:.4f} after ({len(before)} images)")
@@ -71,9 +74,12 @@ def _same(before: np.ndarray, after: np.ndarray, segments: bool) -> float:
 
 
 def _figure(logits: np.ndarray, truth: Sequence[Any], segments: bool) -> float:
-    """Top-1 accuracy, or IoU of the foreground."""
+    """Top-1 accuracy, IoU of the foreground, or GluonCV's mIoU of several classes."""
     if not segments:
         return float((logits.argmax(axis=1) == np.asarray(truth)).mean())
+    if logits.shape[1] > 1:
+        counts = confusion(logits.argmax(axis=1), np.stack(list(truth)), logits.shape[1], IGNORED)
+        return float(class_ious(counts).mean())
     found, true = _predicted(logits, True).reshape(len(logits), *logits.shape[2:]) > 0, np.stack(list(truth)) > 0
     either = (found | true).sum()
     return float((found & true).sum() / either) if either else 1.0

@@ -12,7 +12,7 @@ from ..data.decoding import IGNORED
 from ..errors import GluonAFFError
 from ..utils.figures import label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike, atomic_write, write_json
-from ..utils.logits import check_finite
+from ..utils.logits import check_finite, class_ious, confusion
 from ..utils.tables import markdown_table, text_table, write_csv
 
 
@@ -57,18 +57,13 @@ class ClassScore:
             shapes = f"logits {logits.shape} and truth {truth.shape}"
             raise ValueError(f"{shapes}: expected (B, {classes}, h, w) and (B, 1, h, w)")
         check_finite(logits)
-        true, found = truth[:, 0].astype(np.int64), logits.argmax(axis=1)
-        counts = true != IGNORED
-        pairs = true[counts] * classes + found[counts]
-        self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        self.counts += confusion(logits.argmax(axis=1), truth[:, 0], classes, IGNORED)
         self.images += len(logits)
 
     @property
     def class_iou(self) -> List[float]:
         """IoU of each class over the whole set; 0 for one that is neither in truth nor prediction."""
-        hits = np.diag(self.counts)
-        union = self.counts.sum(axis=0) + self.counts.sum(axis=1) - hits
-        return (hits / np.maximum(union, 1)).tolist()
+        return class_ious(self.counts).tolist()
 
     @property
     def miou(self) -> float:

@@ -90,7 +90,7 @@ def _pictures(
     sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in pixels})
     if len(sizes) > 1:
         raise UsageError(f"the pictures differ in size ({', '.join(sizes[:3])}): give --input-size N to resize them")
-    truth = _masks(chosen, pixels) if trained.segments else _labels(chosen, trained.input)
+    truth = _masks(chosen, pixels, trained.outputs) if trained.segments else _labels(chosen, trained.input)
     return np.stack(pixels), truth
 
 
@@ -100,6 +100,6 @@ def _labels(pictures: List[Picture], network_input: NetworkInput) -> Truth:
     return None if any(label is None for label in labels) else labels
 
 
-def _masks(pictures: List[Picture], pixels: List[np.ndarray]) -> Truth:
-    masks = [picture.mask(image.shape[:2]) for picture, image in zip(pictures, pixels)]
+def _masks(pictures: List[Picture], pixels: List[np.ndarray], classes: int) -> Truth:
+    masks = [picture.mask(image.shape[:2], classes) for picture, image in zip(pictures, pixels)]
     return None if any(mask is None for mask in masks) else masks

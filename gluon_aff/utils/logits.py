@@ -26,3 +26,16 @@ def resized_logits(logits: np.ndarray, height: int, width: int) -> np.ndarray:
     import cv2
 
     return np.stack([cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in logits])
+
+
+def confusion(found: np.ndarray, true: np.ndarray, classes: int, ignored: int) -> np.ndarray:
+    """Numbers of pixels, int64 (classes, classes), a row for each true class; those whose truth is ``ignored`` not."""
+    counts = true != ignored
+    pairs = true[counts].astype(np.int64) * classes + found[counts]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def class_ious(counts: np.ndarray) -> np.ndarray:
+    """IoU of each class of a `confusion`; 0 for one that is neither in truth nor prediction. Their mean is the mIoU."""
+    hits = np.diag(counts)
+    return hits / np.maximum(counts.sum(axis=0) + counts.sum(axis=1) - hits, 1)

@@ -39,7 +39,7 @@ def build(specification: Dict[str, Any]) -> Callable[[], None]:
         from gluon_aff.deploy.int8_form import quantize
 
         net(x)
-        made = quantize(graph_of(net), x.asnumpy())
+        made = quantize(graph_of(net, resize_as_operator=True), x.asnumpy())
         net = InferenceNetwork(made.symbol, made.values, mx.cpu(), "an int8 network")
     if form != "imperative":
         static = form != "hybrid"

@@ -43,10 +43,11 @@ class Picture:
         """The file's content. Raises GluonAFFError when it cannot be read."""
         return self.tree.read(self.member)
 
-    def mask(self, size: Optional[Tuple[int, ...]] = None) -> Optional[np.ndarray]:
+    def mask(self, size: Optional[Tuple[int, ...]] = None, classes: int = 1) -> Optional[np.ndarray]:
         """The foreground, uint8 (H, W) of 0 and 1, of a picture in images/ that has a mask in masks/ beside it.
 
-        With a ``size``, height and width, it is resized to that.
+        Of several ``classes`` it is their numbers, as `decode_mask` gives them. With a ``size``, height and width, it is
+        resized to that.
         """
         *above, folder, _ = ["", *self.member.split("/")]
         if folder != "images":
@@ -55,7 +56,7 @@ class Picture:
             for suffix in SUFFIXES:
                 name = joined(*above, "masks", f"{self.name}{ending}{suffix}")
                 if self.tree.exists(name):
-                    mask = decode_mask(self.tree.read(name), self.tree.where(name))
+                    mask = decode_mask(self.tree.read(name), self.tree.where(name), classes=classes)
                     if size is None:
                         return mask
                     return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
