@@ -113,8 +113,8 @@ def export(
         Pictures uint8 (N, H, W, 3) at the input's size, on which it is checked and calibrated (default: parts of two
         photographs).
     truth : sequence, optional
-        Their class numbers, or masks (H, W) of a segmentation network: accuracy, IoU, or mIoU of several classes, before
-        and after are written down.
+        Their class numbers, or masks (H, W) of a segmentation network: accuracy, IoU, or mIoU of several classes,
+        before and after are written down.
     source : Source, optional
         Where the network is from.
     overwrite : bool

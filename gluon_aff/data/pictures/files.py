@@ -46,7 +46,7 @@ class Picture:
     def mask(self, size: Optional[Tuple[int, ...]] = None, classes: int = 1) -> Optional[np.ndarray]:
         """The foreground, uint8 (H, W) of 0 and 1, of a picture in images/ that has a mask in masks/ beside it.
 
-        Of several ``classes`` it is their numbers, as `decode_mask` gives them. With a ``size``, height and width, it is
+        Of several ``classes`` their numbers, as `decode_mask` gives them. With a ``size``, height and width, it is
         resized to that.
         """
         *above, folder, _ = ["", *self.member.split("/")]
