@@ -8,6 +8,7 @@ import pytest
 
 from gluon_aff.cli import main as cli
 from gluon_aff.comparison import speed
+from gluon_aff.comparison.speed import measuring
 from gluon_aff.comparison.speed.literal import literal_model
 from gluon_aff.comparison.speed.measuring import Contender
 from gluon_aff.comparison.speed.suites import Ratio
@@ -41,6 +42,24 @@ def test_a_contender_that_cannot_run_is_named_and_the_others_go_on():
     measured = speed.measure(bad, threads=1, rounds=1, warm_up=1)
     assert "unknown fusion 'no such'" in measured["failed"]["bad"]
     assert "add" in measured["results"] and "bad" not in measured["results"]
+
+
+def test_a_contender_that_dies_on_the_way_is_named_and_the_others_go_on(monkeypatch):
+    """As one does that the system kills for its memory."""
+    step = measuring._Process.step
+
+    def killed(process):
+        if "iaff" in process._process.args[-1]:
+            process._process.kill()
+            process._process.wait()
+        return step(process)
+
+    monkeypatch.setattr(measuring._Process, "step", killed)
+    contenders = [Contender(name, name, "static") for name in ("iaff", "add")]
+    case = speed.Case("case", "cifar_resnet", "infer", 2, 16, contenders, {"blocks": 1})
+    measured = speed.measure(case, threads=1, rounds=2, warm_up=1)
+    assert measured["failed"] == {"iaff": "it ended without a word"}
+    assert list(measured["results"]) == ["add", "product"] and len(measured["results"]["add"]["seconds"]) == 2
 
 
 def test_ratios_are_to_the_best_and_of_the_best():

@@ -93,8 +93,9 @@ class _Process:
 
     def step(self) -> Dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write("step\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # of one that has ended, which has no reply either
+            self._process.stdin.write("step\n")
+            self._process.stdin.flush()
         return self.reply()
 
     def end(self) -> None:
@@ -127,21 +128,29 @@ def measure(
     everyone = [*case.contenders, Contender("product", "-", "product")]
     seconds: Dict[str, List[float]] = {}
     peaks: Dict[str, float] = {}
+
+    def drop(name: str, error: GluonAFFError) -> None:
+        failed[name] = str(error)
+        log(f"{case.name}: {name} cannot run: {error}")
+        running.pop(name).end()
+        seconds.pop(name, None)
+
     try:
         for contender in everyone:
             log(f"{case.name}: starting {contender.name}")
-            process = _start(contender, case, threads, warm_up, others_python)
+            running[contender.name] = process = _start(contender, case, threads, warm_up, others_python)
             try:
                 process.reply()
-                running[contender.name] = process
             except GluonAFFError as error:
-                process.end()
-                failed[contender.name] = str(error)
-                log(f"{case.name}: {contender.name} cannot run: {error}")
+                drop(contender.name, error)
         for number in range(rounds):
             log(f"{case.name}: round {number + 1} of {rounds}")
             for name, process in list(running.items()):
-                answer = process.step()
+                try:
+                    answer = process.step()
+                except GluonAFFError as error:
+                    drop(name, error)
+                    continue
                 seconds.setdefault(name, []).append(answer["seconds"])
                 peaks[name] = answer["peak_mib"]
     finally:
