@@ -52,9 +52,12 @@ def ablation(args: argparse.Namespace) -> int:
         cells = grid.make_cells(*settings, args.seeds, args.epochs, args.budget, out, more, rates)
     code = 0 if args.report_only or args.search_only else grid.run_cells(cells)
     results = list(grid.results(cells))
+    if not results and args.search_only:
+        print(f"the learning rates are chosen: {out}; --rates-of takes them")
+        return 0
     if not results:
         print("no cell is finished yet: there is nothing to report", file=sys.stderr)
-        return code or int(not args.search_only)
+        return code or 1
     command = shlex.join(["gluon-aff", *args.argv])
     baseline = canonical_fusion(args.baseline)
     report = ablation_report.summarize(results, command, baseline, grid.shares(cells), found)
