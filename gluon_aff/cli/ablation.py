@@ -28,17 +28,22 @@ def ablation(args: argparse.Namespace) -> int:
     settings = (args.host, strategies, args.blocks)
     cells = grid.make_cells(*settings, args.seeds, args.epochs, args.budget, out, more)
     found: List = []
-    if args.learning_rates and args.rates_of:
+    baseline, searches, takes = canonical_fusion(args.baseline), args.learning_rates is not None, bool(args.rates_of)
+    if args.rates_of == []:
+        raise UsageError("--rates-of: expected the directories of grids")
+    if searches and takes:
         raise UsageError("--learning-rates searches, --rates-of takes what was found: give one of them")
-    if args.search_epochs and not args.learning_rates:
+    if args.search_epochs and not searches:
         raise UsageError("--search-epochs has no effect without --learning-rates: leave it out")
-    if args.learning_rates:
+    if args.search_only and not searches:
+        raise UsageError("--search-only has no effect without --learning-rates: leave it out")
+    if searches:
         epochs = args.search_epochs or args.epochs
         candidates = rate_search.make_candidates(*settings, args.learning_rates, epochs, args.budget, out, more)
         code = 0 if args.report_only else rate_search.search(candidates, out)
         if code:
             return code
-    if args.learning_rates or args.rates_of:
+    if searches or takes:
         places = [Path(place) for place in args.rates_of or [out]]
         for place in places:
             rows = rate_search.found(place)
@@ -59,7 +64,6 @@ def ablation(args: argparse.Namespace) -> int:
         print("no cell is finished yet: there is nothing to report", file=sys.stderr)
         return code or 1
     command = shlex.join(["gluon-aff", *args.argv])
-    baseline = canonical_fusion(args.baseline)
     report = ablation_report.summarize(results, command, baseline, grid.shares(cells), found)
     ablation_report.write_ablation_report(report, results, out)
     print(f"{len(results)} of {len(cells)} cells are finished; report: {out / 'report.md'}, {out / 'report.png'}")

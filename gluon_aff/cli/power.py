@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from ..errors import GluonAFFError, UsageError
-from .arguments import list_of
+from .arguments import figure_file, list_of
 
 
 def power(args: argparse.Namespace) -> int:
@@ -23,6 +23,8 @@ def power(args: argparse.Namespace) -> int:
         spread = design.pooled(found) if spread is None else spread
     if spread is None:
         raise UsageError("give --spread, or a report of `gluon-aff ablation` to take it from")
+    if not args.seeds:
+        raise UsageError("--seeds: expected at least one number, as 4,6,8")
     designs = [
         design.Design(seeds, args.images, spread, args.discordant, args.common, args.contrasts) for seeds in args.seeds
     ]
@@ -76,5 +78,5 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--contrasts", type=int, default=1, metavar="N", help="strategies against the baseline (1)")
     command.add_argument("--power", type=float, default=0.8, metavar="CHANCE", help="(default: %(default)s)")
-    command.add_argument("--plot", metavar="FILE", help="draw the chance against the difference")
+    command.add_argument("--plot", type=figure_file, metavar="FILE", help="draw the chance against the difference")
     command.set_defaults(run=power)

@@ -14,6 +14,7 @@ from ..utils.files import PathLike
 from .paired import LEVEL, half_width
 
 _DRAWS, _SEED = 40_000, 0
+MOST, MOST_IMAGES = 1000, 10**9
 
 #: In words, for reports and plans.
 RULE = (
@@ -51,10 +52,11 @@ class Design:
     contrasts: int = 1
 
     def __post_init__(self) -> None:
-        shares = 0 <= self.discordant <= 1 and 0 <= self.common <= 1
-        if self.seeds < 2 or self.images < 1 or not self.spread >= 0 or self.contrasts < 1 or not shares:
+        sizes = 2 <= self.seeds <= MOST and 1 <= self.contrasts <= MOST and 1 <= self.images <= MOST_IMAGES
+        if not (sizes and all(0 <= share <= 1 for share in (self.spread, self.discordant, self.common))):
             raise UsageError(
-                f"{self}: expected at least 2 seeds, 1 image and 1 contrast, a spread from 0, and shares from 0 to 1"
+                f"{self}: expected 2 to {MOST} seeds, 1 to {MOST} contrasts, 1 to {MOST_IMAGES:,} images, from 0 to 1 "
+                "a spread, a discordant and a common share"
             )
 
 

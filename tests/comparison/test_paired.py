@@ -123,7 +123,7 @@ def test_power_against_the_t_tests_own():
     assert power(design, found) >= 0.8 > power(design, found - 3e-4)
     worse = [Design(4, 10**9, 0.01), Design(6, 1000, 0.01), Design(6, 10**9, 0.01, contrasts=4)]
     assert all(detectable(each) > found for each in worse)
-    with pytest.raises(UsageError, match="at least 2 seeds"):
+    with pytest.raises(UsageError, match="expected 2 to 1000 seeds"):
         Design(1, 100, 0.01)
 
 
@@ -136,7 +136,8 @@ def test_the_power_command(tmp_path, capsys):
     assert "+0.0200 +0.0300" in out and "spread of the paired difference 0.0071" in out
     assert pooled({"a": [0.02, 0.03], "b": [0.1]}) == pytest.approx(np.std([0.02, 0.03], ddof=1))
     assert (tmp_path / "power.png").read_bytes().startswith(b"\x89PNG")
-    assert console.run(cli.main, ["power"]) == 2
+    for wrong in ([], ["--spread", "inf"], ["--spread", "0.01", "--seeds", ","], ["--spread", "0.01", "--seeds", "1"]):
+        assert console.run(cli.main, ["power", *wrong]) == 2
     assert console.run(cli.main, ["power", str(tmp_path), "--baseline", "sk"]) == 2
     assert console.run(cli.main, ["power", str(tmp_path / "none")]) == 1
 

@@ -77,6 +77,9 @@ def test_rates_are_chosen_on_held_out_images_and_tested_pairs_reported(tmp_path,
     argv += ["--learning-rates", "0.0001,0.1"]
     assert console.run(cli.main, [*argv, "--", *TINY]) == 2
     assert "-- --hold-out N" in capsys.readouterr().err
+    for wrong in (["--learning-rates", ","], ["--rates-of", ","], ["--search-only"], ["--baseline", "afff"]):
+        alone = argv[: argv.index("--learning-rates")]
+        assert console.run(cli.main, [*alone, *wrong, "--", *TINY, "--hold-out", "60"]) == 2
     argv += ["--", *TINY, "--hold-out", "60"]
     assert console.run(cli.main, [*argv, "--lr", "0.1"]) == 2
     assert console.run(cli.main, argv) == 0
