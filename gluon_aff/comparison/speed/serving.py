@@ -25,6 +25,7 @@ def build(path: str, specification: Dict[str, Any]) -> Callable[[], None]:
     spec = importlib.util.spec_from_file_location("builder", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules["builder"] = module  # where torch.compile looks for what it compiles
     spec.loader.exec_module(module)
     return module.build(specification)
 
