@@ -84,7 +84,7 @@ def wrong(words, parser, rest):
 
     yield Call(with_option("--no-such-option"), "unknown option", "--no-such-option", True)
     yield Call((*words, *rest, *["surplus"] * 3), "surplus", "surplus", words[0] not in _OPEN_ENDED)
-    if any(action.required for action in parser._actions):
+    if any(action.required and action.nargs != "*" for action in parser._actions):
         yield Call(words, "nothing given", "", True)
     for action in parser._actions:
         flag = action.option_strings[-1] if action.option_strings else ""
