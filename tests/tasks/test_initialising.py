@@ -27,7 +27,9 @@ def unequal(one, other):
     return [name for name in sorted(set(one) & set(other)) if not np.array_equal(one[name], other[name])]
 
 
-@pytest.mark.parametrize("host", HOSTS, ids="-".join)
+@pytest.mark.parametrize(
+    "host", [pytest.param(host, marks=[pytest.mark.slow] * (host[0] == "imagenet")) for host in HOSTS], ids="-".join
+)
 def test_hosts_of_all_fusions_start_alike(host):
     found = {fusion: arrays(host, fusion, "--init-by-name") for fusion in STRATEGIES}
     for fusion in STRATEGIES[1:]:
