@@ -47,7 +47,7 @@ def differences(net, shape):
 def test_logits_are_the_same(name, options, shape, kept):
     difference, folded = differences(made(name, **options), shape)
     assert difference < 1e-4
-    assert len(folded.folding.kept) == kept and folded.folding.folded >= 5
+    assert len(folded.folding.kept) == kept and folded.folding.folded >= 3
 
 
 @pytest.mark.parametrize("fusion", list_fusions())
@@ -61,7 +61,7 @@ def test_why_norms_stay():
     folded = fold(made("cifar_aff_resnet8", channel_times=1))
     reasons = [norm.reason for norm in folded.folding.kept]
     assert reasons.count(PADS) == 1 and reasons.count(SHARED) == 1
-    assert sum(reason.startswith("it follows a sum") for reason in reasons) == 3
+    assert sum(reason.startswith(("it follows a sum", "it follows a fusion")) for reason in reasons) == 3
     assert folded.folding.lines()[0] == f"{folded.folding.folded} of {folded.folding.folded + 5} norms folded into " + (
         "convolutions"
     )
