@@ -189,7 +189,7 @@ def _contrasts(report: Record) -> List[str]:
     lines = [
         f"## Differences from {rows[0]['baseline']}, pair by pair",
         "",
-        f"A pair are the runs of one seed{starts}. The intervals are of 95 % each, by a bootstrap over seeds and test "
+        f"A pair is two runs of one seed{starts}. The intervals are of 95 % each, by a bootstrap over seeds and test "
         f"images.{kept} p is corrected for the number of strategies by Holm, the intervals are not. {RULE}",
         "",
         *markdown_table(header, table),
