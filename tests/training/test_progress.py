@@ -100,7 +100,7 @@ def test_a_terminal_shows_a_bar_with_rate_and_loss(tmp_path):
     text, code = on_a_terminal(TRAIN, tmp_path)
     assert code == 0, text
     bars = [part for part in text.split("\r") if part.startswith("epoch 0")]
-    assert "6/6" in bars[-1] or "5/6" in bars[-1]  # the bar is redrawn ten times a second, perhaps not for the last batch
+    assert bars[-1].split("/6")[0][-1] in "56"  # redrawn ten times a second: perhaps not for the last batch
     assert any("loss " in each and "images/s" in each and "batch" in each for each in bars), bars
     assert "MKLDNN" not in text and "CUDA" not in text
     log = (tmp_path / "run" / "train.log").read_text()
