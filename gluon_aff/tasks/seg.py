@@ -27,7 +27,7 @@ from .options import seg as options_of_seg
 from .options.parser import OptionParser
 from .parts import Data, Setup, make_job, make_network, smaller_batch
 from .register import register_task
-from .seg_data import load_split, load_training, score
+from .seg_data import AnyScore, load_split, load_training, score
 from .seg_scoring import complete_scoring, score_and_predict, score_pairs, scores
 from .task import Options, Record, Task
 
@@ -155,14 +155,7 @@ class Segmentation(Task):
             found = score(net, data.val, options, setup.devices, stop)
             if setup.group.agree(stop) or found is None:
                 return None
-            figures = found.result()
-            held_out = {"held_out": len(data.val)} if data.test else {}
-            return {
-                "val": figures[found.merit],
-                "val_images": figures.pop("images"),
-                **_without_iou(figures),
-                **held_out,
-            }
+            return {**_record(found), **({"held_out": len(data.val)} if data.test else {})}
 
         several = options.classes > 1
 
@@ -183,10 +176,8 @@ class Segmentation(Task):
         assert isinstance(data, PairData) and data.test
         found = score(net, data.test, options, setup.devices)
         assert found is not None
-        figures = found.result()
-        record = {"val": figures[found.merit], "val_images": figures.pop("images"), **_without_iou(figures)}
         images = getattr(found, "images", [])
-        return FinalTest(record, [(image.name, image.intersection, image.union) for image in images])
+        return FinalTest(_record(found), [(image.name, image.intersection, image.union) for image in images])
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
         images = len(load_training(options)[0])
@@ -280,8 +271,11 @@ def small_targets(options: Namespace, train: PairSet) -> Iterator[str]:
     )
 
 
-def _without_iou(figures: Dict[str, Any]) -> Dict[str, Any]:
-    return {name: value for name, value in figures.items() if name != "iou"}
+def _record(found: AnyScore) -> Dict[str, Any]:
+    """A score's figures under the names of `EpochRecord`."""
+    figures = found.result()
+    others = {name: value for name, value in figures.items() if name not in ("iou", "images")}
+    return {"val": figures[found.merit], "val_images": figures["images"], **others}
 
 
 register_task(Segmentation())
