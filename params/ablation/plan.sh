@@ -1,5 +1,6 @@
 #!/bin/sh
-# The runs that plan.md describes, part by part: sh params/ablation/plan.sh search|pictures|length|digits|sirst
+# The runs that plan.md describes, part by part, as in
+#     sh params/ablation/plan.sh search
 # CIFAR10 and SIRST name the data, OUT the place of the runs. Stopped, it goes on where it stopped.
 # Two processes of one thread each share the seeds of a grid; the report is made when both have ended.
 set -eu
@@ -76,8 +77,37 @@ sirst)
         --dataset sirst --data "$SIRST" \
         -- --recipe acm --base-size 160 --crop-size 80 --hold-out 68 --ema 0.99 -j 1
     ;;
+sizes) # a process for each strategy; the report needs no training
+    for size in "160 80 60" "256 240 45"; do
+        set -- $size
+        out=$OUT/size-$1
+        grid="--out $out --seeds 0 --host fpn --budget table3 --epochs $3 --dataset sirst --data $SIRST"
+        more="--recipe acm --base-size $1 --crop-size $2 -j 1"
+        mkdir -p "$out"
+        both=
+        for strategy in add aff; do
+            "$PYTHON" -m gluon_aff ablation --strategies $strategy $grid -- $more >>"$out/$strategy.log" 2>&1 &
+            both="$both $!"
+        done
+        wait_for_both
+        "$PYTHON" -m gluon_aff ablation --strategies add,aff --report-only $grid -- $more
+    done
+    ;;
+sheets)
+    cells=$OUT/pictures/cells
+    aff=$cells/resnet-aff-r2-b1-s0 iaff=$cells/resnet-iaff-r4-b1-s0
+    "$PYTHON" -m gluon_aff gradcam --weights "$cells/resnet-add-r4-b1-s0" --compare "$aff,$iaff" \
+        --names add,AFF,iAFF --images "$CIFAR10" --count 10 --out "$OUT/gradcam-cifar"
+    "$PYTHON" -m gluon_aff attention --weights "$aff" --images "$CIFAR10" --count 4 --out "$OUT/attention-aff"
+    "$PYTHON" -m gluon_aff attention --weights "$iaff" --images "$CIFAR10" --count 4 --out "$OUT/attention-iaff"
+    cells=$OUT/sirst/cells
+    "$PYTHON" -m gluon_aff gradcam --weights "$cells/fpn-add-r4-b1-s0" --compare "$cells/fpn-aff-r4-b1-s0" \
+        --names add,AFF --images "$SIRST" --count 8 --out "$OUT/gradcam-sirst"
+    "$PYTHON" -m gluon_aff attention --weights "$cells/fpn-aff-r4-b1-s0" --images "$SIRST" --count 4 \
+        --out "$OUT/attention-sirst"
+    ;;
 *)
-    echo "usage: sh $0 search|pictures|length|digits|sirst" >&2
+    echo "usage: sh $0 search|pictures|length|digits|sirst|sizes|sheets" >&2
     exit 2
     ;;
 esac
