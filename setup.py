@@ -30,7 +30,7 @@ CORE = [
     "PyYAML>=5.4,<7",
     "requests>=2.20,<3",
     "scikit-learn>=1.0,<2",
-    "scipy>=1.5,<2",
+    "scipy>=1.7,<2",
     "tqdm>=4.60,<5",
 ]
 

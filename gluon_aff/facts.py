@@ -65,6 +65,13 @@ def our_ablations() -> Dict[str, Record]:
     return reports
 
 
+def our_evaluations() -> Dict[str, Record]:
+    """Place under params/ -> report of a segmentation that ``gluon-aff evaluate --json`` wrote."""
+    root = params_directory()
+    found = sorted((root / "evaluations").glob("*.json")) if (root / "evaluations").is_dir() else []
+    return {path.relative_to(root).as_posix(): _read(path.relative_to(root).as_posix()) for path in found}
+
+
 def _read(name: str) -> Any:
     path = params_directory() / name
     try:

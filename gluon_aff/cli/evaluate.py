@@ -36,7 +36,11 @@ def evaluate(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         workers=args.workers,
         skip_bad=args.skip_bad,
-        environment={**environment(__version__), "devices": [str(context) for context in contexts]},
+        environment={
+            **environment(__version__),
+            "command": ["gluon-aff", *args.argv],
+            "devices": [str(context) for context in contexts],
+        },
     )
     report = get_task(trained.task).score(trained, request)
     print_report(report.lines(), report.to_json(), args.json)

@@ -1,4 +1,4 @@
-"""``gluon-aff plot``: the paper's Fig. 7, the curves of several runs, a recipe's schedule."""
+"""``gluon-aff plot``: the paper's Fig. 7, IoU against image size, the curves of several runs, a recipe's schedule."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _UPDATES = 100  # per epoch: the drawn curve hardly depends on it, and no data a
 
 def depth(args: argparse.Namespace) -> int:
     from ..comparison.depth_plot import draw_depth, our_points, paper_points
+    from ..utils.resampling import span_text
 
     ours = our_points(args.results)
     if args.host:
@@ -23,10 +24,10 @@ def depth(args: argparse.Namespace) -> int:
     theirs = [] if args.no_paper else [point for host in hosts for point in paper_points(host, drawn)]
     draw_depth(ours, theirs, Path(args.out), args.dpi)
     for point in ours:
-        std = "" if point.std is None else f" ± {point.std:.4f}"
+        std = "" if point.std is None else f" ± {point.std:.4f}, 95 % {span_text(point.interval)}"
         print(
             f"{point.host} b{point.blocks} {point.strategy}: {point.parameters:,} parameters, "
-            f"{point.accuracy:.4f}{std} ({point.runs} runs)"
+            f"{point.accuracy:.4f}{std} ({point.runs} {'run' if point.runs == 1 else 'runs'})"
         )
     print(f"{len(ours)} of ours, {len(theirs)} of the paper's: {args.out}")
     return 0
@@ -39,6 +40,22 @@ def history(args: argparse.Namespace) -> int:
     for curve in draw_runs(args.runs, Path(args.out), names, args.dpi):
         best, final = curve.best(), curve.final()
         print(f"{curve.name}: best {best.value:.4f} (epoch {best.epoch}), last {final.value:.4f} (epoch {final.epoch})")
+    print(args.out)
+    return 0
+
+
+def size(args: argparse.Namespace) -> int:
+    from ..comparison.size_plot import IOU, draw_sizes, read_points
+    from ..utils.resampling import span_text
+
+    points = read_points(args.evaluations)
+    draw_sizes(points, Path(args.out), not args.no_published, args.dpi)
+    for point in points:
+        value, span = point.figures[IOU]
+        print(
+            f"{point.fusion} b{point.blocks} at {point.size} pixels, epoch {point.epoch} of {point.epochs}: "
+            f"IoU {value:.4f}, 95 % {span_text(span)} ({point.images} images)"
+        )
     print(args.out)
     return 0
 
@@ -71,7 +88,7 @@ def _recipe(text: str) -> Tuple[str, str]:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make them known to the command line."""
-    plot = commands.add_parser("plot", help="draw the paper's Fig. 7, curves of several runs, a recipe's schedule")
+    plot = commands.add_parser("plot", help="draw the paper's Fig. 7, IoU by image size, curves of runs, a schedule")
     actions = plot.add_subparsers(dest="action", metavar="WHAT", required=True)
 
     command = actions.add_parser("depth", help="accuracy against parameters for each strategy, ours and the paper's")
@@ -91,6 +108,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--names", default="", metavar="A,B", help="the runs' names in the legend")
     add_figure(command, "--out", "(default: %(default)s)", "history.png")
     command.set_defaults(run=history)
+
+    command = actions.add_parser("size", help="IoU against the size of the images, and by size of the objects")
+    command.add_argument(
+        "evaluations",
+        nargs="*",
+        metavar="EVALUATION",
+        help="JSON of `gluon-aff evaluate` for checkpoints of segmentation runs; default: those kept in params/",
+    )
+    command.add_argument("--no-published", action="store_true", help="leave out what was published on SIRST")
+    add_figure(command, "--out", "(default: %(default)s)", "size.png")
+    command.set_defaults(run=size)
 
     command = actions.add_parser(
         "schedule",

@@ -20,6 +20,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--table",
         action="append",
         metavar="NAME",
-        help="one of table3, table4, table5, readme, sirst, logs-cifar, logs-imagenet, ours (default: all)",
+        help="one of table3, table4, table5, readme, sirst, logs-cifar, logs-imagenet, ours, ours-paired "
+        "(default: all)",
     )
     command.set_defaults(run=results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
 from ..tasks import task_of_host
-from ..utils.figures import label_axes, load_matplotlib, new_figure, plain, write_figure
+from ..utils.figures import label_axes, load_matplotlib, new_figure, plain, shifts, write_figure
 from ..utils.files import PathLike
 
 Record = Dict[str, Any]
@@ -79,11 +79,13 @@ def _legend(axes: Any, paper: bool) -> None:
 
 
 def _draw_figures(axes: Any, report: Record, results: Sequence[Record], colours: Dict[str, Any]) -> None:
-    counts = [row["parameters"] / 1e3 for row in report["rows"]]
-    step = 0.015 * ((max(counts) - min(counts)) or 1)  # strategies of equal size stand side by side
-    for number, (name, colour) in enumerate(colours.items()):
-        aside = step * (number - (len(colours) - 1) / 2)
-        rows = sorted((row for row in report["rows"] if row["strategy"] == name), key=lambda row: row["blocks"])
+    series = {
+        name: sorted((row for row in report["rows"] if row["strategy"] == name), key=lambda row: row["blocks"])
+        for name in colours
+    }
+    beside = shifts({name: [row["parameters"] / 1e3 for row in rows] for name, rows in series.items()})
+    for number, (name, rows) in enumerate(series.items()):
+        colour, aside = colours[name], beside[name]
         marker = "osD^vP*X<>hdp"[number % 13]
         label = plain(name)
         for row in rows:

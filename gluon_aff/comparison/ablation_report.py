@@ -10,6 +10,7 @@ from ..facts import paper_accuracy, sirst_figures
 from ..nn import fusion_class
 from ..tasks import task_of_host
 from ..utils.files import atomic_write, write_json
+from ..utils.resampling import span_text
 from ..utils.tables import markdown_table
 from .ablation_plot import draw_ablation
 from .contrasts import AllShares, contrasts, in_order
@@ -83,6 +84,7 @@ def _row(runs: Sequence[Record], shares: AllShares) -> Record:
         "final_spread": statistics.stdev(final) if len(final) > 1 else None,
         "final_low": found and max(found.low, 0.0),
         "final_high": found and min(found.high, 1.0),
+        "images_drawn": bool(found and found.images),
         "best_mean": statistics.mean(run["best"] for run in runs),
         **_niou(runs),
         "test_images": first["test_images"],
@@ -223,7 +225,7 @@ def _pair(pair: Record) -> List[str]:
 
 
 def _span(low: Optional[float], high: Optional[float], sign: str) -> str:
-    return "-" if low is None or high is None else f"{low:{sign}.4f} to {high:{sign}.4f}"
+    return span_text(None if low is None or high is None else (low, high), sign)
 
 
 def _search(report: Record) -> List[str]:

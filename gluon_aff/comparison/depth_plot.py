@@ -19,8 +19,10 @@ from ..nn import canonical_fusion
 from ..tasks import list_ablation_hosts, task_of_host
 from ..tasks.ablation import bottleneck_ratio
 from ..training.history import History
-from ..utils.figures import DPI, label_axes, load_matplotlib, new_figure, plain, write_figure
+from ..utils.figures import DPI, label_axes, load_matplotlib, new_figure, plain, shifts, write_figure
 from ..utils.files import PathLike
+from ..utils.resampling import Span
+from .paired import Measured, interval
 
 _OURS, _THEIRS = "ours", "the paper's"
 _TABLES = ("table4_integration", "table3_aggregation_scale")  # the first that has a strategy counts
@@ -39,13 +41,16 @@ class DepthPoint:
     parameters : int
         Of the whole network.
     accuracy : float
-        Of the last epoch, mean over ``runs``, in 0..1; of an FPN the IoU.
+        Mean over ``runs``, in 0..1, of the last epoch or of the epoch that was best on held-out images; of an FPN the
+        IoU.
     std : float or None
         Sample standard deviation over ``runs``, None for a single run.
     runs : int
         Number of seeds.
     data : str
         What it was trained and tested on.
+    interval : (float, float) or None
+        Of ``accuracy``, 95 %: over seeds, of a report also over test images where their shares were kept.
     """
 
     host: str
@@ -56,6 +61,7 @@ class DepthPoint:
     std: Optional[float]
     runs: int
     data: str
+    interval: Optional[Span] = None
 
 
 def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> List[DepthPoint]:
@@ -125,8 +131,9 @@ def our_points(places: Sequence[str]) -> List[DepthPoint]:
             raise UsageError(f"{place} is neither a report of `gluon-aff ablation` nor a run: give their directories")
     for (host, strategy, blocks, parameters, data), values in runs.items():
         std = statistics.stdev(values) if len(values) > 1 else None
-        mean = statistics.mean(values)
-        points.append(DepthPoint(host, strategy, blocks, parameters, mean, std, len(values), data))
+        mean, found = statistics.mean(values), interval([Measured(value) for value in values])
+        span = None if found is None else (max(0.0, found.low), min(1.0, found.high))
+        points.append(DepthPoint(host, strategy, blocks, parameters, mean, std, len(values), data, span))
     return points
 
 
@@ -150,6 +157,7 @@ def _of_report(report: Dict[str, Any]) -> Iterator[DepthPoint]:
             row["final_spread"],
             len(row["seeds"]),
             _data(report["data"]),
+            None if row.get("final_low") is None else (row["final_low"], row["final_high"]),
         )
 
 
@@ -180,8 +188,9 @@ def _data(data: Dict[str, Any]) -> str:
 def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: PathLike, dpi: int = DPI) -> None:
     """A panel for each host and data set, a colour for each strategy.
 
-    Ours are markers with their standard deviation over seeds, hollow where there is but one seed; a line through them
-    would show noise as if it were a course. The paper's figures, one for each network, are joined by dashes.
+    Ours are markers with their interval of 95 %, hollow where there is but one seed; a line through them would show
+    noise as if it were a course. Strategies stand a little beside each other. Intervals of two seeds, which are very
+    wide, may end beyond the panel. The paper's figures, one for each network, are joined by dashes.
 
     Raises
     ------
@@ -200,11 +209,15 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
     figure = new_figure(4.6 * columns + 1.8, 4.2 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (host, whose, data) in zip(grid, panels):
-        for name in strategies:
-            points = [
-                p for p in (ours if whose == _OURS else theirs) if (p.host, p.strategy, p.data) == (host, name, data)
-            ]
-            (_draw_ours if whose == _OURS else _draw_theirs)(axes, points, colours[name])
+        drawn = [p for p in (ours if whose == _OURS else theirs) if (p.host, p.data) == (host, data)]
+        series = {name: [p for p in drawn if p.strategy == name] for name in strategies}
+        aside = shifts({name: [p.parameters / 1e3 for p in points] for name, points in series.items() if points})
+        for name in aside:
+            if whose == _OURS:
+                _draw_ours(axes, series[name], colours[name], aside[name])
+            else:
+                _draw_theirs(axes, series[name], colours[name])
+        axes.set_ylim(*_reach(drawn))
         label_axes(axes, "parameters (thousands)", f"{task_of_host(host).metric} (%)")
         axes.set_title(plain("\n".join([f"{host}, {whose}", *wrap(data, 48)])), fontsize=9)
     for axes in grid[len(panels) :]:
@@ -220,15 +233,26 @@ def _data_of(host: str, ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint]
             yield whose, data
 
 
-def _draw_ours(axes: Any, points: Sequence[DepthPoint], colour: Any) -> None:
+def _reach(points: Sequence[DepthPoint]) -> Span:
+    """The panel's lowest and highest accuracy (%): of all points, and of the intervals of three seeds and more."""
+    values = [point.accuracy for point in points]
     for point in points:
+        if point.interval is not None and point.runs > 2:
+            values += point.interval
+    margin = max(0.01, 0.1 * (max(values) - min(values)))
+    return 100 * (min(values) - margin), 100 * (max(values) + margin)
+
+
+def _draw_ours(axes: Any, points: Sequence[DepthPoint], colour: Any, aside: float) -> None:
+    for point in points:
+        span, value = point.interval, 100 * point.accuracy
         axes.errorbar(
-            point.parameters / 1e3,
-            100 * point.accuracy,
-            yerr=None if point.std is None else 100 * point.std,
+            point.parameters / 1e3 + aside,
+            value,
+            yerr=None if span is None else [[value - 100 * span[0]], [100 * span[1] - value]],
             color=colour,
             marker="o",
-            mfc="none" if point.std is None else colour,
+            mfc="none" if point.runs == 1 else colour,
             ms=6,
             capsize=3,
         )
@@ -247,10 +271,10 @@ def _legend(figure: Any, colours: Dict[str, Any], ours: Sequence[DepthPoint], th
         return Line2D([], [], color="black", label=label, **style)
 
     lines = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in colours.items()]
-    if any(point.std is not None for point in ours):
-        lines.append(marked("ours, last epoch: mean\n± std over seeds", ls="", marker="o"))
-    if any(point.std is None for point in ours):
-        lines.append(marked("ours, last epoch: one seed", ls="", marker="o", mfc="none"))
+    if any(point.runs > 1 for point in ours):
+        lines.append(marked("ours: mean over seeds,\n95 % interval", ls="-", marker="o"))
+    if any(point.runs == 1 for point in ours):
+        lines.append(marked("ours: one seed", ls="", marker="o", mfc="none"))
     if theirs:
         lines.append(marked("paper", ls="--", marker="."))
     figure.legend(handles=lines, loc="outside right upper", fontsize="small")

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import GluonAFFError
 from ..tasks.final_test import Shares
+from ..utils.resampling import LEVEL, image_weights, quotient
 
-LEVEL = 0.95
 _DRAWS, _BLOCK, _SEED = 4000, 250, 0
 
 
@@ -162,18 +162,12 @@ def _drawn(
     weights = None
     for place, one in enumerate(mine):
         if weights is None or not alike:
-            images = len(one.images)
-            weights = random.multinomial(images, np.full(images, 1 / images), size=_BLOCK).astype(np.float64)
-        figures = _quotient(weights @ one.part, weights @ one.whole)
+            weights = image_weights(random, len(one.images), _BLOCK)
+        figures = quotient(weights @ one.part, weights @ one.whole)
         if theirs:
             other = theirs[place]
-            figures = figures - _quotient(weights @ other.part, weights @ other.whole)
+            figures = figures - quotient(weights @ other.part, weights @ other.whole)
         yield figures
-
-
-def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """1 where the whole is 0: nothing was to be found, and nothing was."""
-    return np.divide(part, whole, out=np.ones_like(part), where=whole > 0)
 
 
 def _check_same(one: Shares, other: Shares) -> None:
@@ -190,7 +184,7 @@ def image_test(one: Shares, other: Shares) -> ImageTest:
     Raises GluonAFFError for different images.
     """
     _check_same(one, other)
-    first, second = (_quotient(each.part, each.whole) for each in (one, other))
+    first, second = (quotient(each.part, each.whole) for each in (one, other))
     better, worse = int((first > second).sum()), int((first < second).sum())
     if (one.whole == 1).all() and (other.whole == 1).all():
         return ImageTest(better, worse, mcnemar(better, worse), "McNemar")

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import UsageError
-from ..facts import our_ablations, our_results, paper_tables, published_runs, readme_figures, sirst_figures
-from ..tasks import task_of_host
+from ..facts import paper_tables, published_runs, readme_figures, sirst_figures
 from ..utils.files import json_text
 from ..utils.tables import markdown_table
+from . import our_tables
 
 FORMATS = ("md", "csv", "json")
 
@@ -45,7 +45,7 @@ class Table:
 
 def tables(names: Optional[Sequence[str]] = None) -> List[Table]:
     """All tables, or those named, in the usual order. Raises UsageError for an unknown name."""
-    found = [*_paper(), _readme(), _sirst(), _cifar_logs(), _imagenet_logs(), _ours()]
+    found = [*_paper(), _readme(), _sirst(), _cifar_logs(), _imagenet_logs(), *_ours()]
     if not names:
         return found
     known = {table.name: table for table in found}
@@ -192,22 +192,16 @@ def _imagenet_logs() -> Table:
     )
 
 
-def _ours() -> Table:
-    rows: List[Tuple[Cell, ...]] = []
-    for record in our_results():
-        rows.append(tuple(record[key] for key in ("what", "metric", "value", "images", "command", "commit")))
-    for report in our_ablations().values():
-        metric = task_of_host(report["host"]).metric
-        for row in report["rows"]:
-            spread = "" if row["final_spread"] is None else f" ± {row['final_spread']:.4f}"
-            what = (
-                f"ablation: {report['host']} b={row['blocks']}, {row['strategy']}, {report['data']['name']}, "
-                f"{len(row['seeds'])} seed(s){spread}"
-            )
-            commits = ", ".join(report["commits"])
-            rows.append((what, metric, round(row["final_mean"], 4), row["test_images"], report["command"], commits))
-    notes = () if rows else ("none yet: params/results.json and params/ablation/ hold no report",)
-    return Table("ours", "Ours", ("what", "metric", "value", "images", "command", "commit"), rows, notes)
+def _ours() -> List[Table]:
+    digits = dict.fromkeys(("value", "low", "high", "p (Holm)"), 4)
+    notes = (
+        "low and high: an interval of 95 % over what is named beside it; one over images alone knows nothing of other "
+        "seeds",
+    )
+    return [
+        Table("ours", "Ours", our_tables.COLUMNS, our_tables.figures(), notes, digits),
+        Table("ours-paired", "Ours, pair by pair", our_tables.PAIR_COLUMNS, our_tables.pairs(), notes, digits),
+    ]
 
 
 def _csv(table: Table) -> str:

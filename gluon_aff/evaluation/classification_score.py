@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import GluonAFFError
 from ..facts import published_runs
+from ..utils.resampling import share_interval
 from .class_check import class_note
 from .predictions import TOP, Predictions, predict
 from .test_sets import TestSet, official_size
@@ -118,6 +119,8 @@ class Score:
             "images_bad": self.bad,
             "top1": self.top1 / images,
             "top5": self.top5 / images,
+            "top1_interval": share_interval(self.top1, images),
+            "top5_interval": share_interval(self.top5, images),
             "top1_images": self.top1,
             "top5_images": self.top5,
             "seconds": self.seconds,

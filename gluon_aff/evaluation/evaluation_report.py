@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from ..utils.files import write_json
+from ..utils.resampling import share_interval, span_text
 from ..utils.tables import text_table, write_csv
 from .classification_score import Score
 from .confusion_plot import plot_confusion
@@ -40,7 +41,8 @@ class ClassificationReport:
         found += [f"note       {note}" for note in score.notes]
         for name, hits in (("top-1", score.top1), ("top-5", score.top5)):
             error = _percent(images - hits, images)
-            found.append(f"{name}      {hits / images:.4f} ({hits:,} of {images:,}), error {error}")
+            span = span_text(share_interval(hits, images))
+            found.append(f"{name}      {hits / images:.4f} ({hits:,} of {images:,}; 95 %: {span}), error {error}")
         found += [f"not read   {message}" for message in score.bad[:_SHOWN]]
         if len(score.bad) > _SHOWN:
             found.append(f"           and {len(score.bad) - _SHOWN} more")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import UsageError
+from ..utils.resampling import Span, quotient_interval
 
 COCO_LIMITS = (32**2, 96**2)
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner are of one object
@@ -23,12 +24,15 @@ class TrueObject:
         Its area in pixels of the original image.
     area, intersection, union : int
         Pixels at the scored size: of the object, of it that are predicted, and of both together.
+    image : int
+        Number of its image.
     """
 
     original_area: float
     area: int
     intersection: int
     union: int
+    image: int
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class SizeGroup:
         Mean IoU of the objects, all of the same weight.
     recall : float or None
         Share of the objects' pixels that are predicted.
+    interval : (float, float) or None
+        Of ``iou``, 95 %, by a bootstrap over the images that have such objects; None where these are fewer than two.
     """
 
     name: str
@@ -60,9 +66,10 @@ class SizeGroup:
     iou: Optional[float]
     object_iou: Optional[float]
     recall: Optional[float]
+    interval: Optional[Span]
 
 
-def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0) -> List[TrueObject]:
+def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0, image: int = 0) -> List[TrueObject]:
     """The objects of one image: 8-connected components of its truth.
 
     A false alarm belongs to the object that is nearest to it, so that the intersections and unions of an image's
@@ -74,6 +81,8 @@ def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0) -> Li
         The true and the predicted foreground, bool (h, w).
     scale : float
         Pixels of the original image for each one of the mask.
+    image : int
+        Its number.
     """
     from scipy import ndimage
 
@@ -92,7 +101,7 @@ def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0) -> Li
     else:
         alarms = np.zeros(count, dtype=np.int64)
     return [
-        TrueObject(float(area * scale), int(area), int(hit), int(area + alarm))
+        TrueObject(float(area * scale), int(area), int(hit), int(area + alarm), image)
         for area, hit, alarm in zip(areas, hits, alarms)
     ]
 
@@ -103,7 +112,7 @@ def check_limits(limits: Tuple[float, float]) -> None:
         raise UsageError(f"size limits {limits}: expected two increasing areas in pixels, such as {COCO_LIMITS}")
 
 
-def size_groups(objects: List[TrueObject], limits: Tuple[float, float] = COCO_LIMITS) -> List[SizeGroup]:
+def size_groups(objects: Sequence[TrueObject], limits: Tuple[float, float] = COCO_LIMITS) -> List[SizeGroup]:
     """small, medium, large: ``limits`` are the areas that medium and large begin at, COCO's by default."""
     check_limits(limits)
     medium, large = limits
@@ -125,4 +134,15 @@ def _group(name: str, smallest: float, limit: Optional[float], objects: List[Tru
         iou=hits / sum(o.union for o in objects) if objects else None,
         object_iou=sum(o.intersection / o.union for o in objects) / len(objects) if objects else None,
         recall=hits / sum(o.area for o in objects) if objects else None,
+        interval=_interval(objects),
     )
+
+
+def _interval(objects: List[TrueObject]) -> Optional[Span]:
+    totals: Dict[int, List[int]] = {}
+    for each in objects:
+        image = totals.setdefault(each.image, [0, 0])
+        image[0] += each.intersection
+        image[1] += each.union
+    hits, unions = zip(*totals.values()) if totals else ((), ())
+    return quotient_interval(hits, unions)

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional
 import numpy as np
 
 from ..utils.files import PathLike, atomic_write, write_json
+from ..utils.resampling import Span, span_text
 from ..utils.tables import markdown_table, text_table, write_csv
 from .score_plots import extent, plot_curves, plot_sizes
 from .segmentation_score import ImageScore, SegmentationScore
@@ -36,6 +37,8 @@ def as_json(score: SegmentationScore, facts: Mapping[str, Any]) -> Dict[str, Any
     curves = score.curves
     return {
         **score.result(),
+        "iou_interval": score.iou_interval,
+        "niou_interval": score.niou_interval,
         "average_precision": curves.average_precision,
         "roc_area": curves.roc_area,
         "size_limits": list(score.size_limits),
@@ -60,7 +63,8 @@ def markdown(score: SegmentationScore, facts: Mapping[str, Any]) -> str:
     found += ["", *markdown_table(("figure", "value"), _figures(score)), ""]
     found += [
         "IoU: total intersection over total union of the foreground, logit > 0. nIoU: mean of the images' IoU, 1 for "
-        "an image with neither truth nor prediction. mIoU: GluonCV's, over background and foreground.",
+        "an image with neither truth nor prediction. mIoU: GluonCV's, over background and foreground. 95 %: what other "
+        "test images of the same kind would have given, by a bootstrap over images; other seeds are not in it.",
         "",
         "## By size of the objects",
         "",
@@ -122,8 +126,8 @@ class SegmentationReport:
 def _figures(score: SegmentationScore) -> List[tuple]:
     curves = score.curves
     return [
-        ("IoU", f"{score.iou:.4f}"),
-        ("nIoU", f"{score.niou:.4f}"),
+        ("IoU", f"{score.iou:.4f}{_between(score.iou_interval)}"),
+        ("nIoU", f"{score.niou:.4f}{_between(score.niou_interval)}"),
         ("pixel accuracy", f"{score.pixel_accuracy:.4f}"),
         ("mIoU", f"{score.miou:.4f}"),
         ("PR area", _number(curves.average_precision)),
@@ -132,7 +136,11 @@ def _figures(score: SegmentationScore) -> List[tuple]:
     ]
 
 
-_SIZE_COLUMNS = ("objects", "area", "number", "detected", "IoU", "object IoU", "recall")
+def _between(span: Optional[Span]) -> str:
+    return "" if span is None else f" (95 %: {span_text(span)})"
+
+
+_SIZE_COLUMNS = ("objects", "area", "number", "detected", "IoU", "95 %", "object IoU", "recall")
 
 
 def _size_rows(score: SegmentationScore) -> List[tuple]:
@@ -142,7 +150,9 @@ def _size_rows(score: SegmentationScore) -> List[tuple]:
             extent(group),
             f"{group.objects:,}",
             f"{group.detected:,}",
-            *(_number(value) for value in (group.iou, group.object_iou, group.recall)),
+            _number(group.iou),
+            span_text(group.interval),
+            *(_number(value) for value in (group.object_iou, group.recall)),
         )
         for group in score.sizes
     ]

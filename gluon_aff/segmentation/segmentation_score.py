@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import GluonAFFError
 from ..utils.logits import check_finite
+from ..utils.resampling import Span, quotient_interval
 from .object_sizes import COCO_LIMITS, SizeGroup, TrueObject, check_limits, size_groups, true_objects
 from .pixel_curves import PixelCurves
 
@@ -111,7 +112,7 @@ class SegmentationScore:
         for index, (truths, predicted, intersection) in enumerate(zip(*counts)):
             original = originals[index]
             scale = original[0] * original[1] / (height * width)
-            objects = true_objects(true[index], found[index], scale)
+            objects = true_objects(true[index], found[index], scale, len(self.images))
             size = (int(original[0]), int(original[1]), height, width)
             row = ImageScore(str(names[index]), *size, truths, predicted, intersection, len(objects))
             self.images.append(row)
@@ -144,6 +145,18 @@ class SegmentationScore:
         hits, union = self._total("intersection"), self._total("union")
         background, background_union = self._pixels - union, self._pixels - hits
         return (background / max(background_union, 1) + hits / max(union, 1)) / 2
+
+    @property
+    def iou_interval(self) -> Optional[Span]:
+        """95 % for the IoU, by a bootstrap over images; None for a single image."""
+        images = self._scored()
+        return quotient_interval([image.intersection for image in images], [image.union for image in images])
+
+    @property
+    def niou_interval(self) -> Optional[Span]:
+        """Likewise for the nIoU."""
+        images = self._scored()
+        return quotient_interval([image.iou for image in images], [1.0] * len(images))
 
     @property
     def sizes(self) -> List[SizeGroup]:

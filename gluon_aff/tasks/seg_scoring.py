@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import Namespace
 from collections import deque
@@ -83,7 +84,12 @@ def score_and_predict(task: TaskDefinition, options: Namespace) -> int:
         sheets = _write_pictures(out, net, pairs, options, contexts, None)
         print(f"{len(pairs)} images of {options.images}; masks/, overlays/ and {_named(sheets)}")
         return 0
-    report, sheets = _score(net, file, options, contexts, environment(__version__), out if options.predict else None)
+    run = options.trained
+    about = environment(__version__)
+    if isinstance(run, FinishedRun):
+        figure = run.description["figure"] if run.description else None
+        about.update(_about_run(run.options, figure["epoch"] if figure else None))
+    report, sheets = _score(net, file, options, contexts, about, out if options.predict else None)
     print("\n".join(report.lines()))
     paths = report.write(out)
     print(f"report: {', '.join(path.name for path in paths)} in {out}")
@@ -120,7 +126,16 @@ def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreReq
     options.download, options.num_data_workers = False, request.workers
     options.test_batch_size = request.batch_size or options.test_batch_size
     options.classes = trained.outputs
-    return _score(trained.net, trained.file, options, request.devices, request.environment, None)[0]
+    about = dict(request.environment)
+    if trained.options is not None:
+        about.update(_about_run(trained.options, trained.claim.epoch if trained.claim else None))
+    return _score(trained.net, trained.file, options, request.devices, about, None)[0]
+
+
+def _about_run(options: Namespace, epoch: Optional[int]) -> Dict[str, Any]:
+    """What weights are of, as far as a picture of several scores needs it; ``epoch`` is counted from 0."""
+    names = ("fusion", "blocks", "base_size", "crop_size", "seed")
+    return {"run": {**{name: getattr(options, name) for name in names}, "epoch": epoch, "epochs": options.num_epochs}}
 
 
 def _score(
@@ -128,7 +143,7 @@ def _score(
     file: Path,
     options: Namespace,
     contexts: List[mx.Context],
-    environment: Dict[str, Any],
+    about: Dict[str, Any],
     pictures: Optional[Path],
 ) -> Tuple[AnyReport, List[Path]]:
     """The report, and the contact sheets of the predictions, which go to ``pictures`` if that is given."""
@@ -139,12 +154,11 @@ def _score(
         sheets = _write_pictures(pictures, net, pairs, options, contexts, found)
     else:
         deque(_items(net, pairs, options, contexts, found), maxlen=0)
-    about = dict(environment)
     facts = {
         "weights": str(file),
         "data": f"{pairs.note}; from {pairs.source}",
         "size": f"{options.base_size}x{options.base_size}",
-        "command": " ".join(about.pop("command", [])),
+        "command": shlex.join(about.pop("command", [])),
         **about,
     }
     report = (

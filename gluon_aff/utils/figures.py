@@ -8,7 +8,7 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Optional
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from ..errors import UsageError
 from .files import PathLike, atomic_write, printable
@@ -79,6 +79,18 @@ def label_axes(axes: Any, x: str, y: str, title: str = "") -> None:
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if title:
         axes.set_title(plain(title), fontsize=10)
+
+
+def shifts(places: Mapping[str, Sequence[float]], share: float = 0.02) -> Dict[str, float]:
+    """By how much each series is drawn aside, so that those at one place of the x axis stand beside each other.
+
+    ``places`` are a series' values on that axis; they are shifted in their order, in steps of this ``share`` of the
+    width.
+    """
+    values = [value for each in places.values() for value in each]
+    step = share * ((max(values) - min(values)) or 1) if values else 0.0
+    order = sorted(places, key=lambda name: (sum(places[name]) / max(1, len(places[name])), name))
+    return {name: step * (rank - (len(order) - 1) / 2) for rank, name in enumerate(order)}
 
 
 def figure_format(path: PathLike) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from gluon_aff.cli import main as cli
@@ -55,6 +56,7 @@ def test_seeds_are_averaged_and_reports_taken_as_they_are(tmp_path, report):
     reported, trained = our_points(places)
     assert (trained.accuracy, trained.runs) == (pytest.approx(0.7), 2)  # of the last epoch
     assert trained.std == pytest.approx(0.02**0.5)
+    assert trained.interval == (0.0, 1.0)  # two seeds: 0.7 ± 12.7 * 0.1
     assert (reported.host, reported.strategy, reported.blocks, reported.accuracy) == ("inception", "iaff", 2, 0.7)
 
 
@@ -68,7 +70,7 @@ def test_depth_is_drawn(tmp_path, report, capsys):
     assert console.run(cli.main, ["plot", "depth", run(tmp_path / "a"), report, "--out", str(out)]) == 0
     assert out.read_bytes().startswith(PNG)
     printed = capsys.readouterr().out
-    assert "resnet b1 aff: 90,000 parameters, 0.6000 (1 runs)" in printed
+    assert "resnet b1 aff: 90,000 parameters, 0.6000 (1 run)" in printed
     assert "2 of ours, 15 of the paper's" in printed  # aff and iaff, for both hosts; iaff has no b = 4 on resnet
 
 
@@ -155,6 +157,19 @@ def test_data_sets_have_panels_of_their_own_and_no_line_joins_our_points(monkeyp
     drawn = [[len(line.get_xdata()) for line in each.lines if line.get_marker() in "o."] for each in axes]
     assert drawn == [[1, 1], [1], [2]]
     assert [line.get_markerfacecolor() for line in axes[0].lines if line.get_marker() == "o"][1] == "none"
+
+
+def test_strategies_of_one_size_stand_beside_each_other_with_their_intervals(monkeypatch):
+    def point(strategy, parameters, span, runs=8):
+        return depth_plot.DepthPoint("resnet", strategy, 1, parameters, 0.7, 0.01, runs, "folder", span)
+
+    ours = [point("aff", 9000, (0.69, 0.71)), point("aff_local_local", 9000, (0.66, 0.74)), point("add", 8000, None, 1)]
+    ours.append(point("iaff", 9100, (0.0, 1.0), 2))
+    (axes,) = panels(monkeypatch, depth_plot, lambda: depth_plot.draw_depth(ours, [], "depth.png"))
+    places = sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o")
+    assert min(np.diff(places)) > 0.01
+    low, high = axes.get_ylim()
+    assert low < 66 and 74 < high < 80  # the interval of two seeds is cut off, that of eight is not
 
 
 def test_a_short_run_is_compared_over_its_own_epochs_and_shown_in_the_whole(monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from gluon_aff import facts as figures
 from gluon_aff import published
 from gluon_aff.cli import main as cli
+from gluon_aff.comparison import our_tables, result_tables
 from gluon_aff.comparison.result_tables import render, tables
 from gluon_aff.errors import UsageError
 from gluon_aff.evaluation.upstream import record_passes
@@ -137,34 +138,60 @@ def test_formats(capsys):
         results(capsys, "--table", "table2")
 
 
-def test_ours_come_with_command_and_commit(tmp_path, monkeypatch):
+@pytest.fixture
+def our_params(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "params_directory", lambda: tmp_path)
+    return tmp_path
+
+
+def test_ours_come_with_interval_images_command_and_commit(our_params):
     assert figures.our_results() == []
-    assert figures.our_ablations() == {}
+    assert figures.our_ablations() == figures.our_evaluations() == {}
     record = {
-        **{"what": "AFF-ResNet-32, CIFAR-100", "metric": "accuracy", "value": 0.8, "images": 10000},
+        **{"what": "AFF-ResNet-32, CIFAR-100", "metric": "accuracy", "value": 0.5, "images": 100},
         **{"command": "gluon-aff evaluate | x", "commit": "abc1234", "date": "2026-01-01"},
     }
-    (tmp_path / "results.json").write_text(json.dumps([record]))
-    report = {
-        **{"host": "resnet", "command": "gluon-aff ablation", "commits": ["def"], "data": {"name": "folder"}},
-        "rows": [
-            {
-                **{"strategy": "aff", "blocks": 1, "seeds": [0, 1], "final_mean": 0.70001, "final_spread": 0.012},
-                **{"test_images": 500},
-            }
-        ],
+    (our_params / "results.json").write_text(json.dumps([record]))
+    row = {
+        **{"strategy": "aff", "blocks": 1, "seeds": [0, 1], "final_mean": 0.70001, "final_spread": 0.012},
+        **{"final_low": 0.68, "final_high": 0.72, "test_images": 500},
     }
-    (tmp_path / "ablation" / "first").mkdir(parents=True)
-    (tmp_path / "ablation" / "first" / "report.json").write_text(json.dumps(report))
-    from gluon_aff.comparison.result_tables import _ours
-
-    ours = _ours()
-    assert ours.rows[0] == ("AFF-ResNet-32, CIFAR-100", "accuracy", 0.8, 10000, "gluon-aff evaluate | x", "abc1234")
-    assert ours.rows[1] == (
-        "ablation: resnet b=1, aff, folder, 2 seed(s) ± 0.0120", "accuracy", 0.7, 500, "gluon-aff ablation", "def"
-    )  # fmt: skip
+    contrast = {
+        **{"strategy": "aff", "baseline": "add", "blocks": 1, "seeds": 2, "difference": 0.01, "low": -0.01},
+        **{"high": 0.03, "p_holm": 0.2, "verdict": "undecided", "images_drawn": True},
+    }
+    report = {
+        **{"host": "resnet", "command": "gluon-aff ablation", "commits": ["def"]},
+        **{"data": {"name": "folder", "train": 9}, "rows": [row], "contrasts": [contrast]},
+    }
+    (our_params / "ablation" / "first").mkdir(parents=True)
+    (our_params / "ablation" / "first" / "report.json").write_text(json.dumps(report))
+    ours, paired = result_tables._ours()
+    what, metric, value, low, high, *rest = ours.rows[0]
+    assert (what, metric, value) == ("AFF-ResNet-32, CIFAR-100", "accuracy", 0.5)
+    assert (low, high) == pytest.approx((0.403832, 0.596168), abs=1e-6)  # Wilson's, of 50 of 100
+    assert rest == ["images", 100, "gluon-aff evaluate | x", "abc1234"]
+    setting = "resnet b=1, aff, folder, 9 training images"
+    counted = (500, "gluon-aff ablation", "def")
+    assert ours.rows[1] == (f"{setting}, 2 seeds ± 0.0120", "accuracy", 0.70001, 0.68, 0.72, "seeds", *counted)
+    assert paired.rows == [
+        (f"{setting}, from add, 2 pairs", "difference of accuracy", 0.01, -0.01, 0.03, 0.2, "undecided")
+        + ("seeds and images", *counted)
+    ]
     assert "| gluon-aff evaluate \\| x | abc1234 |" in render([ours], "md")
+
+
+def test_scored_segmentations_are_ours(our_params):
+    facts = {"data": "sirst test: 86 images", "size": "160x160", "command": "gluon-aff evaluate", "commit": "fed"}
+    run = {"fusion": "aff", "blocks": 1, "base_size": 160, "crop_size": 80, "seed": 0, "epoch": 59, "epochs": 60}
+    report = {"iou": 0.6, "niou": 0.62, "iou_interval": [0.55, 0.65], "niou_interval": None, "images": 86, "sizes": []}
+    (our_params / "evaluations").mkdir()
+    (our_params / "evaluations" / "one.json").write_text(json.dumps({**report, "facts": {**facts, "run": run}}))
+    what = "fpn b=1, aff, sirst at 160 pixels, epoch 60 of 60, seed 0"
+    assert our_tables.figures() == [
+        (what, "IoU", 0.6, 0.55, 0.65, "images", 86, "gluon-aff evaluate", "fed"),
+        (what, "nIoU", 0.62, None, None, None, 86, "gluon-aff evaluate", "fed"),
+    ]
 
 
 def test_our_records_are_complete():

@@ -41,6 +41,7 @@ def test_json_holds_figures_curves_and_facts(report):
     found = json.loads((directory / "report.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert {name: found[name] for name in score.result()} == score.result()
     assert found["facts"] == {"command": "train_seg.py --eval", "seed": 3}
+    assert found["iou_interval"] == list(score.iou_interval)
     assert found["roc_area"] == score.curves.roc_area
     assert [group["objects"] for group in found["sizes"]] == [group.objects for group in score.sizes]
     assert {len(curve) for curve in found["curves"].values()} == {len(score.curves.logits)}
@@ -60,8 +61,8 @@ def test_a_row_for_each_image(report):
 def test_markdown_has_the_figures_and_the_worst_images(report):
     score, directory, _ = report
     text = (directory / "report.md").read_text()
-    assert f"| IoU | {score.iou:.4f} |" in text
-    assert f"| nIoU | {score.niou:.4f} |" in text
+    for name, figure, span in (("IoU", score.iou, score.iou_interval), ("nIoU", score.niou, score.niou_interval)):
+        assert f"| {name} | {figure:.4f} (95 %: {span[0]:.4f} to {span[1]:.4f}) |" in text
     assert "command: train_seg.py --eval  " in text
     assert "The 10 images of lowest IoU (images.csv has all 12)" in text
     worst = min(score.images, key=lambda image: image.iou)
@@ -82,7 +83,7 @@ def test_plots_are_pictures(report):
 def test_lines_for_a_terminal():
     score = scored(3)
     found = lines(score)
-    assert found[0].split() == ["IoU", f"{score.iou:.4f}"]
+    assert found[0].split()[:3] == ["IoU", f"{score.iou:.4f}", "(95"]
     assert any(line.startswith("small    under 32² px ") for line in found)
 
 

@@ -180,3 +180,20 @@ def test_a_test_set_is_scored_in_seconds():
     score.add(logits, truth, list(range(86)))
     assert time.process_time() - began < 3
     assert len(score.objects) == 258
+
+
+def test_intervals_are_over_images(monkeypatch):
+    """Of a range of sizes over the images that have such objects; an object more in an image makes no image more."""
+    from gluon_aff.segmentation import object_sizes
+
+    asked = []
+    monkeypatch.setattr(object_sizes, "quotient_interval", lambda *given: asked.append(given))
+    score = SegmentationScore((5, 100))
+    truth = np.zeros((3, 1, 16, 16))
+    truth[0, 0, 1:3, 1:3] = truth[0, 0, 8:10, 8:10] = truth[1, 0, 4:6, 4:6] = 1  # two small objects, and one
+    truth[2, 0, 2:6, 2:6] = 1  # a medium one
+    logits = np.where(truth > 0, 1.0, -1.0)
+    logits[0, 0, 8, 8] = -1.0
+    score.add(logits, truth, ["a", "b", "c"])
+    assert [group.objects for group in score.sizes] == [3, 1, 0]
+    assert [tuple(map(tuple, each)) for each in asked] == [((7, 4), (8, 4)), ((16,), (16,)), ((), ())]
