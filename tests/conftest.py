@@ -7,9 +7,6 @@ import random
 # whether there is a compiler. tests/native builds the operator and holds both against each other.
 os.environ.setdefault("GLUON_AFF_NATIVE", "0")
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # each of several processes with all cores would wait for the others' threads
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import gluon_aff  # noqa: E402, F401
 
 import mxnet as mx  # isort: skip
