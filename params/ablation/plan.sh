@@ -38,6 +38,11 @@ report() { # report DIRECTORY "SEEDS" options
     "$PYTHON" -m gluon_aff ablation --out "$out" --seeds "$seeds" --report-only "$@"
 }
 
+score() { # score NAME CHECKPOINT
+    mkdir -p "$OUT/evaluations"
+    "$PYTHON" -m gluon_aff evaluate --weights "$2" --data "$SIRST" -j 1 --json "$OUT/evaluations/$1.json"
+}
+
 common="--hold-out 5000 --no-mixup --cosine --ema 0.995 -j 1"
 five="--dataset folder --strategies add,aff,iaff,aff_global_global,aff_local_local"
 data="--data $CIFAR10"
@@ -91,7 +96,13 @@ sizes) # a process for each strategy; the report needs no training
         done
         wait_for_both
         "$PYTHON" -m gluon_aff ablation --strategies add,aff --report-only $grid -- $more
+        for strategy in add aff; do
+            cell=$out/cells/fpn-$strategy-r4-b1-s0
+            score "sirst-$1-$strategy-best" "$cell"
+            score "sirst-$1-$strategy-last" "$cell/checkpoints/epoch-000$3-batch-000000"
+        done
     done
+    "$PYTHON" -m gluon_aff plot size "$OUT"/evaluations/*.json --out "$OUT/size.png"
     ;;
 sheets)
     cells=$OUT/pictures/cells
