@@ -85,7 +85,10 @@ def point_of(report: Any, place: str) -> SizePoint:
     """What an evaluation's JSON says, read at ``place``. Raises GluonAFFError for another's."""
     try:
         run = report["facts"]["run"]
-        figures = {IOU: _figure(report, "iou"), NIOU: _figure(report, "niou")}
+        figures = {
+            IOU: _figure(report["iou"], report["iou_interval"]),
+            NIOU: _figure(report["niou"], report["niou_interval"]),
+        }
         figures.update(_by_object_size(report))
         size = int(report["facts"]["size"].split("x")[0])
         ended = int(run["epoch"]) + 1
@@ -97,17 +100,14 @@ def point_of(report: Any, place: str) -> SizePoint:
         ) from error
 
 
-def _figure(report: Dict[str, Any], name: str) -> Tuple[float, Optional[Span]]:
-    span = report[f"{name}_interval"]
-    return float(report[name]), None if span is None else (float(span[0]), float(span[1]))
+def _figure(value: Any, span: Any) -> Tuple[float, Optional[Span]]:
+    return float(value), None if span is None else (float(span[0]), float(span[1]))
 
 
 def _by_object_size(report: Dict[str, Any]) -> Iterator[Tuple[str, Tuple[float, Optional[Span]]]]:
     for group in report["sizes"]:
         if group["objects"]:
-            span = group["interval"]
-            name = f"{group['name']} targets, {_reach(group)}"
-            yield name, (float(group["iou"]), None if span is None else (float(span[0]), float(span[1])))
+            yield f"{group['name']} targets, {_reach(group)}", _figure(group["iou"], group["interval"])
 
 
 def _reach(group: Dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
@@ -35,9 +36,12 @@ def quotient_interval(parts: Sequence[float], wholes: Sequence[float]) -> Option
     (low, high) or None
         None for less than two images, which tell nothing about others.
     """
-    part, whole = np.asarray(parts, dtype=np.float64), np.asarray(wholes, dtype=np.float64)
-    if len(part) < 2:
-        return None
+    return None if len(parts) < 2 else _quotient_interval(tuple(parts), tuple(wholes))
+
+
+@lru_cache(maxsize=32)  # a report asks for the same in its lines, its JSON and its Markdown
+def _quotient_interval(parts: Tuple[float, ...], wholes: Tuple[float, ...]) -> Span:
+    part, whole = np.array(parts, dtype=np.float64), np.array(wholes, dtype=np.float64)
     random = np.random.default_rng(_SEED)
     drawn = []
     for _ in range(0, _DRAWS, _BLOCK):
