@@ -54,6 +54,8 @@ def ablation(args: argparse.Namespace) -> int:
                 f"{place} has no search that has ended: search with --learning-rates, without --report-only"
             )
         rates = rate_search.chosen(found, strategies, args.blocks)
+        for sentence in rate_search.at_the_edge(found):
+            print(sentence)
         cells = grid.make_cells(*settings, args.seeds, args.epochs, args.budget, out, more, rates)
     code = 0 if args.report_only or args.search_only else grid.run_cells(cells)
     results = list(grid.results(cells))

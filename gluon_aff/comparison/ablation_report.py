@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from ..facts import paper_accuracy, sirst_figures
 from ..nn import fusion_class
 from ..tasks import task_of_host
+from ..tasks.rate_search import at_the_edge
 from ..utils.files import atomic_write, write_json
 from ..utils.resampling import span_text
 from ..utils.tables import markdown_table
@@ -249,6 +250,7 @@ def _search(report: Record) -> List[str]:
         "",
         *markdown_table(["strategy", "b", "lr", "held-out figure", ""], table),
         "",
+        *(f"{sentence}\n" for sentence in at_the_edge(rows)),
     ]
 
 

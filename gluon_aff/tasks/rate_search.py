@@ -113,3 +113,20 @@ def chosen(
             if (strategy, count) not in rates:
                 raise UsageError(f"no learning rate was chosen for {strategy}, b = {count}: search with it")
     return rates
+
+
+def at_the_edge(rows: Sequence[Mapping[str, Any]]) -> List[str]:
+    """A sentence for every chosen rate that is the lowest or the highest of those tried."""
+    sides: Dict[Tuple[float, str], List[str]] = {}
+    for row in rows:
+        key = (row["strategy"], row["blocks"])
+        others = [other["lr"] for other in rows if (other["strategy"], other["blocks"]) == key and other is not row]
+        if not row["chosen"] or not others:
+            continue
+        if row["lr"] < min(others) or row["lr"] > max(others):
+            side = "high" if row["lr"] > max(others) else "low"
+            sides.setdefault((row["lr"], side), []).append(f"{row['strategy']} (b = {row['blocks']})")
+    return [
+        f"{rate:g}, chosen for {', '.join(names)}, is the {side}est rate that was tried: a {side}er one may be better."
+        for (rate, side), names in sides.items()
+    ]

@@ -105,6 +105,7 @@ def test_rates_are_chosen_on_held_out_images_and_tested_pairs_reported(tmp_path,
         assert pair["difference"] == pytest.approx((pair["images"]["better"] - pair["images"]["worse"]) / 40)
     text = (out / "report.md").read_text()
     assert "held-out training images" in text and "McNemar" in text and "rank" not in text
+    assert "est rate that was tried" in text  # of two, either is at the edge
     # a second call trains nothing, and a cell without its test is not finished
     capsys.readouterr()
     assert console.run(cli.main, argv) == 0
@@ -156,8 +157,29 @@ def test_a_rate_that_diverges_is_out(tmp_path, monkeypatch):
     assert rate_search.search(candidates, tmp_path) == 0
     rows = rate_search.found(tmp_path)
     assert [(row["lr"], row["chosen"]) for row in rows] == [(0.1, True), (0.2, False)] and rows[1]["held_out"] is None
+    assert rate_search.at_the_edge(rows) == [
+        "0.1, chosen for add (b = 1), is the lowest rate that was tried: a lower one may be better."
+    ]
     with pytest.raises(GluonAFFError, match="ran away at every learning rate"):
         rate_search.search(candidates[1:], tmp_path)
+
+
+def test_a_chosen_rate_at_the_edge_of_those_tried_is_told_of():
+    def searched(strategy, *held_out):
+        rows = [
+            {"strategy": strategy, "blocks": 1, "lr": lr, "held_out": h} for lr, h in zip((0.1, 0.2, 0.4), held_out)
+        ]
+        return [{**row, "chosen": row["held_out"] == max(held_out)} for row in rows]
+
+    assert rate_search.at_the_edge(searched("add", 0.5, 0.7, 0.6)) == []
+    assert rate_search.at_the_edge(searched("add", 0.5)) == []  # no choice
+    told = rate_search.at_the_edge(
+        [*searched("add", 0.5, 0.6, 0.7), *searched("aff", 0.7, 0.6, 0.5), *searched("iaff", 0.1, 0.2, 0.3)]
+    )
+    assert told == [
+        "0.4, chosen for add (b = 1), iaff (b = 1), is the highest rate that was tried: a higher one may be better.",
+        "0.1, chosen for aff (b = 1), is the lowest rate that was tried: a lower one may be better.",
+    ]
 
 
 @pytest.mark.parametrize(
