@@ -52,7 +52,8 @@ def summarize(
     groups: Dict[Tuple[int, str], List[Record]] = {}
     for result in results:
         groups.setdefault((result["blocks"], result["strategy"]), []).append(result)
-    rows = [_row(runs, shares or {}) for _, runs in sorted(groups.items())]
+    by_seed = [sorted(runs, key=lambda run: run["seed"]) for _, runs in sorted(groups.items())]  # as the contrasts
+    rows = [_row(runs, shares or {}) for runs in by_seed]
     rows.sort(key=lambda row: (row["blocks"], -row["final_mean"]))
     return {
         "host": results[0]["host"],
