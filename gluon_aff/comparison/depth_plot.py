@@ -48,7 +48,7 @@ class DepthPoint:
     runs : int
         Number of seeds.
     data : str
-        What it was trained and tested on.
+        What it was trained and tested on; of a report behind its name, that of its directory.
     interval : (float, float) or None
         Of ``accuracy``, 95 %: over seeds, of a report also over test images where their shares were kept.
     """
@@ -116,7 +116,7 @@ def our_points(places: Sequence[str]) -> List[DepthPoint]:
         For what cannot be read or has no finished epoch.
     """
     if not places:
-        return [point for report in our_ablations().values() for point in _of_report(report)]
+        return [point for place, report in our_ablations().items() for point in _of_report(Path(place), report)]
     points: List[DepthPoint] = []
     runs: Dict[Tuple, List[float]] = {}
     for place in places:
@@ -126,7 +126,7 @@ def our_points(places: Sequence[str]) -> List[DepthPoint]:
             key, accuracy = _of_run(path)
             runs.setdefault(key, []).append(accuracy)
         elif path.is_file():
-            points += _of_report(_read(path))
+            points += _of_report(path.resolve(), _read(path))
         else:
             raise UsageError(f"{place} is neither a report of `gluon-aff ablation` nor a run: give their directories")
     for (host, strategy, blocks, parameters, data), values in runs.items():
@@ -146,7 +146,8 @@ def _read(path: Path) -> Dict[str, Any]:
     return report
 
 
-def _of_report(report: Dict[str, Any]) -> Iterator[DepthPoint]:
+def _of_report(path: Path, report: Dict[str, Any]) -> Iterator[DepthPoint]:
+    name = path.parent.name if path.stem == "report" else path.stem
     for row in report["rows"]:
         yield DepthPoint(
             report["host"],
@@ -156,7 +157,7 @@ def _of_report(report: Dict[str, Any]) -> Iterator[DepthPoint]:
             row["final_mean"],
             row["final_spread"],
             len(row["seeds"]),
-            _data(report["data"]),
+            f"{name}: {_data(report['data'])}",
             None if row.get("final_low") is None else (row["final_low"], row["final_high"]),
         )
 
@@ -186,7 +187,7 @@ def _data(data: Dict[str, Any]) -> str:
 
 
 def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: PathLike, dpi: int = DPI) -> None:
-    """A panel for each host and data set, a colour for each strategy.
+    """A panel for each report, for the runs of each host and data set, and for the paper's; a colour for each strategy.
 
     Ours are markers with their interval of 95 %, hollow where there is but one seed; a line through them would show
     noise as if it were a course. Strategies stand a little beside each other. Intervals of two seeds, which are very
@@ -227,7 +228,7 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
 
 
 def _data_of(host: str, ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint]) -> Iterator[Tuple[str, str]]:
-    """(whose, data) of a host's panels: what was trained on other data does not share an axis."""
+    """(whose, data) of a host's panels: what was trained on other data or in another grid does not share an axis."""
     for whose, points in ((_OURS, ours), (_THEIRS, theirs)):
         for data in sorted({point.data for point in points if point.host == host}):
             yield whose, data

@@ -63,6 +63,8 @@ def test_seeds_are_averaged_and_reports_taken_as_they_are(tmp_path, report):
 def test_without_places_the_kept_reports():
     kept = our_points([])
     assert kept and all(0 < point.accuracy < 1 for point in kept)
+    panels = {(point.host, point.data, point.strategy, point.blocks) for point in kept}
+    assert len(panels) == len(kept)  # no grid's figures stand among another's
 
 
 def test_depth_is_drawn(tmp_path, report, capsys):
