@@ -66,10 +66,10 @@ pictures)
         -- $common --train-images 20000 --warmup-epochs 2
     ;;
 length)
-    two="--dataset folder --strategies add,iaff --rates-of $rates"
-    ablation few-images-many-epochs 0,2 1,3 $two $data --epochs 40 \
+    pair="--dataset folder --strategies add,iaff --rates-of $rates"
+    ablation few-images-many-epochs 0,2 1,3 $pair $data --epochs 40 \
         -- $common --train-images 5000 --warmup-epochs 8
-    ablation many-images-few-epochs 0,2 1,3 $two $data --epochs 5 \
+    ablation many-images-few-epochs 0,2 1,3 $pair $data --epochs 5 \
         -- $common --train-images 40000 --warmup-epochs 1
     ;;
 digits)
