@@ -145,7 +145,8 @@ def _figures(report: Record) -> List[str]:
     with_niou = "final_niou_mean" in report["rows"][0]
     header = ["strategy", "r", "b", "lr", "parameters", "seeds", f"{'test' if held_out else 'final'} {task.metric}"]
     header += ["95 % interval", "held-out images" if held_out else "best epoch"]
-    header += ["final nIoU", "nIoU of the best"] if with_niou else []
+    if with_niou:
+        header += ["test nIoU", "held-out nIoU"] if held_out else ["final nIoU", "nIoU of the best"]
     header += ["test images", "images/s", "paper"]
     metric = f"{task.metric[0].upper()}{task.metric[1:]}"
     if held_out:
