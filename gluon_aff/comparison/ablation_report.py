@@ -50,10 +50,9 @@ def summarize(
         rates, and what differs from the paper's setting.
     """
     groups: Dict[Tuple[int, str], List[Record]] = {}
-    for result in results:
+    for result in sorted(results, key=lambda result: result["seed"]):
         groups.setdefault((result["blocks"], result["strategy"]), []).append(result)
-    by_seed = [sorted(runs, key=lambda run: run["seed"]) for _, runs in sorted(groups.items())]  # as the contrasts
-    rows = [_row(runs, shares or {}) for runs in by_seed]
+    rows = [_row(runs, shares or {}) for _, runs in sorted(groups.items())]
     rows.sort(key=lambda row: (row["blocks"], -row["final_mean"]))
     return {
         "host": results[0]["host"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, TypeVar
 
 from ..errors import GluonAFFError, UsageError
 from ..nn import canonical_fusion
@@ -15,6 +15,7 @@ from .register import task_of_host
 
 _FILE = "search.json"
 SEED = 1000  # of every search's runs; none of the comparison's, and the same in all parts of a grid
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 _SEARCHS = {"lr": "--learning-rates"}
 
 
@@ -80,8 +81,7 @@ def search(candidates: Sequence[Candidate], directory: Path) -> int:
 
 def _choose(rows: List[Dict[str, Any]]) -> None:
     """Mark the best rate of every strategy, of equal ones the lowest."""
-    for key in {(row["strategy"], row["blocks"]) for row in rows}:
-        mine = [row for row in rows if (row["strategy"], row["blocks"]) == key]
+    for key, mine in _by_network(rows).items():
         finite = [row for row in mine if row["held_out"] is not None]
         if not finite:
             raise GluonAFFError(f"{key[0]}, b = {key[1]}: the loss ran away at every learning rate, give lower ones")
@@ -118,15 +118,21 @@ def chosen(
 def at_the_edge(rows: Sequence[Mapping[str, Any]]) -> List[str]:
     """A sentence for every chosen rate that is the lowest or the highest of those tried."""
     sides: Dict[Tuple[float, str], List[str]] = {}
-    for row in rows:
-        key = (row["strategy"], row["blocks"])
-        others = [other["lr"] for other in rows if (other["strategy"], other["blocks"]) == key and other is not row]
-        if not row["chosen"] or not others:
-            continue
-        if row["lr"] < min(others) or row["lr"] > max(others):
-            side = "high" if row["lr"] > max(others) else "low"
-            sides.setdefault((row["lr"], side), []).append(f"{row['strategy']} (b = {row['blocks']})")
+    for (strategy, blocks), mine in _by_network(rows).items():
+        tried = {row["lr"] for row in mine}
+        for rate in {row["lr"] for row in mine if row["chosen"]} & {min(tried), max(tried)}:
+            if len(tried) > 1:
+                side = "high" if rate == max(tried) else "low"
+                sides.setdefault((rate, side), []).append(f"{strategy} (b = {blocks})")
     return [
         f"{rate:g}, chosen for {', '.join(names)}, is the {side}est rate that was tried: a {side}er one may be better."
         for (rate, side), names in sides.items()
     ]
+
+
+def _by_network(rows: Sequence[_Row]) -> Dict[Tuple[str, int], List[_Row]]:
+    """(strategy, blocks) -> what was tried."""
+    networks: Dict[Tuple[str, int], List[_Row]] = {}
+    for row in rows:
+        networks.setdefault((row["strategy"], row["blocks"]), []).append(row)
+    return networks
