@@ -31,8 +31,8 @@ class SizePoint:
     images : int
         How many were scored.
     figures : dict
-        "IoU" and "nIoU", and the IoU of each range of object sizes, such as "small targets, under 16 px": a value with
-        its interval of 95 %, which is None where there is none.
+        "IoU" and "nIoU", and the IoU of each range of object sizes, such as "small targets, under 16 px of the
+        original": a value with its interval of 95 %, which is None where there is none.
     """
 
     fusion: str
@@ -107,7 +107,7 @@ def _figure(value: Any, span: Any) -> Tuple[float, Optional[Span]]:
 def _by_object_size(report: Dict[str, Any]) -> Iterator[Tuple[str, Tuple[float, Optional[Span]]]]:
     for group in report["sizes"]:
         if group["objects"]:
-            yield f"{group['name']} targets, {_reach(group)}", _figure(group["iou"], group["interval"])
+            yield f"{group['name']} targets, {_reach(group)} of the original", _figure(group["iou"], group["interval"])
 
 
 def _reach(group: Dict[str, Any]) -> str:

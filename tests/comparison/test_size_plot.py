@@ -32,7 +32,7 @@ def test_points_are_read_as_they_were_scored(tmp_path):
     assert last.figures == {
         "IoU": (0.6, (0.5, 0.7)),
         "nIoU": (0.6, (0.5, 0.7)),
-        "small targets, under 16 px": (0.4, (0.3, 0.5)),
+        "small targets, under 16 px of the original": (0.4, (0.3, 0.5)),
     }
 
 
@@ -62,7 +62,7 @@ def test_the_figure_has_a_panel_for_each_range_of_sizes_and_stars_where_it_was_p
     monkeypatch.setattr(size_plot, "write_figure", lambda figure, path, dpi: kept.append(figure))
     draw_sizes(read_points(places), tmp_path / "size.png")
     panels = [axes for axes in kept[0].axes if axes.axison]
-    assert [axes.get_title() for axes in panels] == ["IoU", "nIoU", "small targets, under 16 px"]
+    assert [axes.get_title() for axes in panels] == ["IoU", "nIoU", "small targets, under 16 px of the original"]
     stars = [line for axes in panels for line in axes.lines if line.get_marker() == "*"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars] == [(512, 0.72), (512, 0.7)]
     hollow = [line.get_ydata()[0] for line in panels[0].lines if line.get_markerfacecolor() == "white"]
