@@ -134,6 +134,7 @@ def test_eval_scores_as_training_did(train, finished):
     report = json.loads((run / "best/eval-shapes-val/report.json").read_text())
     assert report["iou"] == best["val"] and report["niou"] == best["niou"] and report["images"] == 4
     assert report["facts"]["weights"].endswith("best/model.params")
+    assert report["facts"]["run"]["commits"] == [report["facts"]["commit"] or "None"]
 
 
 def test_a_run_of_several_devices_is_scored_on_one(train, finished):

@@ -68,11 +68,13 @@ def _evaluations() -> List[Row]:
         what = (
             f"fpn b={point.blocks}, {point.fusion}, {data} at {point.size} pixels, {epoch}, seed {facts['run']['seed']}"
         )
+        trained = facts["run"].get("commits")
+        commit = f"{facts['commit']}, trained at {', '.join(trained)}" if trained else facts["commit"]
         for metric in (IOU, NIOU):
             value, span = point.figures[metric]
             low, high = span or (None, None)
             over = _over(low, True, seeds=False)
-            rows.append((what, metric, value, low, high, over, point.images, facts["command"], facts["commit"]))
+            rows.append((what, metric, value, low, high, over, point.images, facts["command"], commit))
     return rows
 
 

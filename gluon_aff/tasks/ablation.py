@@ -204,7 +204,7 @@ def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:
             **({"held_out": best["val_images"]} if tested else {}),
             "images_per_second": speeds[len(speeds) // 2],
             "threads": header["threads"],
-            "commits": sorted({str(record["commit"]) for record in cell.history().starts()}),
+            "commits": cell.history().commits(),
             "options": header["options"],
             "data": header["data"],
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import mxnet as mx
 
@@ -14,6 +14,7 @@ from ..errors import GluonAFFError, UsageError
 from ..training.checkpoint import find_checkpoint, read_checkpoint, weights_in
 from ..training.checkpoint_file import Damaged
 from ..training.description import Description, read_description
+from ..training.history import History
 from .options.config import read_yaml
 from .register import get_task, list_tasks
 from .task import Task
@@ -39,6 +40,13 @@ class FinishedRun:
         net = self.task.network(self.options, self.state["data"].get("classes"), ctx)
         published.load(self.weights, net)
         return net
+
+    def commits(self) -> List[str]:
+        """What it was trained at; empty where the run's history is not there or cannot be read."""
+        try:
+            return History(config_of(self.checkpoint).with_name("history.jsonl")).commits()
+        except GluonAFFError:
+            return []
 
 
 def open_run(path: Path, which: str = "best") -> FinishedRun:

@@ -71,6 +71,10 @@ class History:
         """The header and the restarts: what the run was done with."""
         return [record for record in read_records(self.path) if record["record"] != "epoch"]
 
+    def commits(self) -> List[str]:
+        """Those of the header and the restarts, sorted; "None" for one outside a working copy."""
+        return sorted({str(record.get("commit")) for record in self.starts()})
+
     def epochs(self) -> List[EpochRecord]:
         """The records of the finished epochs."""
         found = [record for record in read_records(self.path) if record["record"] == "epoch"]

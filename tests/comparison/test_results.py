@@ -183,14 +183,14 @@ def test_ours_come_with_interval_images_command_and_commit(our_params):
 
 def test_scored_segmentations_are_ours(our_params):
     facts = {"data": "sirst test: 86 images", "size": "160x160", "command": "gluon-aff evaluate", "commit": "fed"}
-    run = {"fusion": "aff", "blocks": 1, "base_size": 160, "crop_size": 80, "seed": 0, "epoch": 59, "epochs": 60}
+    run = {"fusion": "aff", "blocks": 1, "seed": 0, "epoch": 59, "epochs": 60, "commits": ["abc", "def"]}
     report = {"iou": 0.6, "niou": 0.62, "iou_interval": [0.55, 0.65], "niou_interval": None, "images": 86, "sizes": []}
     (our_params / "evaluations").mkdir()
     (our_params / "evaluations" / "one.json").write_text(json.dumps({**report, "facts": {**facts, "run": run}}))
     what = "fpn b=1, aff, sirst at 160 pixels, epoch 60 of 60, seed 0"
     assert our_tables.figures() == [
-        (what, "IoU", 0.6, 0.55, 0.65, "images", 86, "gluon-aff evaluate", "fed"),
-        (what, "nIoU", 0.62, None, None, None, 86, "gluon-aff evaluate", "fed"),
+        (what, "IoU", 0.6, 0.55, 0.65, "images", 86, "gluon-aff evaluate", "fed, trained at abc, def"),
+        (what, "nIoU", 0.62, None, None, None, 86, "gluon-aff evaluate", "fed, trained at abc, def"),
     ]
 
 

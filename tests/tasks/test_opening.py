@@ -197,6 +197,16 @@ def test_runs_of_earlier_versions_open(folder_run, tmp_path, photo):
     assert np.array_equal(run.net(now.prepare(photo)).asnumpy(), now.net(now.prepare(photo)).asnumpy())
 
 
+def test_a_run_says_what_it_was_trained_at(folder_run, tmp_path):
+    run = shutil.copytree(folder_run, tmp_path / "run", symlinks=True)
+    (run / "history.jsonl").write_text(
+        '{"record": "resume", "epoch": 1, "commit": "fed"}\n{"record": "header", "commit": "abc"}\n', encoding="utf-8"
+    )
+    assert gluon_aff.load_run(run).commits == ["abc", "fed"]
+    (run / "history.jsonl").write_text("of another program\n", encoding="utf-8")
+    assert gluon_aff.load_run(run).commits == []
+
+
 def test_create_model_takes_a_run(folder_run, photo, tmp_path):
     run = gluon_aff.load_run(folder_run)
     x, expected = run.prepare(photo), None
