@@ -18,7 +18,7 @@ from ..models.summary import count_parameters
 from ..nn import canonical_fusion
 from ..tasks import list_ablation_hosts, task_of_host
 from ..tasks.ablation import bottleneck_ratio
-from ..training.history import History
+from ..training.history import HISTORY, History
 from ..utils.figures import DPI, label_axes, load_matplotlib, new_figure, plain, shifts, write_figure
 from ..utils.files import PathLike
 from ..utils.resampling import Span
@@ -122,7 +122,7 @@ def our_points(places: Sequence[str]) -> List[DepthPoint]:
     for place in places:
         path = Path(place).expanduser()
         path = path / "report.json" if (path / "report.json").is_file() else path
-        if (path / "history.jsonl").is_file():
+        if (path / HISTORY).is_file():
             key, accuracy = _of_run(path)
             runs.setdefault(key, []).append(accuracy)
         elif path.is_file():
@@ -163,7 +163,7 @@ def _of_report(path: Path, report: Dict[str, Any]) -> Iterator[DepthPoint]:
 
 
 def _of_run(path: Path) -> Tuple[Tuple, float]:
-    history = History(path / "history.jsonl")
+    history = History(path / HISTORY)
     header, epochs = history.header(), history.epochs()
     if not epochs:
         raise GluonAFFError(f"{path} has no finished epoch yet: leave it out, or wait for one")

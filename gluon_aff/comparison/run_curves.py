@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from ..errors import GluonAFFError, UsageError
 from ..facts import published_runs
 from ..tasks import get_task, list_tasks
-from ..training.history import read_records
+from ..training.history import HISTORY, read_records
 from .authors_logs import LoggedRun, read_csv, read_log
 from .learning_curve import ACCURACY, Curve, Point
 from .references import curve_of_run, reference
@@ -35,7 +35,7 @@ def open_curve(text: str, number: Optional[int] = None) -> Curve:
     if not path.exists():
         curve = _named(text)
     elif path.is_dir() or path.suffix == ".jsonl":
-        curve = _of_history(path / "history.jsonl" if path.is_dir() else path)
+        curve = _of_history(path / HISTORY if path.is_dir() else path)
     elif path.suffix == ".csv":
         curve = _of_logged(read_csv(path), str(path), ())
     else:
@@ -71,7 +71,7 @@ def _of_history(path: Path) -> Curve:
     except (KeyError, TypeError, AttributeError) as error:
         raise GluonAFFError(f"{path}: its header is not one of a training run here ({error!r})") from error
     return Curve(
-        name=str(path.parent) if path.name == "history.jsonl" else str(path),
+        name=str(path.parent) if path.name == HISTORY else str(path),
         metric=metric,
         points=tuple(Point(record["epoch"], record["val"]) for record in epochs),
         settings=settings,

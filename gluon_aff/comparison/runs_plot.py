@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from ..training.history import read_records
+from ..training.history import HISTORY, read_records
 from ..utils.figures import DPI, label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike
 from .learning_curve import ERROR, Curve
@@ -65,7 +65,7 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = (), dp
 def _epochs(run: str) -> List[Dict[str, Any]]:
     """The records of one of our own runs; none for logs and the authors' runs."""
     path = Path(run).expanduser()
-    path = path / "history.jsonl" if path.is_dir() else path
+    path = path / HISTORY if path.is_dir() else path
     if path.suffix != ".jsonl" or not path.is_file():
         return []
     return [record for record in read_records(path) if record["record"] == "epoch"]

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 from ..errors import UsageError
 from ..nn import canonical_fusion, fusion_class, list_fusions
 from ..training import Diverged
-from ..training.history import History
+from ..training.history import HISTORY, History
 from . import final_test
 from .definition import TaskDefinition
 from .options.completing import identity
@@ -64,7 +64,7 @@ class Cell:
         return self.directory.name
 
     def history(self) -> History:
-        return History(self.directory / "history.jsonl")
+        return History(self.directory / HISTORY)
 
     def begun(self) -> bool:
         return self.history().path.exists()

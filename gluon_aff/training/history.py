@@ -16,6 +16,8 @@ from ..errors import GluonAFFError
 from ..utils.files import PathLike, atomic_write, cannot_write
 from .epoch_record import EpochRecord
 
+HISTORY = "history.jsonl"  # its name in a run's directory
+
 #: What the entries of an epoch's record are; who needs "epoch" and "val" says what they are for.
 _KINDS = {
     name: (int, float) if kind is float else get_origin(kind) or kind

@@ -19,12 +19,12 @@ from ..utils.streams import outliving_terminal
 from .checkpoint import Checkpoints
 from .description import Description
 from .epoch_record import EpochRecord
-from .history import History, epoch_line
+from .history import HISTORY, History, epoch_line
 from .plots import plot_history
 from .run_log import RunLog
 from .tensorboard import event_files
 
-_CONFIG, _HISTORY, _LOG, _CURVES, _EVENTS = "config.yaml", "history.jsonl", "train.log", "curves.png", "tensorboard"
+_CONFIG, _LOG, _CURVES, _EVENTS = "config.yaml", "train.log", "curves.png", "tensorboard"
 #: Figures and images of a test at the end of a run, see `tasks.final_test`.
 FINAL_TEST = ("final-test.json", "final-test.csv")
 
@@ -79,7 +79,7 @@ class Run:
         self.line = line
         self.plot_path = Path(plot_dir or directory) / _CURVES
         self.config_path = self.directory / _CONFIG
-        self.history = History(self.directory / _HISTORY)
+        self.history = History(self.directory / HISTORY)
         self.checkpoints = Checkpoints(self.directory / "checkpoints", self.directory / "best", save_period, best_name)
         self._plotted = time.monotonic()
         self._plot_failed = False
@@ -195,7 +195,7 @@ def own_files(directory: PathLike) -> List[Path]:
     -------
     list of Path
     """
-    named = [Path(directory) / name for name in (_CONFIG, _HISTORY, _LOG, _CURVES, *FINAL_TEST)]
+    named = [Path(directory) / name for name in (_CONFIG, HISTORY, _LOG, _CURVES, *FINAL_TEST)]
     there = [path for path in named if path.is_symlink() or path.is_file()]
     return [*there, *event_files(Path(directory) / _EVENTS)]
 
@@ -228,7 +228,7 @@ def check_free(directory: PathLike, overwrite: bool = False, *others: Optional[P
         raise UsageError(f"{foreign} is in the way of a run's {foreign.name}: move it, or choose another --save-dir")
     if overwrite:
         return
-    if (directory / _HISTORY).exists():
+    if (directory / HISTORY).exists():
         raise UsageError(f"{directory} holds a run already: --resume continues it, --overwrite removes it")
     replaced = [path for path in (*own_files(directory), *checkpoints.own()) if path.name != _LOG]
     if replaced:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from ...errors import GluonAFFError, UsageError
-from ...training.history import History
+from ...training.history import HISTORY, History
 from ..definition import TaskDefinition
 from .config import check_same, flag, read_recipe, read_yaml
 from .parser import OptionParser, Role
@@ -83,7 +83,7 @@ def _of_run(task: TaskDefinition, parser: OptionParser, options: Options, asked:
 def _check_task(task: TaskDefinition, run: Path) -> None:
     """Raise UsageError for a run of another task; one whose history tells none passes."""
     try:
-        other = History(run / "history.jsonl").header().get("task", task.name)
+        other = History(run / HISTORY).header().get("task", task.name)
     except GluonAFFError:
         return
     if other != task.name:
