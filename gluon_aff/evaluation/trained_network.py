@@ -62,8 +62,6 @@ class TrainedNetwork:
         A figure that is known for it.
     options : Namespace or None
         Of its training, where it is a run of ours.
-    commits : sequence of str
-        What it was trained at, where it is a run of ours.
     make_input : callable or None
         What gives `input`.
     head : int or None
@@ -78,7 +76,6 @@ class TrainedNetwork:
     data: Dict[str, Any] = field(default_factory=dict)
     claim: Optional[Claim] = None
     options: Optional[Namespace] = None
-    commits: Sequence[str] = ()
     make_input: Optional[Callable[[], NetworkInput]] = None
     head: Optional[int] = None
 

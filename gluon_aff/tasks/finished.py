@@ -14,7 +14,7 @@ from ..errors import GluonAFFError, UsageError
 from ..training.checkpoint import find_checkpoint, read_checkpoint, weights_in
 from ..training.checkpoint_file import Damaged
 from ..training.description import Description, read_description
-from ..training.history import History
+from ..training.history import HISTORY, History
 from .options.config import read_yaml
 from .register import get_task, list_tasks
 from .task import Task
@@ -40,13 +40,6 @@ class FinishedRun:
         net = self.task.network(self.options, self.state["data"].get("classes"), ctx)
         published.load(self.weights, net)
         return net
-
-    def commits(self) -> List[str]:
-        """What it was trained at; empty where the run's history is not there or cannot be read."""
-        try:
-            return History(config_of(self.checkpoint).with_name("history.jsonl")).commits()
-        except GluonAFFError:
-            return []
 
 
 def open_run(path: Path, which: str = "best") -> FinishedRun:
@@ -80,3 +73,11 @@ def open_run(path: Path, which: str = "best") -> FinishedRun:
 def config_of(checkpoint: Path) -> Path:
     """Where the options of a checkpoint's run are."""
     return checkpoint.resolve().parents[1] / "config.yaml"
+
+
+def commits_of(checkpoint: Path) -> List[str]:
+    """What a checkpoint was trained at; empty where its run's history is not there or cannot be read."""
+    try:
+        return History(config_of(checkpoint).with_name(HISTORY)).commits()
+    except GluonAFFError:
+        return []

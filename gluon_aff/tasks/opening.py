@@ -248,18 +248,18 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwo
 
 def _of_run(path: Path, devices: List[mx.Context], which: str) -> Opened:
     run = open_run(path, which)
-    net, commits = run.network(devices), run.commits()
+    net = run.network(devices)
     if run.description:
         trained = _described(path, run.weights, run.description, net)
         trained.data = {**run.task.images(run.options), **trained.data}
-        trained.options, trained.commits = run.options, commits
+        trained.options = run.options
         return trained, run.description
     task, data = run.task, run.task.images(run.options)
     best, claim = run.state.get("best"), None
     if best and best["checkpoint"] == run.checkpoint.resolve().name:
         claim = Claim("logged", task.metric, best["val"], best["val_images"], data["dataset"], data.get("labels"))
     name = task.model_name(run.options)
-    return TrainedNetwork(str(path), run.weights, task.name, name, _ready(net), data, claim, run.options, commits), None
+    return TrainedNetwork(str(path), run.weights, task.name, name, _ready(net), data, claim, run.options), None
 
 
 def _described(path: Path, file: Path, description: Description, net: mx.gluon.HybridBlock) -> TrainedNetwork:

@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from collections import deque
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -32,7 +32,7 @@ from ..utils.console import progress
 from ..utils.logits import resized_logits
 from ..utils.prefetch import prefetch
 from .definition import Options, TaskDefinition
-from .finished import FinishedRun, config_of, open_run
+from .finished import FinishedRun, commits_of, config_of, open_run
 from .options.completing import complete_options
 from .seg_data import AnyScore, empty_score, load_split, predictions
 
@@ -88,7 +88,7 @@ def score_and_predict(task: TaskDefinition, options: Namespace) -> int:
     about = environment(__version__)
     if isinstance(run, FinishedRun):
         figure = run.description["figure"] if run.description else None
-        about.update(_about_run(run.options, run.commits(), figure["epoch"] if figure else None))
+        about.update(_about_run(run.options, run.checkpoint, figure["epoch"] if figure else None))
     report, sheets = _score(net, file, options, contexts, about, out if options.predict else None)
     print("\n".join(report.lines()))
     paths = report.write(out)
@@ -129,15 +129,15 @@ def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreReq
     about = dict(request.environment)
     if trained.options is not None:
         epoch = trained.claim.epoch if trained.claim else None
-        about.update(_about_run(trained.options, trained.commits, epoch))
+        about.update(_about_run(trained.options, trained.file.parent, epoch))
     return _score(trained.net, trained.file, options, request.devices, about, None)[0]
 
 
-def _about_run(options: Namespace, commits: Sequence[str], epoch: Optional[int]) -> Dict[str, Any]:
+def _about_run(options: Namespace, checkpoint: Path, epoch: Optional[int]) -> Dict[str, Any]:
     """What weights are of, as far as a table or picture of several scores needs it; ``epoch`` is counted from 0."""
     names = ("fusion", "blocks", "base_size", "crop_size", "seed")
     about = {name: getattr(options, name) for name in names}
-    return {"run": {**about, "epoch": epoch, "epochs": options.num_epochs, "commits": list(commits)}}
+    return {"run": {**about, "epoch": epoch, "epochs": options.num_epochs, "commits": commits_of(checkpoint)}}
 
 
 def _score(

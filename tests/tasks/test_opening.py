@@ -17,6 +17,7 @@ from gluon_aff.data.pictures import NetworkInput
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.gradcam import explain_images, find_pictures, open_image_network
 from gluon_aff.tasks import get_task, parts
+from gluon_aff.tasks.finished import commits_of
 from gluon_aff.tasks.opening import open_trained
 from gluon_aff.training.checkpoint import find_checkpoint
 from gluon_aff.training.history import History
@@ -202,9 +203,9 @@ def test_a_run_says_what_it_was_trained_at(folder_run, tmp_path):
     (run / "history.jsonl").write_text(
         '{"record": "resume", "epoch": 1, "commit": "fed"}\n{"record": "header", "commit": "abc"}\n', encoding="utf-8"
     )
-    assert gluon_aff.load_run(run).commits == ["abc", "fed"]
+    assert commits_of(find_checkpoint(run)) == ["abc", "fed"]
     (run / "history.jsonl").write_text("of another program\n", encoding="utf-8")
-    assert gluon_aff.load_run(run).commits == []
+    assert commits_of(find_checkpoint(run)) == []
 
 
 def test_create_model_takes_a_run(folder_run, photo, tmp_path):
