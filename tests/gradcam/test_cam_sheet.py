@@ -1,5 +1,7 @@
 """What stands on a Grad-CAM sheet besides the pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,17 @@ def test_a_small_target_is_magnified_and_a_large_one_outlined(drawn):
     assert [len(each.collections) for each in axes[:4]] == [0, 1, 0, 0]  # the outline
     assert legends == ["wrong prediction", "true foreground", "framed: a small target, magnified in a corner"]
     assert "evidence, scaled for each map" in texts
+
+
+def test_networks_of_two_input_sizes_frame_the_same_place(drawn):
+    small = np.zeros((96, 128), bool)
+    small[50:62, 60:72] = True
+    coarse, fine = image(small), image(np.kron(small, np.ones((2, 2), bool)))
+    fine = replace(fine, pixels=np.zeros((192, 256, 3), np.uint8), heat=np.ones((192, 256), np.float32))
+    _, _, axes = drawn({"coarse": [coarse], "fine": [fine]})
+    frames = [[(*patch.get_xy(), patch.get_width()) for patch in each.patches] for each in axes[:3]]
+    assert len(frames[0]) == 2 and frames[0] == frames[1]  # the window and its inset
+    assert frames[2] == [tuple(2 * place for place in frame) for frame in frames[0]]
 
 
 def test_only_what_is_there_is_explained(drawn):
