@@ -112,19 +112,20 @@ def draw_cam_sheet(rows: Rows, path: PathLike, dpi: int = DPI) -> None:
     figure = new_figure(max(_NAME + tile * len(first), _LEAST) + _BAR, (tile + _TEXT) * count + _LEGEND)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     grid = figure.subplots(count, len(first), squeeze=False)
-    views = [_view(image) for image in first]
+    views = [None if image.mask is None else small_target(image.mask, image.mask) for image in first]
     for axes, image, view in zip(grid[0], first, views):
         _draw(axes, image.pixels, image.truth or "", False, view)
         if image.mask is not None and image.mask.any() and view is None:
             height, width = enlarged(image.pixels).shape[:2]
             axes.contour(image.mask, levels=[0.5], colors=_OUTLINE, linewidths=0.8, extent=(0, width, 0, height))
     for images, line in zip(rows.values(), grid[1:]):
-        for axes, image in zip(line, images):
+        for axes, image, shown, view in zip(line, images, first, views):
             score = "" if image.score is None else f" {image.score:.2f}"
             empty = not image.heat.any()
             pixels = image.pixels if empty else heat_overlay(image.pixels, image.heat)
             text = image.predicted + score + (", empty map" if empty else "")
-            _draw(axes, pixels, text, bool(image.wrong), _view(image))
+            here = view and view.resized(_size(shown), _size(image))  # networks may have inputs of several sizes
+            _draw(axes, pixels, text, bool(image.wrong), here)
             if empty:
                 axes.text(0.5, 0.92, "no evidence", transform=axes.transAxes, ha="center", va="center", **_STAMP)
     for name, line in zip(("image", *rows), grid):
@@ -136,9 +137,8 @@ def draw_cam_sheet(rows: Rows, path: PathLike, dpi: int = DPI) -> None:
     write_figure(figure, path, dpi)
 
 
-def _view(image: ExplainedImage) -> Optional[View]:
-    """What is magnified, in the pixels of this image: networks may have inputs of several sizes."""
-    return None if image.mask is None else small_target(image.mask, image.mask)
+def _size(image: ExplainedImage) -> Tuple[int, int]:
+    return image.pixels.shape[0], image.pixels.shape[1]
 
 
 def _draw(axes: Any, pixels: np.ndarray, text: str, wrong: bool, view: Optional[View]) -> None:

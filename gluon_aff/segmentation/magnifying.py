@@ -22,6 +22,13 @@ class View:
     side: int
     corner: Tuple[int, int]
 
+    def resized(self, old: Tuple[int, int], new: Tuple[int, int]) -> View:
+        """The same place in a picture of ``new`` height and width that had the ``old`` ones."""
+        side, inset = max(1, round(self.side * min(new) / min(old))), min(new) // 2
+        y, x = (min(round(f * n / o), n - side) for f, o, n in zip(self.first, old, new))
+        top, left = (n - inset if c else 0 for c, n in zip(self.corner, new))
+        return View((y, x), side, (top, left))
+
 
 def small_target(mask: np.ndarray, marked: np.ndarray) -> Optional[View]:
     """The window around all of ``mask`` if that is small, else around its largest object if that is; else None.

@@ -48,7 +48,7 @@ def test_a_small_target_is_magnified_and_a_large_one_outlined(drawn):
 
 def test_networks_of_two_input_sizes_frame_the_same_place(drawn):
     small = np.zeros((96, 128), bool)
-    small[50:62, 60:72] = True
+    small[50:56, 60:66] = small[10:16, 20:26] = True  # two of one size, of which one is framed
     coarse, fine = image(small), image(np.kron(small, np.ones((2, 2), bool)))
     fine = replace(fine, pixels=np.zeros((192, 256, 3), np.uint8), heat=np.ones((192, 256), np.float32))
     _, _, axes = drawn({"coarse": [coarse], "fine": [fine]})
