@@ -29,7 +29,7 @@ ROOMS = [
     ("nn", "runtime", "utils", "facts"),
     ("errors", "_version"),
 ]
-MOST_FLOORS, MOST_ARROWS, MOST_ROOMS_OF_DATA = 9, 100, 12
+MOST_FLOORS, MOST_ARROWS, MOST_ROOMS_OF_DATA = 9, 100, 20
 
 # Big, slow to import, or not installed everywhere.
 HEAVY = {"gluoncv", "matplotlib", "sklearn", "cv2", "pandas", "onnx", "onnxruntime"}

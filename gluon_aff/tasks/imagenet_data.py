@@ -13,7 +13,7 @@ from ..data.class_names import imagenet_wnids
 from ..data.imagenet.normalisation import normalisation
 from ..data.imagenet.sources import OFFICIAL_SIZES, HoldOut
 from ..data.source import EncodedImage, ImageNetSource
-from ..data.trees import OFFER
+from ..data.validation_split import OFFER
 from ..errors import UsageError
 from ..runtime.home import mxnet_home
 from .parts import Setup

@@ -12,7 +12,8 @@ from ...errors import GluonAFFError, UsageError
 from ..records.manifest import read_classes
 from ..records.reading import RecordFile, class_number
 from ..source import EncodedImage, ImageNetSource
-from ..trees import IMAGE_SUFFIXES, OFFER, FileTree, FolderTree, TarTree, ZipTree, hold_out
+from ..trees import IMAGE_SUFFIXES, FileTree, FolderTree, TarTree, ZipTree
+from ..validation_split import OFFER, split_off
 from .truth import read_ground_truth, stem
 
 SPLITS = {"train", "val", "test"}
@@ -21,7 +22,7 @@ OFFICIAL_SIZES = {"train": 1281167, "val": 50000}
 
 
 class HoldOut(NamedTuple):
-    """What to hold out of a set of class folders, see `hold_out`."""
+    """What to hold out of a set of class folders, see `split_off`."""
 
     fraction: float
     seed: int
@@ -49,7 +50,7 @@ class RecordSource(ImageNetSource):
 class TreeSource(ImageNetSource):
     """Image files in a folder, zip or tar. Of train and val folders, only what lies in ``split``.
 
-    With a ``held_out`` the set has no val: what `hold_out` draws of each class of train, or of all class folders.
+    With a ``held_out`` the set has no val: what `split_off` draws of each class of train, or of all class folders.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class TreeSource(ImageNetSource):
         classes: Dict[str, List[str]] = {}
         for name, label in self._members:
             classes.setdefault(self.classes[label], []).append(name)
-        parts = hold_out(self._tree, dict(sorted(classes.items())), *held_out)
+        parts = split_off(self._tree, dict(sorted(classes.items())), *held_out)
         kept = {name for names in (parts.train if split == "train" else parts.val).values() for name in names}
         self._members = [member for member in self._members if member[0] in kept]
         self.notes = (*self.notes, *parts.notes) if split == "train" else ()

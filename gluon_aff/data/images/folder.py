@@ -17,7 +17,8 @@ from ...runtime.threads import usable_cores
 from ...utils import console
 from ...utils.prefetch import prefetch
 from ..decoding import decode_image
-from ..trees import IMAGE_SUFFIXES, OFFER, FileTree, hold_out, joined, open_file_tree
+from ..trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
+from ..validation_split import OFFER, split_off
 from .cache import DecodedCache
 from .image_set import ImageSet
 
@@ -33,7 +34,7 @@ def load_folder(
     (alpha is dropped) and must be squares of one size, or are stretched to ``resize`` x ``resize`` (bilinear).
 
     With ``val_fraction`` test/ is that share of the images of each class, drawn by ``seed`` from train/ or from the
-    class folders, see `hold_out`. Raises GluonAFFError that names the file or the class at fault, UsageError for a
+    class folders, see `split_off`. Raises GluonAFFError that names the file or the class at fault, UsageError for a
     fraction of a set that has test/ already.
     """
     tree = open_tree(path)
@@ -62,7 +63,7 @@ def _holding_out(tree: ImageTree, fraction: float, seed: int, told: bool) -> Ima
     classes = tree.listing.get("train") or tree.plain
     if not classes:
         return tree
-    parts = hold_out(tree.files, classes, fraction, seed)
+    parts = split_off(tree.files, classes, fraction, seed)
     for note in parts.notes if told else ():
         print(f"note: {note}", file=sys.stderr)
     return tree._replace(listing={"test": parts.val, "train": parts.train})

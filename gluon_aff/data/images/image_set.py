@@ -8,7 +8,7 @@ from typing import Tuple
 import numpy as np
 
 from ...errors import UsageError
-from ..trees.holding_out import HELD_OUT_SEED, check_hold_out
+from ..validation_split import HELD_OUT_SEED, check_hold_out
 
 
 @dataclass(frozen=True, eq=False)

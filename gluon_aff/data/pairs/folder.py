@@ -25,7 +25,8 @@ from ...runtime.threads import usable_cores
 from ...utils import console
 from ...utils.prefetch import prefetch
 from ..decoding import IGNORED, decode_image, decode_mask, open_image
-from ..trees import OFFER, FileTree, hold_out, joined, open_file_tree
+from ..trees import FileTree, joined, open_file_tree
+from ..validation_split import OFFER, split_off
 from .pair_set import Pair, PairSet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -59,7 +60,7 @@ def load_pair_folder(
     """The pairs that ``<split>.txt`` lists; a folder around everything is skipped.
 
     With ``val_fraction`` a folder without lists has the splits "train" and "val": all its images, of which that share
-    is "val", drawn by ``seed`` (see `hold_out`).
+    is "val", drawn by ``seed`` (see `split_off`).
 
     With ``classes`` above 1 masks hold class numbers, see `decode_mask`.
 
@@ -158,7 +159,7 @@ class _PairFiles:
             self._file(self._images, "images", each, where)
             self._file(self._masks, "masks", each + self._layout.mask_ending, where)
         names = {self._names(each)[0]: each for each in sorted(self._images)}
-        parts = hold_out(self._tree, {"": list(names)}, fraction, seed)
+        parts = split_off(self._tree, {"": list(names)}, fraction, seed)
         for note in parts.notes if split == "train" else ():
             print(f"note: {note}", file=sys.stderr)
         return [names[file] for file in (parts.train if split == "train" else parts.val)[""]]

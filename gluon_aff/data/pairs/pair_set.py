@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ..decoding import IGNORED
-from ..trees.holding_out import HELD_OUT_SEED, check_hold_out
+from ..validation_split import HELD_OUT_SEED, check_hold_out
 
 CACHE_BYTES = 256 << 20
 

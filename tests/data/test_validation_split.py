@@ -9,7 +9,8 @@ from PIL import Image
 
 from gluon_aff.data import load_image_set, open_imagenet
 from gluon_aff.data.imagenet.sources import HoldOut
-from gluon_aff.data.trees import hold_out, open_file_tree
+from gluon_aff.data.trees import open_file_tree
+from gluon_aff.data.validation_split import split_off
 from gluon_aff.errors import GluonAFFError, UsageError
 
 
@@ -29,7 +30,7 @@ def plain(tmp_path):
 
 def members(place, fraction, seed):
     tree = open_file_tree(place)
-    return hold_out(tree, {name: [f"{name}/{f}" for f in tree.files(name)] for name in tree.folders()}, fraction, seed)
+    return split_off(tree, {name: [f"{name}/{f}" for f in tree.files(name)] for name in tree.folders()}, fraction, seed)
 
 
 def test_every_class_is_split_and_copies_stay_together(plain):

@@ -1,7 +1,7 @@
-"""Images held out for validation.
+"""Training images kept for validation: a share of a set's files, or a number of images of a set that was read.
 
-`hold_out` takes a share of a set's files, drawn by a seed, and never parts files of equal content. `HELD_OUT_SEED`
-draws what ``--hold-out N`` takes of training images that were read.
+`split_off` takes the share ``val_fraction`` of the files, drawn by a seed, and never parts files of equal content.
+`HELD_OUT_SEED` draws what ``hold_out`` of a set in memory takes.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
-from typing import Dict, List, Mapping, NamedTuple, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Set
 
 import numpy as np
 
-from ...errors import UsageError
-from ...runtime.threads import usable_cores
-from ...utils import console
-from ...utils.prefetch import prefetch
-from .tree import FileTree
+from ..errors import UsageError
+from ..runtime.threads import usable_cores
+from ..utils import console
+from ..utils.prefetch import prefetch
+from .trees import FileTree
 
-FLAG = "--val-fraction"
-OFFER = f"{FLAG} 0.1 holds out a tenth of the images, drawn by --seed"
+_FLAG = "--val-fraction"
+OFFER = f"{_FLAG} 0.1 holds out a tenth of the images, drawn by --seed"
 
 #: Draws what --hold-out takes; never a run's own seed, so that all runs on a set choose by the same images.
 HELD_OUT_SEED = 20201014
@@ -32,16 +32,16 @@ def check_hold_out(n: int, images: int, name: str) -> None:
         raise UsageError(f"--hold-out {n}: {name} has {images} training images, hold out 1 to {images - 1}")
 
 
-class HeldOut(NamedTuple):
-    """Both parts, class by class and in each in the given order, and what is to be said of them."""
+class SplitFiles(NamedTuple):
+    """Both parts, class by class and in each in the given order, and remarks for the user."""
 
     train: Dict[str, List[str]]
     val: Dict[str, List[str]]
     notes: List[str]
 
 
-def hold_out(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: float, seed: int) -> HeldOut:
-    """Split the files of every class.
+def split_off(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: float, seed: int) -> SplitFiles:
+    """Take the share ``fraction`` of every class's files for validation.
 
     The draw depends on the seed, the names of the classes and the order of each class's files, so one folder is split
     alike by whatever reads it. Files of equal content, also of different classes, are kept in one part. Every class
@@ -65,19 +65,18 @@ def hold_out(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: flo
         For a file that cannot be read.
     """
     if not 0 < fraction < 1:
-        raise UsageError(f"{FLAG} {fraction:g}: expected a share between 0 and 1, such as 0.1")
+        raise UsageError(f"{_FLAG} {fraction:g}: expected a share between 0 and 1, such as 0.1")
     group_of = _groups(tree, [file for files in classes.values() for file in files])
     sizes = Counter(group_of.values())
-    held: set = set()
-    seen: set = set()
+    held: Set[str] = set()
+    seen: Set[str] = set()
     for name, files in classes.items():
         groups = list(dict.fromkeys(group_of[file] for file in files if group_of[file] not in seen))
         seen.update(groups)
         wanted = max(1, round(fraction * sum(sizes[group] for group in groups)))
         random = np.random.default_rng([seed, zlib.crc32(name.encode("utf-8", "surrogateescape"))])
-        order = random.permutation(len(groups))
         taken = 0
-        for place in order[:-1]:  # one stays for training, whatever the fraction
+        for place in random.permutation(len(groups))[:-1]:  # one stays for training, whatever the fraction
             group = groups[place]
             if taken == 0 or taken + sizes[group] <= wanted:
                 held.add(group)
@@ -90,7 +89,7 @@ def hold_out(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: flo
         {name: [file for file in files if (group_of[file] in held) == chosen] for name, files in classes.items()}
         for chosen in (False, True)
     )
-    return HeldOut(train, val, _notes(sizes, val))
+    return SplitFiles(train, val, _notes(sizes, val))
 
 
 def _notes(sizes: Mapping[str, int], val: Mapping[str, Sequence[str]]) -> List[str]:

@@ -1,0 +1,277 @@
+"""Files by their path below a root, which is a folder, a zip or a tar: the one reader of all data sets.
+
+Archives are read in place or in memory, never unpacked to disk, so no member's path or link leads anywhere.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tarfile
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Collection, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+
+from ..errors import GluonAFFError
+
+#: Bytes of the largest file that is read, and of a packed archive when unpacked. COCO's annotations have 0.5 GB.
+MAX_BYTES = 1 << 30
+#: Endings of image files, in lower case, in class folders.
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+
+_HIDDEN = (".", "__MACOSX")  # beginnings of names that are left out
+_CHUNK = 1 << 20
+_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+
+class FileTree:
+    """Reading and listing; names are paths below the root with slashes, "" is the root. Threads may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def folders(self, folder: str = "") -> List[str]:
+        """Names of the folders directly in a folder, sorted, hidden ones left out; none if there is no such folder."""
+        raise NotImplementedError
+
+    def files(self, folder: str = "") -> List[str]:
+        """The same for files."""
+        raise NotImplementedError
+
+    def below(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
+        """Paths of all files in a folder and below it whose names end so, in whichever case."""
+        yield from (joined(folder, name) for name in self.files(folder) if name.lower().endswith(endings))
+        for name in self.folders(folder):
+            yield from self.below(joined(folder, name), endings)
+
+    def empty(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
+        """Paths of the folders below a folder that hold neither folders nor files whose names end so."""
+        inner = self.folders(folder)
+        if not inner and not any(name.lower().endswith(endings) for name in self.files(folder)):
+            yield folder
+        for name in inner:
+            yield from self.empty(joined(folder, name), endings)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. Raises GluonAFFError when it cannot be read or is larger than `MAX_BYTES`."""
+        raise NotImplementedError
+
+    def state(self, name: str) -> Tuple[int, int]:
+        """Size and time (in a zip its checksum, in a tar its place): what changes when the file does."""
+        raise NotImplementedError
+
+    def where(self, name: str) -> str:
+        """The file, for a message."""
+        return f"{self.path}/{name}" if name else str(self.path)
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > MAX_BYTES:
+            raise GluonAFFError(f"{self.where(name)} has {size:,} bytes, more than {MAX_BYTES:,}: it is not read")
+
+
+class FolderTree(FileTree):
+    """A folder; links are followed."""
+
+    def folders(self, folder: str = "") -> List[str]:
+        return sorted(entry.name for entry in self._entries(folder) if entry.is_dir())
+
+    def files(self, folder: str = "") -> List[str]:
+        return sorted(entry.name for entry in self._entries(folder) if entry.is_file())
+
+    def exists(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        try:
+            with open(self.path / name, "rb") as handle:
+                self._check_size(name, os.fstat(handle.fileno()).st_size)
+                return handle.read()
+        except OSError as error:
+            raise GluonAFFError(f"cannot read {self.where(name)}: {error.strerror or error}") from error
+
+    def state(self, name: str) -> Tuple[int, int]:
+        found = (self.path / name).stat()
+        return found.st_size, found.st_mtime_ns
+
+    def _entries(self, folder: str) -> List[os.DirEntry]:
+        try:
+            with os.scandir(self.path / folder) as entries:
+                return [entry for entry in entries if not entry.name.startswith(_HIDDEN)]
+        except OSError:
+            return []
+
+
+class _Archive(FileTree):
+    """A file that lists its members: looking one up takes no listing of its folder."""
+
+    def _index(self, names: Iterable[str]) -> None:
+        self._files: Dict[str, Set[str]] = {}
+        self._folders: Dict[str, Set[str]] = {}
+        for name in names:
+            parts = name.split("/")
+            if any(part.startswith(_HIDDEN) for part in parts):
+                continue
+            for depth in range(1, len(parts)):
+                self._folders.setdefault("/".join(parts[: depth - 1]), set()).add(parts[depth - 1])
+            if parts[-1]:
+                self._files.setdefault("/".join(parts[:-1]), set()).add(parts[-1])
+
+    def folders(self, folder: str = "") -> List[str]:
+        return sorted(self._folders.get(folder, ()))
+
+    def files(self, folder: str = "") -> List[str]:
+        return sorted(self._files.get(folder, ()))
+
+    def exists(self, name: str) -> bool:
+        folder, _, file = name.rpartition("/")
+        return file in self._files.get(folder, ())
+
+
+class ZipTree(_Archive):
+    """A .zip. ``kinds`` are what else the user might have given."""
+
+    def __init__(self, path: Path, kinds: str = "a folder") -> None:
+        super().__init__(path)
+        self._lock = threading.Lock()
+        try:
+            self._open()
+        except (zipfile.BadZipFile, OSError) as error:
+            size = f" ({path.stat().st_size} bytes)" if path.is_file() else ""
+            raise GluonAFFError(
+                f"{path}{size} is neither {kinds} nor a whole zip archive ({error}): copy or download it again"
+            ) from error
+        self._index(self._zip.namelist())
+
+    def _open(self) -> None:
+        self._zip = zipfile.ZipFile(self.path)
+        self._process = os.getpid()
+
+    def read(self, name: str) -> bytes:
+        try:
+            self._check_size(name, self._zip.getinfo(name).file_size)
+            with self._lock:  # on Python 3.8, threads reading one ZipFile now and then get wrong bytes
+                if self._process != os.getpid():  # a forked worker shares its parent's position in the open file
+                    self._open()
+                return self._zip.read(name)
+        except GluonAFFError:
+            raise
+        except Exception as error:  # a damaged archive can raise nearly anything
+            raise GluonAFFError(f"cannot read {self.where(name)}: {error}") from error
+
+    def state(self, name: str) -> Tuple[int, int]:
+        found = self._zip.getinfo(name)
+        return found.file_size, found.CRC
+
+
+class TarTree(_Archive):
+    """A tar as it was published, not unpacked. A tar inside it (``n01440764.tar``) is a folder of that name."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._places: Dict[str, Tuple[int, int]] = {}  # where a file begins in the outermost tar, and its length
+        names: List[str] = []
+        try:
+            self._handle = open(path, "rb")  # noqa: SIM115
+            for name, begin, length in _tar_members(self._handle, 0, None):
+                if not name.endswith(".tar"):
+                    self._places[name] = (begin, length)
+                    continue
+                names.append(f"{name[:-4]}/")
+                for member, *place in _tar_members(self._handle, begin, length):
+                    self._places[f"{name[:-4]}/{member}"] = (place[0], place[1])
+        except (tarfile.TarError, EOFError) as error:
+            raise GluonAFFError(f"{path} is not a whole, uncompressed tar ({error}): download it again") from error
+        except OSError as error:
+            raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
+        self._index([*names, *self._places])
+
+    def read(self, name: str) -> bytes:
+        begin, length = self._places[name]
+        self._check_size(name, length)
+        try:
+            return os.pread(self._handle.fileno(), length, begin)
+        except OSError as error:
+            raise GluonAFFError(f"cannot read {self.where(name)}: {error.strerror or error}") from error
+
+    def state(self, name: str) -> Tuple[int, int]:
+        begin, length = self._places[name]
+        return length, begin
+
+
+def _tar_members(handle: BinaryIO, begin: int, length: Optional[int]) -> Iterator[Tuple[str, int, int]]:
+    """Name, place and length of the files of the tar at ``begin``. Raises tarfile.TarError when it is not whole."""
+    size = os.fstat(handle.fileno()).st_size
+    end = size if length is None else begin + length
+    handle.seek(begin)
+    with tarfile.open(fileobj=handle, mode="r:") as archive:
+        for member in archive:
+            if member.offset_data + member.size > min(end, size):
+                raise tarfile.ReadError(f"{member.name} reaches beyond its end")
+            if member.isfile():
+                yield member.name[2:] if member.name.startswith("./") else member.name, member.offset_data, member.size
+            vars(archive)["members"] = []  # it would keep all 1.3 million
+        handle.seek(archive.offset)
+        if handle.read(tarfile.BLOCKSIZE).strip(b"\0") or archive.offset >= end:
+            raise tarfile.ReadError("it has no end")
+
+
+class PackedTree(_Archive):
+    """The regular files of a .tar or .tar.gz whose base name is in ``wanted``, held in memory.
+
+    Reads to the very end, so that gzip's checksum covers what is used. Raises GluonAFFError when the archive is
+    damaged, cut short, or unpacks to far more than any data set has.
+    """
+
+    def __init__(self, path: Path, wanted: Collection[str]) -> None:
+        super().__init__(path)
+        self._contents: Dict[str, bytes] = {}
+        try:
+            with tarfile.open(fileobj=self._unpacked(), mode="r:") as archive:
+                for member in archive:
+                    name = member.name.rsplit("/", 1)[-1]
+                    if member.isfile() and name in wanted:
+                        self._contents[name] = archive.extractfile(member).read()  # type: ignore[union-attr]
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+            reason = str(error).split("\n")[0].rstrip(":")
+            raise GluonAFFError(
+                f"{path} ({path.stat().st_size} bytes) cannot be read to its end as a .tar.gz archive ({reason}): "
+                "it is cut short, damaged or something else, delete it and download it again"
+            ) from error
+        self._index(self._contents)
+
+    def _unpacked(self) -> BinaryIO:
+        with open(self.path, "rb") as packed:
+            begin = packed.read(8)
+        opened = next((opened for magic, opened in _COMPRESSED.items() if begin.startswith(magic)), open)
+        content = io.BytesIO()
+        with opened(self.path, "rb") as unpacked:  # type: ignore[operator]
+            while content.write(unpacked.read(_CHUNK)):
+                if content.tell() > MAX_BYTES:
+                    raise GluonAFFError(
+                        f"{self.path} ({self.path.stat().st_size:,} bytes) unpacks to more than {MAX_BYTES:,}: this "
+                        "is not a data set's archive, delete it and download it again"
+                    )
+        content.seek(0)
+        return content
+
+    def read(self, name: str) -> bytes:
+        return self._contents[name]
+
+
+def open_file_tree(path: Path) -> FileTree:
+    """The tree of a folder or a zip. Raises GluonAFFError when it is neither."""
+    return FolderTree(path) if path.is_dir() else ZipTree(path)
+
+
+def joined(*parts: str) -> str:
+    """A name of its parts; empty ones count nothing."""
+    return "/".join(part for part in parts if part)
