@@ -54,7 +54,7 @@ TENSORBOARD = ["tensorboardX>=2.6,<3"]
 # MXNet's exporter needs onnx.mapping, which newer ONNX has not; 1.17 has it, and wheels for Python 3.8 to 3.12
 ONNX = ["onnx>=1.14.1,<1.18", "onnxruntime>=1.16,<2"]
 
-# What `gluon-aff benchmark --against` measures beside MXNet, in a clone; ONNX carries PyTorch's networks over.
+# What `benchmarks/speed.py --against` measures beside MXNet; ONNX carries PyTorch's networks over.
 AGAINST = [*ONNX, "torch==2.13.0", "openvino>=2024.0"]
 
 EXTRAS = {

@@ -1,4 +1,4 @@
-"""Steps of the same networks in PyTorch, ONNX Runtime and OpenVINO: contenders of `gluon-aff benchmark --against`.
+"""Steps of the same networks in PyTorch, ONNX Runtime and OpenVINO: contenders of speed.py.
 
 The CIFAR ResNet of the paper, written for PyTorch from the paper and from gluon_aff's own blocks: pre-activation blocks
 whose sum of branch and shortcut is AFF (Eq. 4 with the weight on the branch, doubled) or addition; the shortcut is
@@ -79,7 +79,7 @@ def cifar_resnet(fusion, blocks=3, channel_times=4, classes=100):
 
 
 def build(specification):
-    """The step, as gluon_aff/comparison/speed/serving.py asks for it."""
+    """The step, as contender.py asks for it."""
     if specification["network"] != "cifar_resnet":
         raise SystemExit(f"only cifar_resnet is written for PyTorch, not {specification['network']}")
     options = dict(specification["options"])

@@ -11,7 +11,6 @@ from ..utils import console
 from . import (
     ablation,
     attention,
-    benchmark,
     compare,
     doctor,
     evaluate,
@@ -49,7 +48,6 @@ SUBJECTS = (
     plot,
     records,
     results,
-    benchmark,
     native,
     doctor,
 )

@@ -1,7 +1,7 @@
 """Layers under the fusions and networks: arithmetic equal to Gluon's, arranged for speed.
 
 On CPU, MXNet's global pooling is slow backwards and its ``sigmoid`` operator is several times slower than the same
-function as an ``Activation``; `gluon-aff benchmark --against literal` measures what these choices are worth.
+function as an ``Activation``; `benchmarks/speed.py --against literal` measures what these choices are worth.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""One contender: ``python serving.py BUILDER.py SPECIFICATION`` builds a step and runs it whenever it is told to.
+"""One contender of speed.py: ``python contender.py BUILDER.py SPECIFICATION`` builds a step and runs it when told to.
 
 Only the standard library is imported here, so that a contender that needs no MXNet does not load it.
 """
-
-from __future__ import annotations
 
 import importlib.util
 import json
@@ -11,26 +9,24 @@ import os
 import resource
 import sys
 import time
-from typing import Any, Callable, Dict
 
 
-def resident() -> float:
+def resident():
     """MiB of memory in use now."""
     with open("/proc/self/statm") as handle:
         return int(handle.read().split()[1]) * resource.getpagesize() / 2**20
 
 
-def build(path: str, specification: Dict[str, Any]) -> Callable[[], None]:
+def build(path, specification):
     """The step of the builder's ``build(specification)``: it returns when the work is done."""
     spec = importlib.util.spec_from_file_location("builder", path)
-    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["builder"] = module  # where torch.compile looks for what it compiles
     spec.loader.exec_module(module)
     return module.build(specification)
 
 
-def main() -> None:
+def main():
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print does not get between the replies
     specification = json.loads(sys.argv[2])
