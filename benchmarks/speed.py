@@ -3,8 +3,8 @@
     python benchmarks/speed.py --forms native,static --against add,literal
     python benchmarks/speed.py --suite reach --against-python others/bin/python --json benchmarks/reach.json
 
-Every contender is a process of its own (contender.py), so that libraries do not share thread pools and memory; they take
-turns, step by step, so that a drifting machine meets all of them. Figures are medians with their spread. Leave the
+Every contender is a process of its own (contender.py), so that libraries do not share thread pools and memory; they
+take turns, step by step, so that a drifting machine meets all of them. Figures are medians with their spread. Leave the
 machine alone meanwhile. docs/speed.md explains the options, RESULTS.md has the figures.
 """
 
