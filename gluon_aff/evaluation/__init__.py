@@ -1,23 +1,23 @@
 """Scoring weights on a data set, every image once or as the authors counted."""
 
-from .classification_score import Score, score
-from .predictions import Predictions, predict
-from .request import FigureReport, Report, ScoreRequest
-from .test_sets import PROTOCOLS, DataOptions, TestSet, open_test_set
+from .protocol import PROTOCOLS, DataOptions, LabelledImages, open_images
+from .reports import ClassificationReport, FigureReport, Report, ScoreRequest
+from .scoring import Predictions, Score, predict, score
 from .trained_network import Claim, TrainedNetwork
 
 __all__ = [
-    "Claim",
-    "FigureReport",
-    "Report",
-    "ScoreRequest",
     "PROTOCOLS",
+    "Claim",
+    "ClassificationReport",
     "DataOptions",
+    "FigureReport",
+    "LabelledImages",
     "Predictions",
+    "Report",
     "Score",
+    "ScoreRequest",
     "TrainedNetwork",
-    "TestSet",
-    "open_test_set",
+    "open_images",
     "predict",
     "score",
 ]

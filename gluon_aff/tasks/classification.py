@@ -10,10 +10,18 @@ import mxnet as mx
 
 from ..data import list_datasets
 from ..errors import UsageError
-from ..evaluation import DataOptions, Predictions, Report, ScoreRequest, TrainedNetwork, open_test_set, score
-from ..evaluation.evaluation_report import ClassificationReport
-from ..evaluation.predictions import TOP
-from ..evaluation.upstream import BATCH_SIZE
+from ..evaluation import (
+    ClassificationReport,
+    DataOptions,
+    Predictions,
+    Report,
+    ScoreRequest,
+    TrainedNetwork,
+    open_images,
+    score,
+)
+from ..evaluation.protocol import UPSTREAM_BATCH_SIZE
+from ..evaluation.scoring import TOP
 from ..training import Job, Listener, Loader, Stop, Targets, accuracy, hits, soft_rmse
 from ..training.distillation import Distillation
 from ..training.loop import MakeTargets
@@ -122,10 +130,10 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     if "dataset" not in chosen:
         names = "|".join((*list_datasets(), "imagenet"))
         raise UsageError(f"no data set is known for these weights: give --dataset {names}")
-    batch_size = request.batch_size or (BATCH_SIZE if request.protocol == "upstream" else 128)
+    batch_size = request.batch_size or (UPSTREAM_BATCH_SIZE if request.protocol == "upstream" else 128)
     options = DataOptions(**chosen, batch_size=batch_size, workers=request.workers, skip_bad=request.skip_bad)
-    test_set = open_test_set(options, request.protocol)
-    found = score(trained, test_set, request.devices, request.protocol, batch_size, request.passes)
+    images = open_images(options, request.protocol)
+    found = score(trained, images, request.devices, request.protocol, batch_size, request.passes)
     return ClassificationReport(found, {**request.environment, "batch_size": batch_size})
 
 

@@ -12,7 +12,7 @@ from gluon_aff.cli import main as cli
 from gluon_aff.comparison import our_tables, result_tables
 from gluon_aff.comparison.result_tables import render, tables
 from gluon_aff.errors import UsageError
-from gluon_aff.evaluation.upstream import record_passes
+from gluon_aff.evaluation.protocol import record_passes
 
 LOGGED_DIGITS = 0.5e-6  # the logs round to six
 

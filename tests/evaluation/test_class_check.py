@@ -7,8 +7,7 @@ from mxnet.gluon import nn
 from PIL import Image
 
 from gluon_aff.errors import UsageError
-from gluon_aff.evaluation import DataOptions, TrainedNetwork, open_test_set, score
-from gluon_aff.evaluation.evaluation_report import ClassificationReport
+from gluon_aff.evaluation import ClassificationReport, DataOptions, TrainedNetwork, open_images, score
 
 
 class Constant(nn.HybridBlock):
@@ -32,7 +31,7 @@ def folders(place, names):
 
 def scored(place, outputs, data):
     trained = TrainedNetwork("run", None, "cifar", "toy", Constant(outputs), data=data)
-    return score(trained, open_test_set(DataOptions("folder", place)), [mx.cpu()])
+    return score(trained, open_images(DataOptions("folder", place)), [mx.cpu()])
 
 
 def test_other_classes_are_refused(tmp_path):
@@ -76,7 +75,7 @@ def test_nothing_is_scored_after_a_refusal(tmp_path):
             return mx.nd.array(np.zeros((len(x), 10)))
 
     trained = TrainedNetwork("run", None, "cifar", "toy", Counting(10), data={"dataset": "digits"})
-    test_set = open_test_set(DataOptions("folder", folders(tmp_path, "ab"), batch_size=1))
+    images = open_images(DataOptions("folder", folders(tmp_path, "ab"), batch_size=1))
     with pytest.raises(UsageError):
-        score(trained, test_set, [mx.cpu()])
+        score(trained, images, [mx.cpu()])
     assert seen == [1]

@@ -15,9 +15,9 @@ import gluon_aff
 from gluon_aff import published
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.evaluation import Claim, DataOptions, TrainedNetwork, open_test_set, predict, score
-from gluon_aff.evaluation.classification_score import claimed_pass
-from gluon_aff.evaluation.upstream import pass_scores, record_passes
+from gluon_aff.evaluation import Claim, DataOptions, Score, TrainedNetwork, open_images, predict, score
+from gluon_aff.evaluation.protocol import record_passes
+from gluon_aff.evaluation.scoring import claimed_pass, pass_scores
 from gluon_aff.facts import imagenet_classes, published_runs
 from gluon_aff.tasks.opening import open_trained
 
@@ -51,7 +51,6 @@ def test_ranks_ties_and_confusion():
         assert found.ranks.tolist() == [0, 2, 2, 1]  # of equal logits the lower number comes first
         assert found.predicted.tolist() == [0, 3, 0, 3]
         assert [found.hits(k) for k in (1, 2, 3, 4)] == [1, 2, 4, 4]
-        assert found.outputs == 4
         assert found.confusion(3).tolist() == [[1, 0, 0, 0], [0, 0, 0, 2], [1, 0, 0, 0]]  # last column: class 3
 
 
@@ -178,10 +177,8 @@ def test_the_claim_is_held_against_the_whole_set_only():
     subject = TrainedNetwork("x", None, "cifar", "x", Fixed(np.eye(20)), claim=claim)
 
     def claimed(labels, images, dataset="cifar100"):
-        found = open_test_set(DataOptions("digits"))
-        found.dataset, found.labels, found.images = dataset, labels, images
-        from gluon_aff.evaluation.classification_score import Score
-
+        found = open_images(DataOptions("digits"))
+        found.dataset, found.labels, found.count = dataset, labels, images
         return Score(subject, found, "exact", None, 1.0, images, [], []).claim()
 
     assert claimed("coarse", 10000) is claim
@@ -219,8 +216,8 @@ def test_upstream_counts_what_the_authors_script_would(tmp_path):
     path = numbered_records(tmp_path / "val.rec", labels)
     subject = TrainedNetwork("toy", None, "cifar", "toy", Brightness(logits))
     options = DataOptions("imagenet", path, size=7, batch_size=8)
-    exact = score(subject, open_test_set(options), CPU)
-    found = score(subject, open_test_set(options, "upstream"), CPU, "upstream", 8, passes=9)
+    exact = score(subject, open_images(options), CPU)
+    found = score(subject, open_images(options, "upstream"), CPU, "upstream", 8, passes=9)
     wrong = logits.argmax(axis=1) != labels
     assert exact.top1 == found.top1 == 50 - wrong.sum()
     assert exact.top5 == found.top5
@@ -303,13 +300,13 @@ def test_a_bad_image_is_counted_as_such(tmp_path, capsys):
     assert f"{wnids[1]}/a.JPEG" in out
 
 
-def test_a_lost_image_is_noticed(weights):
+def test_a_lost_image_is_noticed(weights, monkeypatch):
     subject = open_trained(str(weights), None, {}, CPU)
-    test_set = open_test_set(DataOptions("digits"))
-    everything = test_set.batches
-    test_set.batches = lambda: list(everything())[:-1]
+    images = open_images(DataOptions("digits"))
+    everything = images.loader.batches
+    monkeypatch.setattr(images.loader, "batches", lambda epoch: list(everything(epoch))[:-1])
     with pytest.raises(GluonAFFError, match="256 images were counted and 0 could not be read, of 359"):
-        score(subject, test_set, CPU)
+        score(subject, images, CPU)
 
 
 @pytest.mark.parametrize(

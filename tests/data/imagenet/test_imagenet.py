@@ -17,7 +17,7 @@ from gluon_aff.data.imagenet.normalisation import NORMALISATIONS, normalisation
 from gluon_aff.data.imagenet.sources import open_imagenet
 from gluon_aff.data.records.reading import RecordFile
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.evaluation.upstream import record_passes
+from gluon_aff.evaluation.protocol import record_passes
 
 
 def write_records(path, contents, labels):

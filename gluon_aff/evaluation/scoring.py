@@ -1,0 +1,396 @@
+"""Scoring a classifier: its predictions on labelled images, and the figures that follow from them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import mxnet as mx
+import numpy as np
+
+from ..data.class_names import known_classes
+from ..errors import GluonAFFError, UsageError
+from ..facts import published_runs
+from ..utils.console import progress
+from ..utils.logits import check_finite
+from ..utils.resampling import share_interval
+from .protocol import LabelledImages, RecordPass, official_size, record_passes
+from .trained_network import Claim, TrainedNetwork
+
+TOP = 5
+_SHOWN = 5  # names of classes in a message
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Of every image its label, the predicted class and the label's rank.
+
+    Attributes
+    ----------
+    labels, predicted : array
+        int64 (N,): the true class, and the class of the largest logit.
+    ranks : array
+        int64 (N,): how many classes come before the label; 0 where it has the largest logit. Of equal logits the
+        lower class number comes first.
+    """
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    ranks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def hits(self, k: int = 1) -> int:
+        """Count the images whose label is among the k largest logits."""
+        return int((self.ranks < k).sum())
+
+    def take(self, indices: np.ndarray) -> Predictions:
+        """Return the predictions of some images, in the order of ``indices``, which may repeat."""
+        return Predictions(self.labels[indices], self.predicted[indices], self.ranks[indices])
+
+    def confusion(self, classes: int) -> np.ndarray:
+        """Count, int64 (classes, classes + 1), the images of a class (row) that were predicted as each class (column).
+
+        The last column is for any other class; there are some where the head is wider than the labels need.
+        """
+        counts = np.zeros((classes, classes + 1), dtype=np.int64)
+        np.add.at(counts, (self.labels, np.minimum(self.predicted, classes)), 1)
+        return counts
+
+
+def predict(
+    net: mx.gluon.Block,
+    batches: Iterable[Tuple[np.ndarray, np.ndarray]],
+    devices: Sequence[mx.Context],
+    total: int,
+    check_outputs: Optional[Callable[[int], None]] = None,
+) -> Predictions:
+    """Run batches through a network.
+
+    Parameters
+    ----------
+    net : Block
+        Its weights lie on ``devices``.
+    batches : iterable of tuple of array
+        (x, y): float32 (N, C, H, W) and int64 (N,).
+    devices : sequence of Context
+        Each gets a part of every batch.
+    total : int
+        Number of batches, for the progress bar.
+    check_outputs : callable, optional
+        Called once with the width of the head, as soon as it is known; it may raise.
+
+    Raises
+    ------
+    UsageError
+        For a label outside the head.
+    GluonAFFError
+        For logits that are not finite, and when there is not a single image.
+    """
+    pending: deque = deque()
+    parts: List[Tuple[np.ndarray, ...]] = []
+    for number, (x, y) in enumerate(progress(batches, total, "evaluating")):
+        logits = [net(data) for data in mx.gluon.utils.split_and_load(x, devices[: len(x)], even_split=False)]
+        outputs = logits[0].shape[1]
+        if check_outputs and not number:
+            check_outputs(outputs)
+        if y.max() >= outputs or y.min() < 0:
+            raise UsageError(
+                f"an image has the label {int(y.max())}, but the head has {outputs} classes (0 to {outputs - 1}): "
+                "choose the data set (and --labels) that the weights are for"
+            )
+        pending.append((logits, y))
+        if len(pending) > 1:  # devices work on one batch while the one before is counted
+            parts.append(_count(*pending.popleft()))
+    parts += [_count(*waiting) for waiting in pending]
+    if not parts:
+        raise GluonAFFError("not a single image could be evaluated")
+    return Predictions(*(np.concatenate(column) for column in zip(*parts)))
+
+
+def _count(logits: List[Any], labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the labels, predicted classes and ranks of a batch."""
+    scores = np.concatenate([part.asnumpy() for part in logits]).astype(np.float32)
+    check_finite(scores)
+    own = scores[np.arange(len(labels)), labels][:, None]
+    before = np.arange(scores.shape[1]) < labels[:, None]
+    ranks = ((scores > own) | ((scores == own) & before)).sum(axis=1)
+    return labels, scores.argmax(axis=1), ranks
+
+
+@dataclass(frozen=True)
+class PassScore:
+    """What the authors' script would report for one pass (number ``number``): errors among the images counted."""
+
+    number: int
+    span: RecordPass
+    top1_errors: int
+    top5_errors: int
+
+    def to_json(self) -> Dict[str, Any]:
+        """Return the counts and errors by name."""
+        images = self.span.images
+        return {
+            "pass": self.number,
+            "first_record": self.span.first,
+            "batches": self.span.batches,
+            "images": images,
+            "top1_errors": self.top1_errors,
+            "top5_errors": self.top5_errors,
+            "top1_error": self.top1_errors / images,
+            "top5_error": self.top5_errors / images,
+        }
+
+
+def pass_scores(
+    predictions: Predictions, records: int, batch_size: int, passes: int, extra: Optional[int] = None
+) -> List[PassScore]:
+    """Score the first ``passes`` passes, and pass number ``extra``, from the predictions of the first.
+
+    The weights do not change between passes, only which images are counted twice or not at all does.
+
+    Raises
+    ------
+    GluonAFFError
+        When ``predictions`` are not those of a first pass.
+    """
+    spans = record_passes(records, batch_size, max(passes, extra or 0))
+    first = spans[0].images
+    tail = predictions.labels[records:]
+    if len(predictions) != first or not np.array_equal(tail, predictions.labels[: len(tail)]):
+        raise GluonAFFError(
+            f"the record iterator gave {len(predictions)} images, expected {first}, the last "
+            f"{first - records} of them those of the beginning: is this MXNet 1.9.1?"
+        )
+    scores = []
+    for number, span in enumerate(spans, 1):
+        if number <= passes or number == extra:
+            counted = predictions.take(span.indices(records))
+            scores.append(PassScore(number, span, span.images - counted.hits(), span.images - counted.hits(TOP)))
+    return scores
+
+
+def claimed_pass(claim: Optional[Claim], batch_size: int) -> Optional[int]:
+    """Return the pass of the authors' iterator, counted from 1, that a published ImageNet file was scored in.
+
+    None where that is not known, or when their batches had another size.
+    """
+    run = published_runs().get(claim.run) if claim and claim.run else None
+    if run is None or run["data"] != "imagenet" or run["global_batch"] != batch_size:
+        return None
+    first_epoch = run["final"]["epoch"] - run["epochs_logged"] + 1
+    return run["published_file"]["epoch"] - first_epoch + 1
+
+
+def class_note(trained: TrainedNetwork, images: LabelledImages, outputs: int) -> Optional[str]:
+    """Compare the names and number of the images' classes with what is known of the network's.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+        Its ``data`` tell which classes it was trained on.
+    images : LabelledImages
+        Their class names are in the order of the labels.
+    outputs : int
+        Width of the network's head.
+
+    Returns
+    -------
+    str or None
+        What the reader of the figures must know; None where the classes agree.
+
+    Raises
+    ------
+    UsageError
+        For another number of classes under other names, whose labels cannot mean the same.
+    """
+    data, found = trained.data, images.classes
+    known = known_classes(data, outputs)
+    if known is None:
+        if outputs == len(found):
+            return None
+        return f"the network has {outputs} outputs, the data {len(found)} classes ({_listed(found)})"
+    if tuple(found) == known.names:
+        return None
+    described = f"the data have the classes {_listed(found)}, the network was trained on {_listed(known.names)}"
+    if len(found) == len(known.names):
+        return f"{described}: labels are compared by their numbers"
+    if data.get("dataset") == images.dataset != "folder":  # CIFAR-100's other labels, chosen by --labels
+        return described
+    raise UsageError(f"{described}: a label means another class; evaluate data with the network's classes")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown}, ... ({len(names)})" if len(names) > _SHOWN else shown
+
+
+@dataclass
+class ClassCount:
+    """One class: its images, those with the label first and among the first five, and what it is mostly taken for."""
+
+    name: str
+    images: int
+    top1: int
+    top5: int
+    taken_for: Optional[str]
+
+
+@dataclass
+class Score:
+    """The figures of one evaluation.
+
+    Attributes
+    ----------
+    trained, images
+        What was scored, and on what.
+    protocol : str
+        "exact" or "upstream".
+    predictions : Predictions
+        Of every image once, whatever the protocol.
+    seconds : float
+        Duration of the pass over ``images_run`` images, reading included.
+    bad : list of str
+        Images that could not be read, with the reason.
+    passes : list of PassScore
+        What the authors' script would have reported; of the upstream protocol.
+    claim_pass : int or None
+        The pass, counted from 1, that the published figure was taken in.
+    notes : list of str
+        What the reader of the figures must know.
+    """
+
+    trained: TrainedNetwork
+    images: LabelledImages
+    protocol: str
+    predictions: Predictions
+    seconds: float
+    images_run: int
+    bad: List[str]
+    passes: List[PassScore]
+    claim_pass: Optional[int] = None
+    notes: List[str] = field(default_factory=list)
+
+    @property
+    def top1(self) -> int:
+        return self.predictions.hits()
+
+    @property
+    def top5(self) -> int:
+        return self.predictions.hits(TOP)
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images_run / self.seconds
+
+    def claim(self) -> Optional[Claim]:
+        """Return the published or logged figure, when it is of these images and labels."""
+        claim, images = self.trained.claim, self.images
+        if claim is None or images.dataset != claim.dataset or images.labels != (claim.labels or "fine"):
+            return None
+        whole = official_size(claim.dataset) if claim.run else claim.images
+        return claim if images.count == whole else None
+
+    def confusion(self) -> np.ndarray:
+        """Return the counts of `Predictions.confusion`."""
+        return self.predictions.confusion(len(self.images.classes))
+
+    def class_counts(self) -> List[ClassCount]:
+        """Return a row for each class that has images."""
+        names, counts = self.images.classes, self.confusion()
+        labels, ranks = self.predictions.labels, self.predictions.ranks
+        top1, top5 = (np.bincount(labels[ranks < k], minlength=len(names)) for k in (1, TOP))
+        rows = []
+        for number in np.flatnonzero(counts.sum(axis=1)):
+            wrong = counts[number].copy()
+            wrong[number] = 0
+            taken = int(wrong.argmax())
+            other = (*names, "other")[taken] if wrong[taken] else None
+            rows.append(
+                ClassCount(names[number], int(counts[number].sum()), int(top1[number]), int(top5[number]), other)
+            )
+        return rows
+
+    def to_json(self) -> Dict[str, Any]:
+        """Return every figure."""
+        count, claim = len(self.predictions), self.claim()
+        return {
+            "weights": self.trained.name,
+            "file": str(self.trained.file),
+            "network": self.trained.network,
+            "dataset": self.images.dataset,
+            "labels": self.images.labels,
+            "source": self.images.source,
+            "normalisation": self.images.normalisation,
+            "protocol": self.protocol,
+            "images": count,
+            "images_expected": self.images.count,
+            "images_bad": self.bad,
+            "top1": self.top1 / count,
+            "top5": self.top5 / count,
+            "top1_interval": share_interval(self.top1, count),
+            "top5_interval": share_interval(self.top5, count),
+            "top1_images": self.top1,
+            "top5_images": self.top5,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "claim": asdict(claim) if claim else None,
+            "passes": [score.to_json() for score in self.passes],
+            "claim_pass": self.claim_pass,
+            "notes": self.notes,
+            "per_class": [asdict(row) for row in self.class_counts()],
+        }
+
+
+def score(
+    trained: TrainedNetwork,
+    images: LabelledImages,
+    devices: List[mx.Context],
+    protocol: str = "exact",
+    batch_size: int = 512,
+    passes: int = 3,
+) -> Score:
+    """Run every image through the network and count.
+
+    Parameters
+    ----------
+    trained, images
+        The network, and the images.
+    devices : list of Context
+        Where the network lies.
+    protocol : str
+        "exact" or "upstream", see docs/results.md.
+    batch_size, passes : int
+        Of the upstream protocol.
+
+    Raises
+    ------
+    UsageError
+        When the network was trained on other classes.
+    GluonAFFError
+        When another number of images was counted than there are.
+    """
+    notes: List[str] = []
+
+    def check_outputs(outputs: int) -> None:
+        note = class_note(trained, images, outputs)
+        notes.extend([note] if note else [])
+
+    began = time.perf_counter()
+    found = predict(trained.net, images.loader.batches(0), devices, len(images.loader), check_outputs)
+    seconds, run, bad = time.perf_counter() - began, len(found), getattr(images.loader, "bad", [])
+    scores: List[PassScore] = []
+    number = None
+    if protocol == "upstream":
+        number = claimed_pass(trained.claim, batch_size)
+        scores = pass_scores(found, images.count, batch_size, passes, number)
+        found = found.take(np.arange(images.count))
+    if len(found) + len(bad) != images.count:
+        raise GluonAFFError(
+            f"{len(found)} images were counted and {len(bad)} could not be read, of {images.count}: some were lost "
+            "or repeated"
+        )
+    return Score(trained, images, protocol, found, seconds, run, bad, scores, number, notes)
