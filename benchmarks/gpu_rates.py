@@ -25,8 +25,8 @@ from mxnet import autograd
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.runtime import devices
 from gluon_aff.training import Updater, group
-from gluon_aff.training.amp import start_mixed_precision
-from gluon_aff.training.metrics import split_batch
+from gluon_aff.training.optim import start_mixed_precision
+from gluon_aff.training.state import split_batch
 from gluon_aff.utils.console import run
 
 

@@ -13,7 +13,7 @@ from .errors import UsageError
 from .models import build_model, initializer_of, model_entry
 from .models.common import ClassificationNet, Network, SegmentationNet
 from .models.features import FeatureMaps
-from .training.description import read_description
+from .training.checkpoint import read_description
 
 _TASKS: Dict[str, Type[Network]] = {"classification": ClassificationNet, "segmentation": SegmentationNet}
 

@@ -17,7 +17,7 @@ from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoi
 
 from gluon_aff.cli import main as cli
 from gluon_aff.tasks import get_task
-from gluon_aff.training.checkpoint_file import read_state, write_state
+from gluon_aff.training.checkpoint import read_state, write_state
 from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
 

@@ -23,9 +23,9 @@ from ..evaluation import (
 from ..evaluation.protocol import UPSTREAM_BATCH_SIZE
 from ..evaluation.scoring import TOP
 from ..training import Job, Listener, Loader, Stop, Targets, accuracy, hits, soft_rmse
-from ..training.distillation import Distillation
 from ..training.loop import MakeTargets
 from ..training.metrics import Measured
+from ..training.targets import Distillation
 from .final_test import FinalTest
 from .parts import Setup, make_job
 from .teachers import open_teacher

@@ -13,8 +13,7 @@ from ..errors import UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import ModelEntry
 from ..training import Job
-from ..training.epoch_record import EpochRecord
-from ..training.history import epoch_line
+from ..training.history import EpochRecord, epoch_line
 from .final_test import FinalTest
 from .options.parser import OptionParser
 from .parts import Data, Setup

@@ -1,4 +1,4 @@
-"""What the weights of a run are to say of themselves, see `training.description`."""
+"""What the weights of a run are to say of themselves, see `training.checkpoint`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import mxnet as mx
 from .._version import __version__
 from ..errors import UsageError
 from ..evaluation.trained_network import head_width
-from ..training.description import Description
+from ..training.checkpoint import Description
 from .definition import Options, TaskDefinition
 from .parts import Data
 

@@ -16,8 +16,7 @@ from .. import published
 from .._version import __version__
 from ..errors import GluonAFFError
 from ..training.checkpoint import checkpoint_weights
-from ..training.epoch_record import EpochRecord
-from ..training.history import environment
+from ..training.history import EpochRecord, environment
 from ..training.run import FINAL_TEST
 from ..utils.files import write_json
 from ..utils.tables import write_csv

@@ -11,9 +11,7 @@ import mxnet as mx
 
 from .. import published
 from ..errors import GluonAFFError, UsageError
-from ..training.checkpoint import find_checkpoint, read_checkpoint, weights_in
-from ..training.checkpoint_file import Damaged
-from ..training.description import Description, read_description
+from ..training.checkpoint import Damaged, Description, find_checkpoint, read_checkpoint, read_description, weights_in
 from ..training.history import HISTORY, History
 from .options.config import read_yaml
 from .register import get_task, list_tasks

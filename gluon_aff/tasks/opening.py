@@ -15,7 +15,7 @@ from ..deploy.manifest import is_exported, read_manifest
 from ..errors import GluonAFFError, UsageError
 from ..evaluation.trained_network import Claim, TrainedNetwork
 from ..models import build_model, initializer_of, model_entry
-from ..training.description import Description, description_path, read_description
+from ..training.checkpoint import Description, description_path, read_description
 from ..zoo import create_model
 from .finished import open_run
 from .gluoncv_zoo import is_zoo_name, zoo_network

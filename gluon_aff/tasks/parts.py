@@ -12,13 +12,11 @@ import mxnet as mx
 from .. import published
 from ..errors import UsageError
 from ..training import Job, Listener, Listeners, Loader, LogBuffer, Schedule, SingleProcess, Updater
-from ..training.batch_log import BatchLog
-from ..training.ema import EMA
-from ..training.forecast import Forecast
+from ..training.listeners import BatchLog, Forecast, Progress
 from ..training.loop import MakeTargets, Score
 from ..training.metrics import Measured
+from ..training.optim import EMA
 from ..training.plots import plot_schedule
-from ..training.progress import Progress
 from ..training.schedule import from_options
 from ..training.stop import Stop
 from ..zoo import create_model

@@ -15,9 +15,9 @@ from ..models.summary import count_parameters
 from ..nn.attending import form
 from ..runtime import threads
 from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, check_free, group, train_along
-from ..training.amp import resolve_dtype, start_mixed_precision
+from ..training.listeners import check_installed
+from ..training.optim import resolve_dtype, start_mixed_precision
 from ..training.schedule import warmup_epochs
-from ..training.tensorboard import check_installed
 from ..utils.streams import outliving_terminal
 from .definition import TaskDefinition
 from .describing import describe_run

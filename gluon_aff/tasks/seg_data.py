@@ -13,7 +13,7 @@ from ..segmentation.class_score import ClassScore
 from ..segmentation.object_sizes import COCO_LIMITS
 from ..segmentation.segmentation_score import SegmentationScore
 from ..training import Stop
-from ..training.metrics import split_batch
+from ..training.state import split_batch
 from ..utils.console import progress
 
 AnyScore = Union[SegmentationScore, ClassScore]

@@ -1,26 +1,29 @@
-"""Training: options, schedule, targets, the loop, checkpoints, history. Knows no data set and no network."""
+"""Training: the loop and its parts, checkpoints, a run's directory. Knows no data set and no network."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .course import Facts, LogBuffer, Outcome, Plan, carry_out, train_along
     from .listeners import BatchDone, Listener, Listeners
-    from .loader import Loader
     from .loop import Job, fit, restore, save
-    from .metrics import Diverged, accuracy, hits, soft_rmse
+    from .metrics import Diverged, Loader, accuracy, hits, soft_rmse
+    from .optim import Updater
     from .ranks import SingleProcess, Workers, group
     from .run import Run, check_free
     from .schedule import Schedule
     from .state import State
     from .stop import Stop
     from .targets import Targets
-    from .updater import Updater
 else:
     from ..utils.lazy import attributes_of
 
     __getattr__ = attributes_of(__name__)
 
+#: By MXNet's names, and here, as a command line's help has them before MXNet is imported.
+OPTIMIZERS = ("nag", "sgd", "adam", "adagrad")
+
 __all__ = [
+    "OPTIMIZERS",
     "SingleProcess",
     "BatchDone",
     "Diverged",

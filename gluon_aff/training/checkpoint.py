@@ -1,31 +1,49 @@
-"""Checkpoints: directories of arrays and a state file, complete or absent."""
+"""Checkpoints: folders of arrays and a state file, complete or absent; and the descriptions beside weights.
+
+A description is a small JSON file beside a weight file, ``model.json`` beside ``model.params``. It tells what a network
+is and how it is to be used: task, network, data, input, class names and figure.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+import mxnet as mx
 
 from ..errors import GluonAFFError, UsageError
-from ..utils.files import PathLike, sha256_of, sync
-from .checkpoint_file import (
-    ArrayGroups,
-    Checkpoint,
-    Damaged,
-    read_checkpoint,
-    read_state,
-    weights_in,
-    write_checkpoint,
-)
-from .description import Description, description_path
-from .epoch_record import EpochRecord
+from ..utils.files import PathLike, digest_of_document, json_text, sha256_of, sync
+from .history import EpochRecord
 
-_NAME = re.compile(r"epoch-(\d{5,})-batch-(\d{6,})")
+READABLE = (1, 2)  # formats of state.json; 1 had no digest of the file itself, 2 is what is written
+DESCRIPTION_FORMAT = 1
+#: The groups of arrays that are a network's weights; the averaged ones, where there are any, are those to be used.
+WEIGHTS = ("model", "ema")
 AUTHORS_FOLDER = "params"  # the --save-dir of the scripts whose users look for params/*-best.params
+_NAME = re.compile(r"epoch-(\d{5,})-batch-(\d{6,})")
 _REMAINS = re.compile(rf"{_NAME.pattern}\.damaged|\.{_NAME.pattern}\.tmp")  # set aside; half written
+_FILE = re.compile(r"\w+\.params")
+
+ArrayGroups = Dict[str, Dict[str, mx.nd.NDArray]]
+Description = Dict[str, Any]
+
+
+class Checkpoint(NamedTuple):
+    path: Path
+    arrays: ArrayGroups
+    state: Dict[str, Any]
+
+
+class Damaged(GluonAFFError):
+    """A checkpoint's files are not what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"checkpoint {path} is damaged ({reason})")
 
 
 class Checkpoints:
@@ -34,7 +52,7 @@ class Checkpoints:
     Each holds ``<group>.params`` (MXNet's array files) and ``state.json`` with the SHA-256 of every file and of its own
     content; nothing in it can run code. It is written under a temporary name, synced and renamed. Kept are the newest
     two, what each of them calls the best, and every ``every``-th epoch's (0: no more). A checkpoint is deleted with
-    all that is in its folder.
+    all that is in its folder; a link is deleted itself, what it points to never.
 
     Parameters
     ----------
@@ -63,10 +81,8 @@ class Checkpoints:
         self.best_name = best_name
 
     def paths(self) -> List[Path]:
-        """Complete checkpoints, oldest first."""
-        if not self.directory.is_dir():
-            return []
-        return sorted(path for path in self.directory.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
+        """Return the complete checkpoints, oldest first."""
+        return self._folders(_NAME)
 
     def newest(self) -> Optional[Path]:
         return max(self.paths(), default=None)
@@ -79,28 +95,9 @@ class Checkpoints:
         state: Dict[str, Any],
         description: Optional[Description] = None,
     ) -> Path:
-        """Write one, prune older ones and point ``best`` at ``state["best"]["checkpoint"]``.
+        """Write one, see `write_checkpoint`, delete older ones and point ``best`` at ``state["best"]["checkpoint"]``.
 
-        Parameters
-        ----------
-        epoch, batch : int
-            Its place in the run, see `checkpoint_name`.
-        arrays : dict
-            Groups of arrays by name; empty groups have no file.
-        state : dict
-            Everything else, as JSON.
-        description : dict, optional
-            What its weights say of themselves, see `description`.
-
-        Returns
-        -------
-        Path
-            Of the checkpoint.
-
-        Raises
-        ------
-        GluonAFFError
-            When it cannot be written; what was there before is then still there.
+        Raises GluonAFFError when it cannot be written; what was there before is then still there.
         """
         path = self.directory / checkpoint_name(epoch, batch)
         temporary = self.directory / f".{path.name}.tmp"
@@ -122,22 +119,10 @@ class Checkpoints:
         return path
 
     def load(self, report: Callable[[str], None]) -> Optional[Checkpoint]:
-        """The newest good checkpoint.
+        """Return the newest good checkpoint; None where there is none at all.
 
-        Parameters
-        ----------
-        report : callable
-            Gets one line for each damaged checkpoint on the way, which is set aside as ``<name>.damaged``.
-
-        Returns
-        -------
-        Checkpoint or None
-            None where there is none at all.
-
-        Raises
-        ------
-        GluonAFFError
-            When all are damaged.
+        A damaged one on the way is set aside as ``<name>.damaged``, of which ``report`` gets a line. Raises
+        GluonAFFError when all are damaged.
         """
         paths = self.paths()
         for path in reversed(paths):
@@ -158,12 +143,16 @@ class Checkpoints:
             _remove(path)
 
     def own(self) -> List[Path]:
-        """What a run may delete here: checkpoints, also damaged and half-written ones, and the link to the best."""
+        """Return what a run may delete here: checkpoints, damaged and half-written ones, and links to the best.
+
+        Where the folder of the checkpoints is a link, that is the link alone.
+        """
         link = [self.best_link] if self.best_link.is_symlink() and not self.foreign() else []
-        return [*link, *self._authors_links(), *self.paths(), *self._remains()]
+        found = [*self.paths(), *self._folders(_REMAINS)]
+        return [*link, *self._authors_links(), *([self.directory] if found and self.directory.is_symlink() else found)]
 
     def foreign(self) -> Optional[Path]:
-        """What is not a run's and stands where the checkpoints or the link must go, if anything does."""
+        """Return what is not a run's and stands where the checkpoints or the link must go, if anything does."""
         if os.path.lexists(self.directory) and not self.directory.is_dir():
             return self.directory
         if self.best_link.is_symlink():
@@ -173,57 +162,54 @@ class Checkpoints:
 
     def remove_leftovers(self) -> None:
         """Remove what was half written when a process was killed. Only for whom the run belongs to."""
-        for path in self._remains():
+        for path in () if self.directory.is_symlink() else self._folders(_REMAINS):
             if path.name.startswith("."):
                 _remove(path)
-        self._temporary_link().unlink() if self._temporary_link().is_symlink() else None
-
-    def _remains(self) -> List[Path]:
-        if not self.directory.is_dir():
-            return []
-        return sorted(path for path in self.directory.iterdir() if _REMAINS.fullmatch(path.name) and path.is_dir())
-
-    def _temporary_link(self) -> Path:
-        return self.best_link.with_name(f".{self.best_link.name}.tmp")
+        if self._temporary_link().is_symlink():
+            self._temporary_link().unlink()
 
     def link_best(self, best: Optional[EpochRecord]) -> None:
         """Point the link at the best checkpoint, and give its weights their second name; only there."""
-        if best is None:
+        target = self.directory / best["checkpoint"] if best else None
+        if not best or not target or not target.is_dir():
             return
-        target = self.directory / best["checkpoint"]
         previous = self.best_link.resolve() if self.best_link.is_symlink() else None
         name = self.best_name(best) if self.best_name else None
-        if name and target.is_dir():
+        if name:
             weights, named = weights_in(target), target / name
             for source, second in ((weights, named), (description_path(weights), description_path(named))):
                 if source.exists() and not second.exists():
                     _hard_link(source, second)
-        if name and self.best_link.parent.name == AUTHORS_FOLDER:
             self._link_as_the_authors(name)
-        if previous == target.resolve() or not target.is_dir():
+        if previous == target.resolve():
             return
         temporary = self._temporary_link()
         temporary.unlink() if temporary.is_symlink() else None
         temporary.symlink_to(os.path.relpath(target, self.best_link.parent))
         os.replace(temporary, self.best_link)
-        if previous and previous.is_dir():
-            for path in previous.glob("*-best.params"):
-                with suppress(FileNotFoundError):
-                    description_path(path).unlink()
-                path.unlink()
+        for path in previous.glob("*-best.params") if previous else ():
+            for file in filter(Path.exists, (description_path(path), path)):
+                file.unlink()
+
+    def _folders(self, pattern: re.Pattern[str]) -> List[Path]:
+        if not self.directory.is_dir():
+            return []
+        return sorted(path for path in self.directory.iterdir() if pattern.fullmatch(path.name) and path.is_dir())
+
+    def _temporary_link(self) -> Path:
+        return self.best_link.with_name(f".{self.best_link.name}.tmp")
 
     def _authors_links(self) -> List[Path]:
         folder = self.best_link.parent
-        if folder.name != AUTHORS_FOLDER or not folder.is_dir():
-            return []
-        return [path for path in sorted(folder.glob("*-best.params")) if path.is_symlink()]
+        found = sorted(folder.glob("*-best.params")) if folder.name == AUTHORS_FOLDER else []
+        return [path for path in found if path.is_symlink() and Path(os.readlink(path)).parent.name == "best"]
 
     def _link_as_the_authors(self, name: str) -> None:
         """``params/0.8357-...-best.params``, where their scripts leave it and others look for it."""
-        link = self.best_link.parent / name
         for old in self._authors_links():
             old.unlink()
-        if not os.path.lexists(link):
+        link = self.best_link.parent / name
+        if link.parent.name == AUTHORS_FOLDER and not os.path.lexists(link):
             link.symlink_to(Path(self.best_link.name, name))
 
     def _prune(self) -> None:
@@ -241,20 +227,16 @@ class Checkpoints:
                 _remove(path)
 
 
+def checkpoint_name(epoch: int, batch: int) -> str:
+    """Return a name that sorts by position: ``epoch`` finished epochs and ``batch`` batches of the next."""
+    return f"epoch-{epoch:05d}-batch-{batch:06d}"
+
+
 def find_checkpoint(run: Path, which: str = "best") -> Optional[Path]:
-    """The checkpoint that ``run`` is, or one of a run; None where it has none.
+    """Return the checkpoint that ``run`` is, or one of a run; None where it has none.
 
-    Parameters
-    ----------
-    run : Path
-        A run's directory, or a checkpoint's, which is taken whatever ``which`` says.
-    which : {"best", "last"}
-        The best by validation, or the newest before there is a best; or the newest.
-
-    Raises
-    ------
-    UsageError
-        For another ``which``.
+    ``which`` is "best", by validation, or the newest before there is a best; or "last", the newest. It does not matter
+    for a checkpoint's own directory. Raises UsageError for another ``which``.
     """
     if which not in ("best", "last"):
         raise UsageError(f"which={which!r}: choose 'best' or 'last'")
@@ -266,14 +248,9 @@ def find_checkpoint(run: Path, which: str = "best") -> Optional[Path]:
 
 
 def checkpoint_weights(run: Path, which: str = "best") -> Path:
-    """The verified file of the weights of a run's checkpoint, the averaged ones where the run averages.
+    """Return the verified file of the weights of a run's checkpoint, the averaged ones where the run averages.
 
-    Raises
-    ------
-    UsageError
-        As `find_checkpoint` does.
-    GluonAFFError
-        When there is no checkpoint, or it is damaged.
+    Raises UsageError as `find_checkpoint` does, GluonAFFError when there is no checkpoint, or it is damaged.
     """
     place = find_checkpoint(run, which)
     if place is None:
@@ -284,9 +261,149 @@ def checkpoint_weights(run: Path, which: str = "best") -> Path:
     return weights
 
 
-def checkpoint_name(epoch: int, batch: int) -> str:
-    """Names sort by position: ``epoch`` finished epochs and ``batch`` batches of the next."""
-    return f"epoch-{epoch:05d}-batch-{batch:06d}"
+def weights_in(checkpoint: Path) -> Path:
+    """Return the file of the weights to be used: the averaged ones where the run averages."""
+    averaged = checkpoint / "ema.params"
+    return averaged if averaged.is_file() else checkpoint / "model.params"
+
+
+def write_checkpoint(
+    folder: Path, arrays: ArrayGroups, state: Dict[str, Any], description: Optional[Description] = None
+) -> None:
+    """Write a checkpoint's files into an empty folder, and sync them.
+
+    Parameters
+    ----------
+    folder : Path
+    arrays : dict
+        Groups of arrays by name; empty groups have no file.
+    state : dict
+        Everything else, as JSON.
+    description : dict, optional
+        What the weights say of themselves.
+
+    Raises
+    ------
+    OSError, GluonAFFError
+        When they cannot be written.
+    """
+    files = {}
+    for group, members in arrays.items():
+        if members:
+            path = folder / f"{group}.params"
+            files[path.name] = digest = _write_arrays(path, members)
+            if description and group in WEIGHTS:
+                document = {"format": DESCRIPTION_FORMAT, **description, "weights_sha256": digest}
+                _write_document(description_path(path), document)
+    write_state(folder, {"format": READABLE[-1], **state, "files": files})
+
+
+def write_state(folder: Path, document: Dict[str, Any]) -> None:
+    """Write ``state.json`` with its digest, and sync it. Raises OSError."""
+    _write_document(folder / "state.json", document)
+
+
+def read_checkpoint(path: PathLike) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Raises Damaged with the reason, GluonAFFError when it is of a format that this version does not know.
+    """
+    path = Path(path)
+    state = read_state(path)
+    arrays = {}
+    for name, expected in state["files"].items():
+        if not (path / name).is_file():
+            raise Damaged(path, f"{name} is missing")
+        if sha256_of(path / name) != expected:
+            size = (path / name).stat().st_size
+            raise Damaged(path, f"{name} has {size} bytes with another SHA-256 than was written")
+        arrays[name[: -len(".params")]] = mx.nd.load(_mxnet_name(path / name))
+    return Checkpoint(path, arrays, state)
+
+
+def read_state(path: Path) -> Dict[str, Any]:
+    """Return what ``state.json`` of a checkpoint says, verified but for the arrays. Raises as `read_checkpoint`."""
+    try:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        version, files = state["format"], state["files"]
+        named = all(_FILE.fullmatch(name) and isinstance(digest, str) for name, digest in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(path, f"state.json cannot be read: {error}") from error
+    if version not in READABLE:
+        reads = " and ".join(map(str, READABLE))
+        raise GluonAFFError(f"{path} is of checkpoint format {version}, this version reads {reads}")
+    expected = state.pop("sha256", None if version == 1 else "none")
+    if not named or (expected is not None and expected != digest_of_document(state)):
+        raise Damaged(path, "state.json has another content than was written, by its SHA-256")
+    return state
+
+
+def description_path(weights: PathLike) -> Path:
+    """Return where the description of a weight file is: beside it, of the same name with the ending .json."""
+    return Path(weights).with_suffix(".json")
+
+
+def read_description(weights: PathLike) -> Optional[Description]:
+    """Return what a weight file says of itself, verified; None where nothing of ours is beside it.
+
+    Raises GluonAFFError when the file beside it is damaged, is of other weights, or of a format that this version does
+    not know.
+    """
+    path = description_path(weights)
+    if not path.is_file() or not Path(weights).is_file():
+        return None
+    remedy = f"remove {path.name} to use the weights as a file of which nothing is known"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise GluonAFFError(f"{path} cannot be read ({error}): restore it, or {remedy}") from None
+    if not isinstance(document, dict) or "weights_sha256" not in document:
+        return None  # another program's
+    if document.pop("sha256", None) != digest_of_document(document):
+        raise GluonAFFError(
+            f"{path} is damaged: it has another content than was written, by its SHA-256; restore it, or {remedy}"
+        )
+    if document.get("format") != DESCRIPTION_FORMAT:
+        known = f"this version reads {DESCRIPTION_FORMAT}"
+        raise GluonAFFError(f"{path} is of format {document.get('format')}, {known}: {remedy}")
+    found, expected = sha256_of(weights), document["weights_sha256"]
+    if found != expected:
+        raise GluonAFFError(
+            f"{path} describes other weights: their SHA-256 is {expected[:12]}..., that of {Path(weights).name} "
+            f"{found[:12]}...; put the two that belong together beside each other, or {remedy}"
+        )
+    return document
+
+
+def _write_document(path: Path, document: Dict[str, Any]) -> None:
+    """Write JSON with the digest of its content, and sync it."""
+    path.write_bytes(json_text({**document, "sha256": digest_of_document(document)}).encode())
+    sync(path)
+
+
+def _write_arrays(path: Path, arrays: Dict[str, mx.nd.NDArray]) -> str:
+    """Save, read back, sync; return the SHA-256. MXNet says nothing when the last bytes do not fit on the disk."""
+    try:
+        mx.nd.save(_mxnet_name(path), arrays)
+        complete = set(mx.nd.load(_mxnet_name(path))) == set(arrays)
+    except mx.MXNetError:
+        complete = False
+    if not complete:
+        free = shutil.disk_usage(path.parent).free / 2**20
+        raise GluonAFFError(
+            f"cannot write {path}: the file is incomplete ({free:.0f} MB free on its disk; `ulimit -f` shows a limit "
+            "on file sizes)"
+        )
+    sync(path)
+    return sha256_of(path)
+
+
+def _mxnet_name(path: Path) -> str:
+    """Return a path for MXNet, which encodes names as UTF-8 whatever the locale is."""
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise GluonAFFError(f"{os.fspath(path)!a}: MXNet takes names in UTF-8 only; rename the folder") from None
 
 
 def _remove(path: Path) -> None:

@@ -10,14 +10,13 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from .._version import __version__
 from ..errors import UsageError
 from ..utils.console import say
-from .epoch_record import EpochRecord
-from .history import environment
+from .history import EpochRecord, environment
+from .listeners import EventLog
 from .loop import Job, fit, restore
 from .metrics import Diverged
 from .run import Run
 from .state import State
 from .stop import Stop
-from .tensorboard import EventLog
 
 #: Called with the header of a run that is resumed and with what logs a line, before the checkpoint is read.
 TakeUp = Callable[[Dict[str, Any], Callable[[str], None]], None]

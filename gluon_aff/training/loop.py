@@ -11,7 +11,17 @@ import mxnet as mx
 from mxnet import autograd
 
 from ..errors import GluonAFFError, UsageError
-from .arrays import (
+from .checkpoint import Checkpoint, checkpoint_name
+from .history import EpochRecord
+from .listeners import BatchDone, Listeners
+from .metrics import Diverged, Loader, Measured, Tally
+from .optim import Updater
+from .ranks import SingleProcess
+from .run import Run
+from .schedule import Schedule
+from .state import (
+    Rounds,
+    State,
     average_statistics,
     device_statistics,
     evaluating,
@@ -22,18 +32,7 @@ from .arrays import (
     restore_network,
     set_arrays,
 )
-from .checkpoint import Checkpoint, checkpoint_name
-from .epoch_record import EpochRecord
-from .listeners import BatchDone, Listeners
-from .loader import Loader
-from .metrics import Diverged, Measured, Tally
-from .ranks import SingleProcess
-from .rounds import Rounds
-from .run import Run
-from .schedule import Schedule
-from .state import State
 from .stop import Stop
-from .updater import Updater
 
 _PLOT_SECONDS = 60.0
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError
 from ..utils.console import progress
-from .loader import Loader
 from .ranks import SingleProcess
-from .state import State
+from .state import State, split_batch
 from .stop import Stop
 
 Measured = Tuple[mx.nd.NDArray, int]
+
+
+class Loader(Protocol):
+    """Batches of an epoch as NumPy arrays (x, y)."""
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+        """Those of an epoch from batch ``start`` on."""
 
 
 def hits(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
@@ -73,14 +82,6 @@ class Tally:
         self.state.loss_sum += loss
         self.state.metric_sum += sum(float(value.asscalar()) for value, _ in measured)
         self.state.metric_count += sum(count for _, count in measured)
-
-
-def split_batch(
-    x: np.ndarray, y: np.ndarray, devices: List[mx.Context]
-) -> Tuple[List[mx.nd.NDArray], List[mx.nd.NDArray]]:
-    """A batch's parts on the devices. A batch need not divide by them, and may be smaller than their number."""
-    used = devices[: len(x)]
-    return tuple(mx.gluon.utils.split_and_load(part, used, even_split=False) for part in (x, y.astype(np.float32)))
 
 
 def accuracy(

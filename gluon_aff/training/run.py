@@ -1,4 +1,4 @@
-"""A run's directory: who may use it, what is kept in it, and what of it may be deleted."""
+"""A run's directory: who may use it, its log, what is kept in it, and what of it may be deleted."""
 
 from __future__ import annotations
 
@@ -6,23 +6,108 @@ import fcntl
 import os
 import time
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Optional, Type
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 import yaml
 
 from ..errors import GluonAFFError, UsageError
+from ..utils.console import say
 from ..utils.figures import source_of
-from ..utils.files import PathLike, atomic_write, remove_leftovers
-from ..utils.streams import outliving_terminal
-from .checkpoint import Checkpoints
-from .description import Description
-from .epoch_record import EpochRecord
-from .history import HISTORY, History, epoch_line
+from ..utils.files import PathLike, atomic_write, cannot_write, remove_leftovers
+from ..utils.streams import outliving_terminal, output_lost
+from .checkpoint import Checkpoints, Description
+from .history import HISTORY, EpochRecord, History, epoch_line
+from .listeners import event_files
 from .plots import plot_history
-from .run_log import RunLog
-from .tensorboard import event_files
+
+
+class RunLog:
+    """Lines for standard output and for a file, which they are appended to.
+
+    Parameters
+    ----------
+    path : Path
+        Its directory is made. While another run writes to ``train.log``, the lines go to ``train-2.log``, and so on.
+
+    Attributes
+    ----------
+    path : Path
+        The file that was taken.
+
+    Raises
+    ------
+    GluonAFFError
+        When the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: Optional[int] = None
+        self._told = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or path.is_file():
+                self.path, self._lock = _claimed(path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def close(self) -> None:
+        """Leave the file to other runs."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def begin(self, directory: Path) -> None:
+        """Separate the run in ``directory`` from what the file holds already."""
+        with suppress(OSError):
+            if self.path.is_file() and self.path.stat().st_size and not self.is_output():
+                self.append(f"\n---- run in {directory.resolve()}, begun {datetime.now():%Y-%m-%d %H:%M:%S} ----")
+
+    def __call__(self, line: str) -> None:
+        """Print a line and append it. Raises GluonAFFError when the file cannot be written."""
+        say(line)
+        if not self.is_output():
+            self.append(line)
+        lost = output_lost()
+        if lost and not self._told:
+            self._told = True
+            self.append(f"note: standard output was lost ({lost}); the run continues, and this file has its log")
+
+    def append(self, line: str) -> None:
+        """To the file alone. Raises GluonAFFError when it cannot be written."""
+        try:
+            with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as handle:
+                handle.write(line + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def is_output(self) -> bool:
+        """Whether standard output goes to this very file (``> run/train.log``): one line is enough."""
+        try:
+            return os.path.samestat(os.fstat(1), os.stat(self.path))
+        except OSError:
+            return False
+
+
+def _claimed(path: Path) -> Tuple[Path, int]:
+    """The first of ``train.log``, ``train-2.log``, ... that no other run writes to, and the descriptor that says so."""
+    number = 0
+    while True:
+        number += 1
+        chosen = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        handle = os.open(chosen, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            continue
+        except OSError:  # a file system without locks
+            pass
+        return chosen, handle
+
 
 _CONFIG, _LOG, _CURVES, _EVENTS = "config.yaml", "train.log", "curves.png", "tensorboard"
 #: Figures and images of a test at the end of a run, see `tasks.final_test`.

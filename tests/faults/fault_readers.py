@@ -54,8 +54,7 @@ from gluon_aff.launching.host_file import read_hosts
 from gluon_aff.tasks import get_task
 from gluon_aff.tasks.finished import open_run
 from gluon_aff.tasks.options.config import read_yaml
-from gluon_aff.training.checkpoint import read_checkpoint
-from gluon_aff.training.checkpoint_file import write_checkpoint, write_state
+from gluon_aff.training.checkpoint import read_checkpoint, write_checkpoint, write_state
 from gluon_aff.training.history import History
 
 SECONDS = 5  # of computing

@@ -8,7 +8,7 @@ import pytest
 from mxnet.gluon import nn
 
 from gluon_aff.training import Job, Run, Targets, Updater, accuracy, hits, soft_rmse
-from gluon_aff.training.ema import EMA
+from gluon_aff.training.optim import EMA
 from gluon_aff.training.schedule import Schedule
 
 CLASSES = 4

@@ -18,7 +18,7 @@ from mxnet.gluon import nn
 from gluon_aff.data import BatchLoader, ImageSet
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.training import Job, Run, Stop, Targets, Updater, accuracy, fit, group, hits, restore
-from gluon_aff.training.ema import EMA
+from gluon_aff.training.optim import EMA
 from gluon_aff.training.schedule import Schedule
 
 CLASSES = 4

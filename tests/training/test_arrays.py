@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gluon_aff.errors import UsageError
-from gluon_aff.training.arrays import first_not_finite, network_arrays, set_arrays
+from gluon_aff.training.state import first_not_finite, network_arrays, set_arrays
 
 
 def net(units=3, bias=True):

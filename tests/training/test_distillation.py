@@ -6,7 +6,7 @@ import pytest
 
 from gluon_aff.errors import UsageError
 from gluon_aff.training import Targets, hits
-from gluon_aff.training.distillation import Distillation
+from gluon_aff.training.targets import Distillation
 
 
 def softmax(x):

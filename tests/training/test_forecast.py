@@ -3,9 +3,8 @@
 import mxnet as mx
 import pytest
 
-from gluon_aff.training import BatchDone, batch_log, forecast
-from gluon_aff.training.batch_log import BatchLog
-from gluon_aff.training.forecast import Forecast, Pace, duration
+from gluon_aff.training import BatchDone, listeners
+from gluon_aff.training.listeners import BatchLog, Forecast, Pace, duration
 
 
 @pytest.mark.parametrize(
@@ -29,8 +28,7 @@ def test_durations(seconds, text):
 def clock(monkeypatch):
     """A clock that only the test moves."""
     clock = type("Clock", (), {"now": 100.0})()
-    for module in (forecast, batch_log):
-        monkeypatch.setattr(module.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(listeners.time, "perf_counter", lambda: clock.now)
     return clock
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.training import Diverged, State, Stop, fit, restore, save
-from gluon_aff.training.arrays import evaluating, needs_input_gradient
+from gluon_aff.training.state import evaluating, needs_input_gradient
 
 
 def train(job, run):

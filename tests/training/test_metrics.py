@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from gluon_aff.training import Diverged, State, Stop, accuracy, hits, soft_rmse
-from gluon_aff.training.metrics import Tally, split_batch
+from gluon_aff.training.metrics import Tally
+from gluon_aff.training.state import split_batch
 
 LOGITS = np.random.RandomState(0).randn(6, 7).astype(np.float32)
 LABELS = np.array([3, 1, 0, 6, 2, 2])

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import gluon_aff
-from gluon_aff.training import BatchDone, forecast, progress
-from gluon_aff.training.progress import Progress
+from gluon_aff.training import BatchDone, listeners
+from gluon_aff.training.listeners import Progress
 from gluon_aff.utils import console
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
@@ -27,8 +27,7 @@ TRAIN = [
 def clock(monkeypatch):
     """A clock that only the test moves."""
     clock = type("Clock", (), {"now": 100.0})()
-    for module in (forecast, progress):
-        monkeypatch.setattr(module.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(listeners.time, "perf_counter", lambda: clock.now)
     return clock
 
 

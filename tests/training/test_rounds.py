@@ -6,8 +6,7 @@ import pytest
 from mxnet.gluon import nn
 
 from gluon_aff.training import State, Stop, fit
-from gluon_aff.training.arrays import network_arrays
-from gluon_aff.training.rounds import Rounds
+from gluon_aff.training.state import Rounds, network_arrays
 
 
 def trained(make_job, run, **options):

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from gluon_aff.errors import UsageError
-from gluon_aff.training.tensorboard import EventLog, check_installed
+from gluon_aff.training.listeners import EventLog, check_installed
 
 RECORD = {
     "epoch": 0,

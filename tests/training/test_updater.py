@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.training import Updater
-from gluon_aff.training.updater import OPTIMIZERS
+from gluon_aff.training import OPTIMIZERS, Updater
 
 
 def small(optimizer, **options):

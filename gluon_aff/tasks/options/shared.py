@@ -8,7 +8,7 @@ from typing import Callable, Sequence
 
 from ...data.autoaugment.levels import VARIANTS
 from ...errors import UsageError
-from ...training.optimizers import OPTIMIZERS
+from ...training import OPTIMIZERS
 from ...training.schedule import MODES
 from .paper_time import FLAGS, model_name
 from .parser import OptionGroup, OptionParser, Role, Switch, epochs, number

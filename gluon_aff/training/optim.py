@@ -1,4 +1,4 @@
-"""The optimizer: one update, and its state as plain arrays and numbers."""
+"""An update of the weights: optimizer, gradient clipping, their moving average (EMA), mixed precision (AMP)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from contextlib import nullcontext
 from typing import Any, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
+from mxnet import autograd
 from mxnet.contrib import amp
 
 from ..errors import GluonAFFError, UsageError
-from .ema import EMA
-from .optimizers import OPTIMIZERS, WITH_MOMENTUM
+from . import OPTIMIZERS
 from .ranks import SingleProcess
 
+_WITH_MOMENTUM = ("nag", "sgd")
 _NOT_DECAYED = ("gamma", "beta", "bias")
 
 
@@ -72,7 +73,7 @@ class Updater:
                 parameter.wd_mult = 0.0
             if accumulate:
                 parameter.grad_req = "add"
-        settings = {"wd": wd, "momentum": momentum} if optimizer in WITH_MOMENTUM else {"wd": wd}
+        settings = {"wd": wd, "momentum": momentum} if optimizer in _WITH_MOMENTUM else {"wd": wd}
         # a list in the order of structural names: Gluon's own order hangs on counters in the parameters' global names
         self.trainer = mx.gluon.Trainer(self._parameters, optimizer, settings, update_on_kvstore=False)
         if mixed:
@@ -205,3 +206,96 @@ def _flatten(state: Any, slot: str = "0") -> Iterator[Tuple[str, mx.nd.NDArray]]
     elif isinstance(state, (tuple, list)):
         for number, part in enumerate(state):
             yield from _flatten(part, f"{slot}.{number}")
+
+
+class EMA:
+    """average ← decay · average + (1 − decay) · value, after every update, for parameters and running statistics.
+
+    Parameters
+    ----------
+    net : Block
+        Initialised; the averages are kept on its first device.
+    decay : float
+        Between 0 and 1.
+
+    Raises
+    ------
+    UsageError
+        For any other decay.
+    """
+
+    def __init__(self, net: mx.gluon.Block, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise UsageError(f"EMA decay is {decay}: expected a number between 0 and 1, such as 0.999")
+        self.decay = decay
+        self._parameters = net._collect_params_with_prefix()
+        self.arrays: Dict[str, mx.nd.NDArray] = {
+            name: parameter.list_data()[0].copy() for name, parameter in self._parameters.items()
+        }
+
+    def update(self) -> None:
+        """Move every average towards the network's present value."""
+        for name, average in self.arrays.items():
+            average *= self.decay
+            average += (1.0 - self.decay) * self._parameters[name].list_data()[0]
+
+    def load(self, arrays: Dict[str, mx.nd.NDArray]) -> None:
+        """Take up saved averages of the same network."""
+        for name, average in self.arrays.items():
+            arrays[name].copyto(average)
+
+
+def resolve_dtype(dtype: Optional[str], devices: List[mx.Context]) -> str:
+    """``dtype``, or without one the authors' float16 on GPUs and float32 elsewhere."""
+    on_gpus = all(device.device_type == "gpu" for device in devices)
+    return dtype or ("float16" if on_gpus else "float32")
+
+
+def start_mixed_precision(dtype: str, devices: List[mx.Context]) -> bool:
+    """Switch AMP on for the rest of the process, unless ``dtype`` is float32; call it before building the network.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float16", "bfloat16"}
+        What is computed in; the network's parameters stay float32.
+    devices : list of Context
+
+    Returns
+    -------
+    bool
+        Whether AMP is on.
+
+    Raises
+    ------
+    UsageError
+        Where the devices cannot compute in ``dtype``.
+    """
+    if dtype == "float32":
+        return False
+    on_gpu = [device.device_type == "gpu" for device in devices]
+    if dtype == "float16" and not all(on_gpu):
+        raise UsageError("float16 needs a GPU: MXNet multiplies no float16 matrices on the CPU; use --dtype float32")
+    if dtype == "bfloat16" and any(on_gpu):
+        raise UsageError("bfloat16 is for the CPU in MXNet 1.9.1: on a GPU use --dtype float16")
+    if dtype == "bfloat16" and not _cpu_has_bfloat16():
+        raise UsageError("this CPU (or this build of MXNet) has no bfloat16 convolution: use --dtype float32")
+    amp.init(dtype)
+    return True
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether a small convolution runs forward and backward: oneDNN wants AVX-512 for it."""
+    try:
+        data = mx.nd.ones((1, 8, 8, 8))
+        weight = mx.nd.ones((8, 8, 3, 3))
+        weight.attach_grad()
+        with autograd.record():
+            # AMP's own name for the type: NumPy knows none, and the operator does not take the word
+            low = [mx.nd.amp_cast(array, dtype=amp.amp.bfloat16) for array in (data, weight)]
+            output = mx.nd.Convolution(*low, kernel=(3, 3), num_filter=8, no_bias=True)
+            loss = mx.nd.amp_cast(output, dtype="float32").sum()
+        loss.backward()
+        weight.grad.wait_to_read()
+    except mx.MXNetError:
+        return False
+    return True
