@@ -1,6 +1,6 @@
 """Data sets, augmentation and batches: NumPy arrays in, NumPy arrays out. Knows nothing of networks or training."""
 
-from .autoaugment.policy import AutoAugment, autoaugment_policy
+from .autoaugment import AutoAugment, autoaugment_policy
 from .imagenet.loaders import ImageNetLoader, ImageNetTrainLoader
 from .imagenet.sources import open_imagenet
 from .imagenet.transform import ImageNetTransform

@@ -6,7 +6,7 @@ import os
 from argparse import ArgumentTypeError
 from typing import Callable, Sequence
 
-from ...data.autoaugment.levels import VARIANTS
+from ...data.autoaugment import VARIANTS
 from ...errors import UsageError
 from ...training import OPTIMIZERS
 from ...training.schedule import MODES

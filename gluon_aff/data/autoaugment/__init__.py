@@ -1,1 +1,0 @@
-"""AutoAugment: policies, operations and their tables."""
