@@ -10,7 +10,7 @@ from .arguments import add_figures, add_pictures, add_viewer, data_of, model_opt
 
 def attention(args: argparse.Namespace) -> int:
     from ..gradcam import find_pictures, fusion_weights, open_image_network
-    from ..gradcam.fusion_weights_sheet import draw_weight_sheet, weight_lines, write_weight_arrays
+    from ..gradcam.fusion_weights import draw_weight_sheet, weight_lines, write_weight_arrays
     from ..runtime import devices
     from ..utils.figures import is_figure
     from ..utils.files import FileNames

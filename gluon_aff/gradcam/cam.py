@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -41,7 +40,7 @@ class Explanation:
 def grad_cam(
     net: Block, x: Array, class_index: ClassIndex = None, layer: Optional[str] = None, method: str = "grad_cam"
 ) -> np.ndarray:
-    """Heat maps of where a layer's evidence for a class lies.
+    """Return heat maps of where a layer's evidence for a class lies.
 
     ReLU(sum_k w_k A_k) of the layer's maps A, with w_k the mean over space of the gradient of the class's logit by
     A_k (Selvaraju et al., Eqs. 1 and 2); resized bilinearly, and divided by its maximum. A map without positive
@@ -60,8 +59,8 @@ def grad_cam(
         score is the sum over the pixels that are predicted to be of the class; with a single class that is where the
         logit is positive, and None means it.
     layer : str, optional
-        A path such as ``"features.4.2"`` or ``"layer3.1"`` (see `layer_paths`); by default the last residual stage,
-        or an AFF-FPN's last fusion; in a network of one's own without such stages the last layer that gives maps.
+        A path such as ``"features.4.2"`` or ``"layer3.1"`` (see `layer_paths`); by default the network's ``cam_layer``
+        (an FPN's last fusion), else the last residual stage, else the last layer that gives maps.
     method : str
         One of `METHODS`.
 
@@ -90,41 +89,35 @@ def explain(
     x = as_input(net, x)
     layer = default_layer(net, x) if layer is None else layer
     block = find_layer(net, layer)
-    with recorded_outputs(net, {layer: block}, _record_from) as inside, _at_inference():
-        outputs = net(x)
-        outputs = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
-        values = checked(outputs, "the network's output")
-        if layer not in inside:
-            raise UsageError(f"layer {layer} is not used when this {type(net).__name__} runs: choose another")
-        maps = _checked_maps(inside[layer], layer)
-        classes, counted = _counted(class_index, values)
-        score = (outputs * mx.nd.array(counted, ctx=x.ctx, dtype=x.dtype)).sum()
+    with recorded_outputs(net, {layer: block}, _record_from) as inside, mx.autograd.pause(train_mode=False):
+        try:
+            outputs = net(x)
+            outputs = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+            values = checked(outputs, "the network's output")
+            if layer not in inside:
+                raise UsageError(f"layer {layer} is not used when this {type(net).__name__} runs: choose another")
+            maps = _checked_maps(inside[layer], layer)
+            classes, counted = _counted(class_index, values)
+            score = (outputs * mx.nd.array(counted, ctx=x.ctx, dtype=x.dtype)).sum()
+        finally:
+            mx.autograd.set_recording(False)  # as `pause` expects it
     gradient = _gradient(score, maps, layer)
-    weigh = _weights if method == "grad_cam" else _weights_plus_plus
     activation, gradient = checked(maps, f"layer {layer}"), checked(gradient, f"the gradient of layer {layer}")
-    heat = np.maximum(np.einsum("nc,nchw->nhw", weigh(activation, gradient), activation), 0)
+    weights = gradient.mean(axis=(2, 3)) if method == "grad_cam" else _weights_plus_plus(activation, gradient)
+    heat = np.maximum(np.einsum("nc,nchw->nhw", weights, activation), 0)
     height, width = x.shape[2:]
-    divisor = getattr(net, "divisor", 1)  # an AFF-FPN's maps are of its input padded to multiples
-    heat = resized_maps(heat, [-(-length // divisor) * divisor for length in (height, width)])
-    return Explanation(_scaled(heat[:, :height, :width]), classes, values)
+    divisor = getattr(net, "divisor", 1)  # of a network that pads its input to multiples, maps are of that
+    heat = resized_maps(heat, [-(-length // divisor) * divisor for length in (height, width)])[:, :height, :width]
+    highest = heat.max(axis=(1, 2), keepdims=True)
+    return Explanation(np.divide(heat, highest, out=np.zeros_like(heat), where=highest > 0), classes, values)
 
 
-@contextmanager
-def _at_inference() -> Iterator[None]:
-    """Inference mode, and no recording before the layer, which saves most of the memory."""
-    recording, training = mx.autograd.set_recording(False), mx.autograd.set_training(False)
-    try:
-        yield
-    finally:
-        mx.autograd.set_recording(recording)
-        mx.autograd.set_training(training)
-
-
-def _record_from(output: Any) -> None:
-    """Record what the network does from here on, as a function of the layer's output."""
+def _record_from(output: Any) -> Any:
+    """Record what the network does from this output on, as a function of it; what was before needs no memory."""
     if isinstance(output, mx.nd.NDArray):
         output.attach_grad()
         mx.autograd.set_recording(True)
+    return output
 
 
 def _checked_maps(output: Any, layer: str) -> mx.nd.NDArray:
@@ -140,7 +133,7 @@ def _checked_maps(output: Any, layer: str) -> mx.nd.NDArray:
 
 
 def _counted(class_index: ClassIndex, outputs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """The class of each image, and which of its logits make the score: an array like ``outputs``, of 0 and 1."""
+    """Return each image's class, and which of its logits make the score: an array like ``outputs``, of 0 and 1."""
     if outputs.ndim not in (2, 4):
         raise UsageError(
             f"the network's output is {outputs.shape}: expected class logits (N, classes) or segmentation logits "
@@ -171,15 +164,11 @@ def _checked_classes(class_index: Union[int, Sequence[int], np.ndarray], count: 
 
 
 def _gradient(score: mx.nd.NDArray, maps: mx.nd.NDArray, layer: str) -> mx.nd.NDArray:
-    """Of ``score`` by ``maps``. Unlike ``backward``, ``autograd.grad`` writes to no parameter's gradient."""
+    """Return the gradient by ``maps``. Unlike ``backward``, ``autograd.grad`` writes to no parameter's gradient."""
     try:
         return mx.autograd.grad(score, [maps], train_mode=False)[0]
     except mx.MXNetError:
         raise UsageError(f"the network's output does not depend on layer {layer}: choose another") from None
-
-
-def _weights(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    return gradient.mean(axis=(2, 3))  # (N, C)
 
 
 def _weights_plus_plus(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -191,17 +180,12 @@ def _weights_plus_plus(activation: np.ndarray, gradient: np.ndarray) -> np.ndarr
 
 
 def resized_maps(maps: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """(N, h, w) to (N, *size), bilinear between pixel centres; beyond the outermost centres their values go on."""
+    """Resize (N, h, w) to (N, *size), bilinear between pixel centres; beyond the outermost ones their values go on."""
     rows, columns = (_interpolation(old, new) for old, new in zip(maps.shape[1:], size))
     return rows @ maps @ columns.T
 
 
 def _interpolation(old: int, new: int) -> np.ndarray:
-    """The matrix (new, old) of linear interpolation."""
+    """Return the matrix (new, old) of linear interpolation."""
     place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     return np.maximum(1 - abs(place[:, None] - np.arange(old)), 0).astype(np.float32)
-
-
-def _scaled(maps: np.ndarray) -> np.ndarray:
-    highest = maps.max(axis=(1, 2), keepdims=True)
-    return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)

@@ -1,22 +1,25 @@
-"""Heat maps as image files, and the paper's Fig. 6: rows are networks, columns images."""
+"""Grad-CAM of image files: what networks predict and where they look, as files and in the paper's Fig. 6 layout."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..data.class_names import ClassNames
+from ..data.pictures import Picture, Pictures
+from ..errors import UsageError
+from ..evaluation import TrainedNetwork
 from ..segmentation.magnifying import FRAME, View, show_magnified, small_target
 from ..utils.figures import DPI, is_figure, load_matplotlib, new_figure, plain, write_figure
 from ..utils.files import FileNames, PathLike
+from ..utils.logits import softmax
 from ..utils.png import write_pixels
 from ..utils.tables import write_csv
-from .cam_images import ExplainedImage
-
-#: The explained images of each network, by its name; every network has the same images in the same order.
-Rows = Mapping[str, Sequence[ExplainedImage]]
+from .cam import explain, resized_maps
 
 COLUMNS = 10  # of a sheet; more images make more sheets
 _COLOURS = "turbo"
@@ -31,13 +34,186 @@ _STAMP: Dict[str, Any] = {
 _CSV = ("network", "picture", "truth", "predicted", "score", "wrong", "heat_of")
 
 
+@dataclass(frozen=True, eq=False)
+class ExplainedImage:
+    """One network's prediction for one image, with its heat map.
+
+    Attributes
+    ----------
+    picture : Picture
+        The file.
+    pixels : array
+        The network's input before normalisation, uint8 (H, W, 3).
+    heat : array
+        float32 (H, W) in [0, 1].
+    predicted : str
+        The predicted class's name, or a phrase for what a segmentation found.
+    score : float or None
+        The prediction's softmax score, or IoU with the mask; None where there is no mask.
+    truth : str or None
+        Name of the true class; None where it is not known.
+    target : str or None
+        Name of the class whose evidence the heat map shows; None for a segmentation.
+    wrong : bool or None
+        Whether the prediction is wrong; None where the truth is not known.
+    mask : array or None
+        The true foreground of a segmentation, bool (H, W); None where there is none.
+    """
+
+    picture: Picture
+    pixels: np.ndarray
+    heat: np.ndarray
+    predicted: str
+    score: Optional[float]
+    truth: Optional[str]
+    target: Optional[str]
+    wrong: Optional[bool]
+    mask: Optional[np.ndarray] = None
+
+
+def explain_images(
+    network: TrainedNetwork,
+    pictures: Pictures,
+    target: Optional[str] = None,
+    layer: Optional[str] = None,
+    method: str = "grad_cam",
+    batch_size: int = 8,
+) -> List[ExplainedImage]:
+    """Run every chosen picture through a network and Grad-CAM, ``batch_size`` at a time.
+
+    Parameters
+    ----------
+    target : str, optional
+        Name or number of the class whose evidence is wanted (default: the predicted one). It counts as the truth of a
+        picture whose folder is not called like a class of the network.
+    layer, method
+        As for `grad_cam`.
+
+    Raises
+    ------
+    UsageError
+        For a class or layer that the network does not have, and for images of unequal size where nothing says what to
+        resize them to.
+    GluonAFFError
+        For an image that cannot be read.
+    """
+    classes = network.input.classes or ClassNames(pictures.folders if len(pictures.folders) == network.outputs else ())
+    if network.segments and network.outputs == 1 and target is not None:
+        raise UsageError(f"--class {target}: {network.name} is a segmentation network and has no classes; leave it out")
+    if network.segments and network.outputs > 1 and target is None:
+        raise UsageError(
+            f"{network.name} segments {network.outputs} classes: --class NAME|INDEX says which one to show"
+        )
+    wanted = None if target is None else classes.number(target, network.outputs)
+    explained: List[ExplainedImage] = []
+    for start in range(0, len(pictures.chosen), batch_size):
+        batch = pictures.chosen[start : start + batch_size]
+        pixels = [network.input.read(picture.content(), picture.where) for picture in batch]
+        sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in pixels]
+        other = next((number for number, size in enumerate(sizes) if size != sizes[0]), None)
+        if other is not None:
+            raise UsageError(
+                f"{batch[0].where} is {sizes[0]}, {batch[other].where} {sizes[other]}: give --input-size N to resize "
+                "all images"
+            )
+        found = explain(network.net, network.input.transform(np.stack(pixels)), wanted, layer, method)
+        judge = _segmented if network.segments else _classified
+        for picture, image, heat, logits, number in zip(batch, pixels, found.maps, found.outputs, found.classes):
+            explained.append(judge(picture, image, heat, logits, int(number), classes, wanted))
+    return explained
+
+
+def _classified(
+    picture: Picture,
+    pixels: np.ndarray,
+    heat: np.ndarray,
+    logits: np.ndarray,
+    number: int,
+    classes: ClassNames,
+    wanted: Optional[int],
+) -> ExplainedImage:
+    scores = softmax(logits, axis=0)
+    predicted, truth = int(scores.argmax()), classes.find(picture.folder)
+    truth = wanted if truth is None else truth
+    name, wrong = (None, None) if truth is None else (classes[truth], predicted != truth)
+    return ExplainedImage(
+        picture, pixels, heat, classes[predicted], float(scores[predicted]), name, classes[number], wrong
+    )
+
+
+def _segmented(
+    picture: Picture,
+    pixels: np.ndarray,
+    heat: np.ndarray,
+    logits: np.ndarray,
+    number: int,
+    classes: ClassNames,
+    wanted: Optional[int],
+) -> ExplainedImage:
+    """Judge the foreground by its mask; of several classes show the wanted one, without truth."""
+    target = None if wanted is None else classes[wanted]
+    foreground = logits[0] > 0 if target is None else logits.argmax(axis=0) == number
+    mask = picture.mask(pixels.shape[:2]) if target is None else None
+    if mask is None:
+        predicted = f"{100 * foreground.mean():.2g} % {target or 'foreground'}"
+        return ExplainedImage(picture, pixels, heat, predicted, None, None, target, None)
+    truth = mask > 0
+    both, either = (foreground & truth).sum(), (foreground | truth).sum()
+    score, wrong = float(both / either) if either else 1.0, bool(either and not both)
+    return ExplainedImage(picture, pixels, heat, "IoU", score, None, target, wrong, truth)
+
+
+#: The explained images of each network, by its name; every network has the same images in the same order.
+Rows = Mapping[str, Sequence[ExplainedImage]]
+
+
 def heat_colours(heat: np.ndarray) -> np.ndarray:
-    """(H, W) in [0, 1] to colours, uint8 (H, W, 3), from blue (0) to red (1)."""
+    """Turn (H, W) in [0, 1] into colours, uint8 (H, W, 3), from blue (0) to red (1)."""
     return load_matplotlib().colormaps[_COLOURS](heat, bytes=True)[..., :3]
 
 
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Return a map as `grad_cam` gives it in colours from blue (0) to red (1), half and half over its picture.
+
+    >>> pixels = np.asarray(PIL.Image.open("photo.jpg").convert("RGB"))
+    >>> PIL.Image.fromarray(overlay(pixels, grad_cam(net, x)[0])).save("seen.png")
+
+    Parameters
+    ----------
+    image : array
+        uint8 (H, W, 3), RGB, or (H, W), grey; or the same as float in [0, 1].
+    heat : array
+        (h, w) in [0, 1]; resized, bilinearly, to the picture where it has another size.
+
+    Returns
+    -------
+    array
+        uint8 (H, W, 3).
+
+    Raises
+    ------
+    UsageError
+        For arrays of another shape, type or range.
+    """
+    pixels, heat = np.asarray(image), np.asarray(heat, dtype=np.float32)
+    if pixels.dtype.kind == "f" and pixels.size and pixels.min() >= 0 and pixels.max() <= 1:
+        pixels = np.round(255 * pixels).astype(np.uint8)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise UsageError(
+            f"the image is {np.asarray(image).dtype} {np.shape(image)}: expected (H, W, 3) or (H, W), uint8 or float "
+            "in [0, 1], not a normalised input"
+        )
+    if heat.ndim != 2 or not heat.size or not (heat.min() >= 0 and heat.max() <= 1):
+        raise UsageError(f"the map is {heat.shape}: expected (h, w) in [0, 1], one map of what grad_cam gives")
+    if heat.shape != pixels.shape[:2]:
+        heat = np.clip(resized_maps(heat[None], pixels.shape[:2])[0], 0, 1)
+    return heat_overlay(pixels, heat)
+
+
 def heat_overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The heat map's colours over the picture, half and half; uint8 (H, W, 3)."""
+    """Lay the heat map's colours over the picture, half and half; uint8 (H, W, 3)."""
     return ((pixels.astype(np.uint16) + heat_colours(heat) + 1) // 2).astype(np.uint8)
 
 
@@ -81,7 +257,7 @@ def _write_maps(rows: Rows, directory: Path) -> None:
 
 
 def enlarged(pixels: np.ndarray, least: int = 256) -> np.ndarray:
-    """uint8 (H, W, 3), a whole number of times larger where its longer side has less than ``least`` pixels."""
+    """Enlarge uint8 (H, W, 3) a whole number of times where its longer side has less than ``least`` pixels."""
     from PIL import Image
 
     height, width = pixels.shape[:2]
@@ -101,7 +277,7 @@ def _csv_rows(rows: Rows) -> Iterator[Tuple[object, ...]]:
 
 
 def draw_cam_sheet(rows: Rows, path: PathLike, dpi: int = DPI) -> None:
-    """One sheet: the images on top (true foreground outlined), below them a row for each network.
+    """Draw one sheet: the images on top (true foreground outlined), below them a row for each network.
 
     Below each image stands what the network predicted, with ✕ where that is wrong, and whether its map is empty. Small
     targets are magnified in a corner.
@@ -129,7 +305,9 @@ def draw_cam_sheet(rows: Rows, path: PathLike, dpi: int = DPI) -> None:
             if empty:
                 axes.text(0.5, 0.92, "no evidence", transform=axes.transAxes, ha="center", va="center", **_STAMP)
     for name, line in zip(("image", *rows), grid):
-        line[0].set_ylabel(plain(_wrapped(name)), fontsize=8, rotation=0, ha="right", va="center", labelpad=6)
+        line[0].set_ylabel(
+            plain("\n".join(wrap(name, 16))), fontsize=8, rotation=0, ha="right", va="center", labelpad=6
+        )
     asked = {i.target for images in rows.values() for i in images if i.target not in (None, i.predicted)}
     if len(asked) == 1:  # one class for all images, not the predicted ones
         figure.suptitle(plain(f"evidence for {asked.pop()}"), fontsize=9)
@@ -151,7 +329,7 @@ def _draw(axes: Any, pixels: np.ndarray, text: str, wrong: bool, view: Optional[
 
 
 def _legend(figure: Any, grid: np.ndarray, rows: Rows, views: Sequence[Optional[View]]) -> None:
-    """What the colours, the cross, the outline and the frame mean, as far as they are there."""
+    """Explain the colours, the cross, the outline and the frame, as far as they are there."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.lines import Line2D
 
@@ -170,7 +348,3 @@ def _legend(figure: Any, grid: np.ndarray, rows: Rows, views: Sequence[Optional[
         marks.append(Line2D([], [], color=FRAME, label="framed: a small target, magnified in a corner"))
     if marks:
         figure.legend(handles=marks, loc="outside lower center", ncol=3, fontsize=7, frameon=False)
-
-
-def _wrapped(name: str, width: int = 16) -> str:
-    return "\n".join(wrap(name, width))

@@ -1,22 +1,27 @@
-"""What the fusions of a network choose: their weights M and the parts of these (paper, Eqs. 1 to 4)."""
+"""What the fusions of a network choose: weights M and their parts (paper, Eqs. 1 to 4), as arrays, table and sheet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from io import BytesIO
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import Block
 
 from ..errors import UsageError
-from ..models.cifar_inception import FusedConv
-from ..nn import MSCAM, Fusion, LongSkip
-from .inner_layers import as_input, checked, find_layer, named_blocks, recorded_outputs
+from ..nn import MSCAM, Fusion
+from ..utils.figures import DPI, new_figure, plain, write_figure
+from ..utils.files import PathLike, atomic_write
+from ..utils.tables import text_table
+from .inner_layers import as_input, checked, named_blocks, recorded_outputs
 
 _BRANCHES = ("local_att", "global_att")
-_INPUTS = {LongSkip: ("high-level map", "low-level map"), FusedConv: ("5x5 branch", "3x3 branch")}
+_PARTS = ("weight", "local", "context")
+_HEADINGS = {"weight": "M", "local": "local part", "context": "global part"}
+_TILE, _TEXT, _NAME, _BARS = 1.35, 0.3, 1.5, 1.3  # inches: a map; the line below it; the path; the colour bars
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +42,8 @@ class FusionWeights:
         The parts before the sigmoid, L (N, C, H, W) and g (N, C, 1, 1); None for one that the fusion does not have.
         (Global + Global and Local + Local have two of one kind.)
     inputs : tuple of str
-        What x and residual are: learned branch and shortcut; in an FPN high-level and low-level map, in the Inception
-        host 5x5 and 3x3 branch.
+        What x and residual are: the ``input_names`` of the block around the fusion (an FPN's high-level and low-level
+        map, the Inception host's 5x5 and 3x3 branch), else learned branch and shortcut.
     on : str
         Which of them the weight multiplies, "x" or "residual".
     selects : bool
@@ -62,11 +67,12 @@ class FusionWeights:
 
     @property
     def other(self) -> str:
+        """The name of the other input."""
         return self.inputs[1 if self.on == "x" else 0]
 
 
 def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[FusionWeights]:
-    """The weights of every fusion (and MS-CAM) inside a network, shallow to deep.
+    """Return the weights of every fusion (and MS-CAM) inside a network, shallow to deep.
 
     Parameters
     ----------
@@ -80,7 +86,8 @@ def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[Fusi
     UsageError
         When no fusion in the network has weights, as plain addition has none.
     """
-    blocks = {path: block for path, block in named_blocks(net) if isinstance(block, (Fusion, MSCAM))}
+    inside = {"": net, **dict(named_blocks(net))}
+    blocks = {path: block for path, block in inside.items() if path and isinstance(block, (Fusion, MSCAM))}
     if isinstance(net, (Fusion, MSCAM)):
         raise UsageError("this is a single fusion: give a network that has fusions inside")
     parts = {
@@ -97,16 +104,19 @@ def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[Fusi
         net(x)
     outputs = {name: checked(output, name) for name, output in recorded.items()}
     paths = list(dict.fromkeys(name.rpartition(".")[0] for name in outputs))  # in the order they ran
-    return [stage for path in paths for stage in _stages(net, path, blocks[path], outputs)]
+    return [
+        stage for path in paths for stage in _weights_of(path, blocks[path], inside[path.rpartition(".")[0]], outputs)
+    ]
 
 
 def _before_sigmoid(branch: Block) -> Block:
-    """The layer whose output goes into the sigmoid: the branch, or what stands before its own sigmoid."""
+    """Return the layer whose output goes into the sigmoid: the branch, or what stands before its own sigmoid."""
     *_, before, last = branch._children.values()
     return before if getattr(last, "_act_type", None) == "sigmoid" else branch
 
 
-def _stages(net: Block, path: str, block: Block, outputs: Dict[str, np.ndarray]) -> Iterator[FusionWeights]:
+def _weights_of(path: str, block: Block, parent: Block, outputs: Dict[str, np.ndarray]) -> Iterator[FusionWeights]:
+    """Yield the weight of each stage of a fusion (iAFF has two)."""
     pools = dict(zip(_BRANCHES, getattr(block, "scales", (False, True))))
     for stage, ending in enumerate(("", "2"), 1):
         found = {name: outputs[f"{path}.{name}{ending}"] for name in _BRANCHES if f"{path}.{name}{ending}" in outputs}
@@ -120,16 +130,10 @@ def _stages(net: Block, path: str, block: Block, outputs: Dict[str, np.ndarray])
             weight=_sigmoid(reduce(np.add, found.values())),
             local=_sum(part for name, part in found.items() if not pools[name]),
             context=_sum(part for name, part in found.items() if pools[name]),
-            inputs=_inputs(net, path),
+            inputs=getattr(parent, "input_names", ("learned branch", "shortcut")),
             on=getattr(block, "weighs", "x"),
             selects=getattr(block, "selects", False),
         )
-
-
-def _inputs(net: Block, path: str) -> Tuple[str, str]:
-    above = path.rpartition(".")[0]
-    parent = find_layer(net, above) if above else net
-    return next((names for kind, names in _INPUTS.items() if isinstance(parent, kind)), ("learned branch", "shortcut"))
 
 
 def _sum(parts: Iterable[np.ndarray]) -> Optional[np.ndarray]:
@@ -139,3 +143,138 @@ def _sum(parts: Iterable[np.ndarray]) -> Optional[np.ndarray]:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def weight_lines(weights: Sequence[FusionWeights]) -> List[str]:
+    """Return a table for a terminal, shallow to deep: M and its parts, and which input each fusion leans to.
+
+    The columns M, local and global are means, ``std`` is M's standard deviation over channels and positions, and
+    ``> 0.5`` the share of weights above one half.
+    """
+    rows = []
+    for each in weights:
+        mean, share = float(each.weight.mean()), float((each.weight > 0.5).mean())
+        leaning = (each.weighed if mean > 0.5 else each.other) if each.selects else f"M weighs the {each.weighed}"
+        rows.append(
+            (
+                each.path,
+                each.kind + (f", stage {each.stage}" if _stages(weights) > 1 else ""),
+                "x".join(map(str, each.weight.shape[1:])),
+                leaning,
+                f"{mean:.3f}",
+                f"{each.weight.std():.3f}",
+                f"{100 * share:.0f} %",
+                *("-" if part is None else f"{part.mean():+.2f}" for part in (each.local, each.context)),
+            )
+        )
+    return text_table(("fusion", "kind", "map", "leans to", "M", "std", "> 0.5", "local", "global"), rows, left=4)
+
+
+def weight_arrays(weights: Sequence[FusionWeights]) -> Dict[str, np.ndarray]:
+    """Return the means over channels of the first image's weight, local and context, each (H, W).
+
+    Returns
+    -------
+    dict
+        By names such as ``features.2.0.attention.weight``; of iAFF's second stage ``weight2``, ``local2``,
+        ``context2``.
+    """
+    found = {}
+    for each in weights:
+        for part in _PARTS:
+            values = getattr(each, part)
+            if values is not None:
+                found[f"{each.path}.{part}{'' if each.stage == 1 else each.stage}"] = values[0].mean(axis=0)
+    return found
+
+
+def write_weight_arrays(weights: Sequence[FusionWeights], path: PathLike) -> None:
+    """Write `weight_arrays` as .npz."""
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **weight_arrays(weights))
+    with atomic_write(path, "wb") as handle:
+        handle.write(buffer.getvalue())
+
+
+def draw_weight_sheet(
+    weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path: PathLike, dpi: int = DPI
+) -> None:
+    """Draw the input once, and a row for each fusion, shallow to deep: M, its local and global part, for each stage.
+
+    Maps are means over channels of the first image's. One scale for all M, symmetric about 0.5, and one for all parts,
+    symmetric about 0, below which they argue for the other input.
+    """
+    found, stages = weight_arrays(weights), _stages(weights)
+    paths = list(dict.fromkeys(each.path for each in weights))
+    limits = _limits(found)
+    columns = 1 + 3 * stages
+    figure = new_figure(_NAME + _TILE * columns + 2 * _BARS, (_TILE + _TEXT) * len(paths) + 0.5)
+    grid = figure.subplots(len(paths), columns, squeeze=False)
+    shown: Dict[bool, Any] = {}
+    for row, (fusion, line) in enumerate(zip(paths, grid)):
+        for axes in line:
+            axes.set_axis_off()
+        for stage in range(stages):
+            for number, part in enumerate(_PARTS):
+                values = found.get(f"{fusion}.{part}{'' if stage == 0 else stage + 1}")
+                if values is not None:
+                    axes = line[1 + 3 * stage + number]
+                    shown[part == "weight"] = _draw(axes, values, limits[part], pixels.shape[0] / pixels.shape[1])
+                    if row == 0:
+                        axes.set_title(_HEADINGS[part] + (f", stage {stage + 1}" if stages > 1 else ""), fontsize=8)
+        line[0].set_axis_on()
+        line[0].set(xticks=[], yticks=[])
+        line[0].set_ylabel(_place(fusion, paths), fontsize=8)
+        if row == 0:
+            small = max(pixels.shape[:2]) < _TILE * dpi
+            line[0].imshow(pixels, interpolation="bicubic" if small else "antialiased")
+            line[0].set_title("input", fontsize=8)
+        else:
+            line[0].spines[:].set_visible(False)
+            line[0].set_box_aspect(pixels.shape[0] / pixels.shape[1])
+    _bars(figure, grid, shown, weights[0])
+    figure.suptitle(plain(title), fontsize=9)
+    write_figure(figure, path, dpi)
+
+
+def _place(path: str, paths: Sequence[str]) -> str:
+    """Return the path of the block around a fusion, where that has no other."""
+    above = path.rpartition(".")[0]
+    return path if [each.rpartition(".")[0] for each in paths].count(above) > 1 else above or path
+
+
+def _stages(weights: Sequence[FusionWeights]) -> int:
+    return max(each.stage for each in weights)
+
+
+def _limits(found: Dict[str, np.ndarray]) -> Dict[str, Sequence[float]]:
+    def farthest(values: List[np.ndarray], centre: float, least: float) -> float:
+        return max([least, *(float(abs(value - centre).max()) for value in values)])
+
+    weight = farthest([v for name, v in found.items() if ".weight" in name], 0.5, 0.01)
+    part = farthest([v for name, v in found.items() if ".weight" not in name], 0.0, 0.01)
+    return {"weight": (0.5 - weight, 0.5 + weight), "local": (-part, part), "context": (-part, part)}
+
+
+def _draw(axes: Any, values: np.ndarray, limits: Sequence[float], shape: float) -> Any:
+    axes.set_axis_on()
+    axes.set(xticks=[], yticks=[])
+    low, high = limits
+    image = axes.imshow(
+        values, vmin=low, vmax=high, cmap="PuOr_r" if low >= 0 else "coolwarm", interpolation="nearest", aspect="auto"
+    )
+    axes.set_box_aspect(shape)
+    std = f" ± {values.std():.2f}" if values.size > 1 else ""
+    axes.set_xlabel(f"{values.mean():.2f}{std}", fontsize=7, labelpad=2)
+    return image
+
+
+def _bars(figure: Any, grid: np.ndarray, shown: Dict[bool, Any], first: FusionWeights) -> None:
+    """Colour bars that say which input the weight multiplies."""
+    choice = f"{first.other} (0) or {first.weighed} (1)"
+    label = f"M: {choice if first.selects else f'weight of the {first.weighed}'}"
+    for key, text in ((False, "parts of M, before the sigmoid"), (True, label)):
+        if key in shown:
+            bar = figure.colorbar(shown[key], ax=grid.ravel().tolist(), fraction=0.04, aspect=30, pad=0.01)
+            bar.set_label(text, fontsize=8)
+            bar.ax.tick_params(labelsize=7)

@@ -11,12 +11,12 @@ from mxnet.gluon import Block, nn
 
 from ..errors import GluonAFFError, UsageError
 
-_DECODED = "fuse12"  # the FPN's last fusion, of full resolution
-_SHOWN_LEVELS = 2
+_SEQUENCES = (nn.Sequential, nn.HybridSequential)
+_SHOWN_LEVELS = 2  # of paths that an error lists
 
 
 def named_blocks(block: Block, path: str = "") -> Iterator[Tuple[str, Block]]:
-    """(path, block) of every block inside, a block before its children: ``features``, ``features.0``, ..."""
+    """Yield (path, block) of every block inside, a block before its children: ``features``, ``features.0``, ..."""
     for name, child in block._children.items():
         here = f"{path}.{name}" if path else name
         yield here, child
@@ -24,12 +24,12 @@ def named_blocks(block: Block, path: str = "") -> Iterator[Tuple[str, Block]]:
 
 
 def layer_paths(net: Block) -> List[str]:
-    """Paths of every block inside a network: ``"features.4.2"``, ``"layer3.1"``."""
+    """Return the paths of all blocks inside a network: ``"features.4.2"``, ``"layer3.1"``."""
     return [path for path, _ in named_blocks(net)]
 
 
 def find_layer(net: Block, path: str) -> Block:
-    """The block at a path. Raises UsageError that lists the paths below the last correct part of ``path``."""
+    """Return the block at a path. Raise UsageError that lists the paths below the last correct part of ``path``."""
     found = net
     known: List[str] = []
     for name in path.split("."):
@@ -48,7 +48,7 @@ def _choices(block: Block, path: str) -> str:
 
 
 def default_layer(net: Block, x: Optional[mx.nd.NDArray] = None) -> str:
-    """Path of the last residual stage, or of an AFF-FPN's last fusion; else of the last layer that gives maps.
+    """Return the path of the network's own ``cam_layer``, else of the last residual stage, else of the last maps.
 
     A stage is a sequence of blocks that have layers of their own, as in the networks here, GluonCV's and Gluon's
     residual networks. A network without stages is run on ``x``, a batch (N, C, H, W) as `as_input` gives it: its layer
@@ -59,8 +59,8 @@ def default_layer(net: Block, x: Optional[mx.nd.NDArray] = None) -> str:
     UsageError
         When there is none.
     """
-    if _DECODED in net._children:
-        return _DECODED
+    if getattr(net, "cam_layer", None):
+        return net.cam_layer
     stages = list(_stages(net, ""))
     if stages:
         return stages[-1]
@@ -72,20 +72,11 @@ def default_layer(net: Block, x: Optional[mx.nd.NDArray] = None) -> str:
 
 
 def _last_with_maps(net: Block, x: mx.nd.NDArray) -> Optional[str]:
-    shapes: Dict[str, Tuple[int, ...]] = {}
+    def shape_of(output: Any) -> Tuple[int, ...]:
+        return getattr(output, "shape", ())
 
-    def note(path: str, output: Any) -> None:
-        shapes.pop(path, None)  # the last time counts
-        shapes[path] = getattr(output, "shape", ())
-
-    recording, training = mx.autograd.set_recording(False), mx.autograd.set_training(False)
-    try:
-        with watched_outputs(net, dict(named_blocks(net)), note):
-            output = net(x)
-    finally:
-        mx.autograd.set_recording(recording)
-        mx.autograd.set_training(training)
-    whole = getattr(output, "shape", ())
+    with recorded_outputs(net, dict(named_blocks(net)), shape_of) as shapes, mx.autograd.pause(train_mode=False):
+        whole = shape_of(net(x))
     maps = [path for path, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1 and shape != whole]
     return maps[-1] if maps else None
 
@@ -93,23 +84,19 @@ def _last_with_maps(net: Block, x: mx.nd.NDArray) -> Optional[str]:
 def _stages(block: Block, path: str) -> Iterator[str]:
     for name, child in block._children.items():
         here = f"{path}.{name}" if path else name
-        if _is_sequence(child) and len(child) and all(map(_is_composite, child._children.values())):
+        if isinstance(child, _SEQUENCES) and len(child) and all(map(_is_composite, child._children.values())):
             yield here
         else:
             yield from _stages(child, here)
 
 
-def _is_sequence(block: Block) -> bool:
-    return isinstance(block, (nn.Sequential, nn.HybridSequential))
-
-
 def _is_composite(block: Block) -> bool:
-    return bool(block._children) and not _is_sequence(block)
+    return bool(block._children) and not isinstance(block, _SEQUENCES)
 
 
 @contextmanager
 def recorded_outputs(
-    net: Block, blocks: Mapping[str, Block], on_output: Optional[Callable[[Any], None]] = None
+    net: Block, blocks: Mapping[str, Block], keep: Callable[[Any], Any] = lambda output: output
 ) -> Iterator[Dict[str, Any]]:
     """Record what some blocks inside a network give, as long as the context lasts.
 
@@ -122,39 +109,30 @@ def recorded_outputs(
         The network, called by the caller inside the context.
     blocks : mapping
         The blocks of interest, by any name.
-    on_output : callable, optional
-        Called at once with every output of these blocks.
+    keep : callable, optional
+        Called at once with every output of these blocks; what it returns is recorded in its place.
 
     Yields
     ------
     dict
-        The last output of each block that ran, by its name, in the order in which they ran first.
+        The last record of each block that ran, by its name, in the order in which they ran.
     """
-    outputs: Dict[str, Any] = {}
-
-    def record(name: str, output: Any) -> None:
-        if on_output is not None:
-            on_output(output)
-        outputs[name] = output
-
-    with watched_outputs(net, blocks, record):
-        yield outputs
-
-
-@contextmanager
-def watched_outputs(net: Block, blocks: Mapping[str, Block], told: Callable[[str, Any], None]) -> Iterator[None]:
-    """As `recorded_outputs`, but outputs are told, each with its block's name, and not kept."""
+    records: Dict[str, Any] = {}
     active: List[Block] = []
     net.apply(lambda block: active.append(block) if getattr(block, "_active", False) else None)
 
     def hook(name: str) -> Callable:
-        return lambda _, __, output: told(name, output)
+        def record(block: Block, inputs: Any, output: Any) -> None:
+            records.pop(name, None)  # the last time counts
+            records[name] = keep(output)
+
+        return record
 
     handles = [block.register_forward_hook(hook(name)) for name, block in blocks.items()]
     for block in active:
         block._active = False
     try:
-        yield
+        yield records
     finally:
         for block in active:
             block._active = True
@@ -163,7 +141,7 @@ def watched_outputs(net: Block, blocks: Mapping[str, Block], told: Callable[[str
 
 
 def as_input(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> mx.nd.NDArray:
-    """A batch (N, C, H, W) on the network's device and in its type. Raises UsageError for anything else."""
+    """Return a batch (N, C, H, W) on the network's device and in its type. Raise UsageError for anything else."""
     if getattr(x, "ndim", None) != 4 or 0 in x.shape:
         raise UsageError(f"the input is {getattr(x, 'shape', x)}: expected a batch of images, (N, C, H, W)")
     parameters = list(net.collect_params().values())
@@ -180,7 +158,7 @@ def as_input(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> mx.nd.NDArray:
 
 
 def checked(array: mx.nd.NDArray, what: str) -> np.ndarray:
-    """An array as NumPy's float32. Raises GluonAFFError, naming it as ``what``, for values that are not finite."""
+    """Return an array as NumPy's float32. Raise GluonAFFError that names it as ``what`` for values not finite."""
     values = array.asnumpy().astype(np.float32)
     if not np.isfinite(values).all():
         raise GluonAFFError(f"{what} holds values that are not finite numbers: are the weights damaged?")

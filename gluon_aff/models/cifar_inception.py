@@ -24,6 +24,8 @@ class FusedConv(nn.HybridBlock):
     the weight of a soft selection multiplies X, the 3x3 branch, and there is no factor 2.
     """
 
+    input_names = ("5x5 branch", "3x3 branch")  # of the fusion's x and residual
+
     def __init__(
         self,
         channels: int,

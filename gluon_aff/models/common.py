@@ -33,9 +33,12 @@ class Network(nn.HybridBlock):
     call : dict or None
         Of a network that `create_model` made, "name" and the options that make another one like it, as plain values;
         None for one that was made otherwise.
+    cam_layer : str or None
+        Path of the layer that Grad-CAM looks at; None for the last residual stage.
     """
 
     untouched = False
+    cam_layer: Optional[str] = None
     call: Optional[Dict[str, Any]] = None
 
     def __init__(self, in_channels: int = 3, **kwargs: Any) -> None:

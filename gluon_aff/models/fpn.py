@@ -94,6 +94,8 @@ class FPN(SegmentationNet):
     UsageError names the nearest size that is. It is raised for images without pixels, too.
     """
 
+    cam_layer = "fuse12"  # the last fusion, of full resolution
+
     def __init__(
         self,
         blocks: int = 3,

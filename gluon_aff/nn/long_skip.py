@@ -35,6 +35,8 @@ class LongSkip(nn.HybridBlock):
     Raises UsageError for an unknown fusion or decoder, and when called with maps of other channels.
     """
 
+    input_names = ("high-level map", "low-level map")  # of the fusion's x and residual
+
     def __init__(
         self,
         high_channels: int,

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gluon_aff.gradcam import cam_sheet
-from gluon_aff.gradcam.cam_images import ExplainedImage
+from gluon_aff.gradcam import ExplainedImage, cam_sheet
 
 
 @pytest.fixture
