@@ -1,11 +1,12 @@
 import os
 import shutil
+import tempfile
 
 import pytest
 
 from gluon_aff.nn import native
 from gluon_aff.nn.attending import form
-from gluon_aff.nn.native import cache, loading
+from gluon_aff.nn.native import building, loading
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,10 @@ def operator(built, monkeypatch):
 
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
-    """An empty cache, the native operator not switched off."""
+    """An empty cache and temporary folder, the native operator not switched off."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("GLUON_AFF_NATIVE", raising=False)
     return tmp_path / "cache"
@@ -48,5 +52,5 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def filled_cache(built, own_cache):
     """A cache of one's own with the operator in it."""
-    shutil.copytree(built.folder, cache.folder())
-    return cache.folder()
+    shutil.copytree(built.folder, building.folder())
+    return building.folder()

@@ -2,9 +2,12 @@
 
 import json
 import os
+import resource
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from gluon_aff.cli import main as cli
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.nn import native
 from gluon_aff.nn.attending import form
-from gluon_aff.nn.native import building, cache, loading
+from gluon_aff.nn.native import building, loading
 
 ROOT = Path(__file__).resolve().parents[2]
 USE = """
@@ -28,10 +31,17 @@ print("after", form.identity)
 """
 
 
-def use(cache_home, **variables):
-    """What a process of its own prints that uses a fusion."""
+def use(cache_home, limit=resource.RLIM_INFINITY, **variables):
+    """What a process of its own prints that uses a fusion, and may write files of ``limit`` bytes."""
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache_home), **variables}
-    done = subprocess.run([sys.executable, "-c", USE], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", USE],
+        env=environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return dict(line.split(" ", 1) for line in done.stdout.splitlines()), done.stderr
 
@@ -95,7 +105,7 @@ def test_processes_that_build_at_once_build_once(own_cache, quick_compiler):
     libraries = {process.communicate(timeout=300)[0] for process in processes}
     assert len(libraries) == 1 and libraries.pop().strip().endswith(".so")
     assert quick_compiler.read_text().splitlines() == ["call"]
-    left = {path.name.split("-")[0] for path in cache.folder().iterdir()}
+    left = {path.name.split("-")[0] for path in building.folder().iterdir()}
     assert left == {"lock", "operator.json", "attend"}
 
 
@@ -109,7 +119,7 @@ def test_a_compiler_that_fails_is_not_asked_again(own_cache, tmp_path, monkeypat
     count = len(calls.read_text().splitlines())
     assert use(own_cache, **home)[1] == ""
     assert len(calls.read_text().splitlines()) == count
-    assert cache.entry().state == native.State.FAILED
+    assert native.entry().state == native.State.FAILED
     monkeypatch.setattr(form, "identity", None)
     assert "no such thing" in doctor._native().found
 
@@ -119,45 +129,153 @@ def test_a_library_that_does_not_work_is_not_kept(own_cache, tmp_path, monkeypat
     monkeypatch.setenv("CXX", str(program(tmp_path / "liar", text)))
     with pytest.raises(GluonAFFError, match="was built and does not work"):
         native.build()
-    assert cache.entry().state == native.State.FAILED
+    assert native.entry().state == native.State.FAILED
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda folder: next(folder.glob("*.so")).write_bytes(b"half"),
-        lambda folder: next(folder.glob("*.so")).unlink(),
-        lambda folder: (folder / "operator.json").write_text("{"),
-        lambda folder: (folder / "operator.json").write_text('{"library": 3}'),
-    ],
-    ids=["another file", "no library", "half a record", "a record of something else"],
-)
-def test_a_damaged_cache_is_seen_and_not_loaded(filled_cache, damage, monkeypatch):
-    assert cache.entry().state == native.State.BUILT
+def test_a_library_that_computes_wrong_sums_is_not_kept(own_cache, tmp_path, monkeypatch):
+    """A compiler that makes the iAFF's and AFF's factor larger than it is written."""
+    script = f"""
+mkdir -p {tmp_path}/changed && cp {building.SOURCE}/* {tmp_path}/changed
+sed -i 's/factor = std::stof/factor = 1.01f * std::stof/' {tmp_path}/changed/attend.cc
+cd {tmp_path}/changed && exec {native.compiler()} "$@" -O0
+"""
+    monkeypatch.setenv("CXX", str(program(tmp_path / "wrong", script)))
+    with pytest.raises(GluonAFFError, match="does not work: results differ by"):
+        native.build()
+    assert native.entry().state == native.State.FAILED and not list(building.folder().glob("*.so"))
+
+
+def in_its_place(path, make):
+    path.unlink()
+    make(path)
+
+
+def named_in_the_record(folder, name):
+    record = json.loads((folder / "operator.json").read_text())
+    (folder / "operator.json").write_text(json.dumps({**record, "library": name}))
+
+
+def record_with_a_path(folder):
+    moved = folder.parent / "planted.so"
+    next(folder.glob("*.so")).rename(moved)
+    named_in_the_record(folder, str(moved))
+
+
+def record_with_a_link(folder):
+    library = next(folder.glob("*.so"))
+    library.rename(folder.parent / "planted.so")
+    library.symlink_to(folder.parent / "planted.so")
+
+
+def linked_folder(folder):
+    folder.rename(folder.parent / "planted")
+    folder.symlink_to(folder.parent / "planted")
+
+
+DAMAGE = {
+    "another file": lambda folder: next(folder.glob("*.so")).write_bytes(b"half"),
+    "no library": lambda folder: next(folder.glob("*.so")).unlink(),
+    "half a record": lambda folder: (folder / "operator.json").write_text("{"),
+    "a record of something else": lambda folder: (folder / "operator.json").write_text('{"library": 3}'),
+    "a list": lambda folder: (folder / "operator.json").write_text("[]"),
+    "a deep record": lambda folder: (folder / "operator.json").write_text("[" * 100_000),
+    "a library elsewhere": record_with_a_path,
+    "a library above": lambda folder: named_in_the_record(folder, f"../{folder.name}/{next(folder.glob('*.so')).name}"),
+    "a link for a library": record_with_a_link,
+    "a library others may write to": lambda folder: next(folder.glob("*.so")).chmod(0o777),
+    "a record others may write to": lambda folder: (folder / "operator.json").chmod(0o666),
+    "a folder others may write to": lambda folder: folder.chmod(0o777),
+    "a folder its group may write to": lambda folder: folder.chmod(0o775),
+    "a folder above others may write to": lambda folder: folder.parents[2].chmod(0o777),
+    "a link for a folder": linked_folder,
+    "a pipe for a record": lambda folder: in_its_place(folder / "operator.json", os.mkfifo),
+    "pipes for all": lambda folder: [in_its_place(path, os.mkfifo) for path in folder.iterdir()],
+    "a pipe for a library": lambda folder: in_its_place(next(folder.glob("*.so")), os.mkfifo),
+}
+if os.geteuid() == 0:
+    DAMAGE["another user's folder"] = lambda folder: os.chown(folder, 1, 1)
+    DAMAGE["another user's library"] = lambda folder: os.chown(next(folder.glob("*.so")), 1, 1)
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_was_not_built_here_is_not_loaded_and_built_anew(filled_cache, damage, monkeypatch, built):
+    assert native.entry().state == native.State.BUILT
     damage(filled_cache)
-    assert cache.entry().state == native.State.DAMAGED
+    assert native.entry().state in (native.State.DAMAGED, native.State.NONE)
     monkeypatch.setattr(form, "identity", None)
     monkeypatch.setattr(loading, "load", None)  # would fail
     loading.install()
     assert form.identity is None
     assert doctor._native().state == "note"
 
+    def compiled(compiler, folder, extra):
+        shutil.copy(built.library, folder / "attend.so")
+        return folder / "attend.so", []
+
+    monkeypatch.setattr(building, "_compile", compiled)
+    monkeypatch.setattr(building, "_try", lambda library: None)
+    entry = native.build()
+    assert entry == native.entry() and entry.state == native.State.BUILT
+    assert entry.library.read_bytes() == built.library.read_bytes()
+    assert entry.library.parent == entry.folder and entry.folder.resolve() == entry.folder
+    assert not (entry.folder.stat().st_mode | entry.library.stat().st_mode) & 0o022
+    if entry.folder != filled_cache:  # the place is somebody else's: one of the user's own
+        assert Path(tempfile.gettempdir()) in entry.folder.parents
+
+
+def test_nowhere_private_there_is_no_operator(filled_cache, own_cache, tmp_path):
+    tmp_path.chmod(0o777)
+    found, errors = use(own_cache, PATH="/usr/bin:/bin", TMPDIR=os.environ["TMPDIR"])
+    assert found["after"] == "None" and "other users may write to" in errors
+
+
+def test_a_disk_that_is_too_small_is_not_compiled_for(own_cache, tmp_path, quick_compiler):
+    """The limit on the size of files stands for it: a quota, and a disk, answer alike."""
+    home = {"PATH": "/usr/bin:/bin", "CXX": os.environ["CXX"], "TMPDIR": os.environ["TMPDIR"]}
+    found, errors = use(own_cache, limit=100_000, **home)
+    assert found["after"] == "None" and errors.count("note: the native operator cannot be kept in") == 1
+    assert use(own_cache, limit=100_000, **home)[1] == ""
+    assert not quick_compiler.exists()
+    assert "File too large" in native.entry().detail
+
 
 def test_clean_removes_it(filled_cache, capsys):
     assert cli.main(["native", "clean"]) == 0
     assert capsys.readouterr().out == "removed 1 built operator(s)\n"
-    assert cache.entry().state == native.State.NONE
+    assert native.entry().state == native.State.NONE
+
+
+def test_clean_removes_nothing_foreign_and_follows_no_link(filled_cache, own_cache, tmp_path):
+    foreign, native_folder = tmp_path / "foreign", filled_cache.parent
+    kept = []
+    for folder in (foreign / filled_cache.name, native_folder / "mine", filled_cache / "notes"):
+        folder.mkdir(parents=True)
+        kept.append(folder / "operator.json")
+    kept += [filled_cache / "attend-mine.so", native_folder / "a.txt", foreign / filled_cache.name / "lock"]
+    for path in kept:
+        path.write_text("the user's")
+    link = native_folder / filled_cache.name.replace(".", "_")
+    link.symlink_to(foreign / filled_cache.name)
+    assert native.clean() == 2
+    assert native.entry().state == native.State.NONE
+    assert not link.is_symlink() and not list(filled_cache.glob("attend-?[0-9a-f]*.so")) + [
+        p for p in kept if not p.exists()
+    ]
+    shutil.rmtree(native_folder)
+    native_folder.symlink_to(foreign)
+    native.clean()
+    assert not native_folder.is_symlink() and (foreign / filled_cache.name / "lock").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(own_cache):
     own_cache.write_text("a file")
     with pytest.raises(GluonAFFError, match=str(own_cache)):
         native.build()
-    assert cache.entry().state in (native.State.NONE, native.State.DAMAGED)
+    assert native.entry().state in (native.State.NONE, native.State.DAMAGED)
 
 
 def test_the_identity_depends_on_what_bits_depend_on(built):
     record = json.loads((built.folder / "operator.json").read_text())
     assert record["identity"] == built.identity
-    assert cache.source_digest() in built.identity and cache.processor() in built.identity
+    assert building.source_digest() in built.identity and building.processor() in built.identity
     assert building._identity("g++ 12", ["-O3"]) != building._identity("g++ 13", ["-O3"])

@@ -4,8 +4,7 @@
 a training: without a compiler, or with a damaged cache, the blocks compute the same in Python's operators.
 """
 
-from .building import build, compiler
-from .cache import VARIABLE, Entry, State, clean, entry, switched_off
+from .building import VARIABLE, Entry, State, build, clean, compiler, entry, switched_off
 from .loading import install, prepare
 
 __all__ = [

@@ -1,22 +1,36 @@
-"""Compiling the operator into the cache, once however many processes want it, and trying it before it is kept."""
+"""Building the native operator with the machine's own compiler, and the cache of what was built.
+
+A library's code runs with the user's rights as soon as it is loaded. So one counts only with the digest noted when it
+was built and tried, in a folder that nobody but the user or root can write to, nor to the folders above it.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import platform
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+import mxnet as mx
 
 from ...errors import GluonAFFError, last_line
-from . import cache
-from .cache import Entry, State
+
+VARIABLE = "GLUON_AFF_NATIVE"  # "0": neither build nor load it
+SOURCE = Path(__file__).parent / "source"
+MXNET = Path(mx.__file__).parent
+INTERFACE = [MXNET / "include" / "mxnet" / "lib_api.h", MXNET / "src" / "lib_api.cc"]
 
 COMPILERS = ("g++", "c++", "clang++")
 OPTIONS = ["-std=c++11", "-O3", "-fopenmp", "-fPIC", "-shared"]
@@ -28,12 +42,193 @@ FOR_PROCESSOR: Sequence[Sequence[str]] = (
     (),
 )
 LONGEST = 600  # seconds for compiling, and for the trial
+LARGEST = 4 * 2**20  # bytes of a library, several times what it takes
+
+# The cache's own names; nothing else in it is read or removed.
+RECORD, LOCK, TEMPORARY = "operator.json", "lock", "building-"
+FOLDER = re.compile(r".+-[0-9a-f]{8}-[0-9a-f]{12}")
+LIBRARY = re.compile(r"attend-[0-9a-f]{16}\.so")
+
+
+class State(Enum):
+    """What a cache folder holds."""
+
+    BUILT = "built"
+    NONE = "not built"
+    FAILED = "failed to build"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the cache has for this MXNet, this processor and this source text.
+
+    Attributes
+    ----------
+    folder : Path
+    state : State
+    library : Path or None
+        The file to load, when it is built and whole.
+    identity : str or None
+        What the bits of its results depend on: source, processor, compiler and options.
+    detail : str
+        The compiler and its options, or what is wrong.
+    """
+
+    folder: Path
+    state: State
+    library: Optional[Path] = None
+    identity: Optional[str] = None
+    detail: str = ""
+
+
+def switched_off() -> bool:
+    """Whether the user wants no native operator."""
+    return os.environ.get(VARIABLE) == "0"
 
 
 def compiler() -> Optional[str]:
     """The C++ compiler: ``$CXX``, or the first of g++, c++ and clang++ on the path; None where there is none."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else COMPILERS
     return next(filter(None, map(shutil.which, names)), None)
+
+
+# ---- what is in the cache
+
+
+def roots() -> Tuple[Path, Path]:
+    """Where folders of built operators lie: the user's cache, and a place of the user's below the temporary folder.
+
+    The first is ``$XDG_CACHE_HOME/gluon_aff/native``, else under ``~/.cache``; the second serves where others can write
+    to the first.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".cache"
+    return base / "gluon_aff" / "native", Path(tempfile.gettempdir()) / f"gluon_aff-{os.geteuid()}" / "native"
+
+
+def folder() -> Path:
+    """Of the operator for this MXNet, this processor and this source text."""
+    places = [root / f"{mx.__version__}-{processor()}-{source_digest()}" for root in roots()]
+    return next((place for place in places if _exposure(place) is None), places[0])
+
+
+def source_digest() -> str:
+    """Of the operator's source text and of MXNet's extension interface."""
+    digest = hashlib.sha256()
+    sources = sorted(path for path in SOURCE.iterdir() if path.suffix in (".cc", ".h"))
+    for path in [*sources, *INTERFACE]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def processor() -> str:
+    """The kind of processor: a library built for one may not run on another."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    lines = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", text.split("\n\n")[0], re.MULTILINE)
+    return f"{platform.machine()}-{hashlib.sha256('|'.join(lines).encode()).hexdigest()[:8]}"
+
+
+def entry() -> Entry:
+    """What the cache holds; the library is checked against the digest that was noted when it was built."""
+    place = folder()
+    exposure = _exposure(place)
+    if exposure:
+        return Entry(place, State.DAMAGED, detail=exposure)
+    try:
+        text = _read(place / RECORD)
+    except FileNotFoundError:
+        return Entry(place, State.NONE)
+    except OSError as error:
+        return Entry(place, State.DAMAGED, detail=f"{place / RECORD} cannot be read: {error.strerror}")
+    try:
+        record = json.loads(text)
+        if "failed" in record:
+            return Entry(place, State.FAILED, detail=str(record["failed"]))
+        name, digest, identity, detail = (record[key] for key in ("library", "sha256", "identity", "detail"))
+        if not LIBRARY.fullmatch(name):
+            raise ValueError(f"{name!r} is no library of this cache")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return Entry(place, State.DAMAGED, detail=f"{place / RECORD} cannot be read: {error}")
+    library = place / name
+    try:
+        if hashlib.sha256(_read(library)).hexdigest() != digest:
+            return Entry(place, State.DAMAGED, detail=f"{library} is not the file that was built")
+    except OSError as error:
+        return Entry(place, State.DAMAGED, detail=f"{library} cannot be read: {error.strerror}")
+    return Entry(place, State.BUILT, library, str(identity), str(detail))
+
+
+def _exposure(place: Path) -> Optional[str]:
+    """Say how somebody else could put files into a cache folder, or None where nobody could.
+
+    Folders above it may be the system's temporary one, where all may write, and none may replace another's.
+    """
+    own = [place, place.parent]
+    for path in [*own, *place.parents, *Path(os.path.realpath(place)).parents]:
+        try:
+            found = os.lstat(path) if path in own else os.stat(path)
+        except OSError:
+            continue  # not there yet
+        if path in own and stat.S_ISLNK(found.st_mode):
+            return f"{path} is a link"
+        if found.st_uid not in (0, os.geteuid()):
+            return f"{path} belongs to another user"
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and (path in own or not found.st_mode & stat.S_ISVTX):
+            return f"other users may write to {path}"
+    return None
+
+
+def _read(path: Path) -> bytes:
+    """The content of a regular file that only its owner, the user or root, may write to. Raises OSError for others."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # waits for nobody who writes to a pipe
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(0, "it is not a regular file")
+        if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise OSError(0, "other users may write to it")
+        if found.st_size > LARGEST:
+            raise OSError(0, "it is too large")
+        return os.read(handle, LARGEST)
+    finally:
+        os.close(handle)
+
+
+def clean() -> int:
+    """Remove all built operators, of other machines and versions too, and return how many there were.
+
+    Only the cache's own files are removed: what else lies there stays, and no link is followed.
+    """
+    count = 0
+    for root in roots():
+        if root.is_symlink():
+            root.unlink()
+            count += 1
+        elif root.is_dir() and root.stat().st_uid == os.geteuid():
+            count += sum(_remove(place) for place in root.iterdir() if FOLDER.fullmatch(place.name))
+    return count
+
+
+def _remove(place: Path) -> bool:
+    """Remove a folder of the cache, but for foreign files in it. Returns whether anything was there to remove."""
+    if place.is_symlink():
+        place.unlink()
+        return True
+    own = [path for path in place.glob("*.so") if LIBRARY.fullmatch(path.name)]
+    own += [place / RECORD, place / LOCK, *place.glob(f"{TEMPORARY}*/attend.so"), *place.glob(f"{TEMPORARY}*")]
+    removed = False
+    for path in [*own, place]:
+        with suppress(OSError):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+            removed = True
+    return removed
+
+
+# ---- building
 
 
 def build(extra: Sequence[str] = (), again: bool = False) -> Entry:
@@ -47,49 +242,45 @@ def build(extra: Sequence[str] = (), again: bool = False) -> Entry:
     Raises
     ------
     GluonAFFError
-        Without a compiler, when the cache cannot be written, and when the compiler or the trial fails. The latter is
-        noted in the cache, so that no other process tries the same.
+        Without a compiler, when the cache cannot be written or is too small, and when the compiler or the trial fails.
+        Failures are noted in the cache, so that no other process tries the same.
     """
-    place = cache.folder()
-    with _locked(place):
-        found = cache.entry()
-        if found.state == State.BUILT and not again:
-            return found
-        if found.state == State.FAILED and not again:
-            raise GluonAFFError(f"the native operator failed to build: {found.detail}")
-        path = compiler()
-        if path is None:
-            wanted = os.environ.get("CXX") or ", ".join(COMPILERS)
-            raise GluonAFFError(f"no C++ compiler ({wanted}) on the path: install one, for example g++")
-        with tempfile.TemporaryDirectory(dir=place) as folder:
+    place = folder()
+    try:
+        with _locked(place):
+            found = entry()
+            if found.state == State.BUILT and not again:
+                return found
+            if found.state == State.FAILED and not again:
+                raise GluonAFFError(f"the native operator failed to build: {found.detail}")
+            path = compiler()
+            if path is None:
+                wanted = os.environ.get("CXX") or ", ".join(COMPILERS)
+                raise GluonAFFError(f"no C++ compiler ({wanted}) on the path: install one, for example g++")
             try:
-                library, options = _compile(path, Path(folder), extra)
-                _try(library)
-            except GluonAFFError as error:
-                cache.note(place, {"failed": str(error)})
+                _note(place, _built(place, path, extra))
+            except (GluonAFFError, OSError) as error:
+                with suppress(OSError):
+                    _note(place, {"failed": getattr(error, "strerror", None) or str(error)})
                 raise
-            digest = cache.digest_of(library)
-            kept = place / f"attend-{digest[:16]}.so"
-            os.replace(library, kept)
-        version = _version(path)
-        record = {
-            "library": kept.name,
-            "sha256": digest,
-            "identity": _identity(version, options),
-            "detail": f"{version}; {' '.join(options)}",
-        }
-        cache.note(place, record)
-        return cache.entry()
+            return entry()
+    except OSError as error:
+        raise GluonAFFError(f"the native operator cannot be kept in {place}: {error.strerror}") from error
 
 
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with the process that has it."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise GluonAFFError(f"the native operator cannot be kept in {place}: {error.strerror}") from error
+    """One process at a time in a folder of the user's own; the lock ends with the process that has it."""
+    for path in [*reversed(place.parents), place]:
+        if not path.exists():
+            path.mkdir(mode=0o700, exist_ok=True)
+    exposure = _exposure(place)
+    if exposure:
+        raise GluonAFFError(f"the native operator cannot be kept in {place}: {exposure}")
+    lock = place / LOCK
+    if lock.exists() and not lock.is_file() or lock.is_symlink():
+        lock.unlink()
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -97,29 +288,61 @@ def _locked(place: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _compile(path: str, folder: Path, extra: Sequence[str]) -> Tuple[Path, List[str]]:
-    """The library in ``folder`` and the options that made it."""
+def _built(place: Path, path: str, extra: Sequence[str]) -> Dict[str, str]:
+    """Compile, try and keep the library. Returns the cache's record of it."""
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=place) as temporary:
+        with tempfile.TemporaryFile(dir=temporary) as room:  # compiling takes a minute: a full disk is seen before
+            os.posix_fallocate(room.fileno(), 0, LARGEST)
+        library, options = _compile(path, Path(temporary), extra)
+        _try(library)
+        library.chmod(0o700)
+        digest = hashlib.sha256(_read(library)).hexdigest()
+        kept = place / f"attend-{digest[:16]}.so"
+        os.replace(library, kept)
+    version = _version(path)
+    return {
+        "library": kept.name,
+        "sha256": digest,
+        "identity": _identity(version, options),
+        "detail": f"{version}; {' '.join(options)}",
+    }
+
+
+def _note(place: Path, record: Dict[str, str]) -> None:
+    """Write what was built in ``place``, or why it was not. Only the process that holds its lock may."""
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=place) as temporary:
+        written = Path(temporary, RECORD)
+        with open(os.open(written, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as handle:
+            json.dump(record, handle, indent=1)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(written, place / RECORD)
+
+
+def _compile(path: str, place: Path, extra: Sequence[str]) -> Tuple[Path, List[str]]:
+    """The library in ``place`` and the options that made it."""
     message = ""
     for more in FOR_PROCESSOR:
         options = [*OPTIONS, *more, *extra]
-        library = folder / "attend.so"
-        include = f"-I{cache.MXNET / 'include'}"
-        command = [path, *options, include, "attend.cc", str(cache.INTERFACE[1]), "-o", str(library)]
-        done = _run(command, cwd=cache.SOURCE)
+        library = place / "attend.so"
+        command = [path, *options, f"-I{MXNET / 'include'}", "attend.cc", str(INTERFACE[1]), "-o", str(library)]
+        done = _run(command, cwd=SOURCE)
         if done.returncode == 0:
             return library, options
         message = done.stderr
-    raise GluonAFFError(f"{path} cannot compile the native operator: {_first_error(message)}")
+    lines = (line.strip() for line in message.splitlines() if "error" in line.lower())
+    first = next(lines, last_line(message) or "no message")
+    raise GluonAFFError(f"{path} cannot compile the native operator: {first}")
 
 
 def _try(library: Path) -> None:
     """Run the operator in a process of its own, beside the blocks' own arithmetic."""
-    environment = {**os.environ, cache.VARIABLE: "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = _run([sys.executable, "-m", "gluon_aff.nn.native.trial", str(library)], env=environment)
+    environment = {**os.environ, VARIABLE: "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    trial = "import sys; from gluon_aff.nn.native import loading; sys.exit(loading.trial(sys.argv[1]))"
+    done = _run([sys.executable, "-c", trial, str(library)], env=environment)
     if done.returncode != 0:
-        raise GluonAFFError(
-            f"the native operator was built and does not work: {last_line(done.stderr) or 'no message'}"
-        )
+        message = last_line(done.stderr) or "no message"
+        raise GluonAFFError(f"the native operator was built and does not work: {message}")
 
 
 def _run(command: List[str], **settings: object) -> subprocess.CompletedProcess:
@@ -136,11 +359,4 @@ def _version(path: str) -> str:
 def _identity(version: str, options: Sequence[str]) -> str:
     text = "|".join([version, *options, platform.machine()])
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{cache.source_digest()}-{cache.processor()}-{digest}"
-
-
-def _first_error(text: str) -> str:
-    """Of a compiler's messages; the last line where none says error."""
-    return next(
-        (line.strip() for line in text.splitlines() if "error" in line.lower()), last_line(text) or "no message"
-    )
+    return f"{source_digest()}-{processor()}-{digest}"

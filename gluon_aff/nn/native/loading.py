@@ -1,4 +1,4 @@
-"""Loading the built operator into MXNet, and keeping it out of graphs that others shall read."""
+"""Loading the built operator into MXNet, trying it first, and keeping it out of graphs that others shall read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import ctypes
 import functools
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, List, Optional
 
 import mxnet as mx
+import numpy as np
 from mxnet.base import _LIB, OpHandle, c_str, check_call, mx_uint
 
 from ...errors import GluonAFFError
 from ..attending import OPERATOR, form
-from .building import build, compiler
-from .cache import VARIABLE, Entry, State, entry, switched_off
+from .building import VARIABLE, Entry, State, build, compiler, entry, switched_off
+
+TOLERANCE = 1e-3  # of values and gradients of about 1
 
 
 def install() -> None:
@@ -52,6 +54,36 @@ def load(library: Path) -> None:
     ):
         setattr(module, OPERATOR, make(handle, OPERATOR, OPERATOR))
     _export_own_arithmetic()
+
+
+def trial(library: str) -> Optional[str]:
+    """In a process of its own: how the library's results differ from the blocks' own, or None if they do not."""
+    expected = _results(native=False)
+    load(Path(library).resolve())
+    form.identity = "on trial"
+    for found, wanted in zip(_results(native=True), expected):
+        difference = np.abs(found - wanted).max()
+        if not difference < TOLERANCE:
+            return f"results differ by {difference:.1e} from those without it"
+    return None
+
+
+def _results(native: bool) -> List[np.ndarray]:
+    """Output and gradients of an AFF in training, and its output in inference, on maps that fill no vector."""
+    from .. import create_fusion
+
+    form.wanted = native
+    mx.random.seed(0)
+    draw = np.random.default_rng(0)
+    block = create_fusion("aff", 20)
+    block.initialize(mx.init.Xavier())
+    x, residual, head = (mx.nd.array(draw.normal(size=(6, 20, 9, 7)), dtype="float32") for _ in range(3))
+    for each in (x, residual):
+        each.attach_grad()
+    with mx.autograd.record():
+        out = block(x, residual)
+    out.backward(head)
+    return [each.asnumpy() for each in (out, x.grad, residual.grad, block(x, residual))]
 
 
 def _load_whole(found: Entry) -> None:
