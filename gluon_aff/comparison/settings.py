@@ -98,7 +98,7 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
 
 
 def _network_of_options(task: str, options: Dict[str, Any]) -> Settings:
-    registered = get_task(task).registered(options) if task in list_tasks() else None
+    registered = get_task(task).model_args(options) if task in list_tasks() else None
     if registered is None:
         return {"host": options.get("model"), "fusion": _fusion(options.get("fusion", "add"))}
     host, given = registered

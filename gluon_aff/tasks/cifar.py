@@ -80,10 +80,10 @@ class CIFAR(Task):
         if options["channel_times"] is None:
             options["channel_times"] = 1 if options["model"] == "inception" else 4
 
-    def own_recipe(self, options: Options) -> Optional[str]:
+    def default_recipe(self, options: Options) -> Optional[str]:
         return image_dataset(options["dataset"]).recipe
 
-    def fit_recipe(self, values: Options, given: Options) -> None:
+    def adapt_recipe(self, values: Options, given: Options) -> None:
         """A recipe's coarse labels are CIFAR-100's."""
         if given.get("dataset", values["dataset"]) != "cifar100":
             values.pop("labels", None)
@@ -214,10 +214,10 @@ class CIFAR(Task):
 
     # ---- what can be done with it
 
-    def trains(self, entry: ModelEntry) -> bool:
+    def supports(self, entry: ModelEntry) -> bool:
         return issubclass(entry.network, ClassificationNet) and entry.input_size <= 32
 
-    def images(self, options: Namespace) -> Options:
+    def data_facts(self, options: Namespace) -> Options:
         known = {
             "size": options.resize,
             "val_fraction": options.val_fraction,
@@ -226,14 +226,14 @@ class CIFAR(Task):
         }
         if options.dataset == "cifar100":
             known["labels"] = options.labels
-        return {**super().images(options), **known}
+        return {**super().data_facts(options), **known}
 
-    def images_of_data(self, data: Data) -> Options:
+    def loaded_data_facts(self, data: Data) -> Options:
         assert isinstance(data, ImageData)
         height, width = data.train.images.shape[1:3]
         return {"classes": data.train.classes, **({"size": width} if height == width else {})}
 
-    def input_of(self, known: Options, outputs: int) -> NetworkInput:
+    def network_input(self, known: Options, outputs: int) -> NetworkInput:
         if known.get("normalisation"):
             raise UsageError("--normalisation is for ImageNet networks: leave it out")
         name = known.get("dataset")
@@ -243,7 +243,7 @@ class CIFAR(Task):
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
         return score_classifier(trained, request)
 
-    def registered(self, options: Options) -> Tuple[str, Options]:
+    def model_args(self, options: Options) -> Tuple[str, Options]:
         host = f"cifar_{options['model']}" + (".paper" if options.get("tag") == "paper" else "")
         names = ("fusion", "r", "start_layer", "blocks", "channel_times", "deep_stem")
         return host, {name: options[name] for name in names}

@@ -71,11 +71,11 @@ class TaskDefinition:
     def complete(self, options: Options) -> None:
         """Fill in, in place, what depends on other options."""
 
-    def own_recipe(self, options: Options) -> Optional[str]:
+    def default_recipe(self, options: Options) -> Optional[str]:
         """The recipe that comes by itself with some data set, or None."""
         return None
 
-    def fit_recipe(self, values: Options, given: Options) -> None:
+    def adapt_recipe(self, values: Options, given: Options) -> None:
         """Take out of a recipe's ``values``, in place, what does not belong to what is given."""
 
     def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
@@ -150,26 +150,26 @@ class TaskDefinition:
 
     # ---- what can be done with it
 
-    def trains(self, entry: ModelEntry) -> bool:
+    def supports(self, entry: ModelEntry) -> bool:
         """Whether a registered network is one for this task."""
         return False
 
-    def images(self, options: Namespace) -> Options:
+    def data_facts(self, options: Namespace) -> Options:
         """What is known of the images that a run's network is for, under the names of `evaluation.DataOptions`."""
         return {"dataset": options.dataset, "data": options.data_dir}
 
-    def images_of_weights(self) -> Options:
+    def default_data_facts(self) -> Options:
         """The same for a file of weights that tells nothing else."""
         return {}
 
-    def images_of_data(self, data: Data) -> Options:
+    def loaded_data_facts(self, data: Data) -> Options:
         """What only a run's data tell of its images: their ``size``, and ``classes``, the names of their classes."""
         return {}
 
-    def input_of(self, known: Options, outputs: int) -> NetworkInput:
+    def network_input(self, known: Options, outputs: int) -> NetworkInput:
         """How a picture becomes the input of a network of this task.
 
-        ``known``: of its images, as `images` and `images_of_data` have it; ``outputs``: of the network's head.
+        ``known``: of its images, as `data_facts` and `loaded_data_facts` have it; ``outputs``: of the network's head.
 
         Raises UsageError for what it has not, and where pictures cannot be explained.
         """
@@ -179,7 +179,7 @@ class TaskDefinition:
         """Score a network of this task. Raises UsageError and GluonAFFError for what cannot be."""
         raise UsageError(f"a network of task {self.name} cannot be scored")
 
-    def registered(self, options: Options) -> Optional[Tuple[str, Options]]:
+    def model_args(self, options: Options) -> Optional[Tuple[str, Options]]:
         """Name and options for ``create_model`` of the network of a run's options; None for one of its own."""
         return None
 

@@ -22,7 +22,7 @@ def describe_run(task: TaskDefinition, options: Namespace, data: Data, net: mx.g
     one of the task's own), data (under the names of `DataOptions`, without the place), input (of `NetworkInput`; None
     where the task shows its networks no pictures) and metric.
     """
-    known = {**task.images(options), **task.images_of_data(data)}
+    known = {**task.data_facts(options), **task.loaded_data_facts(data)}
     outputs = data.outputs or head_width(net)
     return {
         "gluon_aff": __version__,
@@ -37,6 +37,6 @@ def describe_run(task: TaskDefinition, options: Namespace, data: Data, net: mx.g
 
 def _input(task: TaskDefinition, known: Options, outputs: int) -> Optional[Dict[str, Any]]:
     try:
-        return task.input_of(known, outputs).to_json()
-    except UsageError:  # of a task without `input_of`
+        return task.network_input(known, outputs).to_json()
+    except UsageError:  # of a task without `network_input`
         return None

@@ -194,10 +194,10 @@ class ImageNet(Task):
 
     # ---- what can be done with it
 
-    def trains(self, entry: ModelEntry) -> bool:
+    def supports(self, entry: ModelEntry) -> bool:
         return issubclass(entry.network, ClassificationNet) and entry.input_size > 32
 
-    def images(self, options: Namespace) -> Options:
+    def data_facts(self, options: Namespace) -> Options:
         return {
             "dataset": options.dataset,
             "data": str(place_of(options, "val")),
@@ -209,14 +209,14 @@ class ImageNet(Task):
             "seed": options.seed,
         }
 
-    def images_of_weights(self) -> Options:
+    def default_data_facts(self) -> Options:
         return {"dataset": "imagenet"}
 
-    def images_of_data(self, data: Data) -> Options:
+    def loaded_data_facts(self, data: Data) -> Options:
         assert isinstance(data, ImageNetData)
         return {"classes": data.loader.source.classes}
 
-    def input_of(self, known: Options, outputs: int) -> NetworkInput:
+    def network_input(self, known: Options, outputs: int) -> NetworkInput:
         mean, std = mean_and_std(known.get("normalisation") or "folder")
         names = known_classes({**known, "dataset": "imagenet"}, outputs)
         return NetworkInput(known.get("size") or _SIZE, "crop", known.get("crop_ratio"), mean, std, names)
@@ -224,7 +224,7 @@ class ImageNet(Task):
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
         return score_classifier(trained, request)
 
-    def registered(self, options: Options) -> Tuple[str, Options]:
+    def model_args(self, options: Options) -> Tuple[str, Options]:
         return registered_name(Namespace(**options)), {name: options[name] for name in ("fusion", "r", "start_layer")}
 
 

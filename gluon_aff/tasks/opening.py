@@ -111,7 +111,7 @@ def _input_of(trained: TrainedNetwork, description: Optional[Description], given
     known = {**(trained.data if same_data else {}), **given}
     if known.get("dataset", trained.task) not in (trained.task, *task.datasets()):
         task = task_of_dataset(known["dataset"])
-    return task.input_of(known, trained.outputs)
+    return task.network_input(known, trained.outputs)
 
 
 Opened = Tuple[TrainedNetwork, Optional[Description]]
@@ -207,7 +207,7 @@ def _ready(net: mx.gluon.HybridBlock) -> mx.gluon.HybridBlock:
 
 def _of_file(path: Path, file: Path, model: str, described: str, net: mx.gluon.HybridBlock) -> TrainedNetwork:
     task = task_of_network(model_entry(model))
-    return TrainedNetwork(str(path), file, task.name, described, _ready(net), task.images_of_weights())
+    return TrainedNetwork(str(path), file, task.name, described, _ready(net), task.default_data_facts())
 
 
 def _of_zoo(path: Path, file: Path, model: str, given: Dict[str, Any], devices: List[mx.Context]) -> TrainedNetwork:
@@ -217,7 +217,7 @@ def _of_zoo(path: Path, file: Path, model: str, given: Dict[str, Any], devices: 
         raise UsageError(f"--{unknown.replace('_', '-')}: GluonCV's networks take --classes alone")
     zoo = zoo_network(model, file, given.get("classes"), devices)
     task = task_of_dataset("cifar10" if zoo.size <= 32 else "imagenet")
-    data = task.images_of_weights() if zoo.size == 224 else {**task.images_of_weights(), "size": zoo.size}
+    data = task.default_data_facts() if zoo.size == 224 else {**task.default_data_facts(), "size": zoo.size}
     ready = _ready(zoo.net)
     return TrainedNetwork(str(path), file, task.name, f"{zoo.name} of GluonCV", ready, data, head=zoo.outputs)
 
@@ -251,10 +251,10 @@ def _of_run(path: Path, devices: List[mx.Context], which: str) -> Opened:
     net = run.network(devices)
     if run.description:
         trained = _described(path, run.weights, run.description, net)
-        trained.data = {**run.task.images(run.options), **trained.data}
+        trained.data = {**run.task.data_facts(run.options), **trained.data}
         trained.options = run.options
         return trained, run.description
-    task, data = run.task, run.task.images(run.options)
+    task, data = run.task, run.task.data_facts(run.options)
     best, claim = run.state.get("best"), None
     if best and best["checkpoint"] == run.checkpoint.resolve().name:
         claim = Claim("logged", task.metric, best["val"], best["val_images"], data["dataset"], data.get("labels"))

@@ -116,7 +116,7 @@ def _of_net(net: mx.gluon.Block, network_input: Optional[NetworkInput]) -> Predi
     if network_input is None:
         if not call or outputs is None:
             raise UsageError(f"nothing tells how pictures become the input of this {type(net).__name__}: give input=")
-        network_input = task_of_network(model_entry(call["name"])).input_of({}, outputs)
+        network_input = task_of_network(model_entry(call["name"])).network_input({}, outputs)
     return predictor_of_net(net, network_input, isinstance(net, SegmentationNet), outputs or 0, type(net).__name__)
 
 

@@ -56,7 +56,7 @@ def task_of_dataset(dataset: str) -> Task:
 
 def task_of_network(entry: ModelEntry) -> Task:
     """The task that a network of `gluon-aff models` is for, by its output and the size of its input."""
-    return next(task for task in _registered().values() if task.trains(entry))
+    return next(task for task in _registered().values() if task.supports(entry))
 
 
 def task_of_host(host: str) -> Task:

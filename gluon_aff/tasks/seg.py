@@ -82,10 +82,10 @@ class Segmentation(Task):
             kind = f"--classes {options['classes']}" if several else "foreground and background"
             raise UsageError(f"--loss {options['loss']} is not for {kind}: leave it out")
 
-    def own_recipe(self, options: Options) -> Optional[str]:
+    def default_recipe(self, options: Options) -> Optional[str]:
         return pair_dataset(options["dataset"]).recipe
 
-    def fit_recipe(self, values: Options, given: Options) -> None:
+    def adapt_recipe(self, values: Options, given: Options) -> None:
         """A recipe's loss is for foreground and background."""
         if given.get("classes", 1) > 1:
             values.pop("loss", None)
@@ -225,25 +225,25 @@ class Segmentation(Task):
 
     # ---- what can be done with it
 
-    def trains(self, entry: ModelEntry) -> bool:
+    def supports(self, entry: ModelEntry) -> bool:
         return issubclass(entry.network, FPN)
 
-    def images(self, options: Namespace) -> Options:
+    def data_facts(self, options: Namespace) -> Options:
         known = {"size": options.base_size, "val_fraction": options.val_fraction, "seed": options.seed}
-        return {**super().images(options), **known}
+        return {**super().data_facts(options), **known}
 
-    def images_of_data(self, data: Data) -> Options:
+    def loaded_data_facts(self, data: Data) -> Options:
         assert isinstance(data, PairData)
         return {} if data.train.class_names is None else {"classes": data.train.class_names}
 
-    def input_of(self, known: Options, outputs: int) -> NetworkInput:
+    def network_input(self, known: Options, outputs: int) -> NetworkInput:
         names = ClassNames(known["classes"]) if known.get("classes") else None
         return NetworkInput(known.get("size") or _SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD, classes=names)
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
         return score_pairs(self, trained, request)
 
-    def registered(self, options: Options) -> Tuple[str, Options]:
+    def model_args(self, options: Options) -> Tuple[str, Options]:
         return "fpn_resnet20", {name: options[name] for name in ("fusion", "r", "blocks", "channel_times")}
 
     # ---- the command line

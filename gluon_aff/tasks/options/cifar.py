@@ -30,7 +30,7 @@ def add_options(parser: OptionParser) -> None:
     )
     data.add_argument("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
     groups.autoaugment_options(data, "CIFAR-10's policy, before crop and mirror")
-    groups.held_out_option(data)
+    groups.val_fraction_option(data)
     groups.hold_out_options(data)
     model = groups.model_options(parser, MODELS, fusion_name, FUSIONS)
     model.add_argument("--blocks", type=number(int, 1), default=1, metavar="B", help="blocks per stage (%(default)s)")

@@ -20,7 +20,7 @@ def complete_options(task: TaskDefinition, given: Options) -> Namespace:
     parser = task.parser()
     asked = _asked(task, parser, given)
     options = {**parser.defaults(), **asked}
-    own = None if "recipe" in asked or "config" in asked else task.own_recipe(options)
+    own = None if "recipe" in asked or "config" in asked else task.default_recipe(options)
     if own:
         options.update({**_recipe(task, parser, own, given), **given})
     task.complete(options)
@@ -61,7 +61,7 @@ def _asked(task: TaskDefinition, parser: OptionParser, given: Options) -> Option
 
 def _recipe(task: TaskDefinition, parser: OptionParser, name: str, given: Options) -> Options:
     values = parser.checked(read_recipe(task.name, name, given.get("model"), given), f"recipe {name}")
-    task.fit_recipe(values, given)
+    task.adapt_recipe(values, given)
     return {**values, "recipe": name}
 
 

@@ -49,7 +49,7 @@ def add_options(parser: OptionParser) -> None:
 
 def _data_options(parser: OptionParser) -> None:
     data = groups.data_options(parser, ("imagenet",), "imagenet")
-    groups.held_out_option(data)
+    groups.val_fraction_option(data)
     add = data.add_argument
     add("--val-dir", metavar="PLACE", help="validation images elsewhere: a folder, zip or .rec file", role=Role.FREE)
     add("--ground-truth", metavar="FILE", help="the classes of a flat folder of validation images", role=Role.FREE)

@@ -43,7 +43,7 @@ def add_options(parser: OptionParser) -> None:
         metavar="PIXELS",
         help="of the training images (%(default)s)",
     )
-    groups.held_out_option(data)
+    groups.val_fraction_option(data)
     groups.hold_out_options(data)
     data.add_argument(
         "--classes",

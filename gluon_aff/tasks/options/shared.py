@@ -37,7 +37,7 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
     return group
 
 
-def held_out_option(group: OptionGroup) -> None:
+def val_fraction_option(group: OptionGroup) -> None:
     """--val-fraction, for data without a validation part of their own."""
     group.add_argument(
         "--val-fraction",
