@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import List
 
 from ..errors import UsageError
+from ..utils.outputs import Reads, Writes
 from .arguments import list_of
 
 
@@ -106,18 +107,26 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--search-epochs", type=_epochs, metavar="N", help="length of that search (default: --epochs)")
     command.add_argument(
-        "--rates-of", type=list_of(str), metavar="DIR,DIR", help="the learning rates that other grids have chosen"
+        "--rates-of",
+        type=Reads(list_of(str)),
+        metavar="DIR,DIR",
+        help="the learning rates that other grids have chosen",
     )
     command.add_argument("--search-only", action="store_true", help="choose the learning rates and leave")
     command.add_argument("--dataset", help="as in train_cifar.py (default: cifar100) or train_seg.py (coco)")
-    command.add_argument("--data", metavar="PLACE", help="the script's --data-dir")
+    command.add_argument("--data", type=Reads(), metavar="PLACE", help="the script's --data-dir")
     command.add_argument(
         "--budget",
         choices=("table3", "table4"),
         default="table4",
         help="bottleneck ratios: r = 4 throughout (table3), or r = 2 for the strategies with one MS-CAM (table4)",
     )
-    command.add_argument("--out", metavar="DIR", help="where runs and report go (default: runs/ablation-HOST)")
+    command.add_argument(
+        "--out",
+        type=Writes(folder=True, grid=True),
+        metavar="DIR",
+        help="where runs and report go (default: runs/ablation-HOST)",
+    )
     command.add_argument("--report-only", action="store_true", help="train nothing, report what is finished")
     command.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     command.set_defaults(run=ablation)

@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..utils.figures import DPI, FORMATS, figure_format
 from ..utils.files import json_text, printable, write_json
 from ..utils.limits import MAX_SIDE
+from ..utils.outputs import Reads, Writes
 
 _ENDINGS = ", ".join(f".{form}" for form in FORMATS)
 _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
@@ -66,7 +67,8 @@ def figure_file(text: str) -> str:
 
 def add_figure(command: argparse.ArgumentParser, flag: str, text: str, default: Optional[str] = None) -> None:
     """``flag`` for a figure's file, with ``text`` as help, and --dpi."""
-    command.add_argument(flag, type=figure_file, default=default, metavar="FILE", help=f"{text}; ends in {_ENDINGS}")
+    kind = Writes(figure_file, forms=("figure",))
+    command.add_argument(flag, type=kind, default=default, metavar="FILE", help=f"{text}; ends in {_ENDINGS}")
     _add_dpi(command)
 
 
@@ -75,7 +77,7 @@ def add_figures(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--out",
         required=True,
-        type=nonempty,
+        type=Writes(nonempty, forms=("figure",)),
         metavar="PLACE",
         help=f"a folder for all files; or a file for the sheet alone, which ends in {_ENDINGS}",
     )
@@ -90,7 +92,9 @@ def _add_dpi(group: argparse._ActionsContainer) -> None:
 
 def add_json(group: argparse._ActionsContainer) -> None:
     """--json, which `print_report` obeys."""
-    group.add_argument("--json", metavar="FILE", help="write JSON as well; '-' prints JSON only")
+    group.add_argument(
+        "--json", type=Writes(forms=("json",)), metavar="FILE", help="write JSON as well; '-' prints JSON only"
+    )
 
 
 def print_report(lines: Sequence[str], document: object, place: Optional[str]) -> None:
@@ -119,7 +123,7 @@ def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     command.add_argument(
         "--weights",
         required=True,
-        type=nonempty,
+        type=Reads(nonempty),
         metavar="ID|FILE|RUN",
         help="a catalogue id, a .params file, or a training run (its directory or a checkpoint's)",
     )
@@ -131,7 +135,7 @@ def add_described_weights(command: argparse.ArgumentParser, exported: bool = Fal
     more = ", or an exported network's folder" if exported else ""
     command.add_argument(
         "weights",
-        type=nonempty,
+        type=Reads(nonempty),
         metavar="WEIGHTS",
         help=f"a catalogue id, a .params file, a training run (its directory or a checkpoint's){more}",
     )
@@ -204,6 +208,7 @@ def add_pictures(group: argparse._ArgumentGroup, count: int, *names: str, more: 
         dest="images",
         nargs="+",
         required=True,
+        type=Reads(pictures=True),
         metavar="PLACE",
         help=f"files, folders, zips, or a folder inside a zip (set.zip/test/cat){more}",
     )

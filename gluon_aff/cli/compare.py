@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..utils.outputs import Reads, Writes, claim
 from .arguments import add_figure, add_json, print_report, whole
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ def compare(args: argparse.Namespace) -> int:
         return 0
     if not args.run_name or not args.reference:
         raise UsageError("nothing to compare: gluon-aff compare RUN --with NAME (--list prints the names)")
-    comparison = Comparison(open_curve(args.run_name, args.segment), _reference(args.reference))
     plot = Path(args.plot or _plot_path(args.run_name))
+    claim(plot, Writes(forms=("figure",)))
+    comparison = Comparison(open_curve(args.run_name, args.segment), _reference(args.reference))
     draw_comparison(comparison, plot, args.dpi)
     lines = [*comparison.lines(args.every), "", f"plot       {plot}"]
     print_report(lines, {**comparison.to_json(), "plot": str(plot)}, args.json)
@@ -52,12 +54,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "run_name",
         nargs="?",
+        type=Reads(),
         metavar="RUN",
         help="a run's directory or history.jsonl, a log of the authors' scripts, a .csv curve, or a published id",
     )
     command.add_argument(
         "--with",
         dest="reference",
+        type=Reads(),
         metavar="NAME",
         help="a published id, a row such as table4/aff/resnet_b4, or another run of your own",
     )

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ..utils.limits import MAX_SIDE
+from ..utils.outputs import Reads, Writes
 from .arguments import add_json, add_weights, model_options, nonempty, print_report, whole
 
 
@@ -63,7 +64,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     group = command.add_argument_group("data")
     group.add_argument("--dataset", metavar="NAME", help="(default: the data that the weights are for)")
-    group.add_argument("--data", type=nonempty, metavar="PATH", help="folder, archive, zip or .rec file of the images")
+    group.add_argument(
+        "--data", type=Reads(nonempty), metavar="PATH", help="folder, archive, zip or .rec file of the images"
+    )
     group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
     group.add_argument(
         "--input-size",
@@ -77,7 +80,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="ImageNet: the authors' for record files (default for .rec and for published weights) or for folders",
     )
     group.add_argument(
-        "--ground-truth", metavar="FILE", help="ImageNet in a flat folder: lines of image name and class, as val.txt"
+        "--ground-truth",
+        type=Reads(),
+        metavar="FILE",
+        help="ImageNet in a flat folder: lines of image name and class, as val.txt",
     )
     group.add_argument(
         "--val-fraction",
@@ -111,6 +117,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)")
     add_json(group)
     group.add_argument(
-        "--out", type=nonempty, metavar="DIR", help="write evaluation.json, per_class.csv, confusion.csv and .png there"
+        "--out",
+        type=Writes(nonempty, folder=True),
+        metavar="DIR",
+        help="write evaluation.json, per_class.csv, confusion.csv and .png there",
     )
     command.set_defaults(run=evaluate)

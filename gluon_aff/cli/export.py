@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Union
 
+from ..utils.outputs import Reads, Writes
 from .arguments import add_described_weights, add_gpus, add_preprocessing, data_of, model_options, nonempty, whole
 
 
@@ -56,7 +57,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         choices=("symbol", "onnx", "int8"),
         help="MXNet's -symbol.json and .params; ONNX; MXNet in int8 for oneDNN on CPU",
     )
-    group.add_argument("--out", required=True, type=nonempty, metavar="DIR", help="the folder that is made")
+    group.add_argument(
+        "--out",
+        required=True,
+        type=Writes(nonempty, folder=True, run=True),
+        metavar="DIR",
+        help="the folder that is made",
+    )
     group.add_argument("--overwrite", action="store_true", help="replace an exported network that is there")
     group.add_argument(
         "--batch", type=batch_size, default="dynamic", metavar="N|dynamic", help="pictures at once (default: dynamic)"
@@ -78,6 +85,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument(
         "--images",
         nargs="+",
+        type=Reads(pictures=True),
         metavar="PLACE",
         help="check, and calibrate int8, on these files, folders or zips (default: parts of two photographs); in "
         "folders named like classes, or with masks, accuracy or IoU before and after are reported",

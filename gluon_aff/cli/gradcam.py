@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List
 
+from ..utils.outputs import Reads
 from .arguments import add_figures, add_pictures, add_viewer, data_of, model_options, names_of, whole
 
 
@@ -64,7 +65,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     group.add_argument("--layer", metavar="PATH", help="features.4.2, layer3.1, ... (default: the last stage)")
     group.add_argument("--method", choices=("grad_cam", "grad_cam++"), default="grad_cam", help="(%(default)s)")
-    group.add_argument("--compare", default="", metavar="ID,FILE,RUN", help="more networks, a row for each")
+    group.add_argument(
+        "--compare", type=Reads(several=True), default="", metavar="ID,FILE,RUN", help="more networks, a row for each"
+    )
     group.add_argument("--names", default="", metavar="A,B", help="names of the rows (default: the weights')")
     group.add_argument("--batch-size", type=whole(1), default=8, metavar="N", help="(default: %(default)s)")
     add_figures(group)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
+from ..utils.outputs import Reads, Writes
 from .arguments import whole
 
 
@@ -42,9 +43,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "-n", "--workers", type=whole(1, 1024), required=True, help="processes that train, one rank each"
     )
     command.add_argument("-s", "--servers", type=whole(1, 1024), default=1, help="processes that add up (default: 1)")
-    command.add_argument("-H", "--hosts", metavar="FILE", help="lines [user@]host[:slots] (default: this machine)")
+    command.add_argument(
+        "-H", "--hosts", type=Reads(), metavar="FILE", help="lines [user@]host[:slots] (default: this machine)"
+    )
     command.add_argument("--address", help="of this machine, as the hosts reach it; needed with other machines")
-    command.add_argument("--log-dir", metavar="DIR", default="launch-logs", help="one file a process (%(default)s)")
+    command.add_argument(
+        "--log-dir",
+        type=Writes(forms=("log",), folder=True, names=("worker-*.log", "server-*.log", "scheduler*.log")),
+        metavar="DIR",
+        default="launch-logs",
+        help="one file a process (%(default)s)",
+    )
     command.add_argument(
         "--timeout",
         type=whole(1),

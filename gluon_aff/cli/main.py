@@ -8,6 +8,7 @@ from typing import Optional, Sequence
 
 from .._version import __version__
 from ..utils import console
+from ..utils.outputs import add_overwrite, guarded
 from . import (
     ablation,
     attention,
@@ -60,15 +61,18 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for subject in SUBJECTS:
         subject.add_commands(commands)
+    add_overwrite(parser)
     return parser
 
 
 def main(argv: Optional[Sequence[str]] = None) -> Optional[int]:
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = build_parser().parse_args(argv, argparse.Namespace(argv=argv))
-    if not getattr(args, "without_mxnet", False):
-        load_mxnet()
-    return args.run(args)
+    parser = build_parser()
+    args = parser.parse_args(argv, argparse.Namespace(argv=argv))
+    with guarded(parser, args):
+        if not getattr(args, "without_mxnet", False):
+            load_mxnet()
+        return args.run(args)
 
 
 def entry() -> None:

@@ -14,6 +14,7 @@ from ..published import ids_by_model
 from ..utils import console
 from ..utils.files import atomic_write, json_text
 from ..utils.limits import MAX_SIDE
+from ..utils.outputs import Writes
 from ..utils.tables import text_table
 from .arguments import add_model_options, model_options, whole
 from .starting import load_mxnet
@@ -122,6 +123,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument(
         "--count",
+        type=Writes(forms=("json",)),
         metavar="FILE",
         help="count again and write to FILE; what is stored is params/models.json",
     )

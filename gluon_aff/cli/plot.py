@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Tuple
 
 from ..errors import UsageError
+from ..utils.outputs import Reads
 from .arguments import add_figure, names_of
 
 _UPDATES = 100  # per epoch: the drawn curve hardly depends on it, and no data are needed
@@ -95,6 +96,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "results",
         nargs="*",
+        type=Reads(),
         metavar="RESULTS",
         help="reports of `gluon-aff ablation` (their directory) and runs (theirs); default: those kept in params/",
     )
@@ -104,7 +106,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=depth)
 
     command = actions.add_parser("history", help="curves of several runs, logs or published runs in one figure")
-    command.add_argument("runs", nargs="+", metavar="RUN", help="as in `gluon-aff compare`")
+    command.add_argument("runs", nargs="+", type=Reads(), metavar="RUN", help="as in `gluon-aff compare`")
     command.add_argument("--names", default="", metavar="A,B", help="the runs' names in the legend")
     add_figure(command, "--out", "(default: %(default)s)", "history.png")
     command.set_defaults(run=history)
@@ -113,6 +115,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "evaluations",
         nargs="*",
+        type=Reads(),
         metavar="EVALUATION",
         help="JSON of `gluon-aff evaluate` for checkpoints of segmentation runs; default: those kept in params/",
     )

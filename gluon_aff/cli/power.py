@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from ..errors import GluonAFFError, UsageError
+from ..utils.outputs import Reads, Writes
 from .arguments import figure_file, list_of
 
 
@@ -65,7 +66,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Simulates paired comparisons: the smallest true difference (of accuracies, 0 to 1) that so many "
         "seeds and test images find.",
     )
-    command.add_argument("report", nargs="?", metavar="REPORT", help="of an ablation, to take the spread from")
+    command.add_argument(
+        "report", nargs="?", type=Reads(), metavar="REPORT", help="of an ablation, to take the spread from"
+    )
     command.add_argument("--baseline", default="add", help="strategy of the report (default: %(default)s)")
     command.add_argument("--spread", type=float, help="standard deviation of the paired difference between seeds")
     command.add_argument("--seeds", type=list_of(int), default=[2, 4, 6, 8, 12, 20], help="list (default: 2,4,6,...)")
@@ -78,5 +81,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--contrasts", type=int, default=1, metavar="N", help="strategies against the baseline (1)")
     command.add_argument("--power", type=float, default=0.8, metavar="CHANCE", help="(default: %(default)s)")
-    command.add_argument("--plot", type=figure_file, metavar="FILE", help="draw the chance against the difference")
+    command.add_argument(
+        "--plot",
+        type=Writes(figure_file, forms=("figure",)),
+        metavar="FILE",
+        help="draw the chance against the difference",
+    )
     command.set_defaults(run=power)

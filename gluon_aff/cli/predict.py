@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Iterable
 
+from ..utils.outputs import Reads, Writes
 from .arguments import add_described_weights, add_gpus, add_preprocessing, data_of, model_options, nonempty, whole
 
 
@@ -57,6 +58,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "images",
         nargs="+",
+        type=Reads(pictures=True),
         metavar="IMAGES",
         help="files, folders, zips, a folder inside a zip, patterns in quotes; '-' reads a list from standard input",
     )
@@ -67,7 +69,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     group.add_argument(
         "--out",
-        type=nonempty,
+        type=Writes(nonempty, forms=("json", "text"), masks=True),
         metavar="FILE|DIR",
         help="write there instead of printing; of segmentation the folder of masks/ and overlays/",
     )

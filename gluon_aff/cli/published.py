@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from .. import published
 from ..errors import GluonAFFError
+from ..utils.outputs import Reads, Writes, claim
 from ..utils.tables import text_table
 from .arguments import nonempty
 
 if TYPE_CHECKING:
     from ..published.structure import Structure
+
+
+_ARRAYS = Writes(nonempty, forms=("npz", "safetensors"))
 
 
 def list_ids(args: argparse.Namespace) -> int:
@@ -147,7 +151,10 @@ def _call(model: Dict[str, Any]) -> str:
 
 
 def convert(args: argparse.Namespace) -> int:
-    print(published.convert(published.path_of(args.file), args.to, args.output, args.dtype))
+    source = published.path_of(args.file)
+    output = args.output or f"{source.stem}.{args.to}"
+    claim(output, _ARRAYS)
+    print(published.convert(source, args.to, output, args.dtype))
     return 0
 
 
@@ -175,19 +182,21 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=fetch, without_mxnet=True)
 
     command = actions.add_parser("verify", help="which published file a file is, byte for byte")
-    command.add_argument("file", type=Path, help="a file under any name")
+    command.add_argument("file", type=Reads(Path), help="a file under any name")
     command.set_defaults(run=verify)
 
     command = actions.add_parser("inspect", help="whose network a weight file is, and how to build it")
-    command.add_argument("file", help="a .params file, or an id whose file is here")
+    command.add_argument("file", type=Reads(), help="a .params file, or an id whose file is here")
     command.add_argument("--arrays", action="store_true", help="list its arrays as well")
     command.add_argument("--json", action="store_true", help="print JSON: candidates, create_model, arrays, problems")
     command.set_defaults(run=inspect)
 
     command = actions.add_parser("convert", help="write a weight file's arrays as npz or safetensors")
-    command.add_argument("file", help="a .params file, or an id whose file is here")
+    command.add_argument("file", type=Reads(), help="a .params file, or an id whose file is here")
     command.add_argument("--to", required=True, metavar="FORMAT", help="npz or safetensors")
-    command.add_argument("-o", "--output", type=nonempty, help="file to write (default: the same name in this folder)")
+    command.add_argument(
+        "-o", "--output", type=_ARRAYS, metavar="FILE", help="file to write (default: the same name in this folder)"
+    )
     command.add_argument(
         "--dtype", choices=("float32", "stored"), default="float32", help="type of floating-point arrays"
     )

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Iterable, List
 
-from ..errors import UsageError
+from ..errors import GluonAFFError, UsageError
 from ..utils.console import progress
+from ..utils.files import sha256_of
+from ..utils.outputs import Reads, Writes, allow
 from .arguments import whole
 
 
@@ -36,6 +38,7 @@ def make(args: argparse.Namespace) -> int:
         return progress(numbers, len(source) - done, "records", "image")
 
     out = Path(args.out).expanduser()
+    _check_beside(out, args.overwrite)
     manifest = pack(source, out, options, workers=args.workers, progress=shown, on_bad=_warn)
     used = sum(1 for count in manifest["counts"] if count)
     print(
@@ -43,6 +46,25 @@ def make(args: argparse.Namespace) -> int:
         f"{len(manifest['bad'])} images left out"
     )
     return 0
+
+
+def _check_beside(out: Path, overwrite: bool) -> None:
+    """Raise UsageError where a list or an index lies beside the record file that no manifest of ours lists."""
+    from ..data.records.manifest import manifest_path, read_manifest
+
+    try:
+        manifest = read_manifest(out)
+    except GluonAFFError:
+        manifest = None  # somebody else's, which the new one does not replace
+    sums = {} if manifest is None else manifest["sha256"]
+    for path in (out.with_suffix(".idx"), out.with_suffix(".lst"), manifest_path(out)):
+        if path.is_file() and (sha256_of(path) == sums.get(path.name) or (manifest and path == manifest_path(out))):
+            allow(path)
+        elif path.exists() and not overwrite and not out.with_name(f"{out.name}.part").exists():
+            raise UsageError(
+                f"{path} is there and is none that records of this name were made with: choose another name, or "
+                "--overwrite to lose it"
+            )
 
 
 def check(args: argparse.Namespace) -> int:
@@ -126,11 +148,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="pack images into .rec, .idx, .lst and .manifest.json",
         description="A stopped run resumes when the command is repeated. MXNet and GluonCV read what it makes.",
     )
-    command.add_argument("data", metavar="IMAGES", help="folder or zip with class folders, or an official .tar")
-    command.add_argument("out", metavar="OUT.rec")
+    command.add_argument(
+        "data", type=Reads(), metavar="IMAGES", help="folder or zip with class folders, or an official .tar"
+    )
+    command.add_argument("out", type=Writes(), metavar="OUT.rec")
     command.add_argument("--split", choices=("train", "val"), default="train", help="where there are folders of both")
     command.add_argument(
         "--ground-truth",
+        type=Reads(),
         metavar="FILE",
         help="of a flat val: lines of name and class, or the development kit's list with its meta.mat beside it",
     )
@@ -160,12 +185,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="look at every record: framing, index, label, image, checksums",
         description="Names every fault by its key and ends with 1 if there is one.",
     )
-    command.add_argument("records", metavar="FILE.rec")
+    command.add_argument("records", type=Reads(), metavar="FILE.rec")
     command.add_argument("--classes", type=whole(1), metavar="N", help="labels are below N (default: by the manifest)")
     command.add_argument("-j", "--workers", **workers)
     command.set_defaults(run=check)
 
     command = actions.add_parser("info", help="counts, classes, sizes, manifest")
-    command.add_argument("records", metavar="FILE.rec")
+    command.add_argument("records", type=Reads(), metavar="FILE.rec")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=info)

@@ -95,11 +95,12 @@ class Process:
             self._orders.flush()
 
     def _last_line(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")[1:]
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def _copy_output(self) -> None:
         with open(self.log, "wb", buffering=0) as log:
+            log.write(f"---- log of {self.member.name} ----\n".encode())  # tells the next launch whose it is
             while True:
                 piece = os.read(self._output.fileno(), 65536)
                 if not piece:

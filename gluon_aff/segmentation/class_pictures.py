@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
@@ -11,8 +10,8 @@ from PIL import Image
 
 from ..data.decoding import IGNORED
 from ..utils.figures import new_figure, plain, write_figure
-from ..utils.files import FileNames, PathLike, atomic_write
-from ..utils.png import write_pixels
+from ..utils.files import FileNames, PathLike
+from ..utils.png import write_picture, write_pixels
 from .prediction_files import write_sheets
 
 #: Name, image uint8 (H, W, 3), true and predicted class numbers, uint8 (H, W); no truth: None.
@@ -69,11 +68,9 @@ def class_overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def _write_indexed(numbers: np.ndarray, colours: np.ndarray, path: Path) -> None:
-    picture, content = Image.fromarray(numbers, "P"), BytesIO()
+    picture = Image.fromarray(numbers, "P")
     picture.putpalette(colours.ravel().tolist())
-    picture.save(content, format="png")
-    with atomic_write(path, "wb") as handle:
-        handle.write(content.getvalue())
+    write_picture(picture, path)
 
 
 def _draw_sheet(rows: Sequence[ClassItem], path: Path, names: Sequence[str]) -> None:

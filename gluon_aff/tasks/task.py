@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..models.summary import describe
 from ..training import Outcome, Schedule
 from ..utils.console import quietly
+from ..utils.outputs import guarded
 from .definition import Options, Record, TaskDefinition
 from .options.completing import complete_options
 from .options.config import disagreements, read_recipe
@@ -64,7 +65,9 @@ class Task(TaskDefinition):
 
     def main(self, argv: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> int:
         """The command line from its arguments to the exit code; ``prog`` is what its help calls the program."""
-        return self.run(self.options(argv, prog))
+        options = self.options(argv, prog)
+        with guarded(self.parser(prog), options):
+            return self.run(options)
 
     def run(self, options: Namespace) -> int:
         """Do what complete options ask for: print, draw, or train."""

@@ -12,6 +12,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from ..errors import UsageError
 from .files import PathLike, atomic_write, printable
+from .outputs import MARK
 
 Figure = Any  #: matplotlib.figure.Figure, whose import is slow
 
@@ -127,8 +128,11 @@ def write_figure(figure: Figure, path: PathLike, dpi: int = DPI, source: Optiona
         As `atomic_write` does.
     """
     image = BytesIO()
-    metadata = {} if source is None else {"Source": printable(source)}
-    figure.savefig(image, format=figure_format(path), dpi=dpi, metadata=metadata)
+    form = figure_format(path)
+    metadata = {"Software" if form == "png" else "Creator": MARK}
+    if source is not None:
+        metadata["Source"] = printable(source)
+    figure.savefig(image, format=form, dpi=dpi, metadata=metadata)
     with atomic_write(path, "wb") as handle:
         handle.write(image.getvalue())
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Iterator, List, Optional, Set, Union
 
 from ..errors import GluonAFFError
+from .outputs import check_replacing
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -45,6 +46,8 @@ def atomic_write(path: PathLike, mode: str = "w") -> Iterator[IO]:
     ------
     GluonAFFError
         When the disk is full or the place cannot be written. What ``path`` held before is then still there.
+    UsageError
+        When a command is not allowed to replace what is there, see `outputs`.
     """
     encoding, errors = (None, None) if "b" in mode else ("utf-8", "surrogateescape")
     temporary: Optional[Path] = None
@@ -64,6 +67,7 @@ def atomic_write(path: PathLike, mode: str = "w") -> Iterator[IO]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
+        check_replacing(target, temporary)
         os.replace(temporary, target)
         sync(target.parent)
     except (OSError, UnicodeEncodeError) as error:

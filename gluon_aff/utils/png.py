@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 
 from .files import PathLike, atomic_write
+from .outputs import MARK
 
 
 def write_pixels(pixels: np.ndarray, path: PathLike) -> None:
@@ -24,7 +26,15 @@ def write_pixels(pixels: np.ndarray, path: PathLike) -> None:
     """
     from PIL import Image
 
-    image = BytesIO()
-    Image.fromarray(pixels).save(image, format="png")
+    write_picture(Image.fromarray(pixels), path)
+
+
+def write_picture(picture: Any, path: PathLike) -> None:
+    """The same of a Pillow image, with a palette for one."""
+    from PIL.PngImagePlugin import PngInfo
+
+    image, written_by = BytesIO(), PngInfo()
+    written_by.add_text("Software", MARK)
+    picture.save(image, format="png", pnginfo=written_by)
     with atomic_write(path, "wb") as handle:
         handle.write(image.getvalue())

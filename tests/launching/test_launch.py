@@ -167,6 +167,7 @@ def test_over_ssh_directory_and_environment_go_along(tmp_path, fake_ssh, monkeyp
     assert (code, lines) == (0, [])
     for rank in (0, 1):
         assert (tmp_path / "logs" / f"worker-{rank}.log").read_text().strip() == (
+            f"---- log of worker {rank} ----\n"
             f"{tmp_path}|worker|127.0.0.1|{rank}|NaiveEngine|it's a value|None|['an argument', '$HOME']"
         )
     calls = sorted(fake_ssh.read_text().splitlines())
@@ -181,7 +182,12 @@ def test_output_is_kept_for_each_and_shown_for_rank_0(tmp_path, capfd):
     )
     assert (code, lines) == (0, [])
     assert capfd.readouterr().out.splitlines().count("hello from 0") == 1
-    assert sorted((tmp_path / "logs" / "worker-1.log").read_text().split()) == ["1", "from", "hello", "problem"]
+    assert sorted((tmp_path / "logs" / "worker-1.log").read_text().split("\n", 1)[1].split()) == [
+        "1",
+        "from",
+        "hello",
+        "problem",
+    ]
     assert seconds < 20  # servers that do not end by themselves are ended
 
 

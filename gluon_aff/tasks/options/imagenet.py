@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 
 from ...data.imagenet.normalisation import NORMALISATIONS
 from ...utils.limits import MAX_SIDE
+from ...utils.outputs import Reads
 from . import shared as groups
 from .parser import OptionParser, Role, Switch, number
 from .shared import FUSIONS, fusion_name
@@ -51,13 +52,31 @@ def _data_options(parser: OptionParser) -> None:
     data = groups.data_options(parser, ("imagenet",), "imagenet")
     groups.val_fraction_option(data)
     add = data.add_argument
-    add("--val-dir", metavar="PLACE", help="validation images elsewhere: a folder, zip or .rec file", role=Role.FREE)
-    add("--ground-truth", metavar="FILE", help="the classes of a flat folder of validation images", role=Role.FREE)
+    add(
+        "--val-dir",
+        type=Reads(),
+        metavar="PLACE",
+        help="validation images elsewhere: a folder, zip or .rec file",
+        role=Role.FREE,
+    )
+    add(
+        "--ground-truth",
+        type=Reads(),
+        metavar="FILE",
+        help="the classes of a flat folder of validation images",
+        role=Role.FREE,
+    )
     add("--use-rec", action=Switch, off=("--no-use-rec",), help="read record files instead of --data-dir")
     for split in ("train", "val"):
         place = f"$MXNET_HOME/datasets/imagenet/rec/{split}"
-        add(f"--rec-{split}", metavar="FILE", help=f"(default: {place}.rec)", role=Role.FREE)
-        add(f"--rec-{split}-idx", metavar="FILE", help="its index (default: the .idx file beside it)", role=Role.FREE)
+        add(f"--rec-{split}", type=Reads(), metavar="FILE", help=f"(default: {place}.rec)", role=Role.FREE)
+        add(
+            f"--rec-{split}-idx",
+            type=Reads(),
+            metavar="FILE",
+            help="its index (default: the .idx file beside it)",
+            role=Role.FREE,
+        )
     add("--classes", type=number(int, 1), help="outputs of the network (default: the data's classes)")
     add(
         "--max-bad",
@@ -122,6 +141,7 @@ def _model_options(parser: OptionParser) -> None:
         "--use-pretrained",
         nargs="?",
         const=True,
+        type=Reads(),
         metavar="WEIGHTS",
         help="start from published weights: this model's, those of an id, or a file; their head stays out where the "
         "number of classes differs",
@@ -131,7 +151,12 @@ def _model_options(parser: OptionParser) -> None:
 
 def _teacher_options(parser: OptionParser) -> None:
     group = parser.add_argument_group("distillation")
-    group.add_argument("--teacher", metavar="NAME", help="a network of GluonCV's or of ours, a published id, or a file")
+    group.add_argument(
+        "--teacher",
+        type=Reads(),
+        metavar="NAME",
+        help="a network of GluonCV's or of ours, a published id, or a file",
+    )
     group.add_argument("--temperature", type=number(float, above=True), default=20.0, help="(default: %(default)s)")
     group.add_argument(
         "--hard-weight", type=number(float, 0, 1), default=0.5, help="of the labels' loss; the rest is the teacher's"

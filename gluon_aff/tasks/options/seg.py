@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...data import list_pair_datasets
 from ...segmentation.losses import CLASS_LOSS, LOSSES
 from ...utils.limits import MAX_SIDE
+from ...utils.outputs import Reads, Writes
 from . import shared as groups
 from .parser import OptionParser, Role, Switch, number
 from .shared import FUSIONS, fusion_name
@@ -81,7 +82,9 @@ def add_options(parser: OptionParser) -> None:
     )
     run = groups.run_options(parser)
     run.add_argument("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
-    run.add_argument("--checkname", dest="save_dir", metavar="RUN", help="--save-dir")
+    run.add_argument(
+        "--checkname", dest="save_dir", type=Writes(folder=True, run=True), metavar="RUN", help="--save-dir"
+    )
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument(
         "--test-batch-size",
@@ -99,12 +102,17 @@ def add_options(parser: OptionParser) -> None:
     )
     scoring.add_argument(
         "--predict",
+        type=Writes(folder=True, masks=True),
         metavar="DIR",
         help="as --eval, and write masks, overlays and contact sheets there",
         role=Role.COMMAND,
     )
     scoring.add_argument(
-        "--images", metavar="PLACE", help="with --predict: images of your own, a file, folder or zip", role=Role.COMMAND
+        "--images",
+        type=Reads(pictures=True),
+        metavar="PLACE",
+        help="with --predict: images of your own, a file, folder or zip",
+        role=Role.COMMAND,
     )
     parser.refuse(_REFUSED)
     parser.set_defaults(

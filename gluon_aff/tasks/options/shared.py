@@ -10,6 +10,7 @@ from ...data.autoaugment import VARIANTS
 from ...errors import UsageError
 from ...training import OPTIMIZERS
 from ...training.schedule import MODES
+from ...utils.outputs import Reads, Writes
 from .paper_time import FLAGS, model_name
 from .parser import OptionGroup, OptionParser, Role, Switch, epochs, number
 
@@ -22,7 +23,13 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
     """The group itself, so that a task can add what its data need."""
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", choices=datasets, default=default, help="data set (default: %(default)s)")
-    group.add_argument("--data-dir", metavar="PLACE", help="folder, archive or zip that holds the data", role=Role.FREE)
+    group.add_argument(
+        "--data-dir",
+        type=Reads(),
+        metavar="PLACE",
+        help="folder, archive or zip that holds the data",
+        role=Role.FREE,
+    )
     group.add_argument("--train-images", type=number(int, 1), metavar="N", help="train on N of the images only")
     group.add_argument("--test-images", type=number(int, 1), metavar="N", help="validate on N of the images only")
     group.add_argument(
@@ -172,7 +179,13 @@ def mixing_options(parser: OptionParser) -> None:
 def run_options(parser: OptionParser) -> OptionGroup:
     group = parser.add_argument_group("run")
     group.add_argument("--recipe", metavar="NAME", help="fill in a recipe's options; others given here win")
-    group.add_argument("--config", metavar="FILE", help="fill in the options of a run's config.yaml", role=Role.COMMAND)
+    group.add_argument(
+        "--config",
+        type=Reads(first=True),
+        metavar="FILE",
+        help="fill in the options of a run's config.yaml",
+        role=Role.COMMAND,
+    )
     group.add_argument(
         "--print-recipe", action="store_true", help="print the recipe's options and leave", role=Role.COMMAND
     )
@@ -191,7 +204,11 @@ def run_options(parser: OptionParser) -> OptionGroup:
     group.add_argument("--mode", choices=("hybrid", "imperative"), default="hybrid", help="(default: %(default)s)")
     group.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of all that is random (%(default)s)")
     group.add_argument(
-        "--save-dir", metavar="RUN", help="the run's directory (default: runs/<data>-<model>-<seed>)", role=Role.PLACE
+        "--save-dir",
+        type=Writes(folder=True, run=True),
+        metavar="RUN",
+        help="the run's directory (default: runs/<data>-<model>-<seed>)",
+        role=Role.PLACE,
     )
     group.add_argument(
         "--save-period",
@@ -202,10 +219,18 @@ def run_options(parser: OptionParser) -> OptionGroup:
         role=Role.FREE,
     )
     group.add_argument(
-        "--logging-dir", metavar="DIR", help="for train.log (default: the run's directory)", role=Role.PLACE
+        "--logging-dir",
+        type=Writes(forms=("log",), folder=True, names=("train.log",)),
+        metavar="DIR",
+        help="for train.log (default: the run's directory)",
+        role=Role.PLACE,
     )
     group.add_argument(
-        "--logging-file", metavar="FILE", help="the log under another name than train.log", role=Role.PLACE
+        "--logging-file",
+        type=Writes(forms=("log",), inside="logging_dir"),
+        metavar="FILE",
+        help="the log under another name than train.log",
+        role=Role.PLACE,
     )
     group.add_argument(
         "--tensorboard",
@@ -215,18 +240,24 @@ def run_options(parser: OptionParser) -> OptionGroup:
         role=Role.FREE,
     )
     group.add_argument(
-        "--save-plot-dir", metavar="DIR", help="for the plots (default: the run's directory)", role=Role.PLACE
+        "--save-plot-dir",
+        type=Writes(folder=True, grid=True),
+        metavar="DIR",
+        help="for the plots (default: the run's directory)",
+        role=Role.PLACE,
     )
     group.add_argument(
         "--resume",
         nargs="?",
         const=True,
+        type=Reads(),
         metavar="RUN",
         help="continue the run in RUN, or in --save-dir",
         role=Role.COMMAND,
     )
     group.add_argument(
         "--resume-from",
+        type=Reads(),
         metavar="FILE",
         help="start from weights alone: a file, or an id of `gluon-aff published`",
         role=Role.FREE,
