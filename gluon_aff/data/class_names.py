@@ -6,7 +6,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from ..errors import UsageError, near_matches
 from ..facts import imagenet_classes
-from .images.sets import image_dataset, list_datasets
+from .registry import find_dataset, list_datasets
 
 
 class ClassNames:
@@ -47,7 +47,7 @@ def class_names(
     if dataset == "imagenet" and outputs == len(imagenet_classes()):
         return names_of_classes([name for _, name in imagenet_classes()])
     known = "folder" if dataset == "imagenet" else dataset
-    found = image_dataset(known).class_names(labels, place) if known in list_datasets() else None
+    found = find_dataset(known).class_names(labels, place) if known in list_datasets() else None
     return ClassNames(found) if found else None
 
 

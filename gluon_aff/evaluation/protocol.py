@@ -13,7 +13,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple, Union
 import mxnet as mx
 import numpy as np
 
-from ..data import BatchLoader, EvalTransform, image_dataset, list_datasets, load_image_set
+from ..data import BatchLoader, EvalTransform, find_dataset, list_datasets, load_image_set
 from ..data.imagenet.crops import resized_side
 from ..data.imagenet.loaders import ImageNetLoader
 from ..data.imagenet.normalisation import NORMALISATIONS, normalisation
@@ -66,7 +66,7 @@ class LabelledImages:
 
 def official_size(dataset: str) -> Optional[int]:
     """Return the number of images in the whole test split of a data set, or None where that is not fixed."""
-    return IMAGENET_SIZES["val"] if dataset == "imagenet" else image_dataset(dataset).official.get("test")
+    return IMAGENET_SIZES["val"] if dataset == "imagenet" else find_dataset(dataset).official.get("test")
 
 
 def open_images(options: DataOptions, protocol: str = "exact") -> LabelledImages:

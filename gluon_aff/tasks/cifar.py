@@ -19,7 +19,7 @@ from ..data import (
     TrainTransform,
     autoaugment_policy,
     check_labels,
-    image_dataset,
+    find_dataset,
     list_datasets,
     load_image_set,
 )
@@ -81,7 +81,7 @@ class CIFAR(Task):
             options["channel_times"] = 1 if options["model"] == "inception" else 4
 
     def default_recipe(self, options: Options) -> Optional[str]:
-        return image_dataset(options["dataset"]).recipe
+        return find_dataset(options["dataset"]).recipe
 
     def adapt_recipe(self, values: Options, given: Options) -> None:
         """A recipe's coarse labels are CIFAR-100's."""
@@ -166,7 +166,7 @@ class CIFAR(Task):
         return classes_found(found, [f"{zlib.crc32(image.tobytes()):08x}" for image in data.test.images])
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
-        official = image_dataset(options.dataset).official.get("train")
+        official = find_dataset(options.dataset).official.get("train")
         whole = official and official - (options.hold_out or 0)
         images = options.train_images or whole or len(load_split(options, "train"))
         return max(1, images // (options.batch_size * devices))
@@ -237,7 +237,7 @@ class CIFAR(Task):
         if known.get("normalisation"):
             raise UsageError("--normalisation is for ImageNet networks: leave it out")
         name = known.get("dataset")
-        size = known.get("size") or (image_dataset(name).size if name in list_datasets() else _SIZE)
+        size = known.get("size") or (find_dataset(name).size if name in list_datasets() else _SIZE)
         return NetworkInput(size, mean=CIFAR_MEAN, std=CIFAR_STD, classes=known_classes(known, outputs))
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
@@ -277,12 +277,12 @@ def load_split(options: Namespace, split: str) -> ImageSet:
 
 def head_size(options: Namespace, train: ImageSet) -> int:
     """Outputs of the network: ``--classes``, else what the data set's record says, else the data's classes."""
-    return options.classes or image_dataset(options.dataset).head or len(train.classes)
+    return options.classes or find_dataset(options.dataset).head or len(train.classes)
 
 
 def _known_head(options: Namespace) -> int:
     """Outputs of the network where the data have not been read; 100 where only they would tell."""
-    record = image_dataset(options.dataset)
+    record = find_dataset(options.dataset)
     return record.head or len(record.class_names(options.labels) or range(100))
 
 

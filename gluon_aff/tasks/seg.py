@@ -9,10 +9,10 @@ from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 import mxnet as mx
 
-from ..data import PairLoader, PairSet, TrainPairs, list_pair_datasets, pair_dataset
+from ..data import PairLoader, PairSet, TrainPairs, find_dataset, list_datasets
 from ..data.class_names import ClassNames
 from ..data.decoding import IGNORED
-from ..data.pairs.transform import IMAGENET_MEAN, IMAGENET_STD
+from ..data.pairs import IMAGENET_MEAN, IMAGENET_STD
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
@@ -65,14 +65,14 @@ class Segmentation(Task):
         options_of_seg.add_options(parser)
 
     def datasets(self) -> Sequence[str]:
-        return list_pair_datasets()
+        return list_datasets(masks=True)
 
     def complete(self, options: Options) -> None:
         """Fill in the splits of the data set."""
-        train, val = pair_dataset(options["dataset"]).splits
+        train, val = find_dataset(options["dataset"], masks=True).splits
         options["train_split"] = options["train_split"] or train
         options["val_split"] = options["val_split"] or val
-        several, record = options["classes"] > 1, pair_dataset(options["dataset"])
+        several, record = options["classes"] > 1, find_dataset(options["dataset"], masks=True)
         if several and "classes" not in record.options:
             raise UsageError(
                 f"--classes {options['classes']}: {record.name} marks foreground and background, leave it out"
@@ -83,7 +83,7 @@ class Segmentation(Task):
             raise UsageError(f"--loss {options['loss']} is not for {kind}: leave it out")
 
     def default_recipe(self, options: Options) -> Optional[str]:
-        return pair_dataset(options["dataset"]).recipe
+        return find_dataset(options["dataset"], masks=True).recipe
 
     def adapt_recipe(self, values: Options, given: Options) -> None:
         """A recipe's loss is for foreground and background."""
@@ -91,7 +91,7 @@ class Segmentation(Task):
             values.pop("loss", None)
 
     def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
-        record = pair_dataset(options["dataset"])
+        record = find_dataset(options["dataset"], masks=True)
         if not options["hold_out"]:
             yield "final_test", "without --hold-out"
         if "category" not in record.options:

@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import published
 from .._version import __version__
-from ..data import PairSet, list_pair_datasets, load_images, pair_dataset
-from ..data.pairs.pair_set import Pair
+from ..data import PairSet, find_dataset, list_datasets, load_images
+from ..data.pairs import Pair
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
 from ..evaluation.trained_network import head_width
@@ -111,7 +111,7 @@ def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreReq
     request.refuse("segmentation", "labels", "normalisation", "ground_truth", "protocol", "skip_bad")
     given, dataset = request.data, request.data.get("dataset", trained.data.get("dataset"))
     if dataset is None:
-        names = "|".join(list_pair_datasets())
+        names = "|".join(list_datasets(masks=True))
         raise UsageError(f"no data set is known for these weights: give --dataset {names}")
     if trained.options is None or dataset != trained.options.dataset:
         options = complete_options(task, {"dataset": dataset})
@@ -150,7 +150,7 @@ def _score(
 ) -> Tuple[AnyReport, List[Path]]:
     """The report, and the contact sheets of the predictions, which go to ``pictures`` if that is given."""
     pairs = load_split(options, options.val_split, options.test_images)
-    found = empty_score(pairs, pair_dataset(options.dataset).size_limits or COCO_LIMITS)
+    found = empty_score(pairs, find_dataset(options.dataset, masks=True).size_limits or COCO_LIMITS)
     sheets: List[Path] = []
     if pictures:
         sheets = _write_pictures(pictures, net, pairs, options, contexts, found)

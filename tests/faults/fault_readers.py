@@ -37,14 +37,14 @@ from PIL import Image
 from gluon_aff import facts, published
 from gluon_aff.comparison.authors_logs import read_csv
 from gluon_aff.comparison.run_curves import open_curve
+from gluon_aff.data.coco import load_coco
 from gluon_aff.data.decoding import decode_image, decode_mask
 from gluon_aff.data.imagenet.sources import TreeSource
 from gluon_aff.data.imagenet.truth import read_ground_truth
 from gluon_aff.data.images.cifar import load_cifar
 from gluon_aff.data.images.folder import load_folder
 from gluon_aff.data.images.pickles import load_pickle
-from gluon_aff.data.pairs.coco import load_coco
-from gluon_aff.data.pairs.folder import load_pair_folder
+from gluon_aff.data.pairs import load_pair_folder
 from gluon_aff.data.records.checking import check_records, record_info
 from gluon_aff.data.records.packing import PackOptions, pack
 from gluon_aff.data.records.reading import RecordFile
@@ -479,12 +479,13 @@ def pair_folders(folder):
     return Reader(st.tuples(damaged_bytes(mask_bytes()), st.one_of(st.just(b"a\n"), damaged_bytes(b"a\n"))), read)
 
 
+SIGN = {"image_id": 1, "category_id": 13}
 COCO = {
     "images": [{"id": 1, "file_name": "a.jpg", "height": 12, "width": 12, "coco_url": ""}],
     "annotations": [
-        {"image_id": 1, "category_id": 13, "segmentation": [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]], "iscrowd": 0},
-        {"image_id": 1, "category_id": 13, "segmentation": {"size": [12, 12], "counts": [100, 44]}, "iscrowd": 1},
-        {"image_id": 1, "category_id": 13, "segmentation": {"size": [12, 12], "counts": "PPYo0"}, "iscrowd": 1},
+        {"id": 1, **SIGN, "segmentation": [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]], "iscrowd": 0},
+        {"id": 2, **SIGN, "segmentation": {"size": [12, 12], "counts": [100, 44]}, "iscrowd": 1},
+        {"id": 3, **SIGN, "segmentation": {"size": [12, 12], "counts": "PPYo0"}, "iscrowd": 1},
     ],
     "categories": [{"id": 13, "name": "stop sign"}],
 }
@@ -497,29 +498,9 @@ def coco(folder):
     (folder / "coco" / "train2017" / "a.jpg").write_bytes(image_bytes("JPEG"))
 
     def read(path):
-        for index in path.parent.glob("*.index.json"):
-            index.unlink()
         load_coco(folder / "coco", "train").pair(0)
 
     return of_file("coco/annotations/instances_train2017.json", COCO, read, damaged_json)
-
-
-@reader("COCO's index")
-def coco_index(folder):
-    for name in ("train2017", "annotations"):
-        (folder / "coco" / name).mkdir(parents=True)
-    (folder / "coco" / "train2017" / "a.jpg").write_bytes(image_bytes("JPEG"))
-    (folder / "coco" / "annotations" / "instances_train2017.json").write_text(
-        json.dumps({**COCO, "annotations": COCO["annotations"][:1]})
-    )
-    whole = load_coco(folder / "coco", "train").pair(0)[1]
-    place = next((folder / "coco" / "annotations").glob("*.index.json"))
-
-    def read(path):
-        found = load_coco(folder / "coco", "train").pair(0)[1]
-        assert np.array_equal(found, whole), "a damaged index was believed"
-
-    return of_file(f"coco/annotations/{place.name}", json.loads(place.read_text()), read, damaged_json)
 
 
 @reader("decoded images kept")

@@ -12,8 +12,7 @@ from PIL import Image
 
 from ...errors import GluonAFFError, UsageError
 from ..decoding import decode_image, decode_mask
-from ..pairs.folder import SUFFIXES
-from ..pairs.pair_set import Pair, PairSet
+from ..pairs import SUFFIXES, Pair, PairSet
 from ..trees import FileTree, joined, open_file_tree
 
 _MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's

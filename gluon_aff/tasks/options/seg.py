@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...data import list_pair_datasets
+from ...data import list_datasets
 from ...segmentation.losses import CLASS_LOSS, LOSSES
 from ...utils.limits import MAX_SIDE
 from ...utils.outputs import Reads, Writes
@@ -24,7 +24,7 @@ _REFUSED = {
 
 def add_options(parser: OptionParser) -> None:
     """All options of the task."""
-    data = groups.data_options(parser, list_pair_datasets(), "coco")
+    data = groups.data_options(parser, list_datasets(masks=True), "coco")
     parser.alias("--num-data-workers", "--workers")
     parser.revise("--dataset", type=_dataset)
     data.add_argument("--category", default="stop sign", help="coco: what to find (default: %(default)s)")

@@ -353,7 +353,7 @@ def test_a_data_dir_without_data_is_no_reason_to_download(tmp_path, monkeypatch)
         (("cifar100", "train"), {"labels": "medium"}, "CIFAR-100 has no 'medium' labels, only coarse, fine"),
         (("cifar100", "train"), {"data_dir": "/nowhere/at/all"}, "no data at /nowhere/at/all"),
         (("cifar100", "train"), {"resize": 0}, "resize to 0 pixels"),
-        (("folder", "train"), {}, "an image folder needs a path"),
+        (("folder", "train"), {}, "the data set folder needs a path"),
         (("digits", "train"), {"data_dir": "."}, "come with scikit-learn"),
     ],
 )

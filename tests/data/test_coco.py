@@ -1,10 +1,9 @@
-"""COCO in miniature: polygons, run lengths, crowds, the index, downloads from this machine, and what goes wrong."""
+"""COCO in miniature: polygons, run lengths, crowds, downloads from this machine, and what goes wrong."""
 
 import functools
 import http.server
 import io
 import json
-import os
 import shutil
 import sys
 import threading
@@ -14,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_aff.data import load_pair_set
-from gluon_aff.data.pairs import coco, coco_index
+from gluon_aff.data import coco, load_pair_set
+from gluon_aff.data.coco import draw_mask
 from gluon_aff.errors import GluonAFFError, UsageError
 
-pytest.importorskip("pycocotools")
+rle = pytest.importorskip("pycocotools.mask")
 
 HEIGHT, WIDTH = 12, 16
 JSON = "annotations/instances_train2017.json"
@@ -37,8 +36,6 @@ def run_lengths(mask):
 
 
 def packed(mask):
-    from pycocotools import mask as rle
-
     made = rle.encode(np.asfortranarray(mask))
     return {"size": [int(side) for side in made["size"]], "counts": made["counts"].decode("ascii")}
 
@@ -157,91 +154,6 @@ def test_another_category(root):
     assert load_pair_set("coco", "train", root).names == ("000000000001", "000000000002", "000000000003")
 
 
-# The index -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def built(monkeypatch):
-    """Counts how often the json is parsed."""
-    count = []
-    parse = coco_index._parsed
-    monkeypatch.setattr(coco_index, "_parsed", lambda *arguments: count.append(1) or parse(*arguments))
-    return count
-
-
-def test_index_is_kept_beside_the_json_and_made_anew_when_that_changes(root, built):
-    for _ in range(2):
-        assert is_whole(load_pair_set("coco", "train", root))
-    assert len(built) == 1 and (root / "annotations" / "instances_train2017.stop-sign.index.json").exists()
-    changed = instances()
-    changed["annotations"] = changed["annotations"][1:]
-    (root / JSON).write_text(json.dumps(changed))
-    assert load_pair_set("coco", "train", root).names == ("000000000002", "000000000003")
-    assert len(built) == 2
-
-
-def test_same_size_but_written_later_counts_as_changed(root, built):
-    load_pair_set("coco", "train", root)
-    (root / JSON).write_bytes((root / JSON).read_bytes().replace(b"000001.jpg", b"000004.jpg"))
-    os.utime(root / JSON, ns=(1, 1))
-    assert load_pair_set("coco", "train", root).names[0] == "000000000004" and len(built) == 2
-
-
-def test_a_damaged_index_is_made_anew(root, built):
-    load_pair_set("coco", "train", root)
-    for damage in ("", "{", '{"state": 1}', "[]"):
-        (root / "annotations" / "instances_train2017.stop-sign.index.json").write_text(damage)
-        assert is_whole(load_pair_set("coco", "train", root))
-    assert len(built) == 5
-
-
-def test_index_of_a_zip_lies_in_mxnet_home(tmp_path, built, own_mxnet_home):
-    path = write_zip(tmp_path / "a.zip", contents())
-    for _ in range(2):
-        assert is_whole(load_pair_set("coco", "train", path))
-    assert len(built) == 1 and len(list((own_mxnet_home / "gluon_aff" / "coco").iterdir())) == 1
-    changed = instances()
-    changed["annotations"] = changed["annotations"][1:]
-    write_zip(path, contents(changed))
-    assert len(load_pair_set("coco", "train", path)) == 2 and len(built) == 2
-
-
-def test_index_goes_to_mxnet_home_where_its_place_cannot_be_written(root, built, own_mxnet_home, monkeypatch):
-    real = coco_index.atomic_write
-
-    def refuse(path):
-        if root in path.parents:
-            raise GluonAFFError("read only")
-        return real(path)
-
-    monkeypatch.setattr(coco_index, "atomic_write", refuse)
-    for _ in range(2):
-        assert is_whole(load_pair_set("coco", "train", root))
-    assert len(built) == 1 and list((own_mxnet_home / "gluon_aff" / "coco").iterdir())
-
-
-def test_a_damaged_index_is_made_again(root, built):
-    load_pair_set("coco", "train", root)
-    (index,) = root.glob("annotations/*.index.json")
-    whole = index.read_text()
-    stored = json.loads(whole)
-    entries = stored["index"]["images"]
-    damaged = [
-        whole[:-20],
-        "[" * 100_000,
-        "5",
-        json.dumps({**stored, "index": 5}),
-        json.dumps({**stored, "index": {**stored["index"], "images": [{**entries[0], "file": [1]}]}}),
-        json.dumps({**stored, "index": {**stored["index"], "images": [{**entries[0], "file": "../../x.jpg"}]}}),
-        json.dumps({**stored, "index": {**stored["index"], "total": 5}}),
-        json.dumps({**stored, "index": {**stored["index"], "images": entries[1:]}}),
-    ]
-    for count, text in enumerate(damaged, 2):
-        index.write_text(text)
-        assert is_whole(load_pair_set("coco", "train", root))
-        assert len(built) == count and index.read_text() == whole
-
-
 # What goes wrong -----------------------------------------------------------------------------------------------------
 
 
@@ -281,23 +193,12 @@ def test_broken_json_is_one_line(root, case):
     with pytest.raises(GluonAFFError, match=message) as caught:
         load_pair_set("coco", "train", root)
     assert str(root / JSON) in str(caught.value) and "\n" not in str(caught.value)
-    assert not list(root.glob("annotations/*index*"))
 
 
-@pytest.mark.parametrize(
-    "segmentation, reason",
-    [
-        ({"size": [3, 3], "counts": [9]}, "run lengths for .3, 3., expected .12, 16."),
-        ({"size": [HEIGHT, WIDTH], "counts": [5, 5]}, "run lengths of 10 pixels, expected 192"),
-        ({"counts": [5, 5]}, "'size'"),
-        ([["a", "b", "c", "d", "e", "f"]], ""),
-        (7, ""),
-    ],
-)
-def test_broken_segmentation_is_named(root, segmentation, reason):
-    (root / JSON).write_bytes(broken("annotations", segmentation=segmentation))
+def test_broken_segmentation_is_named(root):
+    (root / JSON).write_bytes(broken("annotations", segmentation={"size": [HEIGHT, WIDTH], "counts": [5, 5]}))
     got = load_pair_set("coco", "train", root)
-    with pytest.raises(GluonAFFError, match=rf"has a segmentation of 000000000001.jpg that is invalid \(.*{reason}"):
+    with pytest.raises(GluonAFFError, match=r"has a segmentation of 000000000001.jpg that is invalid \(.*of 10 pixels"):
         got.pair(0)
 
 
@@ -308,9 +209,9 @@ def test_polygons_of_two_points_are_no_area(root):
 
 def test_absent_category_has_near_names(root):
     for category, hint in (
-        ("stop", "do you mean stop sign?"),
-        ("Person", "do you mean person?"),
-        ("zebra", "choose one of its 3, person, stop sign, car"),
+        ("stop", "did you mean stop sign?"),
+        ("Person", "did you mean person?"),
+        ("zebra", "choose one of car, person, stop sign"),
     ):
         message = error_of("train", root, category=category)
         assert f"has no category {category!r}: {hint}" in message
@@ -339,6 +240,57 @@ def test_image_of_another_size_is_named(root):
 def test_without_pycocotools_the_message_names_the_extra(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     assert r"pip install 'gluon_aff[coco]'" in error_of("train", root)
+
+
+# Masks ---------------------------------------------------------------------------------------------------------------
+
+
+SQUARE = [1, 1, 5, 1, 5, 5, 1, 5]
+BAD_SEGMENTATIONS = {
+    "null": ([[None, *SQUARE[1:]]], "coordinate None"),
+    "NaN": ("[[NaN, 1, 5, 1, 5, 5]]", "coordinate nan"),
+    "infinity": ("[[Infinity, 1, 5, 1, 5, 5]]", "coordinate inf"),
+    "1e300": ([[1e300, *SQUARE[1:]]], r"coordinate 1e\+300"),
+    "a large integer": ([[10**400, *SQUARE[1:]]], "coordinate 1000"),
+    "far outside": ([[-1000, *SQUARE[1:]]], "coordinate -1000"),
+    "true": ([[True, *SQUARE[1:]]], "coordinate True"),
+    "text": ([["1", *SQUARE[1:]]], "coordinate '1'"),
+    "odd length": ([SQUARE[:7]], "polygon of 7 numbers"),
+    "no polygon": ([1, 1, 5, 1, 5, 5], "the polygon 1, expected a list"),
+    "a number": (7, "7, expected polygons or run lengths"),
+    "no counts": ({"size": [HEIGHT, WIDTH]}, "run lengths without 'size' or 'counts'"),
+    "another size": ({"size": [10**9, 10**9], "counts": [10**18]}, "run lengths for"),
+    "negative run": ({"size": [HEIGHT, WIDTH], "counts": [-8, 200]}, "not whole numbers of at least 0"),
+    "NaN run": ('{"size": [12, 16], "counts": [NaN, 192]}', "not whole numbers"),
+    "too many pixels": ({"size": [HEIGHT, WIDTH], "counts": [10**12]}, "run lengths of 1000000000000 pixels"),
+    "packed too many": ({"size": [HEIGHT, WIDTH], "counts": "ooooooo7"}, "run lengths of .* pixels, expected 192"),
+    "packed, cut short": ({"size": [HEIGHT, WIDTH], "counts": "oooo"}, "cut short"),
+    "packed, other characters": ({"size": [HEIGHT, WIDTH], "counts": "\x7f\u20ac"}, "packed run lengths with"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SEGMENTATIONS)
+def test_nothing_invalid_gets_to_pycocotools(case, monkeypatch):
+    """Its C code believes what it is given."""
+    monkeypatch.setattr(rle, "frPyObjects", lambda *_: pytest.fail("it was called"))
+    segmentation, message = BAD_SEGMENTATIONS[case]
+    if isinstance(segmentation, str):
+        segmentation = json.loads(segmentation)
+    with pytest.raises(ValueError, match=message):
+        draw_mask([segmentation], HEIGHT, WIDTH)
+
+
+def test_a_polygon_may_reach_over_the_edge():
+    covered = draw_mask([[[-3.5, -2, 30, -2, 30, 20, -3.5, 20]]], HEIGHT, WIDTH)
+    assert covered.shape == (HEIGHT, WIDTH) and covered.all()
+
+
+@pytest.mark.parametrize("height, width, share", [(1, 1, 0.5), (59, 31, 0.02), (40, 57, 0.5), (700, 900, 0.98)])
+def test_packed_run_lengths_are_those_pycocotools_packs(height, width, share):
+    mask = (np.random.RandomState(0).random_sample((height, width)) < share).astype(np.uint8)
+    mask[height // 7 : height // 2, width // 9 :] = 1  # long runs and large differences
+    segmentation = {"size": [height, width], "counts": packed(mask)["counts"]}
+    np.testing.assert_array_equal(draw_mask([segmentation], height, width), mask)
 
 
 # Downloading, from a server on this machine --------------------------------------------------------------------------

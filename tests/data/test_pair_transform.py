@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gluon_aff.data import EvalPairs, PairLoader, PairSet, TrainPairs
-from gluon_aff.data.pairs.transform import IMAGENET_MEAN, IMAGENET_STD
+from gluon_aff.data.pairs import IMAGENET_MEAN, IMAGENET_STD
 from gluon_aff.errors import UsageError
 
 BLACK = -np.array(IMAGENET_MEAN) / IMAGENET_STD

@@ -11,8 +11,8 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from ...errors import UsageError
-from .pair_set import PairSet
+from ..errors import UsageError
+from .pairs import PairSet
 
 SIZE = 96
 COUNTS = {"train": 400, "val": 100}

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from gluon_aff.data import load_pair_set
-from gluon_aff.data.pairs import shapes
-from gluon_aff.data.pairs.shapes import draw, load_shapes
+from gluon_aff.data import load_pair_set, shapes
+from gluon_aff.data.shapes import draw, load_shapes
 
 
 @pytest.fixture(scope="module")

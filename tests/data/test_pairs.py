@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from gluon_aff.data import PairSet, list_pair_datasets, load_pair_set
+from gluon_aff.data import PairSet, list_datasets, load_pair_set
 from gluon_aff.errors import UsageError
 
 
@@ -89,7 +89,7 @@ def test_a_subset_that_cannot_be(n):
 
 
 def test_names_of_the_data_sets():
-    assert list_pair_datasets() == ["sirst", "coco", "folder", "shapes"]
+    assert list_datasets(masks=True) == ["sirst", "coco", "folder", "shapes"]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_names_of_the_data_sets():
     [
         (("cifar10", "train"), {}, "no segmentation data set 'cifar10': choose one of sirst, coco, folder, shapes"),
         (("folder", "train"), {}, "needs a path"),
-        (("folder", "train", "nowhere"), {}, "no folder at nowhere: there is no such file or folder"),
+        (("folder", "train", "nowhere"), {}, "no data at nowhere: there is no such file or folder"),
         (("sirst", "train"), {}, "datasets/sirst: get it from"),
         (("stopsign", "train"), {}, "datasets/coco: give the folder or zip"),
-        (("shapes", "train", "."), {}, "shapes are drawn and have no path"),
+        (("shapes", "train", "."), {}, "the shapes come with gluon_aff and have no data directory"),
         (("shapes", "trainval"), {}, "shapes has no split 'trainval': choose one of train, val"),
         (("sirst", "train"), {"download": True}, "sirst cannot be downloaded, only coco can"),
         (("shapes", "train"), {"mask_threshold": 128}, "a mask threshold is for data sets of kind folder"),

@@ -1,0 +1,459 @@
+"""Images with masks: the set in memory, folders and zips of them, training's augmentation, and batches.
+
+A folder or zip of pairs:
+
+    <root>/<split>.txt      one id a line
+    <root>/images/<id>.*    png, jpg, bmp or tif, in any mode
+    <root>/masks/<id>.*     grey, 0 and 1 or 0 and 255; of another size than the image, it is resized and named
+    <root>/classes.txt      with masks of several classes: their names in the order of their numbers, if they have any
+
+SIRST, single-frame infrared small targets (Dai et al., "Asymmetric Contextual Modulation", WACV 2021), calls its
+masks ``<id>_pixels0.png`` and keeps its lists in ``idx_427/``. A folder without any list can hold out a share of its
+images as "val".
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from ..errors import GluonAFFError, UsageError
+from ..runtime.threads import usable_cores
+from ..utils import console
+from ..utils.prefetch import prefetch
+from .batches import Batch, Batches
+from .decoding import IGNORED, decode_image, decode_mask, open_image
+from .transform import EvalTransform
+from .trees import FileTree, joined, open_file_tree
+from .validation_split import HELD_OUT_SEED, OFFER, check_hold_out, split_off
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+CACHE_BYTES = 256 << 20
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of pixels in 0..1, per channel
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Pair = Tuple[np.ndarray, np.ndarray]
+PairTransform = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]
+
+
+class PairSet:
+    """Images and masks, read when asked for; threads may share it.
+
+    Parameters
+    ----------
+    name, source : str
+        The data set's name and place, for messages and run records.
+    names : sequence of str
+        The images' ids, which also name what is predicted from them.
+    read : callable
+        From an id to its pair: the image, uint8 (H, W, 3), RGB, and its mask, uint8 (H, W) of 0 and 1.
+    note : str
+        One line that tells how much was found.
+    cache_bytes : int
+        Decoded pairs stay in memory until they fill this many bytes.
+    classes : int
+        1: masks hold 0 and 1. K: they hold class numbers, 0 to K - 1, and `IGNORED`.
+    class_names : sequence of str, optional
+        Names of the K classes, the background's first.
+    foreground : sequence of float, optional
+        Share of each image that its mask marks, where it is known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        names: Sequence[str],
+        read: Callable[[str], Pair],
+        note: str = "",
+        cache_bytes: int = CACHE_BYTES,
+        classes: int = 1,
+        class_names: Optional[Sequence[str]] = None,
+        foreground: Optional[Sequence[float]] = None,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.names = tuple(names)
+        self.note = note
+        self.read = read
+        self.classes = classes
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.foreground = None if foreground is None else tuple(foreground)
+        self._lock = threading.Lock()
+        self._cache: Dict[int, Pair] = {}
+        self._cache_bytes, self._cached_bytes = cache_bytes, 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def pair(self, i: int) -> Pair:
+        """Return the image, uint8 (H, W, 3), and its mask, uint8 (H, W) of 0 and 1; neither can be written to.
+
+        Raises
+        ------
+        GluonAFFError
+            Naming the file at fault.
+        UsageError
+            When ``read`` returned something else.
+        """
+        if i in self._cache:
+            return self._cache[i]
+        image, mask = self.read(self.names[i])
+        self._check(self.names[i], image, mask)
+        image.setflags(write=False)
+        mask.setflags(write=False)
+        with self._lock:
+            if i not in self._cache and self._cached_bytes + image.nbytes + mask.nbytes <= self._cache_bytes:
+                self._cache[i] = image, mask
+                self._cached_bytes += image.nbytes + mask.nbytes
+        return image, mask
+
+    def _check(self, name: str, image: np.ndarray, mask: np.ndarray) -> None:
+        where = f"{name} of {self.name} ({self.source})"
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError(f"{where}: the image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+        if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
+            raise UsageError(f"{where}: the mask is {mask.dtype} {mask.shape}, expected uint8 {image.shape[:2]}")
+        most = max(self.classes - 1, 1)
+        wrong = mask[(mask > most) & ((mask != IGNORED) | (self.classes == 1))]
+        if wrong.size:
+            expected = "0 and 1 only" if self.classes == 1 else f"0 to {most} and {IGNORED}"
+            raise UsageError(f"{where}: the mask holds {wrong.max()}, expected {expected}")
+
+    def subset(self, n: int, seed: int) -> PairSet:
+        """Return the first ``n`` pairs of a seeded permutation. Raises UsageError unless 0 < n <= len(self)."""
+        if not 0 < n <= len(self):
+            raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
+        chosen = np.random.default_rng(seed).permutation(len(self))[:n]
+        return self.selected(chosen.tolist(), f"{n} of these, drawn with seed {seed}: {self.note}")
+
+    def hold_out(self, n: int) -> Tuple[PairSet, PairSet]:
+        """Return the pairs without ``n`` of them, in their order, and these, drawn by `HELD_OUT_SEED`.
+
+        They are the same whatever a run's seed is. Raises UsageError unless 0 < n < len(self).
+        """
+        check_hold_out(n, len(self), self.name)
+        order = np.random.default_rng(HELD_OUT_SEED).permutation(len(self)).tolist()
+        rest = self.selected(sorted(order[n:]), f"{len(self) - n} of these, without those held out: {self.note}")
+        return rest, self.selected(order[:n], f"{n} of these, held out: {self.note}")
+
+    def selected(self, chosen: Sequence[int], note: str) -> PairSet:
+        """Return the pairs with these numbers, in this order."""
+        return PairSet(
+            self.name,
+            self.source,
+            [self.names[i] for i in chosen],
+            self.read,
+            note,
+            classes=self.classes,
+            class_names=self.class_names,
+            foreground=None if self.foreground is None else [self.foreground[i] for i in chosen],
+        )
+
+
+# Folders and zips ----------------------------------------------------------------------------------------------------
+
+_CLASSES = "classes.txt"
+
+
+class PairLayout(NamedTuple):
+    """How a set names its files."""
+
+    name: str
+    title: str
+    mask_ending: str = ""
+    lists: Tuple[str, ...] = ("",)
+
+
+FOLDER = PairLayout("folder", "an image and mask folder")
+SIRST = PairLayout("sirst", "SIRST", mask_ending="_pixels0", lists=("", "idx_427"))
+
+
+def load_pair_folder(
+    path: Path,
+    split: str,
+    layout: PairLayout = FOLDER,
+    mask_threshold: Optional[int] = None,
+    val_fraction: Optional[float] = None,
+    seed: int = 0,
+    classes: int = 1,
+) -> PairSet:
+    """Return the pairs that ``<split>.txt`` lists; a folder around everything is skipped.
+
+    With ``val_fraction`` a folder without lists has the splits "train" and "val": all its images, of which that share
+    is "val", drawn by ``seed`` (see `split_off`).
+
+    With ``classes`` above 1 masks hold class numbers, see `decode_mask`.
+
+    Masks and image sizes are checked before this returns, so that nothing is wrong only later. Images without
+    foreground are counted, and masks of another size than their image are named, on standard error. Raises
+    GluonAFFError naming the file at fault, UsageError for a split without list, or a fraction of a folder with lists.
+    """
+    files = _PairFiles(open_file_tree(path), layout, mask_threshold, classes)
+    if val_fraction is None:
+        files.take_listed(split)
+    else:
+        files.take_share(split, val_fraction, seed)
+    names, cores = list(files.pairs), usable_cores()
+    shares = prefetch(files.check, names, cores, 4 * cores, "check")
+    foreground = list(console.progress(shares, total=len(names), label=f"checking {split}", unit="mask"))
+    without = sum(share == 0 for share in foreground)
+    if without:
+        print(f"note: {without} of {len(names)} masks of {layout.name} {split} hold no foreground", file=sys.stderr)
+    note = f"{layout.name} {split}: {len(names)} images, {100 * float(np.mean(foreground)):.2g} % foreground"
+    return PairSet(
+        layout.name,
+        str(path),
+        names,
+        files.read,
+        note,
+        classes=classes,
+        class_names=files.class_names(),
+        foreground=foreground,
+    )
+
+
+class _PairFiles:
+    """``pairs`` are the names of image and mask of each id that was taken."""
+
+    def __init__(self, tree: FileTree, layout: PairLayout, mask_threshold: Optional[int], classes: int) -> None:
+        self._tree = tree
+        self._layout = layout
+        self._threshold = mask_threshold
+        self._classes = classes
+        self._root = self._find_root()
+        self._files = {folder: self._by_stem(folder) for folder in ("images", "masks")}
+        self.pairs: Dict[str, Tuple[str, str]] = {}
+
+    def _find_root(self) -> str:
+        tree = self._tree
+        places = [place for place in ("", *tree.folders()) if {"images", "masks"} <= set(tree.folders(place))]
+        if "" in places:
+            return ""
+        if len(places) != 1:
+            found = f"several: {', '.join(places)}" if places else ", ".join(tree.folders() + tree.files()) or "nothing"
+            raise GluonAFFError(
+                f"{tree.path} is not {self._layout.title}: expected images/, masks/ and <split>.txt in it, found "
+                f"{found[:200]}: give the folder or zip that holds them"
+            )
+        return places[0]
+
+    def _by_stem(self, folder: str) -> Dict[str, List[str]]:
+        files: Dict[str, List[str]] = {}
+        for file in self._tree.files(joined(self._root, folder)):
+            if file.lower().endswith(SUFFIXES):
+                files.setdefault(file.rsplit(".", 1)[0], []).append(file)
+        return files
+
+    def take_listed(self, split: str) -> None:
+        """Take the ids of a split, in the order of its list."""
+        lists = [joined(self._root, folder, f"{split}.txt") for folder in self._layout.lists]
+        name = next((name for name in lists if self._tree.exists(name)), None)
+        if name is None:
+            found = self._lists()
+            raise UsageError(
+                f"{self._layout.name} has no split {split!r}: there is no {self._tree.where(lists[-1])}, "
+                + (f"choose one of {', '.join(found)}" if found else f"write one with one id per line; or {OFFER}")
+            )
+        where = self._tree.where(name)
+        try:
+            lines = self._tree.read(name).decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise GluonAFFError(f"{where} is not text: expected one id per line") from error
+        ids = [self._id(line.strip()) for line in lines if line.strip()]
+        if not ids:
+            raise GluonAFFError(f"{where} is empty: expected one id per line")
+        twice = min((each for each, count in Counter(ids).items() if count > 1), default=None)
+        if twice is not None:
+            raise GluonAFFError(f"{where} lists {twice} more than once: every image counts once")
+        self._take(ids, where)
+
+    def take_share(self, split: str, fraction: float, seed: int) -> None:
+        """Take one part of all images, sorted. Raises UsageError where there are lists."""
+        if self._lists():
+            raise UsageError(
+                f"--val-fraction {fraction:g}: {self._tree.where(self._root)} has lists ({', '.join(self._lists())}), "
+                "leave it out"
+            )
+        if split not in ("train", "val"):
+            raise UsageError(f"no split {split!r}: with --val-fraction there are train and val")
+        self._take(sorted(self._files["images"]), self._tree.where(joined(self._root, "images")))
+        ids = {image: each for each, (image, _) in self.pairs.items()}
+        parts = split_off(self._tree, {"": list(ids)}, fraction, seed)
+        for note in parts.notes if split == "train" else ():
+            print(f"note: {note}", file=sys.stderr)
+        chosen = parts.train if split == "train" else parts.val
+        self.pairs = {ids[image]: self.pairs[ids[image]] for image in chosen[""]}
+
+    def _lists(self) -> List[str]:
+        """Names of the splits that have a list."""
+        files = [file for folder in self._layout.lists for file in self._tree.files(joined(self._root, folder))]
+        return [file[:-4] for file in files if file.endswith(".txt") and file != _CLASSES]
+
+    def _id(self, line: str) -> str:
+        """Lists of file names are understood, too."""
+        is_file = line not in self._files["images"] and line.lower().endswith(SUFFIXES)
+        return line.rsplit(".", 1)[0] if is_file else line
+
+    def _take(self, ids: Sequence[str], listed_in: str) -> None:
+        for each in ids:
+            image = self._file("images", each, listed_in)
+            self.pairs[each] = image, self._file("masks", each + self._layout.mask_ending, listed_in)
+
+    def _file(self, folder: str, stem: str, listed_in: str) -> str:
+        """The one file in a folder that has this stem."""
+        found = self._files[folder].get(stem, [])
+        place = joined(self._root, folder)
+        if not found:
+            raise GluonAFFError(
+                f"{listed_in} lists {stem}, but {self._tree.where(place)} has no {stem}.png (or jpg, bmp, tif)"
+            )
+        if len(found) > 1:
+            raise GluonAFFError(f"{self._tree.where(place)} has {' and '.join(found)}: which is it? Keep one")
+        return joined(place, found[0])
+
+    def class_names(self) -> Optional[List[str]]:
+        """What classes.txt says, where there are several classes. Raises GluonAFFError for another number of names."""
+        name = joined(self._root, _CLASSES)
+        if self._classes == 1 or not self._tree.exists(name):
+            return None
+        lines = self._tree.read(name).decode("utf-8-sig", "replace").splitlines()
+        found = [line.strip() for line in lines if line.strip()]
+        if len(found) != self._classes:
+            raise GluonAFFError(
+                f"{self._tree.where(name)} has {len(found)} names for {self._classes} classes: expected one a line, in "
+                "the order of their numbers, the background's first"
+            )
+        return found
+
+    def read(self, name: str) -> Pair:
+        """Decode a pair."""
+        image, mask = self.pairs[name]
+        pixels = decode_image(self._tree.read(image), self._tree.where(image))
+        labels = self._mask(mask)
+        if labels.shape != pixels.shape[:2]:
+            labels = np.array(_picture(labels).resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST))
+        return pixels, labels
+
+    def check(self, name: str) -> float:
+        """Return the share of foreground in a mask; an image's size is looked at, its pixels are not."""
+        image, mask = self.pairs[name]
+        width, height = open_image(self._tree.read(image), self._tree.where(image)).size
+        labels = self._mask(mask)
+        if labels.shape != (height, width):
+            print(
+                f"note: {self._tree.where(image)} is {width}x{height}, but its mask {mask.rsplit('/', 1)[-1]} "
+                f"{labels.shape[1]}x{labels.shape[0]}; the mask is resized to the image",
+                file=sys.stderr,
+            )
+        return float(((labels > 0) & ((labels != IGNORED) | (self._classes == 1))).mean())
+
+    def _mask(self, name: str) -> np.ndarray:
+        return decode_mask(self._tree.read(name), self._tree.where(name), self._threshold, self._classes)
+
+
+# Augmentation --------------------------------------------------------------------------------------------------------
+#
+# A transform is ``transform(image, mask, rng)`` with uint8 (H, W, 3) and (H, W); it returns x, float32 (3, h, w),
+# normalised with ImageNet's mean and standard deviation, and y, float32 (1, h, w), the mask's numbers. What it draws
+# comes from ``rng``, a NumPy Generator, alone. It keeps no state between calls, so threads may share it.
+
+_normalise = EvalTransform(IMAGENET_MEAN, IMAGENET_STD)
+
+
+class TrainPairs:
+    """Mirror, scale, crop and blur at random; x and y are ``crop_size`` high and wide.
+
+    Half of the pairs are mirrored left to right. The long side becomes a length drawn uniformly from half to twice
+    ``base_size`` (image bilinear, mask nearest). Black is added on the right and at the bottom where that is smaller
+    than the crop, whose place is then drawn uniformly. Half of the images get a Gaussian blur, its radius drawn
+    uniformly from 0 to 1 pixel. ``beyond`` is what the mask says of the black: background, or `IGNORED`.
+    """
+
+    def __init__(self, base_size: int = 512, crop_size: int = 480, beyond: int = 0) -> None:
+        if base_size < 2 or crop_size < 1:
+            raise UsageError(f"base size {base_size}, crop size {crop_size}: expected at least 2 and 1 pixels")
+        self.base_size = base_size
+        self.crop_size = crop_size
+        self.beyond = beyond
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
+        # Everything is drawn at once, so that one step's draws never move another's.
+        mirrored, blurred = (rng.random(2) < 0.5).tolist()
+        long_side = int(rng.integers(self.base_size // 2, 2 * self.base_size, endpoint=True))
+        down, right, radius = rng.random(3).tolist()
+
+        if mirrored:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        scale = long_side / max(mask.shape)
+        height, width = (max(1, round(side * scale)) for side in mask.shape)
+        image, mask = _resized(image, mask, height, width)
+
+        crop = self.crop_size
+        missing = ((0, max(0, crop - height)), (0, max(0, crop - width)))
+        image, mask = np.pad(image, (*missing, (0, 0))), np.pad(mask, missing, constant_values=self.beyond)
+        top, left = (int(place * (side - crop + 1)) for place, side in zip((down, right), mask.shape))
+        image, mask = (pixels[top : top + crop, left : left + crop] for pixels in (image, mask))
+        if blurred:
+            image = np.asarray(_picture(image).filter(ImageFilter.GaussianBlur(radius)))
+        return _network_input(image, mask)
+
+
+class EvalPairs:
+    """Stretch to ``base_size`` x ``base_size`` (image bilinear, mask nearest), or keep the size (None)."""
+
+    def __init__(self, base_size: Optional[int] = 512) -> None:
+        if base_size is not None and base_size < 1:
+            raise UsageError(f"base size {base_size}: expected at least 1 pixel")
+        self.base_size = base_size
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, rng: Optional[np.random.Generator] = None) -> Pair:
+        if self.base_size is not None:
+            image, mask = _resized(image, mask, self.base_size, self.base_size)
+        return _network_input(image, mask)
+
+
+def _resized(image: np.ndarray, mask: np.ndarray, height: int, width: int) -> Pair:
+    if mask.shape == (height, width):
+        return image, mask
+    size = (width, height)
+    image = np.asarray(_picture(image).resize(size, Image.Resampling.BILINEAR))
+    return image, np.asarray(_picture(mask).resize(size, Image.Resampling.NEAREST))
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _network_input(image: np.ndarray, mask: np.ndarray) -> Pair:
+    return _normalise(image[None])[0], mask[None].astype(np.float32)
+
+
+class PairLoader(Batches):
+    """Yields (x, y): images, float32 (B, 3, h, w), and masks, float32 (B, 1, h, w), their numbers.
+
+    An image's random draws depend on seed, epoch and its place in the set, so neither the number of workers nor that
+    of processes nor the batch size changes what becomes of it. Other arguments are those of `Batches`. Raises
+    UsageError when the transform leaves the images of a batch different sizes.
+    """
+
+    def __init__(self, pairs: PairSet, batch_size: int, transform: PairTransform, **options: Any) -> None:
+        super().__init__(len(pairs), batch_size, name=pairs.name, **options)
+        self.pairs = pairs
+        self.transform = transform
+
+    def make(self, chosen: np.ndarray, epoch: int, index: int) -> Batch:
+        made = [self.transform(*self.pairs.pair(i), self.random(epoch, i)) for i in chosen.tolist()]
+        sizes = {y.shape[1:] for _, y in made}
+        if len(sizes) > 1:
+            shown = " and ".join(f"{width}x{height}" for height, width in sorted(sizes)[:2])
+            raise UsageError(
+                f"images of {self.pairs.name} differ in size ({shown}): evaluate them one by one, or give a base size"
+            )
+        return np.stack([x for x, _ in made]), np.stack([y for _, y in made])

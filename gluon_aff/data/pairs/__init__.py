@@ -1,1 +1,0 @@
-"""Images with masks: COCO, SIRST, folders, drawn shapes."""
