@@ -30,7 +30,7 @@ class Operator(gluon.HybridBlock):
 
 def build(resize, stem):
     with contextlib.ExitStack() as stack:
-        for module in ("gluon_aff.nn.long_skip", "gluon_aff.models.fpn"):
+        for module in ("gluon_aff.nn.blocks", "gluon_aff.models.fpn"):
             stack.enter_context(mock.patch(f"{module}.ResizeLike", resize))
         net = gluon_aff.create_model("aff_fpn_resnet8", stem=stem)
     net.hybridize(static_alloc=True, static_shape=True)

@@ -16,8 +16,7 @@ from gluon_aff import deploy
 from gluon_aff.deploy.graph import graph_of
 from gluon_aff.deploy.inference import InferenceNetwork
 from gluon_aff.deploy.int8_form import quantize
-from gluon_aff.nn import AFF
-from gluon_aff.nn.attending import form as native_form
+from gluon_aff.nn import AFF, native
 from gluon_aff.utils.tables import text_table
 
 PRODUCT_SIDE = 2048  # of the square matrices whose product says what this machine can do
@@ -115,7 +114,7 @@ def profile(specification, steps):
     Operators run one by one, not in MXNet's bulks, so the sum is a little more than a step takes.
     """
     os.environ["MXNET_EXEC_BULK_EXEC_TRAIN"] = os.environ["MXNET_EXEC_BULK_EXEC_INFERENCE"] = "0"
-    with nullcontext() if specification["form"] in NATIVE else native_form.own_arithmetic():
+    with nullcontext() if specification["form"] in NATIVE else native.own_arithmetic():
         step = build(specification)
         for _ in range(2):
             step()

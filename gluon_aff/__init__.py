@@ -20,9 +20,9 @@ from .runtime import importing  # noqa: E402
 
 
 def _native() -> None:
-    from .nn import native
+    from .nn.native import loading
 
-    native.install()  # if it is built
+    loading.install()  # if it is built
 
 
 importing.after_mxnet.append(_native)

@@ -74,12 +74,11 @@ def diagnose() -> Iterator[Finding]:
 def _native() -> Finding:
     """Whether fusions run as the native operator."""
     from ..nn import native
-    from ..nn.attending import form
 
     entry, build = native.entry(), "gluon-aff native build"
     if native.switched_off():
         return Finding("native", "note", f"switched off by {native.VARIABLE}=0", f"unset {native.VARIABLE}")
-    if form.identity:
+    if native.identity:
         return Finding("native", "ok", f"operator in use ({entry.detail})")
     if entry.state in (native.State.FAILED, native.State.DAMAGED):
         return Finding("native", "note", f"operator {entry.state.value}, not in use: {entry.detail}", build)

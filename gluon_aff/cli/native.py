@@ -18,10 +18,9 @@ def build(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     from ..nn import native
-    from ..nn.attending import form
 
     entry = native.entry()
-    used = "switched off by GLUON_AFF_NATIVE=0" if native.switched_off() else form.identity or "no"
+    used = "switched off by GLUON_AFF_NATIVE=0" if native.switched_off() else native.identity or "no"
     rows = [
         ("in use", used),
         ("cache", entry.state.value + (f": {entry.detail}" if entry.detail else "")),

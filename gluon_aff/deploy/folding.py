@@ -13,8 +13,7 @@ from typing import Dict, List, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
-from ..nn.attending import OPERATOR
-from ..nn.attending import form as native_form
+from ..nn import native
 from .graph import NORMS, Graph, Node, graph_of
 from .inference import InferenceNetwork
 
@@ -75,7 +74,7 @@ def fold(net: mx.gluon.HybridBlock) -> InferenceNetwork:
     UsageError
         For a network without weights or one that cannot be traced.
     """
-    with native_form.for_this_process():
+    with native.for_this_process():
         graph = graph_of(net)
     settle_operators(graph)
     folding = fold_norms(graph)
@@ -88,7 +87,7 @@ def fold(net: mx.gluon.HybridBlock) -> InferenceNetwork:
 
 def settle_operators(graph: Graph) -> None:
     """Compute once what the native operators of a graph are given in every call, and drop what only gradients need."""
-    for node in [node for node in graph.nodes() if node.op == OPERATOR]:
+    for node in [node for node in graph.nodes() if node.op == native.OPERATOR]:
         for place, (source, _) in enumerate(node.inputs):
             if source.op == "Reshape" and _is_plain(source.inputs[0][0]):  # a map that is in no layout of oneDNN's
                 node.inputs[place] = source.inputs[0]
@@ -102,7 +101,7 @@ def settle_operators(graph: Graph) -> None:
 def _is_plain(node: Node) -> bool:
     while node.op == "Activation":
         node = node.inputs[0][0]
-    return node.op == OPERATOR
+    return node.op == native.OPERATOR
 
 
 def fold_norms(graph: Graph) -> Folding:
@@ -148,7 +147,7 @@ def _described(op: str) -> str:
         "concat": "a concatenation",
         "transpose": "a resizing",
         "pooling": "a pool",
-        OPERATOR: "a fusion",
+        native.OPERATOR: "a fusion",
     }
     return words.get(op.lower(), f"the operator {op}")
 

@@ -131,7 +131,7 @@ def _weights_of(path: str, block: Block, parent: Block, outputs: Dict[str, np.nd
             local=_sum(part for name, part in found.items() if not pools[name]),
             context=_sum(part for name, part in found.items() if pools[name]),
             inputs=getattr(parent, "input_names", ("learned branch", "shortcut")),
-            on=getattr(block, "weighs", "x"),
+            on=getattr(block, "weight_on", "x"),
             selects=getattr(block, "selects", False),
         )
 

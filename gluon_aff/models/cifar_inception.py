@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Type
 from mxnet.gluon import nn
 
 from ..errors import UsageError
-from ..nn import create_fusion, selects_softly
+from ..nn import canonical_fusion, create_fusion, selects_softly
 from ..nn.layers import GlobalAvgPool, NormKwargs, conv1x1, norm
 from .common import ClassificationNet, check_layers, classifier, make_stage, norm_settings, split_at_stages
 
@@ -60,7 +60,7 @@ class FusedConv(nn.HybridBlock):
                             in_channels=in_channels,
                         )
                     )
-                    if type(self.attention).norms_inputs:
+                    if canonical_fusion(fusion) not in ("add", "concat"):
                         branch.add(norm(channels, norm_layer, norm_kwargs))
                 setattr(self, name, branch)
 

@@ -1,8 +1,13 @@
 """Fusion strategies, MS-CAM and the residual blocks and long skips that use them. Knows nothing of training or data."""
 
 from .attention import MSCAM, context_branch
+from .blocks import LongSkip
 from .checks import positive_integer, warn_of_batch_of_one
-from .fusion import (
+from .fusions import (
+    AFF,
+    IAFF,
+    SE,
+    SK,
     Fusion,
     canonical_fusion,
     create_fusion,
@@ -10,11 +15,10 @@ from .fusion import (
     fusion_spelling,
     list_fusions,
     register_fusion,
+    selects_softly,
     unregister_fusion,
 )
-from .fusions import AFF, IAFF, SE, SK, selects_softly
 from .layers import ResizeLike
-from .long_skip import LongSkip
 from .names import AUTHORS_KEYS
 
 __all__ = [

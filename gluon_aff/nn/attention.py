@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Type
+from typing import Any, Optional, Sequence, Tuple, Type
 
 import mxnet as mx
 from mxnet.gluon import nn
 
 from ..errors import UsageError
-from .attending import attend
 from .checks import check_not_empty, positive_integer, warn_of_batch_of_one
 from .layers import GlobalAvgPool, NormKwargs, conv1x1, expand, norm, sigmoid
+from .native.operator import Mix, fuse
 
 
 def bottleneck_channels(channels: int, r: int) -> int:
@@ -45,6 +45,36 @@ def context_branch(
         branch.add(conv1x1(out_channels, channels, use_bias=True))
         branch.add(norm(out_channels, norm_layer, norm_kwargs))
     return branch
+
+
+def attend(
+    F: Any,
+    mix: Mix,
+    x: Any,
+    residual: Optional[Any],
+    branches: Sequence[nn.HybridSequential],
+    attends: Sequence[str] = ("x",),
+    z: Optional[Any] = None,
+    pools: Tuple[bool, bool] = (False, True),
+) -> Any:
+    """Return mix(F, x, residual, w) with w = sigmoid(L(z) + g(z)), by the native operator where it fits.
+
+    Parameters
+    ----------
+    mix : a formula of x, residual and w, all (N, C, H, W), in the operators of ``F``; linear in w, and in the maps.
+    branches : L and g; ``pools`` says which of them give (N, C, 1, 1).
+    attends : of which of "x" and "residual" z is the sum, unless ``z`` is given.
+    """
+    fused = fuse(F, mix, x, residual, branches, attends, z)
+    if fused is not None:
+        return fused
+    if z is None:
+        z = F.elemwise_add(x, residual) if len(attends) > 1 else x
+    local, context = (branch(z) for branch in branches)
+    if pools == (False, True):
+        context = expand(F, context, z)
+    weight = sigmoid(F, F.elemwise_add(local, context))
+    return mix(F, x, residual, expand(F, weight, z) if pools[0] else weight)
 
 
 class MSCAM(nn.HybridBlock):
@@ -95,8 +125,4 @@ class MSCAM(nn.HybridBlock):
 
     def hybrid_forward(self, F, x):
         """(N, C, H, W) to the same; ``F`` is ``mx.nd`` or, hybridized, ``mx.sym``."""
-        scaled = attend(F, "scale", "x", (x,), (self.local_att, self.global_att))
-        if scaled is not None:
-            return scaled
-        context = F.elemwise_add(self.local_att(x), expand(F, self.global_att(x), x))
-        return F.elemwise_mul(x, sigmoid(F, context))
+        return attend(F, lambda F, x, _, weight: F.elemwise_mul(x, weight), x, None, (self.local_att, self.global_att))

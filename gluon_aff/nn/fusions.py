@@ -9,16 +9,115 @@ Blocks that published weights exist for keep the authors' children, names and ar
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence, Type
 
+import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn
 
-from ..errors import UsageError
-from .attending import attend
-from .attention import context_branch
-from .fusion import Fusion, fusion_class, register_fusion
-from .layers import conv1x1, expand, norm, sigmoid
+from ..errors import UsageError, near_matches
+from .attention import attend, context_branch
+from .checks import check_not_empty, constructor_options, positive_integer, warn_of_batch_of_one
+from .layers import NormKwargs, conv1x1, expand, norm, sigmoid
+from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key, spelled
+
+
+class Fusion(nn.HybridBlock):
+    """What all strategies share: the shape check, the layers' settings, and every trait that others ask about.
+
+    A strategy of your own derives from it, is decorated with ``@register_fusion(name)`` and states the traits in which
+    it differs; networks, command lines, ablations, attention maps and plots then know it.
+
+    Parameters
+    ----------
+    channels : int
+        C of both inputs (N, C, H, W) and of the output.
+    r : int or None
+        Bottleneck ratio of the attention branches; None for no bottleneck (one 1x1 convolution per branch).
+    norm_layer, norm_kwargs
+        Normalisation layer, as GluonCV's networks take it (BatchNorm, SyncBatchNorm, ...).
+
+    Attributes
+    ----------
+    norm_behind_pool : bool
+        Whether a norm follows a global pool, so that a batch of one image cannot be trained on.
+    uses_ratio : bool
+        Whether ``r`` plays a part.
+    attends : sequence of str
+        Which inputs are summed for the branches to attend to, of "x" and "residual".
+    scales : (bool, bool)
+        Whether the children ``local_att`` and ``global_att`` pool.
+    weight_on : str
+        Which input the weight multiplies, "x" or "residual".
+    selects : bool
+        Whether the other input has the weight 1 - M.
+
+    Raises
+    ------
+    UsageError
+        When called with two maps of different shape.
+    """
+
+    norm_behind_pool = True
+    uses_ratio = True
+    attends: Sequence[str] = ("x", "residual")
+    scales = (False, True)
+    weight_on = "x"
+    selects = False
+
+    def __init__(
+        self,
+        channels: int,
+        r: Optional[int] = 4,
+        norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
+        norm_kwargs: NormKwargs = None,
+        **kwargs,
+    ):
+        """The parameters are described with the class."""
+        super().__init__(**kwargs)
+        self._channels = positive_integer("channels", channels)
+        self.norm_behind_pool = self.norm_behind_pool and not (norm_kwargs or {}).get("use_global_stats")
+        with self.name_scope():
+            self._build(channels, r, norm_layer, norm_kwargs)
+
+    def _build(self, channels: int, r: Optional[int], norm_layer: Type[nn.HybridBlock], norm_kwargs: NormKwargs):
+        """Make the children. The base class, as plain addition, has none."""
+
+    def attention_logits(self, outputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        """What goes into the weight's sigmoid, (N, C, H, W) or (N, C, 1, 1) by branch, from the branches' outputs."""
+        return outputs
+
+    def hybrid_forward(self, F, x, residual):
+        """Two maps (N, C, H, W) to the fused one (N, C, H, W); ``F`` is ``mx.nd`` or, hybridized, ``mx.sym``."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, residual: Any) -> Any:
+        """The fused map of ``x``, the learned branch, and ``residual``, the shortcut: all (N, C, H, W)."""
+        if isinstance(x, mx.nd.NDArray) and isinstance(residual, mx.nd.NDArray):
+            if x.shape != residual.shape:
+                raise UsageError(f"x is {x.shape}, residual is {residual.shape}: resize or project one of them first")
+            if x.ndim != 4 or x.shape[1] != self._channels:
+                raise UsageError(
+                    f"x and residual are {x.shape}: this {type(self).__name__} takes (N, {self._channels}, H, W)"
+                )
+            check_not_empty("x", x.shape)
+            warn_of_batch_of_one(self, x)
+        return super().forward(x, residual)
+
+
+_REGISTRY: Dict[str, Type[Fusion]] = {}
+
+
+def register_fusion(name: str) -> Callable:
+    """Class decorator: make a Fusion known to ``create_fusion`` under the field's name. A name registers once."""
+
+    def add(cls: type) -> type:
+        if name in _REGISTRY:
+            raise UsageError(f"fusion {name!r} is registered already, as {_REGISTRY[name].__name__}")
+        _REGISTRY[name] = cls
+        return cls
+
+    return add
 
 
 @register_fusion("add")
@@ -26,10 +125,7 @@ class Add(Fusion):
     """Addition: X + Y. No parameters."""
 
     norm_behind_pool = False
-    norms_inputs = False
     uses_ratio = False
-    table_row = 1
-    key_is_same = True
 
     def hybrid_forward(self, F, x, residual):
         return F.elemwise_add(x, residual)
@@ -40,9 +136,7 @@ class Concat(Fusion):
     """Concatenation: W_A X + W_B Y, as norm and one biased conv1x1 2C -> C on concat(x, residual)."""
 
     norm_behind_pool = False
-    norms_inputs = False
     uses_ratio = False
-    table_row = 2
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         self.fuse = nn.HybridSequential()
@@ -54,28 +148,19 @@ class Concat(Fusion):
 
 
 class _MultiScale(Fusion):
-    """A fusion that weighs with M: children ``local_att`` (L) and ``global_att`` (g)."""
+    """A fusion that weighs with M: children ``local_att`` (L) and ``global_att`` (g). Its formula is ``_mix``."""
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         local_pools, global_pools = self.scales
         self.local_att = context_branch(channels, r, local_pools, norm_layer, norm_kwargs)
         self.global_att = context_branch(channels, r, global_pools, norm_layer, norm_kwargs)
 
-    def _weight(self, F, z, local_att, global_att):
-        """sigmoid(local_att(z) + global_att(z)), at the size of z."""
-        local_pools, global_pools = self.scales
-        local, context = local_att(z), global_att(z)
-        if global_pools and not local_pools:
-            context = expand(F, context, z)
-        weight = sigmoid(F, F.elemwise_add(local, context))
-        return expand(F, weight, z) if local_pools else weight
+    def _mix(self, F, x, residual, weight):
+        raise NotImplementedError
 
-    def _attend(self, F, kind, context, maps, second=False, factor=1):
-        """The fused map by the native operator, from one stage's branches; None where this block must compute it."""
-        if self.scales != (False, True):
-            return None
-        branches = (self.local_att2, self.global_att2) if second else (self.local_att, self.global_att)
-        return attend(F, kind, context, maps, branches, factor)
+    def hybrid_forward(self, F, x, residual):
+        branches = (self.local_att, self.global_att)
+        return attend(F, self._mix, x, residual, branches, self.attends, pools=self.scales)
 
 
 class _GlobalContext(Fusion):
@@ -91,15 +176,18 @@ class _GlobalContext(Fusion):
 class MSGAU(_MultiScale):
     """MS-GAU, partial modulation: M(Y) X + Y (Fig. 5a)."""
 
-    table4_ratio = 2
-    table_row = 3
-    weighs = "residual"
+    attends = ("x",)
+    weight_on = "residual"
 
-    def hybrid_forward(self, F, x, residual):
-        fused = self._attend(F, "modulate", "x", (x, residual))
-        if fused is not None:
-            return fused
-        return F.elemwise_add(F.elemwise_mul(self._weight(F, x, self.local_att, self.global_att), residual), x)
+    def _mix(self, F, x, residual, weight):
+        return F.elemwise_add(F.elemwise_mul(weight, residual), x)
+
+
+@register_fusion("ms_sa")
+class MSSA(MSGAU):
+    """MS-SA, full modulation: M(X + Y) X + Y (Fig. 5c)."""
+
+    attends = ("x", "residual")
 
 
 @register_fusion("ms_se")
@@ -109,46 +197,19 @@ class MSSE(_MultiScale):
     ``attends="sum"`` is X + M(X + Y) Y, as the paper-time FPN had it.
     """
 
-    table4_ratio = 2
-    table_row = 4
-    paper_fpn_options = {"attends": "sum"}
-
     def __init__(self, channels: int, r: Optional[int] = 4, *, attends: str = "y", **kwargs):
         super().__init__(channels, r, **kwargs)
         if attends not in ("y", "sum"):
             raise UsageError(f"attends is {attends!r}: choose 'y' (the paper) or 'sum' (the paper-time FPN)")
-        self._attends_sum = attends == "sum"
+        self.attends = ("x",) if attends == "y" else ("x", "residual")
 
-    def hybrid_forward(self, F, x, residual):
-        fused = self._attend(F, "refine", "sum" if self._attends_sum else "x", (x, residual))
-        if fused is not None:
-            return fused
-        attended = F.elemwise_add(x, residual) if self._attends_sum else x
-        return F.elemwise_add(residual, F.elemwise_mul(self._weight(F, attended, self.local_att, self.global_att), x))
-
-
-@register_fusion("ms_sa")
-class MSSA(_MultiScale):
-    """MS-SA, full modulation: M(X + Y) X + Y (Fig. 5c)."""
-
-    table4_ratio = 2
-    table_row = 5
-    weighs = "residual"
-
-    def hybrid_forward(self, F, x, residual):
-        fused = self._attend(F, "modulate", "sum", (x, residual))
-        if fused is not None:
-            return fused
-        weight = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
-        return F.elemwise_add(F.elemwise_mul(weight, residual), x)
+    def _mix(self, F, x, residual, weight):
+        return F.elemwise_add(residual, F.elemwise_mul(weight, x))
 
 
 @register_fusion("se")
 class SE(_GlobalContext):
     """SENet: X + G(Y) Y."""
-
-    table_row = 10
-    likelihood = 1
 
     def hybrid_forward(self, F, x, residual):
         return F.elemwise_add(residual, F.broadcast_mul(x, self.global_att(x)))
@@ -159,8 +220,7 @@ class GAU(_GlobalContext):
     """GAU: G(Y) X + Y. Its G is always one conv1x1 and one norm; ``r`` has no part in it."""
 
     uses_ratio = False
-    likelihood = 2
-    weighs = "residual"
+    weight_on = "residual"
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         super()._build(channels, None, norm_layer, norm_kwargs)
@@ -173,13 +233,11 @@ class GAU(_GlobalContext):
 class Highway(_GlobalContext):
     """Highway, partial selection: G(X) X + (1 - G(X)) Y. The authors have no key for it."""
 
-    table_row = 12
-    weighs = "residual"
+    weight_on = "residual"
     selects = True
 
     def hybrid_forward(self, F, x, residual):
-        weight = expand(F, self.global_att(residual), x)
-        return _select(F, residual, x, weight)
+        return _select(F, residual, x, expand(F, self.global_att(residual), x))
 
 
 def _select(F, first, second, weight):
@@ -210,20 +268,16 @@ class _SoftSelection(Fusion):
         factor = self.default_factor if factor is None else factor
         if factor not in (1, 2):
             raise UsageError(f"factor is {factor!r}: choose 1 or 2")
-        self.weighs = weight_on
+        self.weight_on = weight_on
         self._doubled = factor == 2
 
-    @property
-    def _kind(self):
-        """What the native operator calls it."""
-        return "select" if self.weighs == "x" else "select_residual"
-
     def _mix(self, F, x, residual, weight):
-        first, second = (x, residual) if self.weighs == "x" else (residual, x)
-        return _select(F, first, second, weight)
-
-    def _scaled(self, F, mixed):
+        mixed = self._selection(F, x, residual, weight)
         return F.elemwise_add(mixed, mixed) if self._doubled else mixed
+
+    def _selection(self, F, x, residual, weight):
+        first, second = (x, residual) if self.weight_on == "x" else (residual, x)
+        return _select(F, first, second, weight)
 
 
 @register_fusion("aff")
@@ -257,26 +311,12 @@ class AFF(_SoftSelection, _MultiScale):
         For a bad value, and when called with maps of different shape.
     """
 
-    table4_ratio = 2
-    table_row = 6
-    key_is_same = True
-    likelihood = 4
-
-    def hybrid_forward(self, F, x, residual):
-        fused = self._attend(F, self._kind, "sum", (x, residual), factor=2 if self._doubled else 1)
-        if fused is not None:
-            return fused
-        weight = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
-        return self._scaled(F, self._mix(F, x, residual, weight))
-
 
 @register_fusion("aff_global_global")
 class AFFGlobalGlobal(AFF):
     """AFF, Global + Global (Table 3): as AFF, but both branches pool. The first keeps the name ``local_att``."""
 
     scales = (True, True)
-    table_row = 8
-    likelihood = 0
 
 
 @register_fusion("aff_local_local")
@@ -285,8 +325,6 @@ class AFFLocalLocal(AFF):
 
     scales = (False, False)
     norm_behind_pool = False
-    table_row = 9
-    likelihood = 0
 
 
 @register_fusion("iaff")
@@ -324,10 +362,6 @@ class IAFF(_SoftSelection, _MultiScale):
     """
 
     default_factor = 1
-    paper_fpn_options = {"double_stages": True}
-    table_row = 7
-    key_is_same = True
-    likelihood = 3
 
     def __init__(self, channels: int, r: Optional[int] = 4, *, double_stages: bool = False, **kwargs):
         super().__init__(channels, r, **({"factor": 2, **kwargs} if double_stages else kwargs))
@@ -339,16 +373,9 @@ class IAFF(_SoftSelection, _MultiScale):
         self.global_att2 = context_branch(channels, r, True, norm_layer, norm_kwargs)
 
     def hybrid_forward(self, F, x, residual):
-        z = self._attend(F, self._kind, "sum", (x, residual), factor=2 if self._doubles_first else 1)
-        if z is None:
-            first = self._weight(F, F.elemwise_add(x, residual), self.local_att, self.global_att)
-            z = self._mix(F, x, residual, first)
-            z = F.elemwise_add(z, z) if self._doubles_first else z
-        fused = self._attend(F, self._kind, "given", (x, residual, z), second=True, factor=2 if self._doubled else 1)
-        if fused is not None:
-            return fused
-        second = self._weight(F, z, self.local_att2, self.global_att2)
-        return self._scaled(F, self._mix(F, x, residual, second))
+        first = self._mix if self._doubles_first else self._selection
+        z = attend(F, first, x, residual, (self.local_att, self.global_att), self.attends)
+        return attend(F, self._mix, x, residual, (self.local_att2, self.global_att2), z=z)
 
 
 @register_fusion("sk")
@@ -358,8 +385,6 @@ class SK(_SoftSelection):
     2 x w + 2 residual (1 - w): of the 2C outputs of ``global_att`` the first C belong to x. The softmax of a pair
     is the sigmoid of its difference.
     """
-
-    table_row = 11
 
     def attention_logits(self, outputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         return {name: np.subtract(*np.split(output, 2, axis=1)) for name, output in outputs.items()}
@@ -371,10 +396,74 @@ class SK(_SoftSelection):
         scores = self.global_att(F.elemwise_add(x, residual))
         first = F.slice_axis(scores, axis=1, begin=0, end=self._channels)
         second = F.slice_axis(scores, axis=1, begin=self._channels, end=2 * self._channels)
-        weight = expand(F, sigmoid(F, F.elemwise_sub(first, second)), x)
-        return self._scaled(F, self._mix(F, x, residual, weight))
+        return self._mix(F, x, residual, expand(F, sigmoid(F, F.elemwise_sub(first, second)), x))
 
 
 def selects_softly(name: str) -> bool:
     """Whether a strategy (by either name) weighs both inputs, and so takes ``weight_on`` and ``factor``."""
     return issubclass(fusion_class(name), _SoftSelection)
+
+
+def unregister_fusion(name: str) -> None:
+    """Take a strategy out of the register again."""
+    del _REGISTRY[name]
+
+
+def fusion_spelling(name: str) -> str:
+    """A fusion's name, the field's or an authors' key, as it is spelled here; an unknown one as it is."""
+    return spelled(name, _REGISTRY) if isinstance(name, str) else name
+
+
+def canonical_fusion(name: str) -> str:
+    """The field's name of a strategy given by either name, in any case: ``"ASKCFuse"`` or ``"AFF"`` -> ``"aff"``.
+
+    Raises UsageError with near matches for an unknown name.
+    """
+    name = fusion_spelling(name)
+    if name in _REGISTRY:
+        return name
+    key = authors_key(name)
+    if key:
+        return AUTHORS_KEYS[key]
+    raise UsageError(f"unknown fusion {name!r}: {near_matches(name, [*_REGISTRY, *AUTHORS_KEYS])}")
+
+
+def fusion_class(name: str) -> Type[Fusion]:
+    """The class of a strategy by either name, with its traits. Raises UsageError for an unknown name."""
+    return _REGISTRY[canonical_fusion(name)]
+
+
+def list_fusions() -> List[str]:
+    """The field's names of all strategies, sorted."""
+    return sorted(_REGISTRY)
+
+
+def create_fusion(name: str, channels: int, r: Optional[int] = 4, **options: Any) -> Fusion:
+    """A fusion block by the field's name ("aff") or the authors' key ("ASKCFuse"), in any case ("AFF").
+
+    It is not initialised, as Gluon's layers are not: the network that it becomes a part of initialises all of itself.
+    Call its ``initialize()`` to use it alone. (``create_model`` gives a whole network, and initialises it.)
+
+    A field's name gives the paper's block, an authors' key the authors' arithmetic and parameter names. They differ
+    where the authors' code has a fixed bottleneck, so that ``r`` is not used: none in ms_gau, ms_se and ms_sa, 4 in sk.
+
+    Parameters
+    ----------
+    channels : C of both inputs, (N, C, H, W), and of the output.
+    r : bottleneck ratio, or None for no bottleneck.
+    options : ``norm_layer``, ``norm_kwargs``; ``weight_on``, ``factor`` for aff, iaff, sk and the scale ablations;
+        ``double_stages`` for iaff; ``attends`` for ms_se.
+
+    Raises UsageError for an unknown name (with near matches), an unknown option or a bad value.
+    """
+    name = fusion_spelling(name)
+    cls = fusion_class(name)
+    r = AUTHORS_RATIOS.get(authors_key(name), r)
+    accepted = [option for option in constructor_options(cls, nn.HybridBlock) if option not in ("channels", "r")]
+    unknown = sorted(set(options) - {*accepted, "prefix", "params"})
+    if unknown:
+        raise UsageError(f"fusion {name!r} has no option {', '.join(unknown)}: it takes {', '.join(accepted)}")
+    try:
+        return cls(channels, r, **options)
+    except TypeError as error:
+        raise UsageError(f"fusion {name!r} cannot be made with {', '.join(sorted(options))}: {error}") from None

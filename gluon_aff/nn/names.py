@@ -28,6 +28,9 @@ AUTHORS_KEYS: Dict[str, str] = {
 #: Authors' key -> the bottleneck ratio it always has in their code, whatever r is; None for no bottleneck.
 AUTHORS_RATIOS: Dict[str, Optional[int]] = {"AYforXplusY": None, "XplusAYforY": None, "AXYforXplusY": None, "SKFuse": 4}
 
+#: Whose arithmetic is that of their key, so that the field's name may stand for it.
+SAME_AS_KEY = ("add", "aff", "aff_global_global", "aff_local_local", "iaff")
+
 
 def spelled(name: str, fields: Iterable[str]) -> str:
     """``name`` as it is spelled among the field's names in ``fields`` or the authors' keys, in whatever case it is.

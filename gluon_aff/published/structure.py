@@ -10,12 +10,13 @@ import mxnet as mx
 
 from ..errors import UsageError
 from ..models import list_models, model_entry
-from ..nn import create_fusion, fusion_class, list_fusions
+from ..nn import create_fusion, list_fusions
 from .hosts import Attention, Block, Host, Shapes, host_called, host_of, stages_of, tag_of
 
 #: What changes the arithmetic or the start of training but no array, and so cannot be read off a file.
 INVISIBLE = ("dilated", "last_gamma", "final_drop", "use_global_stats")
 
+_LIKELIHOOD = {"aff": 4, "iaff": 3, "gau": 2, "se": 1}  # of fusions with equal arrays
 _USUAL_RATIOS = (4, 16, 2, 8, 1, 32, 64)
 
 
@@ -105,7 +106,7 @@ def _readings(attentions: Sequence[Attention], plain: str) -> List[Reading]:
     ratio = _ratio(attentions) or _ratio(attentions[:1])
     channels, arrays = attentions[0]
     readings = []
-    for name in sorted(list_fusions(), key=lambda name: (-fusion_class(name).likelihood, name)):
+    for name in sorted(list_fusions(), key=lambda name: (-_LIKELIHOOD.get(name, 0), name)):
         with_ratio, without = (_fusion_shapes(name, channels, r) == arrays for r in (ratio or 4, None))
         if with_ratio or without:
             readings.append(Reading(name, None if with_ratio and without else ratio if with_ratio else 0))

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator
 import mxnet as mx
 
 from ..models.summary import count_parameters
-from ..nn.attending import form
+from ..nn import native
 from ..runtime import threads
 from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, check_free, group, train_along
 from ..training.listeners import check_installed
@@ -56,7 +56,7 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
     facts = Facts(data.facts, [str(context) for context in contexts] * ranks.size, count_parameters(net)[0])
     details = {"task": task.name, "options": identity(task.parser(), vars(options)), **asdict(facts)}
     if not options.resume:
-        details["native"] = form.active()
+        details["native"] = native.active()
     config = without(task.parser(), vars(options), Role.COMMAND)
     introduction, notes = task.introduction(options, data, facts.parameters), task.notes(options, data)
     end = partial(score_once, net, partial(task.test, options, setup, data, net), Path(options.save_dir))
@@ -96,11 +96,11 @@ def keep_form(header: Dict[str, Any], log: Callable[[str], None]) -> None:
     """Fusions of a resumed run go on in the form that it began with: the native operator's identity, or none."""
     began_with = header.get("native")
     if began_with is None:
-        if form.identity and form.wanted:
+        if native.identity and native.enabled:
             log("note: the run began without the native operator and goes on without it")
-        form.wanted = False
-    elif form.active() != began_with:
-        log(f"note: the run began with the native operator {began_with}, here is {form.active()}; bits differ")
+        native.enabled = False
+    elif native.active() != began_with:
+        log(f"note: the run began with the native operator {began_with}, here is {native.active()}; bits differ")
 
 
 def _introduce_machine(facts: Facts) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 import gluon_aff
 from gluon_aff.models import model_entry
 from gluon_aff.models.common import SegmentationNet
-from gluon_aff.nn.attending import form
+from gluon_aff.nn import native
 
 CLASSES = 10
 
@@ -73,7 +73,7 @@ def check_name(name, make, tmp_path):
     )
     found = imported(x).asnumpy()
     np.testing.assert_allclose(found, hybridized, rtol=0, atol=1e-4 * np.abs(hybridized).max())  # native or not
-    with form.own_arithmetic():  # which is what is exported
+    with native.own_arithmetic():  # which is what is exported
         net.hybridize()
         assert np.array_equal(found, net(x).asnumpy())
     net.hybridize()

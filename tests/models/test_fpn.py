@@ -12,8 +12,7 @@ from gluon_aff import published
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import UsageError
 from gluon_aff.models import build_model
-from gluon_aff.nn import LongSkip, create_fusion
-from gluon_aff.nn.attending import form
+from gluon_aff.nn import LongSkip, create_fusion, native
 
 VARIANTS = [(stem, decoder) for stem in ("std", "tiny") for decoder in ("reduce", "expand")]
 each_variant = pytest.mark.parametrize("stem, decoder", VARIANTS, ids=map("-".join, VARIANTS))
@@ -141,7 +140,7 @@ def test_any_size_at_inference_as_a_symbol_too(stem, decoder, fusion, tmp_path):
     imported = mx.gluon.SymbolBlock.imports(
         str(tmp_path / "net-symbol.json"), ["data"], str(tmp_path / "net-0000.params")
     )
-    with form.own_arithmetic():  # which is what is exported
+    with native.own_arithmetic():  # which is what is exported
         net.hybridize()
         exported = [net(x) for x in inputs]
     net.hybridize()

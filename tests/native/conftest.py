@@ -5,7 +5,6 @@ import tempfile
 import pytest
 
 from gluon_aff.nn import native
-from gluon_aff.nn.attending import form
 from gluon_aff.nn.native import building, loading
 
 
@@ -17,7 +16,7 @@ def built(tmp_path_factory):
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     try:
-        if form.identity is None:  # else GLUON_AFF_NATIVE=1 has loaded it
+        if native.identity is None:  # else GLUON_AFF_NATIVE=1 has loaded it
             entry = native.build()
             loading.load(entry.library)
         else:
@@ -33,9 +32,9 @@ def built(tmp_path_factory):
 @pytest.fixture
 def operator(built, monkeypatch):
     """Blocks use the operator where it fits."""
-    monkeypatch.setattr(form, "wanted", True)
-    monkeypatch.setattr(form, "identity", built.identity)
-    return form
+    monkeypatch.setattr(native, "enabled", True)
+    monkeypatch.setattr(native, "identity", built.identity)
+    return native
 
 
 @pytest.fixture

@@ -16,18 +16,17 @@ from gluon_aff.cli import doctor
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.nn import native
-from gluon_aff.nn.attending import form
 from gluon_aff.nn.native import building, loading
 
 ROOT = Path(__file__).resolve().parents[2]
 USE = """
 import gluon_aff, mxnet as mx
-from gluon_aff.nn.attending import form
+from gluon_aff.nn import native
 block = gluon_aff.create_fusion("aff", 8)
 block.initialize()
-print("before", form.identity)
+print("before", native.identity)
 print("sum", float(block(mx.nd.ones((2, 8, 4, 4)), mx.nd.ones((2, 8, 4, 4))).sum().asscalar()))
-print("after", form.identity)
+print("after", native.identity)
 """
 
 
@@ -73,7 +72,7 @@ def test_without_a_compiler_fusions_work_and_doctor_says_so(own_cache, tmp_path,
     assert found == {"before": "None", "sum": "512.0", "after": "None"}
     assert errors == ""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(form, "identity", None)
+    monkeypatch.setattr(native, "identity", None)
     finding = doctor._native()
     assert (finding.state, finding.remedy) == ("note", "apt-get install g++")
     with pytest.raises(GluonAFFError, match="no C\\+\\+ compiler"):
@@ -120,7 +119,7 @@ def test_a_compiler_that_fails_is_not_asked_again(own_cache, tmp_path, monkeypat
     assert use(own_cache, **home)[1] == ""
     assert len(calls.read_text().splitlines()) == count
     assert native.entry().state == native.State.FAILED
-    monkeypatch.setattr(form, "identity", None)
+    monkeypatch.setattr(native, "identity", None)
     assert "no such thing" in doctor._native().found
 
 
@@ -202,10 +201,10 @@ def test_what_was_not_built_here_is_not_loaded_and_built_anew(filled_cache, dama
     assert native.entry().state == native.State.BUILT
     damage(filled_cache)
     assert native.entry().state in (native.State.DAMAGED, native.State.NONE)
-    monkeypatch.setattr(form, "identity", None)
+    monkeypatch.setattr(native, "identity", None)
     monkeypatch.setattr(loading, "load", None)  # would fail
     loading.install()
-    assert form.identity is None
+    assert native.identity is None
     assert doctor._native().state == "note"
 
     def compiled(compiler, folder, extra):

@@ -9,7 +9,7 @@ import pytest
 
 import gluon_aff
 from gluon_aff.deploy import fold
-from gluon_aff.nn.attending import OPERATOR
+from gluon_aff.nn import native
 
 NETWORKS = {
     "cifar_aff_resnet8": ({"channel_times": 1}, (2, 3, 32, 32), 3),
@@ -37,7 +37,7 @@ def test_folded_with_the_operator_and_without(name, operator):
     found = folded(x).asnumpy()
     assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
     assert np.abs(found - without).max() < 1e-4 * np.ptp(expected)
-    assert operators(folded)[OPERATOR] == fusions and OPERATOR not in operators(plain)
+    assert operators(folded)[native.OPERATOR] == fusions and native.OPERATOR not in operators(plain)
     assert "Concat" not in operators(folded)  # the parameters lie together already
 
 

@@ -4,8 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from gluon_aff.nn import MSCAM, create_fusion
-from gluon_aff.nn.attending import OPERATOR, form
+from gluon_aff.nn import MSCAM, create_fusion, native
 
 BLOCKS = {
     "aff": lambda channels: create_fusion("aff", channels),
@@ -67,7 +66,7 @@ def assert_close(found, expected, tolerance, training):
 
 
 def uses_operator(block):
-    return f'"op": "{OPERATOR}"' in block._cached_graph[1].tojson()
+    return f'"op": "{native.OPERATOR}"' in block._cached_graph[1].tojson()
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "recorded inference"])
@@ -78,7 +77,7 @@ def test_values_gradients_and_statistics(operator, kind, shape, training, hybrid
         pytest.skip("a norm of one value per channel")
     found = pass_through(kind, shape, training, hybrid)
     assert_close(found, pass_through(kind, shape, training, dtype="float64"), 2e-5, training)
-    with form.own_arithmetic():
+    with native.own_arithmetic():
         assert not np.array_equal(found["out"], pass_through(kind, shape, training)["out"])  # it was the operator's
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from script_runs import assert_equal
 
-from gluon_aff.nn.attending import form
+from gluon_aff.nn import native
 from gluon_aff.tasks.running import keep_form
 from gluon_aff.training import course, ranks
 from gluon_aff.training.state import State
@@ -17,8 +17,8 @@ from gluon_aff.training.state import State
 ROOT = Path(__file__).resolve().parents[2]
 PASS = """
 import hashlib, gluon_aff, mxnet as mx
-from gluon_aff.nn.attending import form
-assert form.identity
+from gluon_aff.nn import native
+assert native.identity
 digest = hashlib.sha256()
 for name, shape in (("aff", (5, 20, 37, 9)), ("iaff", (2, 64, 8, 8)), ("aff", (1, 16, 50, 50))):
     mx.random.seed(1)
@@ -56,11 +56,11 @@ def test_bits_do_not_depend_on_the_number_of_threads(filled_cache, own_cache):
 def test_a_run_goes_on_in_the_form_it_began_in(operator):
     lines = []
     keep_form({"native": operator.identity}, lines.append)
-    assert operator.wanted and lines == []
+    assert operator.enabled and lines == []
     keep_form({"native": "another compiler's"}, lines.append)
-    assert operator.wanted and "bits differ" in lines.pop()
+    assert operator.enabled and "bits differ" in lines.pop()
     keep_form({}, lines.append)
-    assert form.active() is None
+    assert native.active() is None
     assert "goes on without it" in lines.pop()
 
 
@@ -75,7 +75,7 @@ class SecondRank(ranks.SingleProcess):
 
 def test_every_rank_goes_on_in_the_form_the_run_began_in(operator, monkeypatch, tmp_path):
     form_at_restore = []
-    monkeypatch.setattr(course, "restore", lambda job, run: form_at_restore.append(form.wanted) or State())
+    monkeypatch.setattr(course, "restore", lambda job, run: form_at_restore.append(native.enabled) or State())
     monkeypatch.setattr(course, "fit", lambda job, state, run, stop: None)
     job = SimpleNamespace(group=SecondRank(), epochs=0)
     course.train_along(job, tmp_path, True, course.LogBuffer(), keep_form)

@@ -14,10 +14,10 @@ PASSES = """
 import sys, mxnet as mx
 import gluon_aff
 from gluon_aff.nn.native import building, loading
-from gluon_aff.nn.attending import form
+from gluon_aff.nn import native
 from pathlib import Path
 loading.load(Path(sys.argv[1]))
-form.identity = "sanitized"
+native.identity = "sanitized"
 for name in ("aff", "iaff", "ms_gau", "ms_se"):
     for shape in ((2, 16, 8, 8), (3, 20, 7, 9), (2, 6, 37, 41), (1, 300, 5, 5)):
         block = gluon_aff.create_fusion(name, shape[1])

@@ -16,8 +16,8 @@ from gluon_aff.nn import (
     canonical_fusion,
     checks,
     create_fusion,
-    fusion,
     fusion_class,
+    fusions,
     list_fusions,
     register_fusion,
 )
@@ -177,7 +177,7 @@ def test_no_warning_for_who_follows_the_advice(nobody_warned_yet):
 
 @pytest.fixture
 def own_registry(monkeypatch):
-    monkeypatch.setattr(fusion, "_REGISTRY", dict(fusion._REGISTRY))
+    monkeypatch.setattr(fusions, "_REGISTRY", dict(fusions._REGISTRY))
 
 
 def test_a_name_registers_once(own_registry):

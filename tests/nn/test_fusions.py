@@ -4,8 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from gluon_aff.nn import AUTHORS_KEYS, MSCAM, create_fusion, list_fusions
-from gluon_aff.nn.attending import form
+from gluon_aff.nn import AUTHORS_KEYS, MSCAM, create_fusion, list_fusions, native
 
 CHANNELS = 16
 NAMES = [*list_fusions(), *AUTHORS_KEYS]
@@ -104,7 +103,7 @@ def test_export_and_import(name, tmp_path):
     )
     found = imported(*maps).asnumpy()
     assert np.allclose(found, fused, rtol=1e-5, atol=1e-5)  # by the native operator, if that is there
-    with form.own_arithmetic():  # which is what is exported
+    with native.own_arithmetic():  # which is what is exported
         block.hybridize()
         assert np.array_equal(found, block(*maps).asnumpy())
 

@@ -23,7 +23,7 @@ def own():
     class GatedDifference(Fusion):
         """Y + G(X - Y) X: the shortcut is added where it differs from the branch."""
 
-        weighs = "residual"
+        weight_on = "residual"
 
         def _build(self, channels, r, norm_layer, norm_kwargs):
             self.global_att = context_branch(channels, r, True, norm_layer, norm_kwargs)

@@ -13,7 +13,7 @@ import numpy as np
 from mxnet.base import _LIB, OpHandle, c_str, check_call, mx_uint
 
 from ...errors import GluonAFFError
-from ..attending import OPERATOR, form
+from .. import native
 from .building import VARIABLE, Entry, State, build, compiler, entry, switched_off
 
 TOLERANCE = 1e-3  # of values and gradients of about 1
@@ -21,14 +21,13 @@ TOLERANCE = 1e-3  # of values and gradients of about 1
 
 def install() -> None:
     """At import: load the operator if it is built. Compiles nothing and starts no process."""
-    form.prepare = prepare
     if not switched_off():
         _load_whole(entry())
 
 
 def prepare() -> None:
     """Before the operator would be used first: build it where a compiler is and load it. Never fails."""
-    if switched_off() or form.identity:
+    if switched_off() or native.identity:
         return
     found = entry()
     if found.state in (State.NONE, State.DAMAGED):
@@ -47,32 +46,32 @@ def load(library: Path) -> None:
     """Make the operator of a library known to MXNet. What ``mx.library.load`` does, for this one operator alone."""
     check_call(_LIB.MXLoadLib(c_str(str(library)), mx_uint(0)))
     handle = OpHandle()
-    check_call(_LIB.NNGetOpHandle(c_str(OPERATOR), ctypes.byref(handle)))
+    check_call(_LIB.NNGetOpHandle(c_str(native.OPERATOR), ctypes.byref(handle)))
     for module, make in (
         (mx.nd._internal, mx.ndarray.register._make_ndarray_function),
         (mx.sym._internal, mx.symbol.register._make_symbol_function),
     ):
-        setattr(module, OPERATOR, make(handle, OPERATOR, OPERATOR))
+        setattr(module, native.OPERATOR, make(handle, native.OPERATOR, native.OPERATOR))
     _export_own_arithmetic()
 
 
 def trial(library: str) -> Optional[str]:
     """In a process of its own: how the library's results differ from the blocks' own, or None if they do not."""
-    expected = _results(native=False)
+    expected = _results(with_operator=False)
     load(Path(library).resolve())
-    form.identity = "on trial"
-    for found, wanted in zip(_results(native=True), expected):
+    native.identity = "on trial"
+    for found, wanted in zip(_results(with_operator=True), expected):
         difference = np.abs(found - wanted).max()
         if not difference < TOLERANCE:
             return f"results differ by {difference:.1e} from those without it"
     return None
 
 
-def _results(native: bool) -> List[np.ndarray]:
+def _results(with_operator: bool) -> List[np.ndarray]:
     """Output and gradients of an AFF in training, and its output in inference, on maps that fill no vector."""
     from .. import create_fusion
 
-    form.wanted = native
+    native.enabled = with_operator
     mx.random.seed(0)
     draw = np.random.default_rng(0)
     block = create_fusion("aff", 20)
@@ -87,13 +86,13 @@ def _results(native: bool) -> List[np.ndarray]:
 
 
 def _load_whole(found: Entry) -> None:
-    if found.library is None or form.identity:
+    if found.library is None or native.identity:
         return
     try:
         load(found.library)
     except (mx.MXNetError, OSError, AttributeError):
         return  # as without it; `gluon-aff doctor` says that it is not loaded
-    form.identity = found.identity
+    native.identity = found.identity
 
 
 def _export_own_arithmetic() -> None:
@@ -117,13 +116,13 @@ def _export_own_arithmetic() -> None:
 
 
 def _holds_operator(graph: mx.sym.Symbol) -> bool:
-    return f'"op": "{OPERATOR}"' in graph.tojson()
+    return f'"op": "{native.OPERATOR}"' in graph.tojson()
 
 
 def _retraced(block: mx.gluon.HybridBlock, inputs: Any) -> mx.sym.Symbol:
     """The block's graph on the same inputs, with the blocks' own arithmetic."""
     grouped: Optional[Any] = mx.gluon.block._regroup(list(inputs), block._in_format)
     arguments = grouped if isinstance(grouped, (list, tuple)) else [grouped]
-    with form.own_arithmetic():
+    with native.own_arithmetic():
         out = block(*arguments)
     return mx.sym.Group(mx.gluon.block._flatten(out, "output")[0])

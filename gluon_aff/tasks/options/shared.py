@@ -273,10 +273,11 @@ def run_options(parser: OptionParser) -> OptionGroup:
 
 def fusion_name(text: str) -> str:
     """An argparse type: a fusion's name, the field's where the authors' key means the same arithmetic."""
-    from ...nn import canonical_fusion, fusion_class, fusion_spelling
+    from ...nn import canonical_fusion, fusion_spelling
+    from ...nn.names import SAME_AS_KEY
 
     try:
         name = canonical_fusion(text)
     except UsageError as error:
         raise ArgumentTypeError(str(error)) from None
-    return name if fusion_class(name).key_is_same else fusion_spelling(text)
+    return name if name in SAME_AS_KEY else fusion_spelling(text)

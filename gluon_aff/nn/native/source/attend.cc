@@ -5,6 +5,7 @@
 // Outputs: the fused map; what the backward pass needs.
 #include <limits>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -34,27 +35,15 @@ struct Settings {
   int residual, context, mode, flat, running, inputs;  // positions of inputs; -1 for none
 
   explicit Settings(const Attributes& attributes) {
-    const std::string kind = text(attributes, "kind"), source = text(attributes, "context");
-    const float factor = std::stof(text(attributes, "factor"));
-    if (kind == "select")
-      mix = {factor, -factor, 0, factor, false, false};
-    else if (kind == "select_residual")
-      mix = {-factor, factor, factor, 0, false, false};
-    else if (kind == "refine")
-      mix = {1, 0, 0, 1, false, false};
-    else if (kind == "modulate")
-      mix = {0, 1, 1, 0, false, false};
-    else if (kind == "scale")
-      mix = {1, 0, 0, 0, false, false};
-    else
-      throw std::runtime_error("_gluon_aff_attend knows no kind " + kind);
-    mix.context_x = source == "sum" || source == "x";
-    mix.context_residual = source == "sum";
+    std::istringstream numbers(text(attributes, "mix"));
+    mix = {0, 0, 0, 0, text(attributes, "attends_x") == "1", text(attributes, "attends_residual") == "1"};
+    if (!(numbers >> mix.weighted_x >> mix.weighted_residual >> mix.plain_x >> mix.plain_residual))
+      throw std::runtime_error("_gluon_aff_attend needs four numbers as mix");
     middle = std::stoll(text(attributes, "middle"));
     frozen = text(attributes, "frozen") == "1";
     norm.eps = std::stod(text(attributes, "eps")), norm.momentum = std::stod(text(attributes, "momentum"));
     norm.batch = false;
-    has_residual = kind != "scale", has_context = source == "given";
+    has_residual = text(attributes, "residual") == "1", has_context = !mix.context_x && !mix.context_residual;
     int next = 1;
     residual = has_residual ? next++ : -1, context = has_context ? next++ : -1;
     mode = next++, flat = next++, running = next, inputs = running + 8;

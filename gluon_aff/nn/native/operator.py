@@ -1,10 +1,10 @@
-"""MS-CAM's weight and what it multiplies as one native operator, where there is one; else the blocks' own arithmetic.
+"""MS-CAM's weight and what it multiplies as one native operator, where it fits a block.
 
-The operator (`gluon_aff.nn.native`) computes both branches, the sigmoid and the weighted sum in few passes over the
-maps. It takes the same parameters and gives the same function; sums are added in another order, so bits differ. A
-block asks for it when it is called or when its graph is made, and gets None where it does not fit: another norm than
-Gluon's BatchNorm, no bottleneck, a GPU, float16, hooks on the branches' layers, or a graph that others shall read
-(``export``, a symbol as input).
+The operator computes both branches, the sigmoid and the weighted sum in few passes over the maps. It takes the same
+parameters and gives the same function; sums are added in another order, so bits differ. A block asks for it when it is
+called or when its graph is made, and gets None where it does not fit: another norm than Gluon's BatchNorm, no
+bottleneck, other branches than a local and a global one, a GPU, float16, hooks on the branches' layers, or a graph that
+others shall read (``export``, a symbol as input).
 
 One thing is different: running statistics are updated in the forward pass of training, by Gluon's BatchNorm on CPU in
 the backward pass.
@@ -12,93 +12,48 @@ the backward pass.
 
 from __future__ import annotations
 
+import operator
 import sys
-from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn
 
-OPERATOR = "_gluon_aff_attend"
+from .. import native
+
 BRANCH = ("conv", "norm", "relu", "conv", "norm")
+Mix = Callable[[Any, Any, Any, Any], Any]
 
 
-class Form:
-    """Whether blocks use the native operator, for this process.
+class _Numbers:
+    """In the place of ``F`` a formula computes with numbers."""
 
-    Attributes
-    ----------
-    wanted : bool
-        False has every block that is called or traced from now on use its own arithmetic.
-    in_all_graphs : bool
-        True has blocks use it also in graphs that are traced for others.
-    identity : str or None
-        Of the operator that is loaded: what the bits of its results depend on.
-    prepare : callable
-        Is called once, before the operator would be used first: it may build and load it.
-    """
-
-    def __init__(self) -> None:
-        self.wanted = True
-        self.in_all_graphs = False
-        self.identity: Optional[str] = None
-        self.prepare: Callable[[], None] = lambda: None
-        self._prepared = False
-
-    def active(self) -> Optional[str]:
-        """The identity of the operator that blocks use from now on where it fits, or None for their own arithmetic."""
-        if self.wanted and not self._prepared:
-            self._prepared = True
-            self.prepare()
-        return self.identity if self.wanted else None
-
-    @contextmanager
-    def own_arithmetic(self) -> Iterator[None]:
-        """Blocks use their own arithmetic meanwhile."""
-        before, self.wanted = self.wanted, False
-        try:
-            yield
-        finally:
-            self.wanted = before
-
-    @contextmanager
-    def for_this_process(self) -> Iterator[None]:
-        """Graphs that are traced meanwhile run in this process only, so blocks may use the operator in them."""
-        self.in_all_graphs = True
-        try:
-            yield
-        finally:
-            self.in_all_graphs = False
+    elemwise_add = staticmethod(operator.add)
+    elemwise_sub = staticmethod(operator.sub)
+    elemwise_mul = staticmethod(operator.mul)
 
 
-form = Form()
-
-
-def attend(
+def fuse(
     F: Any,
-    kind: str,
-    context: str,
-    maps: Sequence[Any],
+    mix: Mix,
+    x: Any,
+    residual: Optional[Any],
     branches: Sequence[nn.HybridSequential],
-    factor: int = 1,
+    attends: Sequence[str],
+    z: Optional[Any] = None,
 ) -> Optional[Any]:
-    """The fused map by the native operator, or None where the block must compute it itself.
+    """Return ``mix(F, x, residual, w)`` by the native operator, or None where the block must compute it itself.
 
-    Parameters
-    ----------
-    kind : what the weight w = sigmoid(L(z) + g(z)) does. "select": factor (x w + residual (1 - w)); "select_residual":
-        factor (residual w + x (1 - w)); "refine": residual + w x; "modulate": x + w residual; "scale": w x.
-    context : what z is: "sum" (x + residual), "x", or "given", then it is the last map.
-    maps : x, residual unless the kind is "scale", and z where it is given. (N, C, H, W) all.
-    branches : the block's ``local_att`` (L) and ``global_att`` (g).
+    See `gluon_aff.nn.attention.attend`. ``mix`` is linear in w x, w residual, x and residual: the operator is told
+    these four numbers.
     """
-    if not _fits(F, maps, branches) or not form.active():
+    maps = [each for each in (x, residual, z) if each is not None]
+    if not _fits(F, maps, branches) or not native.active():
         return None
-    layers = [_layers(branch) for branch in branches]
+    layers = [_layers(branch, pool) for pool, branch in enumerate(branches)]
     settings = layers[0][1]._kwargs  # of all its norms
-    local = layers[0]
-    read = _reader(F, maps[0])
+    read = _reader(F, x)
     flat: List[Any] = []
     running: List[Any] = []
     for branch in layers:
@@ -115,15 +70,18 @@ def attend(
         outer = [F.identity(each) if each.grad is not None else each for each in maps]
     else:
         outer = [F.reshape(each, shape=(0, 0, 0, 0)) for each in maps]
-    fused = getattr(F._internal, OPERATOR)(
+    plain = [mix(_Numbers, *unit, 0) for unit in ((1, 0), (0, 1))]
+    weighted = [mix(_Numbers, *unit, 1) - alone for unit, alone in zip(((1, 0), (0, 1)), plain)]
+    fused = getattr(F._internal, native.OPERATOR)(
         *outer,
         mode,
         F.concat(*flat, dim=0),
         *running,
-        kind=kind,
-        context=context,
-        factor=str(factor),
-        middle=str(local[0]._channels),
+        mix=" ".join(map(str, [*weighted, *plain])),
+        residual=str(int(residual is not None)),
+        attends_x=str(int(z is None and "x" in attends)),
+        attends_residual=str(int(z is None and "residual" in attends)),
+        middle=str(layers[0][0]._channels),
         frozen=str(int(settings["use_global_stats"])),
         eps=repr(settings["eps"]),
         momentum=repr(settings["momentum"]),
@@ -135,9 +93,9 @@ def _fits(F: Any, maps: Sequence[Any], branches: Sequence[nn.HybridSequential]) 
     if F is mx.nd:
         if any(each.context.device_type != "cpu" or each.dtype != np.float32 for each in maps):
             return False
-    elif not form.wanted or not (form.in_all_graphs or _is_traced_to_run()):
+    elif not native.enabled or not (native.in_all_graphs or _is_traced_to_run()):
         return False
-    layers = [_layers(branch) for branch in branches]
+    layers = [_layers(branch, pool) for pool, branch in enumerate(branches)]
     if not all(layers) or not _norms_are_alike(layers) or _mixed_precision():
         return False
     return all(
@@ -151,14 +109,12 @@ def _contexts(parameter: mx.gluon.Parameter) -> List[mx.Context]:
     return parameter.list_ctx() if parameter._data is not None or parameter._deferred_init else []
 
 
-def _layers(branch: nn.HybridSequential) -> List[nn.HybridBlock]:
+def _layers(branch: nn.HybridSequential, pool: int) -> List[nn.HybridBlock]:
     """conv1x1, norm, relu, conv1x1, norm of a branch that is as `context_branch` makes it; else an empty list."""
     if type(branch) is not nn.HybridSequential or _hooks(branch):
         return []
-    layers = list(branch._children.values())
-    if len(layers) == len(BRANCH) + 1:
-        layers = layers[1:]  # the pool
-    if len(layers) != len(BRANCH):
+    layers = list(branch._children.values())[pool:]
+    if len(branch) != pool + len(BRANCH):
         return []
     convs, norms, relu = (layers[0], layers[3]), (layers[1], layers[4]), layers[2]
     if any(type(conv) is not nn.Conv2D or conv.bias is None or conv.act is not None for conv in convs):
