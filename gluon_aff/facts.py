@@ -1,4 +1,4 @@
-"""What stands in params/: the authors' runs, the paper's tables, their README's figures, ours, ImageNet's classes."""
+"""What stands in params/: the authors' runs, the paper's tables, their README's figures, ImageNet's classes."""
 
 from __future__ import annotations
 
@@ -47,29 +47,6 @@ def sirst_figures() -> Record:
 def model_figures() -> Dict[str, Record]:
     """Model name -> its parameters and FLOPs, as ``gluon-aff models --count params/models.json`` counted them."""
     return {record["name"]: record for record in _read("models.json")}
-
-
-def our_results() -> List[Record]:
-    """Records of results.json: what, value, metric, images, command, commit, date. Empty before there are any."""
-    return _read("results.json") if (params_directory() / "results.json").is_file() else []
-
-
-def our_ablations() -> Dict[str, Record]:
-    """Place under params/ -> report of a grid of ablation runs."""
-    reports = {}
-    root = params_directory()
-    for path in sorted((root / "ablation").rglob("*.json")) if (root / "ablation").is_dir() else []:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(report, dict) and "rows" in report:
-            reports[path.relative_to(root).as_posix()] = report
-    return reports
-
-
-def our_evaluations() -> Dict[str, Record]:
-    """Place under params/ -> report of a segmentation that ``gluon-aff evaluate --json`` wrote."""
-    root = params_directory()
-    found = sorted((root / "evaluations").glob("*.json")) if (root / "evaluations").is_dir() else []
-    return {path.relative_to(root).as_posix(): _read(path.relative_to(root).as_posix()) for path in found}
 
 
 def _read(name: str) -> Any:

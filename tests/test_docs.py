@@ -22,7 +22,8 @@ from gluon_aff.utils import console
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES += [*sorted((ROOT / "params").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
+PAGES += [*sorted((ROOT / "params").rglob("*.md")), *sorted((ROOT / "experiments").rglob("*.md"))]
+PAGES += [ROOT / "benchmarks" / "README.md"]
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="only in a clone")
 
@@ -62,7 +63,7 @@ def commands(text):
 
 
 def ours(line):
-    return re.match(r"\s*(\S*/)?(gluon-aff|python3? (-m gluon_aff|train_|benchmarks))\b", line) is not None
+    return re.match(r"\s*(\S*/)?(gluon-aff|python3? (-m gluon_aff|train_|benchmarks|experiments))\b", line) is not None
 
 
 def split(words):
@@ -255,7 +256,8 @@ def test_every_python_block_runs(page, tmp_path, monkeypatch, capsys):
 # Files ---------------------------------------------------------------------------------------------------------------
 
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
-NAMED = re.compile(r"`((?:gluon_aff|tests|docs|params|benchmarks|\.ci)/[\w./-]+|[\w-]+\.(?:py|md|cff|toml))`")
+FOLDERS = r"gluon_aff|tests|docs|params|benchmarks|experiments|\.ci"
+NAMED = re.compile(rf"`((?:{FOLDERS})/[\w./-]+|[\w-]+\.(?:py|md|cff|toml))`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -264,7 +266,7 @@ def test_every_file_exists(page):
     links = [link for link, _ in LINK.findall(text) if not re.match(r"\w+:", link)]
     missing = [link for link in links if not (page.parent / link).exists()]
     for name in NAMED.findall(text):
-        places = [ROOT, page.parent, ROOT / "gluon_aff", ROOT / "tests", ROOT / "benchmarks"]
+        places = [ROOT, page.parent, ROOT / "gluon_aff", ROOT / "tests", ROOT / "benchmarks", ROOT / "experiments"]
         if not any((place / name).exists() for place in places) and not list(ROOT.glob(f"*/**/{Path(name).name}")):
             missing.append(name)
     assert not missing

@@ -1,4 +1,4 @@
-"""``gluon-aff plot``: the paper's Fig. 7, IoU against image size, the curves of several runs, a recipe's schedule."""
+"""``gluon-aff plot``: the paper's Fig. 7, the curves of several runs, a recipe's schedule."""
 
 from __future__ import annotations
 
@@ -45,22 +45,6 @@ def history(args: argparse.Namespace) -> int:
     return 0
 
 
-def size(args: argparse.Namespace) -> int:
-    from ..comparison.size_plot import IOU, draw_sizes, read_points
-    from ..utils.resampling import span_text
-
-    points = read_points(args.evaluations)
-    draw_sizes(points, Path(args.out), not args.no_published, args.dpi)
-    for point in points:
-        value, span = point.figures[IOU]
-        print(
-            f"{point.fusion} b{point.blocks} at {point.size} pixels, epoch {point.epoch} of {point.epochs}: "
-            f"IoU {value:.4f}, 95 % {span_text(span)} ({point.images} images)"
-        )
-    print(args.out)
-    return 0
-
-
 def schedule(args: argparse.Namespace) -> int:
     from ..tasks import get_task
     from ..training.plots import plot_schedule
@@ -89,7 +73,7 @@ def _recipe(text: str) -> Tuple[str, str]:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make them known to the command line."""
-    plot = commands.add_parser("plot", help="draw the paper's Fig. 7, IoU by image size, curves of runs, a schedule")
+    plot = commands.add_parser("plot", help="draw the paper's Fig. 7, curves of runs, a schedule")
     actions = plot.add_subparsers(dest="action", metavar="WHAT", required=True)
 
     command = actions.add_parser("depth", help="accuracy against parameters for each strategy, ours and the paper's")
@@ -98,7 +82,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         nargs="*",
         type=Reads(),
         metavar="RESULTS",
-        help="reports of `gluon-aff ablation` (their directory) and runs (theirs); default: those kept in params/",
+        help="reports of `gluon-aff ablation` (their directory) and runs (theirs); default: the paper's figures alone",
     )
     command.add_argument("--host", choices=("resnet", "inception", "fpn"), help="only this network")
     command.add_argument("--no-paper", action="store_true", help="leave out the paper's figures")
@@ -110,18 +94,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--names", default="", metavar="A,B", help="the runs' names in the legend")
     add_figure(command, "--out", "(default: %(default)s)", "history.png")
     command.set_defaults(run=history)
-
-    command = actions.add_parser("size", help="IoU against the size of the images, and by size of the objects")
-    command.add_argument(
-        "evaluations",
-        nargs="*",
-        type=Reads(),
-        metavar="EVALUATION",
-        help="JSON of `gluon-aff evaluate` for checkpoints of segmentation runs; default: those kept in params/",
-    )
-    command.add_argument("--no-published", action="store_true", help="leave out what was published on SIRST")
-    add_figure(command, "--out", "(default: %(default)s)", "size.png")
-    command.set_defaults(run=size)
 
     command = actions.add_parser(
         "schedule",

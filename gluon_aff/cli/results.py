@@ -1,4 +1,4 @@
-"""``gluon-aff results``: the paper's, the authors' and our figures in tables."""
+"""``gluon-aff results``: the paper's and the authors' figures in tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ def results(args: argparse.Namespace) -> int:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
-    command = commands.add_parser("results", help="tables of the paper's, the authors' and our figures")
+    command = commands.add_parser("results", help="tables of the paper's and the authors' figures")
     command.add_argument("--format", choices=("md", "csv", "json"), default="md", help="(default: %(default)s)")
     command.add_argument(
         "--table",
         action="append",
         metavar="NAME",
-        help="one of table3, table4, table5, readme, sirst, logs-cifar, logs-imagenet, ours, ours-paired "
-        "(default: all)",
+        help="one of table3, table4, table5, readme, sirst, logs-cifar, logs-imagenet (default: all)",
     )
     command.set_defaults(run=results)

@@ -15,8 +15,7 @@ from ..utils.resampling import span_text
 from ..utils.tables import markdown_table
 from .ablation_plot import draw_ablation
 from .contrasts import AllShares, contrasts, in_order
-from .paired import Measured, interval
-from .power import RULE
+from .paired import RULE, Measured, interval
 
 Record = Dict[str, Any]
 

@@ -11,7 +11,7 @@ from textwrap import wrap
 from typing import Any, Collection, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
-from ..facts import our_ablations, paper_accuracy, paper_tables
+from ..facts import paper_accuracy, paper_tables
 from ..models import build_model, model_entry
 from ..models.common import ClassificationNet
 from ..models.summary import count_parameters
@@ -106,7 +106,7 @@ def our_points(places: Sequence[str]) -> List[DepthPoint]:
     Parameters
     ----------
     places : sequence of str
-        Ablation reports (report.json or its directory) and runs (directories); when empty, the reports in params/.
+        Ablation reports (report.json or its directory) and runs (directories).
 
     Raises
     ------
@@ -115,8 +115,6 @@ def our_points(places: Sequence[str]) -> List[DepthPoint]:
     GluonAFFError
         For what cannot be read or has no finished epoch.
     """
-    if not places:
-        return [point for place, report in our_ablations().items() for point in _of_report(Path(place), report)]
     points: List[DepthPoint] = []
     runs: Dict[Tuple, List[float]] = {}
     for place in places:

@@ -1,4 +1,4 @@
-"""Every result there is, in tables: the paper's, the authors' README's, their logs', and ours."""
+"""The published results in tables: the paper's, the authors' README's and their logs'."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ..errors import UsageError
 from ..facts import paper_tables, published_runs, readme_figures, sirst_figures
 from ..utils.files import json_text
 from ..utils.tables import markdown_table
-from . import our_tables
 
 FORMATS = ("md", "csv", "json")
 
@@ -45,7 +44,7 @@ class Table:
 
 def tables(names: Optional[Sequence[str]] = None) -> List[Table]:
     """All tables, or those named, in the usual order. Raises UsageError for an unknown name."""
-    found = [*_paper(), _readme(), _sirst(), _cifar_logs(), _imagenet_logs(), *_ours()]
+    found = [*_paper(), _readme(), _sirst(), _cifar_logs(), _imagenet_logs()]
     if not names:
         return found
     known = {table.name: table for table in found}
@@ -190,18 +189,6 @@ def _imagenet_logs() -> Table:
         ),
         {"best top-1 (%)": 4, "its top-5 (%)": 4, "final top-1 (%)": 4},
     )
-
-
-def _ours() -> List[Table]:
-    digits = dict.fromkeys(("value", "low", "high", "p (Holm)"), 4)
-    notes = (
-        "low and high: an interval of 95 % over what is named beside it; one over images alone knows nothing of other "
-        "seeds",
-    )
-    return [
-        Table("ours", "Ours", our_tables.COLUMNS, our_tables.figures(), notes, digits),
-        Table("ours-paired", "Ours, pair by pair", our_tables.PAIR_COLUMNS, our_tables.pairs(), notes, digits),
-    ]
 
 
 def _csv(table: Table) -> str:

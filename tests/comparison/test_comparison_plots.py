@@ -60,13 +60,6 @@ def test_seeds_are_averaged_and_reports_taken_as_they_are(tmp_path, report):
     assert (reported.host, reported.strategy, reported.blocks, reported.accuracy) == ("inception", "iaff", 2, 0.7)
 
 
-def test_without_places_the_kept_reports():
-    kept = our_points([])
-    assert kept and all(0 < point.accuracy < 1 for point in kept)
-    panels = {(point.host, point.data, point.strategy, point.blocks) for point in kept}
-    assert len(panels) == len(kept)  # no grid's figures stand among another's
-
-
 def test_depth_is_drawn(tmp_path, report, capsys):
     out = tmp_path / "new/depth.png"
     assert console.run(cli.main, ["plot", "depth", run(tmp_path / "a"), report, "--out", str(out)]) == 0

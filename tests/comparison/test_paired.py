@@ -1,18 +1,13 @@
-"""Paired comparisons: intervals that cover what they should, tests against known figures, designs before runs."""
-
-import json
+"""Paired comparisons: intervals that cover what they should, tests against known figures."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from gluon_aff.cli import main as cli
 from gluon_aff.comparison.contrasts import contrasts, in_order
 from gluon_aff.comparison.paired import Measured, holm, image_test, interval, mcnemar
-from gluon_aff.comparison.power import Design, detectable, pooled, power
-from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.errors import GluonAFFError
 from gluon_aff.tasks.final_test import Shares
-from gluon_aff.utils import console
 
 
 def measured(hits, whole=None):
@@ -110,43 +105,3 @@ def test_contrasts_are_by_seed_and_a_single_seed_decides_nothing():
     assert iaff["verdict"] == "ahead" and iaff["seeds"] == 4 and iaff["paper"] == pytest.approx(0.032)
     assert [pair["difference"] for pair in iaff["pairs"]] == pytest.approx([0.02, 0.021, 0.02, 0.021])
     assert found[1, "aff"]["verdict"] == found[2, "aff"]["verdict"] == "one seed" and found[1, "aff"]["low"] is None
-
-
-def test_power_against_the_t_tests_own():
-    """With infinitely many test images the design is the paired t test, whose power is a noncentral t's."""
-    design = Design(seeds=6, images=10**9, spread=0.01)
-    limit = stats.t.ppf(0.975, 5)
-    for difference in (0.0, 0.01, 0.02):
-        expected = stats.nct.sf(limit, 5, difference / 0.01 * np.sqrt(6)) if difference else 0.025
-        assert power(design, difference) == pytest.approx(expected, abs=0.01)
-    found = detectable(design)
-    assert power(design, found) >= 0.8 > power(design, found - 3e-4)
-    worse = [Design(4, 10**9, 0.01), Design(6, 1000, 0.01), Design(6, 10**9, 0.01, contrasts=4)]
-    assert all(detectable(each) > found for each in worse)
-    with pytest.raises(UsageError, match="expected 2 to 1000 seeds"):
-        Design(1, 100, 0.01)
-
-
-def test_the_power_command(tmp_path, capsys):
-    runs = [run("add", 0, 0.7), run("add", 1, 0.71), run("iaff", 0, 0.72), run("iaff", 1, 0.74)]
-    (tmp_path / "report.json").write_text(json.dumps({"runs": runs}))
-    argv = ["power", str(tmp_path), "--seeds", "4,8", "--plot", str(tmp_path / "power.png")]
-    assert console.run(cli.main, argv) == 0
-    out = capsys.readouterr().out
-    assert "+0.0200 +0.0300" in out and "spread of the paired difference 0.0071" in out
-    assert pooled({"a": [0.02, 0.03], "b": [0.1]}) == pytest.approx(np.std([0.02, 0.03], ddof=1))
-    assert (tmp_path / "power.png").read_bytes().startswith(b"\x89PNG")
-    for wrong in ([], ["--spread", "inf"], ["--spread", "0.01", "--seeds", ","], ["--spread", "0.01", "--seeds", "1"]):
-        assert console.run(cli.main, ["power", *wrong]) == 2
-    assert console.run(cli.main, ["power", str(tmp_path), "--baseline", "sk"]) == 2
-    assert console.run(cli.main, ["power", str(tmp_path / "none")]) == 1
-
-
-@pytest.mark.parametrize("seeds", [2, 4, 8])
-def test_a_difference_that_is_none_is_rarely_found(seeds):
-    """Whatever the parts of seeds and images are: at most 5 %, and near it where either is alone."""
-    for spread, images in ((0.001, 500), (0.005, 5000), (0.02, 10000)):
-        assert 2 * power(Design(seeds, images, spread), 0.0) < 0.053
-    assert 2 * power(Design(seeds, 10**9, 0.01), 0.0) == pytest.approx(0.05, abs=0.005)
-    many = 2 * power(Design(seeds, 500, 1e-9, common=1.0), 0.0)
-    assert many == pytest.approx(0.05, abs=0.005)

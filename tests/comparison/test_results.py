@@ -9,8 +9,7 @@ import pytest
 from gluon_aff import facts as figures
 from gluon_aff import published
 from gluon_aff.cli import main as cli
-from gluon_aff.comparison import our_tables, result_tables
-from gluon_aff.comparison.result_tables import render, tables
+from gluon_aff.comparison.result_tables import tables
 from gluon_aff.errors import UsageError
 from gluon_aff.evaluation.protocol import record_passes
 
@@ -121,7 +120,7 @@ def test_stated_figures_are_rounded_bests_of_their_runs():
 
 def test_formats(capsys):
     markdown = results(capsys)
-    for title in ("Table 3", "Table 4", "Table 5", "README", "CIFAR", "ImageNet", "Ours"):
+    for title in ("Table 3", "Table 4", "Table 5", "README", "CIFAR", "ImageNet"):
         assert f"{title}" in markdown
     assert (
         "| release_cifar100_AFF-ResNet-32_super_0.9078 | cifar100 | coarse (20) | 640 | 0.9078 | 617 | 0.9064 |"
@@ -136,65 +135,3 @@ def test_formats(capsys):
     assert {row["table"] for row in rows} == {"logs-imagenet"}
     with pytest.raises(UsageError, match="no table 'table2': choose from table3, table4"):
         results(capsys, "--table", "table2")
-
-
-@pytest.fixture
-def our_params(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "params_directory", lambda: tmp_path)
-    return tmp_path
-
-
-def test_ours_come_with_interval_images_command_and_commit(our_params):
-    assert figures.our_results() == []
-    assert figures.our_ablations() == figures.our_evaluations() == {}
-    record = {
-        **{"what": "AFF-ResNet-32, CIFAR-100", "metric": "accuracy", "value": 0.5, "images": 100},
-        **{"command": "gluon-aff evaluate | x", "commit": "abc1234", "date": "2026-01-01"},
-    }
-    (our_params / "results.json").write_text(json.dumps([record]))
-    row = {
-        **{"strategy": "aff", "blocks": 1, "seeds": [0, 1], "final_mean": 0.70001, "final_spread": 0.012},
-        **{"final_low": 0.68, "final_high": 0.72, "test_images": 500},
-    }
-    contrast = {
-        **{"strategy": "aff", "baseline": "add", "blocks": 1, "seeds": 2, "difference": 0.01, "low": -0.01},
-        **{"high": 0.03, "p_holm": 0.2, "verdict": "undecided", "images_drawn": True},
-    }
-    report = {
-        **{"host": "resnet", "command": "gluon-aff ablation", "commits": ["def"]},
-        **{"data": {"name": "folder", "train": 9}, "rows": [row], "contrasts": [contrast]},
-    }
-    (our_params / "ablation" / "first").mkdir(parents=True)
-    (our_params / "ablation" / "first" / "report.json").write_text(json.dumps(report))
-    ours, paired = result_tables._ours()
-    what, metric, value, low, high, *rest = ours.rows[0]
-    assert (what, metric, value) == ("AFF-ResNet-32, CIFAR-100", "accuracy", 0.5)
-    assert (low, high) == pytest.approx((0.403832, 0.596168), abs=1e-6)  # Wilson's, of 50 of 100
-    assert rest == ["images", 100, "gluon-aff evaluate | x", "abc1234"]
-    setting = "resnet b=1, aff, folder, 9 training images"
-    counted = (500, "gluon-aff ablation", "def")
-    assert ours.rows[1] == (f"{setting}, 2 seeds ± 0.0120", "accuracy", 0.70001, 0.68, 0.72, "seeds", *counted)
-    assert paired.rows == [
-        (f"{setting}, from add, 2 pairs", "difference of accuracy", 0.01, -0.01, 0.03, 0.2, "undecided")
-        + ("seeds and images", *counted)
-    ]
-    assert "| gluon-aff evaluate \\| x | abc1234 |" in render([ours], "md")
-
-
-def test_scored_segmentations_are_ours(our_params):
-    facts = {"data": "sirst test: 86 images", "size": "160x160", "command": "gluon-aff evaluate", "commit": "fed"}
-    run = {"fusion": "aff", "blocks": 1, "seed": 0, "epoch": 59, "epochs": 60, "commits": ["abc", "def"]}
-    report = {"iou": 0.6, "niou": 0.62, "iou_interval": [0.55, 0.65], "niou_interval": None, "images": 86, "sizes": []}
-    (our_params / "evaluations").mkdir()
-    (our_params / "evaluations" / "one.json").write_text(json.dumps({**report, "facts": {**facts, "run": run}}))
-    what = "fpn b=1, aff, sirst at 160 pixels, epoch 60 of 60, seed 0"
-    assert our_tables.figures() == [
-        (what, "IoU", 0.6, 0.55, 0.65, "images", 86, "gluon-aff evaluate", "fed, trained at abc, def"),
-        (what, "nIoU", 0.62, None, None, None, 86, "gluon-aff evaluate", "fed, trained at abc, def"),
-    ]
-
-
-def test_our_records_are_complete():
-    for record in figures.our_results():
-        assert set(record) == {"what", "metric", "value", "images", "command", "commit", "date"}
-        assert len(record["commit"]) >= 7

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The runs that plan.md describes, part by part, as in
-#     sh params/ablation/plan.sh search
+#     sh experiments/plan.sh search
 # CIFAR10 and SIRST name the data, OUT the place of the runs. Stopped, it goes on where it stopped.
 # Two processes of one thread each share the seeds of a grid; the report is made when both have ended.
 set -eu
@@ -102,7 +102,7 @@ sizes) # a process for each strategy; the report needs no training
             score "sirst-$1-$strategy-last" "$cell/checkpoints/epoch-000$3-batch-000000"
         done
     done
-    "$PYTHON" -m gluon_aff plot size "$OUT"/evaluations/*.json --out "$OUT/size.png"
+    "$PYTHON" experiments/size.py "$OUT"/evaluations/*.json --out "$OUT/size.png"
     ;;
 sheets)
     cells=$OUT/pictures/cells
