@@ -176,7 +176,7 @@ class _GlobalContext(Fusion):
 class MSGAU(_MultiScale):
     """MS-GAU, partial modulation: M(Y) X + Y (Fig. 5a)."""
 
-    attends = ("x",)
+    attends: Sequence[str] = ("x",)
     weight_on = "residual"
 
     def _mix(self, F, x, residual, weight):
