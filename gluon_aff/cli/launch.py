@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ..errors import UsageError
@@ -11,23 +12,23 @@ from .arguments import whole
 
 
 def launch(args: argparse.Namespace) -> int:
-    from ..launching import crowded, launch, make_plan, read_hosts
-    from ..launching.watch import to_stderr
+    from ..launching import cluster_nodes, launch, read_hosts
 
     command = args.command_line[1:] if args.command_line[:1] == ["--"] else args.command_line
     if not command:
         raise UsageError("nothing to launch: gluon-aff launch -n 2 -- python train_imagenet.py ...")
     hosts = read_hosts(args.hosts) if args.hosts else None
-    plan = make_plan(command, args.workers, args.servers, hosts, args.address, args.timeout, args.env)
+    nodes = cluster_nodes(command, args.workers, args.servers, hosts, args.address, args.timeout, args.env)
     try:
         Path(args.log_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--log-dir {args.log_dir} cannot be a folder: {error.strerror}") from None
-    crowd = crowded(plan)
-    if crowd:
-        to_stderr(crowd)
-    to_stderr(f"{args.workers} workers, {args.servers} servers; logs in {args.log_dir}")
-    return launch(plan, Path(args.log_dir), to_stderr)
+    _report(f"{args.workers} workers, {args.servers} servers; logs in {args.log_dir}")
+    return launch(nodes, Path(args.log_dir), _report)
+
+
+def _report(line: str) -> None:
+    print(f"launch: {line}", file=sys.stderr, flush=True)
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

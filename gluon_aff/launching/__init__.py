@@ -1,7 +1,6 @@
 """Starting the processes of a training run on several machines, watching them, and leaving none behind."""
 
-from .host_file import Host, read_hosts
-from .plan import Member, crowded, make_plan
-from .watch import launch
+from .cluster import Host, Node, cluster_nodes, read_hosts
+from .launcher import launch
 
-__all__ = ["Host", "Member", "crowded", "launch", "make_plan", "read_hosts"]
+__all__ = ["Host", "Node", "cluster_nodes", "launch", "read_hosts"]

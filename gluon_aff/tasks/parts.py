@@ -12,7 +12,7 @@ import mxnet as mx
 from .. import published
 from ..errors import UsageError
 from ..training import Job, Listener, Listeners, Loader, LogBuffer, Schedule, SingleProcess, Updater
-from ..training.listeners import BatchLog, Forecast, Progress
+from ..training.listeners import BatchLog, Progress
 from ..training.loop import MakeTargets, Score
 from ..training.metrics import Measured
 from ..training.optim import EMA
@@ -200,9 +200,7 @@ def make_job(
 
 def _log_listeners(options: Namespace, setup: Setup, batches: int, metric_name: str) -> Iterator[Listener]:
     """How long the run will take, signs of life and, with --log-interval, lines between those of the epochs."""
-    yield Forecast(batches, options.num_epochs, setup.log, setup.group.size)
-    if setup.group.rank == 0:
-        yield Progress(batches, options.num_epochs, setup.log, setup.group.size)
+    yield Progress(batches, options.num_epochs, setup.log, setup.group.size, shown=setup.group.rank == 0)
     if getattr(options, "log_interval", 0):
         yield BatchLog(metric_name, options.log_interval, setup.log, setup.group.size)
 

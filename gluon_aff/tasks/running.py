@@ -15,7 +15,7 @@ from ..models.summary import count_parameters
 from ..nn import native
 from ..runtime import threads
 from ..training import Facts, Job, LogBuffer, Outcome, Plan, Run, carry_out, check_free, group, train_along
-from ..training.listeners import check_installed
+from ..training.listeners import check_tensorboard
 from ..training.optim import resolve_dtype, start_mixed_precision
 from ..training.schedule import warmup_epochs
 from ..utils.streams import outliving_terminal
@@ -52,7 +52,7 @@ def train(task: TaskDefinition, options: Namespace) -> Outcome:
         return train_along(job, Path(options.save_dir), options.resume, setup.log, keep_form)
 
     if options.tensorboard:
-        check_installed()
+        check_tensorboard()
     facts = Facts(data.facts, [str(context) for context in contexts] * ranks.size, count_parameters(net)[0])
     details = {"task": task.name, "options": identity(task.parser(), vars(options)), **asdict(facts)}
     if not options.resume:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, TypedDict, cast, get_origin, get_type_hints
 
-import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError
@@ -90,15 +89,7 @@ class History:
             handle.write(_line("header", header))
 
     def resume(self, epoch: int, details: Dict[str, Any]) -> None:
-        """Remove the epochs from ``epoch`` on, which will be run again, and note the restart.
-
-        Parameters
-        ----------
-        epoch : int
-            Finished epochs of the checkpoint that the run resumes from.
-        details : dict
-            For the ``resume`` line.
-        """
+        """Remove the epochs from ``epoch`` on, which will be run again, and note the restart with its details."""
         kept = [r for r in read_records(self.path) if r["record"] != "epoch" or _before(r, epoch)]
         with atomic_write(self.path) as handle:
             handle.writelines(_line(record.pop("record"), record) for record in kept)
@@ -115,30 +106,23 @@ class History:
             raise cannot_write(self.path, error) from error
 
     def header(self) -> Dict[str, Any]:
-        """What the run began with; empty where the file has no header."""
-        return next((r for r in read_records(self.path) if r["record"] == "header"), {})
-
-    def starts(self) -> List[Dict[str, Any]]:
-        """The header and the restarts: what the run was done with."""
-        return [record for record in read_records(self.path) if record["record"] != "epoch"]
-
-    def commits(self) -> List[str]:
-        """Those of the header and the restarts, sorted; "None" for one outside a working copy."""
-        return sorted({str(record.get("commit")) for record in self.starts()})
+        """Return what the run began with; nothing where the file has no header."""
+        return next((record for record in read_records(self.path) if record["record"] == "header"), {})
 
     def epochs(self) -> List[EpochRecord]:
-        """The records of the finished epochs."""
+        """Return the records of the finished epochs."""
         found = [record for record in read_records(self.path) if record["record"] == "epoch"]
         return cast(List[EpochRecord], found)
 
+    def commits(self) -> List[str]:
+        """Return the commits of the header and the restarts, sorted; "None" for one outside a working copy."""
+        return sorted({str(record.get("commit")) for record in read_records(self.path) if record["record"] != "epoch"})
+
 
 def read_records(path: PathLike) -> List[Dict[str, Any]]:
-    """Every complete record of a history file.
+    """Return every complete record of a history file.
 
-    Raises
-    ------
-    GluonAFFError
-        When the file is missing or is not a history.
+    Raises GluonAFFError when the file is missing or is not a history.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
@@ -176,12 +160,14 @@ def _check(record: Any) -> None:
 
 
 def epoch_line(record: EpochRecord) -> str:
-    """The line of the authors' CIFAR logs."""
+    """Return the line of the authors' CIFAR logs."""
     return "[Epoch {epoch:d}] train={train:f} val={val:f} loss={loss:f} lr: {lr:f} time: {time:f}".format(**record)
 
 
 def environment(version: str) -> Dict[str, Any]:
-    """What a result depends on besides its options: versions, threads, the command, the commit."""
+    """Return what a result depends on besides its options: versions, threads, the command, the commit."""
+    import mxnet as mx
+
     return {
         "command": sys.argv,
         "gluon_aff": version,
@@ -195,7 +181,7 @@ def environment(version: str) -> Dict[str, Any]:
 
 
 def git_commit(root: Path) -> Optional[str]:
-    """The commit checked out at ``root``, read from its .git; None outside a working copy."""
+    """Return the commit checked out at ``root``, read from its .git; None outside a working copy."""
     git = root / ".git"
     try:
         head = (git / "HEAD").read_text().strip()

@@ -68,7 +68,6 @@ class Listeners(Listener):
         self._listeners = list(listeners)
 
     def add(self, listener: Listener) -> None:
-        """From now on this one is told, too."""
         self._listeners.append(listener)
 
     def pass_begins(self, epoch: int, start: int) -> None:
@@ -92,97 +91,98 @@ class Listeners(Listener):
             listener.run_ends()
 
 
-class Pace:
-    """How fast batches pass, from the last WINDOW of them.
+class Progress(Listener):
+    """Logs once how long the run will take, and shows that it goes on.
 
-    This process's first WARM_UP batches, which plan memory and choose kernels, do not count, nor does what lies
-    between two passes.
+    The forecast is made as soon as FORECAST_BATCHES batches that count took FORECAST_SECONDS, or when an epoch ends.
+    Where standard error is a terminal, images/s and loss are shown by a bar. Where standard output is none, a line
+    goes to ``log`` every minute, so that a file or a pipe has them as well.
 
-    Parameters
-    ----------
-    ranks : int
-        Processes that train together, each at this one's pace.
-    """
-
-    WARM_UP, WINDOW = 3, 100
-
-    def __init__(self, ranks: int = 1) -> None:
-        self._ranks, self._passed = ranks, 0
-        self._last: Optional[float] = None
-        self._counted: Deque[Tuple[float, int]] = deque(maxlen=self.WINDOW)
-
-    def begin(self) -> None:
-        """A pass begins: what was before it does not belong to its first batch."""
-        self._last = None
-
-    def add(self, images: int) -> None:
-        """One more batch of this process has passed, with so many images."""
-        now = time.perf_counter()
-        self._passed += 1
-        if self._last is not None and self._passed > self.WARM_UP:
-            self._counted.append((now - self._last, images * self._ranks))
-        self._last = now
-
-    @property
-    def batches(self) -> int:
-        """How many it is based on."""
-        return len(self._counted)
-
-    @property
-    def seconds(self) -> float:
-        """How long these took."""
-        return sum(seconds for seconds, _ in self._counted)
-
-    def seconds_per_batch(self) -> Optional[float]:
-        """None before there is one to count."""
-        return self.seconds / self.batches if self._counted else None
-
-    def images_per_second(self) -> Optional[float]:
-        """Of all ranks; None before there is a batch to count."""
-        return sum(images for _, images in self._counted) / max(self.seconds, 1e-9) if self._counted else None
-
-
-class Forecast(Listener):
-    """Tells once how long the run will take.
-
-    It is based on the `Pace` of the first batches that this process trains: as soon as those that count are BATCHES
-    and took SECONDS, or when an epoch ends.
+    The pace is that of the last WINDOW batches. This process's first WARM_UP batches, which plan memory and choose
+    kernels, do not count, nor does what lies between two passes.
 
     Parameters
     ----------
     batches, epochs : int
         Of an epoch, and of the run.
     log : callable
-        Takes the line.
+        Takes the lines.
     ranks : int
         Processes that train together, each at this one's pace.
+    shown : bool
+        False: only the forecast is made.
     """
 
-    BATCHES, SECONDS = 10, 20.0
+    WARM_UP, WINDOW = 3, 100
+    FORECAST_BATCHES, FORECAST_SECONDS = 10, 20.0
 
-    def __init__(self, batches: int, epochs: int, log: Callable[[str], None], ranks: int = 1) -> None:
-        self.batches, self.epochs = batches, epochs
-        self._log, self._pace = log, Pace(ranks)
-        self._told = False
+    def __init__(
+        self, batches: int, epochs: int, log: Callable[[str], None], ranks: int = 1, shown: bool = True
+    ) -> None:
+        self._batches, self._epochs, self._log, self._ranks, self._shown = batches, epochs, log, ranks, shown
+        self._passed, self._forecast_made = 0, False
+        self._told = time.perf_counter()
+        self._last: Optional[float] = None
+        self._counted: Deque[Tuple[float, int]] = deque(maxlen=self.WINDOW)  # seconds and images of all ranks
+        self._bar: Any = None
 
     def pass_begins(self, epoch: int, start: int) -> None:
-        self._pace.begin()
+        self._last = None
+        self._told = time.perf_counter()
+        self._bar = bar(self._batches, f"epoch {epoch}", initial=start) if self._shown else None
 
     def batch_done(self, done: BatchDone) -> None:
-        if self._told:
+        now = time.perf_counter()
+        self._passed += 1
+        if self._last is not None and self._passed > self.WARM_UP:
+            self._counted.append((now - self._last, done.images * self._ranks))
+        self._last = now
+        if not self._forecast_made:
+            self._forecast(done)
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._state(done.loss), refresh=False)
+            self._bar.update()
+        if self._shown and now - self._told >= EVERY and not on_terminal(sys.stdout):
+            self._told = now
+            line = f"epoch {done.epoch}, batch {done.batch + 1} of {self._batches}: {self._state(done.loss)}"
+            if self._counted:
+                rest = self._batches - done.batch - 1
+                line += f", {self._time_for(rest)} left of the epoch, {self._time_for(self._left(done))} of the run"
+            self._log(line)
+
+    def pass_ends(self, epoch: int, start: int, images: int) -> None:
+        self.run_ends()
+
+    def run_ends(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _forecast(self, done: BatchDone) -> None:
+        count, seconds = len(self._counted), sum(seconds for seconds, _ in self._counted)
+        enough = count >= self.FORECAST_BATCHES and seconds >= self.FORECAST_SECONDS
+        if not count or not (enough or done.batch + 1 == self._batches):
             return
-        self._pace.add(done.images)
-        finished, each = done.batch + 1, self._pace.seconds_per_batch()
-        enough = self._pace.batches >= self.BATCHES and self._pace.seconds >= self.SECONDS
-        if each is None or not (enough or finished == self.batches):
-            return
-        self._told = True
-        left = (self.epochs - done.epoch) * self.batches - finished
+        self._forecast_made = True
         self._log(
-            f"pace: {self._pace.images_per_second():.3g} images/s over {self._pace.batches} batches: about "
-            f"{duration(self.batches * each)} per epoch, {duration(left * each)} in all from here, validation not "
-            "counted"
+            f"pace: {self._rate():.3g} images/s over {count} batches: about {self._time_for(self._batches)} per epoch, "
+            f"{self._time_for(self._left(done))} in all from here, validation not counted"
         )
+
+    def _state(self, loss: Optional[float]) -> str:
+        known = ["" if loss is None else f"loss {loss:.4g}", f"{self._rate():.3g} images/s" if self._counted else ""]
+        return ", ".join(filter(None, known))
+
+    def _rate(self) -> float:
+        """Images per second of all ranks."""
+        return sum(images for _, images in self._counted) / max(sum(seconds for seconds, _ in self._counted), 1e-9)
+
+    def _left(self, done: BatchDone) -> int:
+        """Batches of the run that follow."""
+        return (self._epochs - done.epoch) * self._batches - done.batch - 1
+
+    def _time_for(self, batches: int) -> str:
+        return duration(batches * (sum(seconds for seconds, _ in self._counted) / len(self._counted)))
 
 
 def duration(seconds: float) -> str:
@@ -196,147 +196,58 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-class Progress(Listener):
-    """Shows images/s, loss and time left while an epoch goes on.
-
-    Where standard error is a terminal that is a bar. Where standard output is none, a line goes to ``log`` every
-    minute, so that a file or a pipe shows them as well.
-
-    Parameters
-    ----------
-    batches, epochs : int
-        Of an epoch, and of the run.
-    log : callable
-        Takes the lines.
-    ranks : int
-        Processes that train together, each at this one's pace.
-    """
-
-    def __init__(self, batches: int, epochs: int, log: Callable[[str], None], ranks: int = 1) -> None:
-        self._batches, self._epochs, self._log = batches, epochs, log
-        self._pace = Pace(ranks)
-        self._told = time.perf_counter()
-        self._bar: Any = None
-
-    def pass_begins(self, epoch: int, start: int) -> None:
-        self._pace.begin()
-        self._told = time.perf_counter()
-        self._bar = bar(self._batches, f"epoch {epoch}", initial=start)
-
-    def batch_done(self, done: BatchDone) -> None:
-        self._pace.add(done.images)
-        if self._bar is not None:
-            self._bar.set_postfix_str(self._state(done.loss), refresh=False)
-            self._bar.update()
-        now = time.perf_counter()
-        if now - self._told >= EVERY and not on_terminal(sys.stdout):
-            self._told = now
-            self._log(f"epoch {done.epoch}, batch {done.batch + 1} of {self._batches}: {self._line(done)}")
-
-    def pass_ends(self, epoch: int, start: int, images: int) -> None:
-        self.run_ends()
-
-    def run_ends(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def _state(self, loss: Optional[float]) -> str:
-        rate = self._pace.images_per_second()
-        known = ["" if loss is None else f"loss {loss:.4g}", "" if rate is None else f"{rate:.3g} images/s"]
-        return ", ".join(filter(None, known))
-
-    def _line(self, done: BatchDone) -> str:
-        seconds = self._pace.seconds_per_batch()
-        if seconds is None:
-            return self._state(done.loss)
-        rest = self._batches - done.batch - 1
-        run = rest + (self._epochs - done.epoch - 1) * self._batches
-        return (
-            f"{self._state(done.loss)}, {duration(rest * seconds)} left of the epoch, {duration(run * seconds)} of "
-            "the run"
-        )
-
-
 class BatchLog(Listener):
-    """``Epoch[0] Batch [49]	Speed: ... samples/sec	accuracy=...	lr=...`` every ``every`` batches.
+    """Logs a line every ``every`` batches, as the authors' ImageNet logs have them.
 
-    Parameters
-    ----------
-    metric_name : str
-        What the training metric is called.
-    every : int
-        Batches from line to line, at least 1.
-    log : callable
-        Takes the lines.
-    ranks : int
-        Processes that train together, each at this one's pace.
+    The metric, called ``metric_name``, is that of this pass so far, the speed that of ``ranks`` such processes.
     """
 
     def __init__(self, metric_name: str, every: int, log: Callable[[str], None], ranks: int = 1) -> None:
         self._metric_name, self._every, self._log, self._ranks = metric_name, every, log, ranks
-        self._measured: List[Measured] = []
-        self._total, self._count = 0.0, 0
-        self._images, self._since = 0, 0.0
+        self.pass_begins(0, 0)
 
     def pass_begins(self, epoch: int, start: int) -> None:
-        self._measured, self._total, self._count = [], 0.0, 0
-        self._images, self._since = 0, time.perf_counter()
+        self._measured: List[Measured] = []
+        self._total, self._count, self._images = 0.0, 0, 0
+        self._since = time.perf_counter()
 
     def batch_done(self, done: BatchDone) -> None:
         self._measured += done.measured
         self._images += done.images
         if (done.batch + 1) % self._every:
             return
-        value, now = self._metric_so_far(), time.perf_counter()
-        speed = self._ranks * self._images / (now - self._since)
-        self._images, self._since = 0, now
-        self._log(
-            f"Epoch[{done.epoch}] Batch [{done.batch}]\tSpeed: {speed:f} samples/sec\t"
-            f"{self._metric_name}={value:f}\tlr={done.lr:f}"
-        )
-
-    def _metric_so_far(self) -> float:
-        """Of the batches of this pass."""
         self._total += sum(float(value.asscalar()) for value, _ in self._measured)
         self._count += sum(count for _, count in self._measured)
-        self._measured = []
-        return self._total / max(self._count, 1)
-
-
-_NAMES = {
-    "train": "train/{train_metric}",
-    "loss": "train/loss",
-    "lr": "train/lr",
-    "val": "validation/val",
-    "val_top5": "validation/top5",
-    "niou": "validation/niou",
-}
+        now = time.perf_counter()
+        self._log(
+            f"Epoch[{done.epoch}] Batch [{done.batch}]\tSpeed: "
+            f"{self._ranks * self._images / (now - self._since):f} samples/sec\t"
+            f"{self._metric_name}={self._total / max(self._count, 1):f}\tlr={done.lr:f}"
+        )
+        self._measured, self._images, self._since = [], 0, now
 
 
 class EventLog(Listener):
-    """``directory`` with one event file: the epochs so far, and every epoch that ends.
+    """Writes an event file for TensorBoard into ``directory``: the epochs so far, and every epoch that ends.
 
-    Parameters
-    ----------
-    directory : Path
-        The event files in it are replaced.
-    epochs : iterable of dict
-        A History's epochs.
-
-    Raises
-    ------
-    UsageError
-        When tensorboardX, the extra ``tensorboard``, is not installed.
+    The event files in it are replaced; where it is a link, the link is. `check_tensorboard` first.
     """
 
+    _TAGS = {
+        "train": "train/{train_metric}",
+        "loss": "train/loss",
+        "lr": "train/lr",
+        "val": "validation/val",
+        "val_top5": "validation/top5",
+        "niou": "validation/niou",
+    }
+
     def __init__(self, directory: Path, epochs: Iterable[EpochRecord]) -> None:
-        check_installed()
         from tensorboardX.event_file_writer import EventsWriter
 
-        directory.mkdir(parents=True, exist_ok=True)
         for path in event_files(directory):
             path.unlink()
+        directory.mkdir(parents=True, exist_ok=True)
         self._writer = EventsWriter(str(directory / "events"))  # SummaryWriter has a queue, and may lose its end
         for record in epochs:
             self.epoch_ends(record)
@@ -346,7 +257,7 @@ class EventLog(Listener):
         from tensorboardX.summary import scalar
 
         values = dict(record)
-        figures = {tag.format(**values): values[name] for name, tag in _NAMES.items() if name in values}
+        figures = {tag.format(**values): values[name] for name, tag in self._TAGS.items() if name in values}
         figures["train/images_per_second"] = record["images"] / record["time"]
         for tag, value in figures.items():
             self._writer.write_event(Event(step=record["epoch"], wall_time=time.time(), summary=scalar(tag, value)))
@@ -354,15 +265,16 @@ class EventLog(Listener):
 
 
 def event_files(directory: Path) -> List[Path]:
-    """The event files in a directory."""
-    return sorted(directory.glob("events.out.tfevents.*"))
+    """Return the event files in a directory; where it is a link to one that has some, the link alone."""
+    found = sorted(directory.glob("events.out.tfevents.*"))
+    return [directory] if found and directory.is_symlink() else found
 
 
-def check_installed() -> None:
+def check_tensorboard() -> None:
     """Raise UsageError when there is nothing to write event files with."""
     try:
         import tensorboardX  # noqa: F401
     except ImportError:
         raise UsageError(
-            "--tensorboard needs tensorboardX: pip install 'gluon_aff[tensorboard]', or leave the option out"
+            "tensorboard needs tensorboardX: pip install 'gluon_aff[tensorboard]', or leave the option out"
         ) from None

@@ -1,4 +1,4 @@
-"""The training loop, and how its progress is kept and taken up again."""
+"""The training loop, and how its progress is saved and restored."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from .ranks import SingleProcess
 from .run import Run
 from .schedule import Schedule
 from .state import (
-    Rounds,
     State,
     average_statistics,
     device_statistics,
     evaluating,
     first_not_finite,
+    micro_batches,
     needs_input_gradient,
     network_arrays,
     rank_statistics,
-    restore_network,
     set_arrays,
 )
 from .stop import Stop
@@ -70,7 +69,7 @@ class Job:
     listeners : Listeners
         Are told of every batch and epoch.
     rounds : int
-        Parts of a batch that follow one another on each device, see `Rounds`.
+        Parts of a batch that follow one another on each device, see `micro_batches`.
     """
 
     net: mx.gluon.Block
@@ -102,7 +101,6 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
     when the ranks do not hold the same network.
     """
     total, input_gradient = len(job.loader), needs_input_gradient(job.net)
-    rounds = Rounds(job.net, job.devices, job.rounds)
     _start_together(job, total)
     while state.epoch < job.epochs and not job.group.agree(stop):
         tally, began, images, stopped = Tally(state), time.perf_counter(), 0, False
@@ -112,7 +110,7 @@ def fit(job: Job, state: State, run: Optional[Run], stop: Stop) -> None:
             mx.random.seed(step_seed(job.seed, state.epoch, batch, job.group.rank))
             lr = job.schedule(state.update + 1)
             losses, measured = [], []
-            for part in rounds.of(x, y):
+            for part in micro_batches(job.net, job.devices, job.rounds, x, y):
                 pairs = job.targets(*part, state.epoch, batch)
                 for data, _ in pairs if input_gradient else ():
                     data.attach_grad()
@@ -173,15 +171,16 @@ def _place(state: State, batch: int, lr: float) -> str:
 
 def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Score) -> EpochRecord:
     """Write the epoch's record and log line, note the best, and move the state to the next epoch."""
-    total = state.with_sums(job.group.sum_numbers(state.sums()))
+    sums = [state.images, state.loss_sum, state.metric_sum, state.metric_count]
+    images, loss_sum, metric_sum, metric_count = job.group.sum_numbers(sums)
     fields = {
         "epoch": state.epoch,
-        "train": total.metric,
+        "train": metric_sum / max(metric_count, 1),
         "train_metric": job.metric_name,
-        "loss": total.loss,
+        "loss": loss_sum / max(images, 1),
         "lr": job.schedule(state.update),
         "updates": state.update,
-        "images": total.images,
+        "images": int(images),
         **score,
         "time": state.seconds,
     }
@@ -208,29 +207,18 @@ def save(job: Job, state: State, run: Optional[Run], record: Optional[EpochRecor
     states = job.group.gather_object(state.to_json())
     statistics = job.group.gather_arrays(rank_statistics(job.net, job.updater.ema)) if job.group.size > 1 else []
     if run:
-        _write(job, state, run, states, statistics, record)
+        arrays = {
+            "model": network_arrays(job.net),
+            "statistics": device_statistics(job.net) if len(job.devices) > 1 else {},
+            "trainer": job.updater.arrays(),
+            "ema": job.updater.ema.arrays if job.updater.ema else {},
+            "ranks": {f"{rank}/{name}": array for rank, row in enumerate(statistics) for name, array in row.items()},
+        }
+        document = {**run.details, "progress": state.to_json(), "best": state.best, "trainer": job.updater.numbers()}
+        if job.group.size > 1:
+            document["ranks"] = states
+        run.checkpoints.save(state.epoch, state.batch, arrays, document, run.describe(record))
     job.group.barrier()  # nobody continues or ends before it is written
-
-
-def _write(
-    job: Job,
-    state: State,
-    run: Run,
-    states: List[Any],
-    statistics: List[Dict[str, mx.nd.NDArray]],
-    record: Optional[EpochRecord],
-) -> None:
-    arrays = {
-        "model": network_arrays(job.net),
-        "statistics": device_statistics(job.net),
-        "trainer": job.updater.arrays(),
-        "ema": job.updater.ema.arrays if job.updater.ema else {},
-        "ranks": {f"{rank}/{name}": array for rank, row in enumerate(statistics) for name, array in row.items()},
-    }
-    document = {**run.details, "progress": state.to_json(), "best": state.best, "trainer": job.updater.numbers()}
-    if job.group.size > 1:
-        document["ranks"] = states
-    run.checkpoints.save(state.epoch, state.batch, arrays, document, run.describe(record))
 
 
 def restore(job: Job, run: Optional[Run]) -> State:
@@ -240,19 +228,17 @@ def restore(job: Job, run: Optional[Run]) -> State:
     """
     checkpoint = run.checkpoints.load(run.log) if run else None
     if run and checkpoint:
-        _take_up(job, checkpoint)
+        groups = checkpoint.arrays
+        set_arrays(job.net, groups["model"], "the checkpoint")
+        for name, data in device_statistics(job.net).items() if "statistics" in groups else ():
+            groups["statistics"][name].copyto(data)
+        job.updater.load(groups.get("trainer", {}), checkpoint.state["trainer"])
+        if job.updater.ema:
+            job.updater.ema.load(groups["ema"])
         run.checkpoints.link_best(checkpoint.state["best"])
     if job.group.size == 1:
         return State(**checkpoint.state["progress"]) if checkpoint else State()
     return _share(job, checkpoint)
-
-
-def _take_up(job: Job, checkpoint: Checkpoint) -> None:
-    groups = checkpoint.arrays
-    restore_network(job.net, groups["model"], groups.get("statistics", {}))
-    job.updater.load(groups.get("trainer", {}), checkpoint.state["trainer"])
-    if job.updater.ema:
-        job.updater.ema.load(groups["ema"])
 
 
 def _share(job: Job, checkpoint: Optional[Checkpoint]) -> State:
@@ -273,12 +259,11 @@ def _share(job: Job, checkpoint: Optional[Checkpoint]) -> State:
     if job.group.rank:
         set_arrays(job.net, parameters, "rank 0")
         job.updater.load({name: array.copy() for name, array in optimizer.items()}, numbers)
-    own = rank_statistics(job.net, job.updater.ema)
+    own, saved = rank_statistics(job.net, job.updater.ema), checkpoint.arrays["ranks"] if checkpoint else {}
     for rank in range(job.group.size):
         given = {name: array.copy() for name, array in own.items()}
-        for name in given if checkpoint else ():
-            assert checkpoint is not None
-            checkpoint.arrays["ranks"][f"{rank}/{name}"].copyto(given[name])
+        for name, array in given.items() if saved else ():
+            saved[f"{rank}/{name}"].copyto(array)
         job.group.broadcast([given[name] for name in sorted(given)])
         for name in given if rank == job.group.rank else ():
             given[name].copyto(own[name])

@@ -23,92 +23,6 @@ from .history import HISTORY, EpochRecord, History, epoch_line
 from .listeners import event_files
 from .plots import plot_history
 
-
-class RunLog:
-    """Lines for standard output and for a file, which they are appended to.
-
-    Parameters
-    ----------
-    path : Path
-        Its directory is made. While another run writes to ``train.log``, the lines go to ``train-2.log``, and so on.
-
-    Attributes
-    ----------
-    path : Path
-        The file that was taken.
-
-    Raises
-    ------
-    GluonAFFError
-        When the file cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock: Optional[int] = None
-        self._told = False
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists() or path.is_file():
-                self.path, self._lock = _claimed(path)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-
-    def close(self) -> None:
-        """Leave the file to other runs."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def begin(self, directory: Path) -> None:
-        """Separate the run in ``directory`` from what the file holds already."""
-        with suppress(OSError):
-            if self.path.is_file() and self.path.stat().st_size and not self.is_output():
-                self.append(f"\n---- run in {directory.resolve()}, begun {datetime.now():%Y-%m-%d %H:%M:%S} ----")
-
-    def __call__(self, line: str) -> None:
-        """Print a line and append it. Raises GluonAFFError when the file cannot be written."""
-        say(line)
-        if not self.is_output():
-            self.append(line)
-        lost = output_lost()
-        if lost and not self._told:
-            self._told = True
-            self.append(f"note: standard output was lost ({lost}); the run continues, and this file has its log")
-
-    def append(self, line: str) -> None:
-        """To the file alone. Raises GluonAFFError when it cannot be written."""
-        try:
-            with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as handle:
-                handle.write(line + "\n")
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-
-    def is_output(self) -> bool:
-        """Whether standard output goes to this very file (``> run/train.log``): one line is enough."""
-        try:
-            return os.path.samestat(os.fstat(1), os.stat(self.path))
-        except OSError:
-            return False
-
-
-def _claimed(path: Path) -> Tuple[Path, int]:
-    """The first of ``train.log``, ``train-2.log``, ... that no other run writes to, and the descriptor that says so."""
-    number = 0
-    while True:
-        number += 1
-        chosen = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        handle = os.open(chosen, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            continue
-        except OSError:  # a file system without locks
-            pass
-        return chosen, handle
-
-
 _CONFIG, _LOG, _CURVES, _EVENTS = "config.yaml", "train.log", "curves.png", "tensorboard"
 #: Figures and images of a test at the end of a run, see `tasks.final_test`.
 FINAL_TEST = ("final-test.json", "final-test.csv")
@@ -126,7 +40,7 @@ class Run:
     details : dict
         What every checkpoint says of its run besides its progress (options, data), as JSON.
     description : dict, optional
-        What the run's weights say of themselves besides their figure, see `description`.
+        What the run's weights say of themselves besides their figure, see `checkpoint`.
     log_dir, plot_dir : path, optional
         Other places for train.log and curves.png. What others have there is left as it is: the log is appended, the
         curves take another name.
@@ -163,20 +77,15 @@ class Run:
         self.description = description
         self.line = line
         self.plot_path = Path(plot_dir or directory) / _CURVES
-        self.config_path = self.directory / _CONFIG
         self.history = History(self.directory / HISTORY)
         self.checkpoints = Checkpoints(self.directory / "checkpoints", self.directory / "best", save_period, best_name)
         self._plotted = time.monotonic()
         self._plot_failed = False
-        self._closing = ExitStack()
-        self._closing.callback(os.close, _lock(self.directory))
-        log_path = Path(log_dir or ("" if log_file else directory)) / (log_file or _LOG)
-        try:
-            self.log = RunLog(log_path)
-        except GluonAFFError:
-            self._closing.close()
-            raise
-        self._closing.callback(self.log.close)
+        with ExitStack() as opened:
+            opened.callback(os.close, _lock(self.directory))
+            self.log = RunLog(Path(log_dir or ("" if log_file else directory)) / (log_file or _LOG))
+            opened.callback(self.log.close)
+            self._closing = opened.pop_all()
         self.checkpoints.remove_leftovers()  # nobody else writes here now
         remove_leftovers(self.directory)
 
@@ -193,92 +102,124 @@ class Run:
                 with suppress(GluonAFFError):  # the disk may be full, which is what the error says
                     self.log.append(f"{what}: {error}")
 
-    @property
-    def log_path(self) -> Path:
-        """Where the log's lines go besides standard output."""
-        return self.log.path
-
     def begin(self, overwrite: bool = False) -> None:
-        """Make room for a new run.
+        """Make room for a new run; ``overwrite``: remove the `own_files` of the run before.
 
-        Parameters
-        ----------
-        overwrite : bool
-            Remove the `own_files` of the run before.
-
-        Raises
-        ------
-        UsageError
-            When files are there that it would replace.
+        Raises UsageError when files are there that it would replace.
         """
         check_free(self.directory, overwrite)
         if overwrite:
             for path in own_files(self.directory):
-                if not (path == self.log_path and self.log.is_output()):
+                if not (path == self.log.path and self.log.is_output()):
                     path.unlink()
             self.checkpoints.erase()
         self.log.begin(self.directory)
 
     def write_config(self, options: Dict[str, Any]) -> None:
         """Save the run's options so that --config and --resume can read them."""
-        with atomic_write(self.config_path) as handle:
+        with atomic_write(self.directory / _CONFIG) as handle:
             yaml.safe_dump(options, handle, sort_keys=False)
 
     def describe(self, record: Optional[EpochRecord]) -> Optional[Description]:
-        """What weights of this run say of themselves; ``record``: of the epoch that ended with them, if one did."""
+        """Return what weights of this run say of themselves; ``record``: of the epoch that ended with them, if any."""
         if self.description is None:
             return None
-        names = {"value": "val", "images": "val_images", "epoch": "epoch"}
-        figure = record and {name: record.get(key) for name, key in names.items()}
+        figure = record and {
+            name: record.get(key) for name, key in (("value", "val"), ("images", "val_images"), ("epoch", "epoch"))
+        }
         return {**self.description, "figure": figure}
 
     def last_good(self) -> str:
-        """In words, which checkpoint a run that has failed can be resumed from."""
+        """Return in words which checkpoint a run that has failed can be resumed from."""
         newest = self.checkpoints.newest()
         return f"last good checkpoint: {newest}" if newest else "no checkpoint has been written yet"
 
     def plot(self, every: float = 0.0) -> None:
-        """Draw the curves so far; what fails in that is noted in the log, once, and ends nothing.
+        """Draw the curves so far, unless they were drawn less than ``every`` seconds ago.
 
-        Parameters
-        ----------
-        every : float
-            Seconds that must have gone by since the curves were last drawn.
+        What fails in that is noted in the log, once, and ends nothing.
         """
         if time.monotonic() - self._plotted < every:
             return
         self._plotted = time.monotonic()
+        source = str(self.directory.resolve())
         try:
-            self.plot_path = self._free_plot_path()
-            source = str(self.directory.resolve())
+            self.plot_path = self._free_plot_path(source)
             plot_history(self.history.epochs(), self.directory.resolve().name, self.plot_path, source)
         except Exception as error:  # drawing needs much that training does not
             if not self._plot_failed:
                 self._plot_failed = True
                 self.log(f"note: the curves cannot be drawn: {type(error).__name__}: {' '.join(str(error).split())}")
 
-    def _free_plot_path(self) -> Path:
+    def _free_plot_path(self, source: str) -> Path:
         """curves.png; in a folder of several runs, where that is another's, curves-2.png and so on."""
-        folder, number, path = self.plot_path.parent, 1, self.plot_path.with_name(_CURVES)
-        if folder.resolve() == self.directory.resolve():
-            return path
-        while path.exists() and source_of(path) != str(self.directory.resolve()):
+        number, path = 1, self.plot_path.with_name(_CURVES)
+        while str(path.parent.resolve()) != source and path.exists() and source_of(path) != source:
             number += 1
             path = path.with_name(f"curves-{number}.png")
         return path
 
 
+class RunLog:
+    """Lines for standard output and for a file, which they are appended to.
+
+    The file's directory is made. While another run writes to ``train.log``, the lines go to ``train-2.log``, and so on;
+    ``path`` is the one that was taken. Raises GluonAFFError when it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: Optional[int] = None
+        self._loss_noted = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or path.is_file():
+                self.path, self._lock = _lock_log(path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def close(self) -> None:
+        """Leave the file to other runs."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def begin(self, directory: Path) -> None:
+        """Separate the run in ``directory`` from what the file holds already."""
+        with suppress(OSError):
+            if self.path.is_file() and self.path.stat().st_size and not self.is_output():
+                self.append(f"\n---- run in {directory.resolve()}, begun {datetime.now():%Y-%m-%d %H:%M:%S} ----")
+
+    def __call__(self, line: str) -> None:
+        """Print a line and append it. Raises GluonAFFError when the file cannot be written."""
+        say(line)
+        if not self.is_output():
+            self.append(line)
+        lost = output_lost()
+        if lost and not self._loss_noted:
+            self._loss_noted = True
+            self.append(f"note: standard output was lost ({lost}); the run continues, and this file has its log")
+
+    def append(self, line: str) -> None:
+        """To the file alone. Raises GluonAFFError when it cannot be written."""
+        try:
+            with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as handle:
+                handle.write(line + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def is_output(self) -> bool:
+        """Return whether standard output goes to this very file (``> run/train.log``): one line is enough."""
+        try:
+            return os.path.samestat(os.fstat(1), os.stat(self.path))
+        except OSError:
+            return False
+
+
 def own_files(directory: PathLike) -> List[Path]:
-    """The files of a run in its directory. With the checkpoints and their link, this is all that a run ever deletes.
+    """Return the files of a run in its directory. With checkpoints and links to them, this is all that it ever deletes.
 
-    Parameters
-    ----------
-    directory : path
-        A run's directory. A log or curves that the run has elsewhere are not among its own files.
-
-    Returns
-    -------
-    list of Path
+    A log or curves that the run has elsewhere are not among its own files.
     """
     named = [Path(directory) / name for name in (_CONFIG, HISTORY, _LOG, _CURVES, *FINAL_TEST)]
     there = [path for path in named if path.is_symlink() or path.is_file()]
@@ -337,6 +278,7 @@ def _check_directory(place: PathLike) -> None:
 
 
 def _lock(directory: Path) -> int:
+    """Lock a run's directory, which is made; return the descriptor that holds the lock."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -348,3 +290,20 @@ def _lock(directory: Path) -> int:
         os.close(handle)
         raise GluonAFFError(f"another process is training in {directory}: choose another --save-dir") from error
     return handle
+
+
+def _lock_log(path: Path) -> Tuple[Path, int]:
+    """Lock the first of ``train.log``, ``train-2.log``, ... that no other run writes to; return it with the lock."""
+    number, chosen = 1, path
+    while True:
+        handle = os.open(chosen, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            number += 1
+            chosen = path.with_name(f"{path.stem}-{number}{path.suffix}")
+            continue
+        except OSError:  # a file system without locks
+            pass
+        return chosen, handle

@@ -50,7 +50,7 @@ from gluon_aff.data.records.packing import PackOptions, pack
 from gluon_aff.data.records.reading import RecordFile
 from gluon_aff.data.trees import open_file_tree
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.launching.host_file import read_hosts
+from gluon_aff.launching import read_hosts
 from gluon_aff.tasks import get_task
 from gluon_aff.tasks.finished import open_run
 from gluon_aff.tasks.options.config import read_yaml

@@ -13,27 +13,27 @@ import pytest
 
 from gluon_aff.cli.main import build_parser
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.launching import Host, Member, crowded, launch, make_plan, process, read_hosts, watch
-from gluon_aff.launching.plan import free_port
+from gluon_aff.launching import Host, Node, cluster_nodes, launch, launcher, read_hosts
+from gluon_aff.launching.cluster import free_port
 from gluon_aff.runtime import threads
 
 FOREVER = "import time; time.sleep(300)"
 
 
-def member(role, number, code, *arguments):
+def node(role, number, code, *arguments):
     command = [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)]
-    return Member(role, number, Host(), command, dict(os.environ))
+    return Node(role, number, Host(), command, dict(os.environ))
 
 
 @pytest.fixture(autouse=True)
 def little_watchdog(monkeypatch):
-    monkeypatch.setattr(watch, "AFTER_FAILURE", 1.0)
+    monkeypatch.setattr(launcher, "AFTER_FAILURE", 1.0)
 
 
-def run(tmp_path, *members):
+def run(tmp_path, *nodes):
     lines = []
     began = time.monotonic()
-    code = launch(members, tmp_path / "logs", lines.append)
+    code = launch(nodes, tmp_path / "logs", lines.append)
     return code, lines, time.monotonic() - began
 
 
@@ -76,20 +76,27 @@ def test_host_file(tmp_path):
         read_hosts(tmp_path / "none")
 
 
-def test_what_members_are_told(monkeypatch):
+def test_what_nodes_are_told(monkeypatch):
     monkeypatch.setenv("PORT", "80")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setattr(threads, "chosen_here", True)
     monkeypatch.delenv("MXNET_ENGINE_TYPE", raising=False)
-    plan = make_plan(["python", "train.py"], workers=3, servers=2, timeout=90)
-    assert [m.name for m in plan] == ["scheduler", "server 0", "server 1", "worker 0", "worker 1", "worker 2"]
-    assert [m.environment["DMLC_ROLE"] for m in plan] == ["scheduler", "server", "server", "worker", "worker", "worker"]
-    for m in plan:
+    nodes = cluster_nodes(["python", "train.py"], workers=3, servers=2, timeout=90)
+    assert [m.name for m in nodes] == ["scheduler", "server 0", "server 1", "worker 0", "worker 1", "worker 2"]
+    assert [m.environment["DMLC_ROLE"] for m in nodes] == [
+        "scheduler",
+        "server",
+        "server",
+        "worker",
+        "worker",
+        "worker",
+    ]
+    for m in nodes:
         assert "PORT" not in m.environment
         assert m.environment["DMLC_PS_ROOT_URI"] == m.environment["DMLC_NODE_HOST"] == "127.0.0.1"
         assert (m.environment["DMLC_NUM_WORKER"], m.environment["DMLC_NUM_SERVER"]) == ("3", "2")
-    assert len({m.environment["DMLC_PS_ROOT_PORT"] for m in plan}) == 1
-    for rank, worker in enumerate(plan[3:]):
+    assert len({m.environment["DMLC_PS_ROOT_PORT"] for m in nodes}) == 1
+    for rank, worker in enumerate(nodes[3:]):
         assert worker.command == ["python", "train.py"]
         assert worker.environment["MXNET_ENGINE_TYPE"] == "NaiveEngine"
         assert worker.environment["GLUON_AFF_RANK"] == str(rank)
@@ -97,7 +104,7 @@ def test_what_members_are_told(monkeypatch):
         assert worker.environment["GLUON_AFF_WORKERS_HERE"] == "3"
         assert "OMP_NUM_THREADS" not in worker.environment  # gluon_aff's choice for the launcher is not the worker's
     monkeypatch.setattr(threads, "chosen_here", False)
-    assert make_plan(["x"], 1, 1)[2].environment["OMP_NUM_THREADS"] == "7"
+    assert cluster_nodes(["x"], 1, 1)[2].environment["OMP_NUM_THREADS"] == "7"
 
 
 def test_workers_share_the_cores(monkeypatch):
@@ -109,24 +116,14 @@ def test_workers_share_the_cores(monkeypatch):
         assert os.environ["OMP_NUM_THREADS"] == expected
 
 
-@pytest.mark.parametrize("value, workers, said", [("2", 2, True), ("2", 1, False), ("1", 8, False), (None, 2, False)])
-def test_more_threads_than_cores(monkeypatch, value, workers, said):
-    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
-    monkeypatch.setattr(threads, "chosen_here", value is None)
-    monkeypatch.setenv("OMP_NUM_THREADS", value or "2")
-    told = crowded(make_plan(["x"], workers, 1))
-    assert (told is not None) == said
-    assert not said or "2 workers of OMP_NUM_THREADS=2 threads on 2 cores" in told
-
-
 def test_machines_need_slots_and_an_address():
     hosts = [Host("localhost.localdomain.invalid", 2), Host("", 1)]
     with pytest.raises(UsageError, match="4 workers for 3 slots"):
-        make_plan(["x"], 4, 1, hosts)
+        cluster_nodes(["x"], 4, 1, hosts)
     with pytest.raises(UsageError, match="is another machine: give this one's address"):
-        make_plan(["x"], 3, 1, hosts)
+        cluster_nodes(["x"], 3, 1, hosts)
     with pytest.raises(GluonAFFError, match="check the name in the host file"):
-        make_plan(["x"], 3, 1, hosts, "127.0.0.1")
+        cluster_nodes(["x"], 3, 1, hosts, "127.0.0.1")
     with pytest.raises(GluonAFFError, match="is --address an address of this machine"):
         free_port("192.0.2.1")
 
@@ -161,8 +158,8 @@ def test_over_ssh_directory_and_environment_go_along(tmp_path, fake_ssh, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Host, "address", lambda host: "127.0.0.1")
     command = [sys.executable, "-c", REMOTE, "an argument", "$HOME"]
-    plan = make_plan(command, 2, 1, [Host("me@node1"), Host("node2")], "127.0.0.1", carry=["A_NAME"])
-    workers = [m for m in plan if m.role == "worker"]
+    nodes = cluster_nodes(command, 2, 1, [Host("me@node1"), Host("node2")], "127.0.0.1", carry=["A_NAME"])
+    workers = [m for m in nodes if m.role == "worker"]
     code, lines, _ = run(tmp_path, *workers)
     assert (code, lines) == (0, [])
     for rank in (0, 1):
@@ -178,7 +175,7 @@ def test_over_ssh_directory_and_environment_go_along(tmp_path, fake_ssh, monkeyp
 def test_output_is_kept_for_each_and_shown_for_rank_0(tmp_path, capfd):
     hello = "import sys; print('hello from', sys.argv[1]); print('problem', file=sys.stderr)"
     code, lines, seconds = run(
-        tmp_path, member("server", 0, FOREVER), member("worker", 0, hello, 0), member("worker", 1, hello, 1)
+        tmp_path, node("server", 0, FOREVER), node("worker", 0, hello, 0), node("worker", 1, hello, 1)
     )
     assert (code, lines) == (0, [])
     assert capfd.readouterr().out.splitlines().count("hello from 0") == 1
@@ -203,12 +200,12 @@ def test_one_that_dies_is_named_and_ends_all(tmp_path, end, code, how):
     deaf = (
         f"import os, signal, time; signal.signal(15, signal.SIG_IGN); open({str(pids)!r}, 'w').write(str(os.getpid()))"
     )
-    members = [
-        member("scheduler", 0, FOREVER),
-        member("worker", 0, f"{deaf}; time.sleep(300)"),
-        member("worker", 1, f"import time; time.sleep(1); {end}"),
+    nodes = [
+        node("scheduler", 0, FOREVER),
+        node("worker", 0, f"{deaf}; time.sleep(300)"),
+        node("worker", 1, f"import time; time.sleep(1); {end}"),
     ]
-    result, lines, seconds = run(tmp_path, *members)
+    result, lines, seconds = run(tmp_path, *nodes)
     assert result == code
     assert lines[0] == f"worker 1 on localhost: {how}; its log: {tmp_path / 'logs' / 'worker-1.log'}"
     assert "ending the other 2 processes" in lines[-1]
@@ -217,7 +214,7 @@ def test_one_that_dies_is_named_and_ends_all(tmp_path, end, code, how):
 
 
 def test_a_server_that_ends_before_the_workers_ends_all(tmp_path):
-    code, lines, _ = run(tmp_path, member("server", 0, "pass"), member("worker", 0, FOREVER))
+    code, lines, _ = run(tmp_path, node("server", 0, "pass"), node("worker", 0, FOREVER))
     assert code == 1
     assert lines[0].startswith("server 0 on localhost: exit code 0")
 
@@ -250,22 +247,22 @@ def signal_when_ready(paths, numbers):
 def test_a_signal_goes_on_to_the_workers_once(tmp_path, number, code):
     ready = [tmp_path / "a", tmp_path / "b"]
     signal_when_ready(ready, [number])
-    members = [member("worker", rank, POLITE, path, "") for rank, path in enumerate(ready)]
-    result, lines, _ = run(tmp_path, member("server", 0, FOREVER), *members)
+    nodes = [node("worker", rank, POLITE, path, "") for rank, path in enumerate(ready)]
+    result, lines, _ = run(tmp_path, node("server", 0, FOREVER), *nodes)
     assert (result, lines) == (code, [])
 
 
 def test_the_second_signal_ends_all(tmp_path):
     ready = tmp_path / "a"
     signal_when_ready([ready], [signal.SIGINT, signal.SIGINT])
-    code, lines, seconds = run(tmp_path, member("worker", 0, POLITE, ready, "deaf"))
+    code, lines, seconds = run(tmp_path, node("worker", 0, POLITE, ready, "deaf"))
     assert (code, lines) == (130, ["second signal: ending every process"])
     assert seconds < 20
 
 
 def test_one_that_does_not_stop_with_the_others_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(watch, "AFTER_STOP", 1.0)
-    code, lines, _ = run(tmp_path, member("worker", 0, "import sys; sys.exit(143)"), member("worker", 1, FOREVER))
+    monkeypatch.setattr(launcher, "AFTER_STOP", 1.0)
+    code, lines, _ = run(tmp_path, node("worker", 0, "import sys; sys.exit(143)"), node("worker", 1, FOREVER))
     assert code == 1
     assert lines == ["worker 1 did not stop within 1 s of the others: ended"]
 
@@ -279,17 +276,17 @@ open(sys.argv[1], "w").write(str(child.pid))
 
 def test_what_a_worker_has_started_ends_with_it(tmp_path):
     pids = tmp_path / "pid"
-    code, _, _ = run(tmp_path, member("worker", 0, CHILDREN, pids))
+    code, _, _ = run(tmp_path, node("worker", 0, CHILDREN, pids))
     assert code == 0
     assert gone(int(pids.read_text()))
 
 
 LAUNCHER = """
 import os, sys
-from gluon_aff.launching import Host, Member, launch
+from gluon_aff.launching import Host, Node, launch
 code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(300)"
 command = [sys.executable, "-I", "-S", "-c", code, sys.argv[1]]
-launch([Member("worker", 0, Host(), command, dict(os.environ))], __import__("pathlib").Path(sys.argv[2]), print)
+launch([Node("worker", 0, Host(), command, dict(os.environ))], __import__("pathlib").Path(sys.argv[2]), print)
 """
 
 
@@ -302,14 +299,14 @@ def test_a_launcher_that_is_killed_leaves_nobody(tmp_path):
     assert gone(worker)
 
 
-def test_a_keeper_on_another_machine_ends_without_the_launcher(tmp_path, fake_ssh, monkeypatch):
+def test_a_supervisor_on_another_machine_ends_without_the_launcher(tmp_path, fake_ssh, monkeypatch):
     """As long as the launcher is heard, the worker runs; a connection that falls silent without an end is the end."""
-    monkeypatch.setattr(process, "SILENCE", 2.0)
-    monkeypatch.setattr(process, "BEAT", 0.2)
+    monkeypatch.setattr(launcher, "SILENCE", 2.0)
+    monkeypatch.setattr(launcher, "BEAT", 0.2)
     command = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(4)"]
-    faraway = Member("worker", 0, Host("node1"), command, dict(os.environ))
+    faraway = Node("worker", 0, Host("node1"), command, dict(os.environ))
     assert run(tmp_path, faraway)[:2] == (0, [])
-    monkeypatch.setattr(process, "BEAT", 300.0)
+    monkeypatch.setattr(launcher, "BEAT", 300.0)
     code, lines, seconds = run(tmp_path, faraway)
     assert (code, lines) == (128 + signal.SIGTERM, [])
     assert seconds < 4
@@ -321,7 +318,7 @@ def test_what_ssh_says_is_told(tmp_path, monkeypatch):
     (folder / "ssh").write_text("#!/bin/sh\necho Host key verification failed.\nexit 255\n")
     (folder / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    code, lines, _ = run(tmp_path, Member("worker", 0, Host("me@node1"), ["true"], {}))
+    code, lines, _ = run(tmp_path, Node("worker", 0, Host("me@node1"), ["true"], {}))
     assert code == 255
     assert lines[0] == (
         "worker 0 on node1: ssh failed or lost the connection (Host key verification failed.); its log: "
@@ -330,7 +327,7 @@ def test_what_ssh_says_is_told(tmp_path, monkeypatch):
 
 
 def test_a_program_that_is_not_there(tmp_path):
-    broken = Member("worker", 0, Host(), [str(tmp_path / "nothing")], dict(os.environ))
+    broken = Node("worker", 0, Host(), [str(tmp_path / "nothing")], dict(os.environ))
     code, lines, _ = run(tmp_path, broken)
     assert code == 127
     assert "exit code 127" in lines[0]

@@ -97,7 +97,7 @@ def assert_nobody_left(lab, seconds=15.0):
 
 
 def worker_on(machine):
-    """The training process itself, neither its keeper nor the shell before it."""
+    """The training process itself, neither its supervisor nor the shell before it."""
     (pid,) = [pid for pid, line in of_the_run(machine).items() if re.match(r"\S*python\S* \S*train_cifar\.py", line)]
     return pid
 

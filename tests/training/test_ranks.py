@@ -11,7 +11,7 @@ import pytest
 import rank_programs
 
 from gluon_aff.errors import UsageError
-from gluon_aff.launching import launch, make_plan
+from gluon_aff.launching import cluster_nodes, launch
 from gluon_aff.training import SingleProcess, Stop, Workers, group
 from gluon_aff.training.history import History
 
@@ -29,7 +29,7 @@ def run_on_two(tmp_path, monkeypatch):
         command = [sys.executable, rank_programs.__file__, program, str(tmp_path), *map(str, arguments)]
         lines = []
         logs = tmp_path / "logs"
-        code = launch(make_plan(command, workers=2, servers=1, timeout=120), logs, lines.append)
+        code = launch(cluster_nodes(command, workers=2, servers=1, timeout=120), logs, lines.append)
         assert code == 0, [*lines, (logs / "worker-0.log").read_text(), (logs / "worker-1.log").read_text()]
         return tmp_path
 

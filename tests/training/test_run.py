@@ -62,6 +62,23 @@ def test_a_new_run_deletes_its_own_files_and_no_others(directory):
     assert own_files(directory) == []
 
 
+@pytest.mark.parametrize("linked", ["checkpoints", "tensorboard", f"checkpoints/{CHECKPOINT}"])
+def test_overwrite_deletes_a_link_and_never_what_it_points_to(directory, tmp_path, linked):
+    (directory / linked).rename(tmp_path / "other")
+    (directory / linked).symlink_to(tmp_path / "other")
+    before = files(tmp_path / "other")
+    with Run(directory, {}) as run:
+        with pytest.raises(UsageError, match="holds a run already"):
+            run.begin()
+        (directory / "history.jsonl").unlink()
+        with pytest.raises(UsageError, match="would replace .*"):
+            run.begin()
+        run.begin(overwrite=True)
+        assert not os.path.lexists(directory / linked)
+        run.checkpoints.save(1, 0, {}, {"best": {"checkpoint": CHECKPOINT}})
+    assert files(tmp_path / "other") == before
+
+
 def test_without_overwrite_nothing_is_deleted(directory):
     with pytest.raises(UsageError, match="holds a run already: --resume continues it, --overwrite removes it"):
         check_free(directory)
@@ -130,7 +147,7 @@ def test_two_runs_at_once_share_a_folder_of_logs_and_plots(tmp_path, capsys):
                 run.history.append(EPOCH)
                 run.log(f"line of {run.directory.name}")
                 run.plot()
-    assert (first.log_path.name, second.log_path.name) == ("train.log", "train-2.log")
+    assert (first.log.path.name, second.log.path.name) == ("train.log", "train-2.log")
     assert {"line of a"} == {line for line in (logs / "train.log").read_text().splitlines() if "line" in line}
     assert {"line of b"} == {line for line in (logs / "train-2.log").read_text().splitlines() if "line" in line}
     assert {path.name: source_of(path) for path in plots.iterdir()} == {

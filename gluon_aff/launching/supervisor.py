@@ -1,6 +1,6 @@
 """Runs one command for `gluon-aff launch`, on this machine or at the far end of ssh, and leaves nothing of it behind.
 
-Stand-alone, as it must not import MXNet: ``python keeper.py SILENCE COMMAND...``. Each byte on standard input is a
+Stand-alone, as it must not import MXNet: ``python supervisor.py SILENCE COMMAND...``. Each byte on standard input is a
 signal for the command (i: SIGINT, t: SIGTERM), ends its whole process group (k: SIGKILL), or says that the launcher is
 still there (any other). When standard input ends, or brings nothing for SILENCE seconds (0: for ever), the launcher or
 the connection to it is gone: SIGTERM, and after GRACE seconds SIGKILL. A machine that is cut off would otherwise learn
@@ -28,13 +28,13 @@ def main() -> int:
     silence, command = float(sys.argv[1]), sys.argv[2:]
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-    def die_with_the_keeper() -> None:
+    def die_with_the_supervisor() -> None:
         if libc:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     try:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_the_keeper
+            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_the_supervisor
         )
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)

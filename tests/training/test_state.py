@@ -1,12 +1,52 @@
-"""Parts of an update on one device after another are the same parts on a device each, to rounding."""
+"""A network's arrays are taken out and put back whole; parts of a batch one after another are as on a device each."""
 
 import mxnet as mx
 import numpy as np
 import pytest
 from mxnet.gluon import nn
 
+from gluon_aff.errors import UsageError
 from gluon_aff.training import State, Stop, fit
-from gluon_aff.training.state import Rounds, network_arrays
+from gluon_aff.training.state import first_not_finite, micro_batches, network_arrays, set_arrays
+
+
+def dense(units=3, bias=True):
+    block = nn.HybridSequential()
+    block.add(nn.Dense(4, in_units=2), nn.Dense(units, in_units=4, use_bias=bias))
+    block.initialize(mx.init.Xavier())
+    return block
+
+
+def test_arrays_of_the_same_network():
+    source, target = dense(), dense()
+    set_arrays(target, network_arrays(source), "it")
+    for a, b in zip(source.collect_params().values(), target.collect_params().values()):
+        np.testing.assert_array_equal(a.data().asnumpy(), b.data().asnumpy())
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ({}, {"bias": False}, r"it does not fit .*: 1.bias is \(3,\), expected no such array$"),
+        ({"bias": False}, {}, r"it does not fit .*: 1.bias is missing, expected \(3,\)$"),
+        ({}, {"units": 5}, r"it does not fit .*: 1.bias is \(3,\), expected \(5,\) \(and 1 more\)$"),
+    ],
+)
+def test_missing_extra_and_misshapen_arrays_are_named(source, target, message):
+    block = dense(**target)
+    before = block[0].weight.data().asnumpy()
+    with pytest.raises(UsageError, match=message):
+        set_arrays(block, network_arrays(dense(**source)), "it")
+    np.testing.assert_array_equal(block[0].weight.data().asnumpy(), before)
+
+
+def test_what_is_not_finite_is_found_among_many_arrays():
+    block = nn.HybridSequential()
+    block.add(*(nn.Dense(1, in_units=1) for _ in range(150)))
+    block.initialize()
+    assert first_not_finite(block) is None
+    block[140].bias.set_data(mx.nd.array([np.nan]))
+    assert first_not_finite(block) == "140.bias"
 
 
 def trained(make_job, run, **options):
@@ -52,7 +92,7 @@ def sizes(images, devices, rounds):
     net.initialize(ctx=contexts)
     x = np.arange(images, dtype=np.float32).reshape(-1, 1, 1, 1)
     found, seen = [], []
-    for parts, labels in Rounds(net, contexts, rounds).of(x, x.ravel()):
+    for parts, labels in micro_batches(net, contexts, rounds, x, x.ravel()):
         found.append([len(part) for part in parts])
         seen += [label for part in labels for label in part.asnumpy()]
         assert [part.context for part in parts] == contexts[: len(parts)]
@@ -73,7 +113,7 @@ def test_statistics_are_the_mean_over_the_parts():
     net = nn.BatchNorm(in_channels=1)
     net.initialize(ctx=mx.cpu())
     x = np.array([1, 3, 11, 13], dtype=np.float32).reshape(4, 1, 1, 1)
-    for part, _ in Rounds(net, [mx.cpu()], 2).of(x, x.ravel()):
+    for part, _ in micro_batches(net, [mx.cpu()], 2, x, x.ravel()):
         part[0].attach_grad()
         with mx.autograd.record():
             net(part[0]).sum().backward()
