@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from PIL import ImageFile
 
-from gluon_aff.runtime import threads
-
 os.environ.setdefault("GLUON_AFF_DEBUG", "1")  # an error that nobody foresaw fails the test with its traceback
 
 
@@ -25,12 +23,6 @@ def own_mxnet_home(tmp_path, monkeypatch):
     home = tmp_path / "mxnet-home"
     monkeypatch.setenv("MXNET_HOME", str(home))
     return home
-
-
-@pytest.fixture(autouse=True)
-def idle_machine(monkeypatch):
-    """What a run prints does not depend on what else the machine does."""
-    monkeypatch.setattr(threads, "at_import", None)
 
 
 @pytest.fixture(autouse=True)

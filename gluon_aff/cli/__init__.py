@@ -1,1 +1,16 @@
-"""The command line: ``gluon-aff``, a file for each subcommand."""
+"""The command line ``gluon-aff``: `main` and a file for each command."""
+
+from __future__ import annotations
+
+from ..runtime import importing
+from ..utils import program
+
+
+def load_mxnet() -> None:
+    """Import MXNet, which takes seconds: behind --help, before what needs it. Ctrl-C on the way is one line.
+
+    Raises MXNetImportError, which says what to run.
+    """
+    program.begin()
+    importing.import_mxnet()
+    program.imported()

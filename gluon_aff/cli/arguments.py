@@ -1,9 +1,9 @@
-"""Arguments that several subcommands take."""
+"""The parser of every subcommand, and the arguments that several of them take."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence
 
 from ..errors import UsageError
 from ..utils.figures import DPI, FORMATS, figure_format
@@ -23,6 +23,30 @@ _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
     "stem": {"choices": ("std", "tiny"), "help": "FPNs: stride of the stem, 4 or 1"},
     "decoder": {"choices": ("reduce", "expand"), "help": "FPNs: the decoder narrows towards the output, or stays wide"},
 }
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors show what is required instead of every option there is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(2, f"usage: {self.short_usage()}\nerror: {message}; {self.prog} --help lists the options\n")
+
+    def short_usage(self) -> str:
+        """The program with its arguments and required options on one line."""
+        if self.usage:
+            return self.usage.split("\n")[0]
+        options = [action for action in self._get_optional_actions() if action.dest != "help"]
+        required = [f"{a.option_strings[0]} {a.metavar or a.dest.upper()}" for a in options if a.required]
+        others = ["[OPTIONS]"] if len(options) > len(required) else []
+        arguments = [self._argument(action) for action in self._get_positional_actions()]
+        return " ".join([self.prog, *required, *others, *arguments])
+
+    @staticmethod
+    def _argument(action: argparse.Action) -> str:
+        name = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+        patterns = {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [{name} ...]"}
+        return patterns.get(str(action.nargs), name)
 
 
 def whole(least: int, most: Optional[int] = None) -> Callable[[str], int]:

@@ -9,26 +9,20 @@ import argparse
 import contextlib
 import importlib
 import io
+import json
+import os
+import re
 import shlex
 import sys
 import warnings
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence
+from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ..errors import GluonAFFError
-from ..runtime import cuda, packages
-from ..runtime.diagnosis import (
-    Finding,
-    add_options,
-    numpy,
-    openmp_threads,
-    python,
-    required_packages,
-    show,
-    wheels,
-    without_mxnet,
-)
-from .starting import load_mxnet
+from ..runtime import cuda, packages, threads
+from ..runtime.home import mxnet_home
+from . import load_mxnet
 
 if TYPE_CHECKING:
     from ..data.images.cifar import Layout
@@ -47,12 +41,30 @@ FEATURES = (
 )
 
 
+class Finding(NamedTuple):
+    """One line of the diagnosis. ``state`` is 'ok', 'note', 'missing' (nothing broken: data or weights) or 'broken'."""
+
+    topic: str
+    state: str
+    found: str
+    remedy: Optional[str] = None
+
+
 def doctor(args: argparse.Namespace) -> int:
+    """Print the diagnosis; 1 when something is broken, else 0. Missing data sets and weights are not broken."""
     try:
         load_mxnet()
+        findings = list(diagnose())
     except packages.MXNetImportError as failure:
-        return show(without_mxnet(failure), args.json)
-    return show(list(diagnose()), args.json)
+        findings = without_mxnet(failure)
+    if args.json:
+        print(json.dumps([finding._asdict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(f"{finding.state:8} {finding.topic:10} {finding.found}")
+            if finding.remedy:
+                print(f"{'':19} -> {finding.remedy}")
+    return int(any(finding.state == "broken" for finding in findings))
 
 
 def diagnose() -> Iterator[Finding]:
@@ -69,6 +81,67 @@ def diagnose() -> Iterator[Finding]:
     yield _importable("OpenCV", "cv2")
     yield from _datasets()
     yield _weights()
+
+
+def without_mxnet(failure: packages.MXNetImportError) -> List[Finding]:
+    """The diagnosis where MXNet does not import, and why."""
+    return [
+        python(),
+        numpy(),
+        Finding("MXNet", "broken", f"{failure.found} (wheels: {wheels()})", failure.command),
+        openmp_threads(),
+        required_packages(),
+        Finding("data", "note", f"looked for in {mxnet_home() / 'datasets'} and {mxnet_home() / 'models'}"),
+    ]
+
+
+def python() -> Finding:
+    text = f"{sys.version.split()[0]} ({sys.executable})"
+    if (3, 8) <= sys.version_info < (3, 13):
+        return Finding("Python", "ok", text)
+    return Finding("Python", "broken", f"{text}; expected 3.8 to 3.12")
+
+
+def numpy() -> Finding:
+    command = packages.pip("install", packages.numpy_range())
+    version = packages.version_of("numpy")
+    if version is None:
+        return Finding("NumPy", "broken", "not installed", command)
+    release = tuple(int(part) for part in version.split(".")[:2])
+    if release >= (2, 0):
+        return Finding("NumPy", "broken", f"{version}; MXNet 1.9.1 needs a version below 2", command)
+    if release >= (1, 24):
+        return Finding("NumPy", "ok", f"{version}, with the names MXNet misses put back: import gluon_aff before mxnet")
+    return Finding("NumPy", "ok", version)
+
+
+def wheels() -> str:
+    return ", ".join(f"{name} {packages.version_of(name)}" for name in packages.installed_wheels()) or "none"
+
+
+def openmp_threads() -> Finding:
+    cores, setting = threads.usable_cores(), os.environ.get(threads.VARIABLE)
+    text = f"{threads.VARIABLE}={setting or ''}, {cores} physical core(s) usable"
+    if threads.imported_before_us:
+        return Finding("threads", "note", f"{text}; MXNet was imported before gluon_aff and may have taken one thread")
+    if setting != str(cores):
+        return Finding("threads", "note", f"{text}; as many threads as cores is fastest", f"unset {threads.VARIABLE}")
+    return Finding("threads", "ok", text)
+
+
+def required_packages() -> Finding:
+    """Installed versions of what setup.py requires."""
+    try:
+        requirements = metadata.requires("gluon_aff") or []
+    except metadata.PackageNotFoundError:
+        command = packages.pip("install", ".[cpu]")
+        return Finding("packages", "note", "gluon_aff is used from its folder, not installed", command)
+    lines = [line for line in requirements if "extra ==" not in line]
+    versions = {name: packages.version_of(name) for name in (re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines)}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return Finding("packages", "broken", f"not installed: {' '.join(missing)}", packages.pip("install", *missing))
+    return Finding("packages", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _native() -> Finding:
@@ -184,5 +257,5 @@ def _weights() -> Finding:
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
     command = commands.add_parser("doctor", help="what is installed here, what is wrong with it, how to fix it")
-    add_options(command)
+    command.add_argument("--json", action="store_true", help="print a list of objects instead of a table")
     command.set_defaults(run=doctor, without_mxnet=True)

@@ -18,6 +18,7 @@ from . import (
     export,
     gradcam,
     launch,
+    load_mxnet,
     native,
     networks,
     plot,
@@ -28,8 +29,7 @@ from . import (
     results,
     train,
 )
-from .parser import CommandParser
-from .starting import load_mxnet
+from .arguments import CommandParser
 
 SUBJECTS = (
     train,

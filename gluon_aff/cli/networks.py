@@ -16,8 +16,8 @@ from ..utils.files import atomic_write, json_text
 from ..utils.limits import MAX_SIDE
 from ..utils.outputs import Writes
 from ..utils.tables import text_table
+from . import load_mxnet
 from .arguments import add_model_options, model_options, whole
-from .starting import load_mxnet
 
 _Figures = Dict[str, Any]
 

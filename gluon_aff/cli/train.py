@@ -7,7 +7,7 @@ import sys
 from typing import Optional, Sequence
 
 from ..utils import console
-from .starting import load_mxnet
+from . import load_mxnet
 
 
 def train(args: argparse.Namespace) -> int:

@@ -6,19 +6,24 @@ pip puts where the system's loader does not look. Everything else here imports M
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import os
 import re
 import sys
+import types
 import warnings
 from contextlib import contextmanager, suppress
-from typing import Callable, Iterator, List, Optional
+from pathlib import Path
+from typing import Callable, Iterator, List, Optional, Tuple
 
-from . import cuda, packages, stand_ins, threads
+from . import cuda, packages, threads
 from .packages import MXNetImportError
 
 # Libraries of the system that every wheel needs, and Debian's package of each.
 SYSTEM_LIBRARIES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0", "libstdc++.so.6": "libstdc++6"}
-
+# Names that MXNet and GluonCV still use and NumPy has not had since 1.24.
+NUMPY_NAMES = {"bool": bool, "int": int, "float": float, "complex": complex, "object": object, "str": str}
 
 after_mxnet: List[Callable[[], None]] = []  # each is called once, when MXNet has been imported
 
@@ -43,8 +48,8 @@ def prepare() -> None:
         threads.use_physical_cores()
         _check_wheels()
         _check_numpy()
-    stand_ins.add_numpy_names()
-    stand_ins.add_distutils()
+    add_numpy_names()
+    add_distutils()
     if first and "mxnet-cu112" in packages.installed_wheels():
         with _explained():
             cuda.preload()
@@ -61,7 +66,7 @@ def import_mxnet() -> None:
         raise MXNetImportError(
             f"found MXNet {version}, expected 1.9.1", packages.pip("install", packages.pinned("mxnet"))
         )
-    threads.spare_this_thread()
+    threads.keep_python_thread_single()
     while after_mxnet:
         after_mxnet.pop()()
 
@@ -155,3 +160,43 @@ def _explain_library(error: OSError) -> Optional[MXNetImportError]:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def add_numpy_names() -> None:
+    """Give ``numpy`` the aliases of Python's types that went with 1.24. What is there stays."""
+    import numpy
+
+    for name, value in NUMPY_NAMES.items():
+        # Not hasattr: between 1.20 and 1.26 asking NumPy for these names warns.
+        vars(numpy).setdefault(name, value)
+
+
+def add_distutils() -> None:
+    """On Python 3.12 without setuptools, provide ``distutils.version``."""
+    with_python = Path(os.__file__).with_name("distutils")  # before asking setuptools, which is slow to answer
+    if "distutils" in sys.modules or with_python.is_dir() or importlib.util.find_spec("distutils"):
+        return
+    package, module = types.ModuleType("distutils"), types.ModuleType("distutils.version")
+    vars(module).update(LooseVersion=Version, StrictVersion=Version)
+    vars(package)["version"] = module
+    sys.modules.update({"distutils": package, "distutils.version": module})
+
+
+@functools.total_ordering
+class Version:
+    """A version that compares like distutils' LooseVersion: numbers as numbers, letters as text and before numbers."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.parts: List[Tuple[int, int, str]] = [
+            (1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|[a-z]+", text)
+        ]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self.parts == other.parts
+
+    def __lt__(self, other: Version) -> bool:
+        return self.parts < other.parts

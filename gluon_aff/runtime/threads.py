@@ -7,10 +7,9 @@ import ctypes
 import os
 import re
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Set
+from typing import Iterator, Optional, Set
 
 from .packages import MXNetImportError
 
@@ -57,7 +56,7 @@ def copy_with_one_thread() -> None:
     os.environ.setdefault(COPIES, str(2**31 - 1))
 
 
-def spare_this_thread() -> None:
+def keep_python_thread_single() -> None:
     """Give the calling thread no OpenMP threads of its own, for the reason that `copy_with_one_thread` gives.
 
     It would get them where oneDNN brings an array that is read back into NumPy's layout. Operators run in threads of
@@ -66,49 +65,6 @@ def spare_this_thread() -> None:
     if os.environ.get("MXNET_ENGINE_TYPE") != "NaiveEngine":
         with suppress(OSError, AttributeError):
             ctypes.CDLL("libgomp.so.1").omp_set_num_threads(1)
-
-
-class Usage(NamedTuple):
-    """Seconds of processor time since the system started, of everybody and of this process, and when that was."""
-
-    everybody: float
-    own: float
-    when: float
-
-
-def usage() -> Optional[Usage]:
-    """The processors' use until now; None where the system does not tell."""
-    fields = (_read(Path("/proc/stat")) or "").partition("\n")[0].split()[1:9]
-    if len(fields) < 8 or not all(field.isdigit() for field in fields):
-        return None
-    user, nice, system, idle, waiting, *others = map(int, fields)
-    busy = user + nice + system + sum(others)
-    return Usage(busy / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4]), time.monotonic())
-
-
-def crowded() -> Optional[str]:
-    """What to know where other programs keep so many CPUs busy that this process' threads wait for each other.
-
-    Measured from the import on; of the whole machine, so only where this process may use all of it.
-    """
-    now, cpus = usage(), os.cpu_count() or 1
-    if (
-        not at_import
-        or not now
-        or len(_allowed_cpus()) < cpus
-        or cpu_quota()
-        or os.environ.get(WORKERS_HERE, "1") != "1"
-    ):
-        return None
-    others = (now.everybody - at_import.everybody - now.own + at_import.own) / max(now.when - at_import.when, 0.1)
-    mine = int(os.environ.get(VARIABLE, "1"))
-    if mine < 2 or others < 0.5 or others + mine < cpus + 0.5:
-        return None
-    best = max(1, int(cpus - others))
-    return (
-        f"other programs keep {others:.1f} of {cpus} CPUs busy: {mine} threads that wait for each other can be several "
-        f"times slower than fewer. {VARIABLE}={best} avoids that; results then differ in their last bits"
-    )
 
 
 def usable_cores() -> int:
@@ -169,6 +125,3 @@ def _read(path: Path) -> Optional[str]:
 def _split(line: str) -> tuple:
     key, _, value = line.partition(":")
     return key.strip(), value.strip()
-
-
-at_import = usage()

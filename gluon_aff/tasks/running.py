@@ -106,9 +106,6 @@ def keep_form(header: Dict[str, Any], log: Callable[[str], None]) -> None:
 def _introduce_machine(facts: Facts) -> Iterator[str]:
     set_to = os.environ.get(threads.VARIABLE, "1")
     yield f"device: {', '.join(facts.devices)}; {threads.VARIABLE}={set_to}; MXNet {mx.__version__}"
-    crowd = threads.crowded()
-    if crowd:
-        yield f"note: {crowd}"
 
 
 def _introduce_training(options: Namespace, job: Job) -> Iterator[str]:

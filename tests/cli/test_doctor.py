@@ -5,7 +5,7 @@ import pytest
 from gluon_aff import published
 from gluon_aff.cli import doctor
 from gluon_aff.cli import main as cli
-from gluon_aff.runtime import cuda, devices, diagnosis, importing, packages, threads
+from gluon_aff.runtime import cuda, devices, importing, packages, threads
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_working_installation_without_data(home, capsys):
 
 
 def test_table_puts_the_remedy_under_the_finding(home, monkeypatch, capsys):
-    finding = diagnosis.Finding("NumPy", "broken", "2.1", "pip install 'numpy<2'")
+    finding = doctor.Finding("NumPy", "broken", "2.1", "pip install 'numpy<2'")
     monkeypatch.setattr(doctor, "diagnose", lambda: [finding])
     assert cli.main(["doctor"]) == 1
     first, second = capsys.readouterr().out.splitlines()
@@ -99,24 +99,24 @@ def test_threads_that_differ_from_the_cores(monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 8)
     monkeypatch.setattr(threads, "imported_before_us", False)
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    assert diagnosis.openmp_threads().state == "ok"
+    assert doctor.openmp_threads().state == "ok"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert diagnosis.openmp_threads().state == "note"
+    assert doctor.openmp_threads().state == "note"
     monkeypatch.setattr(threads, "imported_before_us", True)
-    assert "MXNet was imported before gluon_aff" in diagnosis.openmp_threads().found
+    assert "MXNet was imported before gluon_aff" in doctor.openmp_threads().found
 
 
 @pytest.mark.parametrize("version, state", [("1.23.5", "ok"), ("1.26.4", "ok"), ("2.1.0", "broken"), (None, "broken")])
 def test_numpy_versions(monkeypatch, version, state):
     monkeypatch.setattr(packages, "version_of", lambda package: version)
-    assert diagnosis.numpy().state == state
+    assert doctor.numpy().state == state
 
 
 def test_required_package_that_is_not_there(monkeypatch):
     monkeypatch.setattr(
-        diagnosis.metadata, "requires", lambda name: ["tqdm<5", "gone-for-good>=1", "x==1; extra == 'cpu'"]
+        doctor.metadata, "requires", lambda name: ["tqdm<5", "gone-for-good>=1", "x==1; extra == 'cpu'"]
     )
-    finding = diagnosis.required_packages()
+    finding = doctor.required_packages()
     assert finding.state == "broken"
     assert finding.found == "not installed: gone-for-good"
 

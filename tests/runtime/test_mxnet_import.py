@@ -11,13 +11,7 @@ import numpy
 import pytest
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.runtime import (
-    cuda,
-    importing,
-    packages,
-    stand_ins,
-    threads,
-)
+from gluon_aff.runtime import cuda, importing, packages, threads
 
 PACKAGE = Path(importing.__file__).resolve().parents[1]
 PYTHON = shlex.quote(os.path.normpath(sys.executable))  # as commands in messages have it
@@ -254,7 +248,7 @@ def test_mxnet_imported_by_the_user_is_taken_as_it_is(monkeypatch):
 def test_numpy_names_do_not_replace_what_is_there(monkeypatch):
     monkeypatch.setitem(vars(numpy), "bool", "something of its own")
     monkeypatch.delitem(vars(numpy), "object", raising=False)
-    stand_ins.add_numpy_names()
+    importing.add_numpy_names()
     assert vars(numpy)["bool"] == "something of its own"
     assert vars(numpy)["object"] is object
 
@@ -262,17 +256,17 @@ def test_numpy_names_do_not_replace_what_is_there(monkeypatch):
 def test_distutils_is_provided_where_python_has_none(monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.split(".")[0] == "distutils"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(stand_ins.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(stand_ins.os, "__file__", str(tmp_path / "os.py"))
+    monkeypatch.setattr(importing.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importing.os, "__file__", str(tmp_path / "os.py"))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    stand_ins.add_distutils()
+    importing.add_distutils()
     version = sys.modules["distutils.version"]
     assert version.LooseVersion("1.26.4") > version.LooseVersion("1.15")
     assert version.StrictVersion("1.9.1") < version.StrictVersion("1.26")
 
 
 def test_versions_compare_like_distutils():
-    version = stand_ins.Version
+    version = importing.Version
     mixed = ["1.9.1", "0.10.5.post0", "1.26.4", "0.3", "1.0", "0.10.5"]
     assert sorted(mixed, key=version) == ["0.3", "0.10.5", "0.10.5.post0", "1.0", "1.9.1", "1.26.4"]
     assert version("1.0") == version("1.0")

@@ -112,35 +112,3 @@ def test_the_users_size_of_copies_stays(monkeypatch):
     monkeypatch.setenv("MXNET_CPU_PARALLEL_SIZE", "5")
     threads.copy_with_one_thread()
     assert os.environ["MXNET_CPU_PARALLEL_SIZE"] == "5"
-
-
-@pytest.mark.parametrize(
-    "mine, elsewhere, quota, workers, said",
-    [("2", 10, None, "1", True), ("2", 1, None, "1", False), ("1", 10, None, "1", False)]
-    + [
-        ("2", 10, 2.0, "1", False),
-        ("2", 10, None, "2", False),
-        ("4", 20, None, "1", True),
-        ("2", 20, None, "1", False),
-    ],
-)
-def test_other_programs_that_keep_the_cpus_busy(monkeypatch, mine, elsewhere, quota, workers, said):
-    """In ten seconds this process computed for five, others for ``elsewhere``, on two CPUs or on four."""
-    cpus = 4 if elsewhere == 20 else 2
-    monkeypatch.setattr(threads, "at_import", threads.Usage(100, 7, 50))
-    monkeypatch.setattr(threads, "usage", lambda: threads.Usage(100 + 5 + elsewhere, 7 + 5, 60))
-    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
-    monkeypatch.setattr(threads, "_allowed_cpus", lambda: set(range(cpus)))
-    monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
-    monkeypatch.setenv("OMP_NUM_THREADS", mine)
-    monkeypatch.setenv("GLUON_AFF_WORKERS_HERE", workers)
-    told = threads.crowded()
-    assert bool(told) == said
-    if said:
-        best = {2: 1, 4: 2}[cpus]
-        assert f"{elsewhere / 10:.1f} of {cpus} CPUs busy" in told and f"OMP_NUM_THREADS={best} avoids" in told
-
-
-def test_the_use_of_the_processors_is_read():
-    first, second = threads.usage(), threads.usage()
-    assert second.everybody >= first.everybody > 0 and second.own >= first.own > 0
