@@ -12,7 +12,7 @@ from script_runs import epochs, load_script, runner
 
 import gluon_aff
 from gluon_aff.cli import main as cli
-from gluon_aff.segmentation.class_score import ClassScore
+from gluon_aff.segmentation.scores import ClassScore
 from gluon_aff.tasks import get_task
 from gluon_aff.utils import console
 

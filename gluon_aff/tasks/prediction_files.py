@@ -14,8 +14,7 @@ import numpy as np
 
 from ..data.class_names import ClassNames
 from ..deploy.predicting import Prediction
-from ..segmentation.class_pictures import ClassItem, class_numbers, write_class_predictions
-from ..segmentation.prediction_files import Item, write_predictions
+from ..segmentation.pictures import ClassItem, Item, class_numbers, write_class_predictions, write_predictions
 from ..utils.files import atomic_write
 
 

@@ -18,8 +18,7 @@ from ..errors import UsageError
 from ..evaluation import Report, ScoreRequest, TrainedNetwork
 from ..models import FPN, ModelEntry
 from ..nn import canonical_fusion
-from ..segmentation.class_losses import batch_miou, softmax_cross_entropy
-from ..segmentation.losses import CLASS_LOSS, batch_iou, segmentation_loss
+from ..segmentation.losses import CLASS_LOSS, batch_iou, batch_miou, segmentation_loss, softmax_cross_entropy
 from ..training import Job, Stop
 from ..training.history import epoch_line
 from .final_test import FinalTest

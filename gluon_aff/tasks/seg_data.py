@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Iterator, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..data import EvalPairs, PairLoader, PairSet, load_pair_set
-from ..segmentation.class_score import ClassScore
-from ..segmentation.object_sizes import COCO_LIMITS
-from ..segmentation.segmentation_score import SegmentationScore
+from ..segmentation.scores import COCO_LIMITS, AnyScore, ClassScore, SegmentationScore
 from ..training import Stop
 from ..training.state import split_batch
 from ..utils.console import progress
-
-AnyScore = Union[SegmentationScore, ClassScore]
 
 
 def load_split(options: Namespace, split: str, count: Optional[int] = None) -> PairSet:

@@ -22,11 +22,9 @@ from ..evaluation.trained_network import head_width
 from ..models import FPN
 from ..runtime import devices
 from ..runtime.threads import usable_cores
-from ..segmentation.class_pictures import class_numbers, write_class_predictions
-from ..segmentation.class_score import ClassScore, ClassSegmentationReport
-from ..segmentation.object_sizes import COCO_LIMITS
-from ..segmentation.prediction_files import write_predictions
-from ..segmentation.segmentation_report import SegmentationReport
+from ..segmentation.pictures import class_numbers, write_class_predictions, write_predictions
+from ..segmentation.report import AnyReport, segmentation_report
+from ..segmentation.scores import COCO_LIMITS, ClassScore
 from ..training.history import environment
 from ..utils.console import progress
 from ..utils.logits import resized_logits
@@ -37,8 +35,6 @@ from .options.completing import complete_options
 from .seg_data import AnyScore, empty_score, load_split, predictions
 
 _NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder", "classes")
-
-AnyReport = Union[SegmentationReport, ClassSegmentationReport]
 
 
 def scores(given: Options) -> bool:
@@ -163,10 +159,7 @@ def _score(
         "command": shlex.join(about.pop("command", [])),
         **about,
     }
-    report = (
-        ClassSegmentationReport(found, facts) if isinstance(found, ClassScore) else SegmentationReport(found, facts)
-    )
-    return report, sheets
+    return segmentation_report(found, facts), sheets
 
 
 def _readable(pairs: PairSet) -> PairSet:

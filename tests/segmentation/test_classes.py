@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.segmentation.class_losses import batch_miou, softmax_cross_entropy
-from gluon_aff.segmentation.class_pictures import class_colours, class_overlay, write_class_predictions
-from gluon_aff.segmentation.class_score import ClassScore, ClassSegmentationReport
+from gluon_aff.segmentation.losses import batch_miou, softmax_cross_entropy
+from gluon_aff.segmentation.pictures import class_colours, class_overlay, write_class_predictions
+from gluon_aff.segmentation.report import ClassReport
+from gluon_aff.segmentation.scores import ClassScore
 
 RANDOM = np.random.RandomState(0)
 LOGITS = 2 * RANDOM.randn(3, 4, 5, 6)
@@ -93,7 +94,7 @@ def test_what_is_no_batch():
 def test_a_report_and_its_files(tmp_path):
     score = ClassScore(4, ["ground", "cat", "dog|wolf", "eel"])
     score.add(LOGITS, TRUTH, [])
-    report = ClassSegmentationReport(score, {"weights": "w.params", "data": "3 images"})
+    report = ClassReport(score, {"weights": "w.params", "data": "3 images"})
     assert f"mIoU           {score.miou:.4f}" in report.lines() and "absent         eel" in report.lines()
     paths = report.write(tmp_path)
     assert [path.name for path in paths] == ["report.json", "classes.csv", "confusion.csv", "report.md", "classes.png"]

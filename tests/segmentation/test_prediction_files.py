@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.segmentation.prediction_files import prediction_overlay, write_predictions
+from gluon_aff.segmentation.pictures import prediction_overlay, write_predictions
 from gluon_aff.utils.files import FileNames
 
 WHITE, MISS, FALSE = (255, 255, 255), (0xF0, 0xA0, 0x00), (0x3D, 0x8B, 0xFF)

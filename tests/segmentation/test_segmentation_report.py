@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.segmentation.segmentation_report import SegmentationReport, lines
-from gluon_aff.segmentation.segmentation_score import SegmentationScore
+from gluon_aff.segmentation.report import SegmentationReport
+from gluon_aff.segmentation.scores import SegmentationScore
 
 
 def scored(images=12, truth_value=1.0):
@@ -82,7 +82,7 @@ def test_plots_are_pictures(report):
 
 def test_lines_for_a_terminal():
     score = scored(3)
-    found = lines(score)
+    found = SegmentationReport(score, {}).lines()
     assert found[0].split()[:3] == ["IoU", f"{score.iou:.4f}", "(95"]
     assert any(line.startswith("small    under 32² px ") for line in found)
 

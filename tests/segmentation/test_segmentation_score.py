@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.segmentation.object_sizes import size_groups, true_objects
-from gluon_aff.segmentation.segmentation_score import SegmentationScore
+from gluon_aff.segmentation import scores
+from gluon_aff.segmentation.scores import SegmentationScore, size_groups, true_objects
 
 
 def random_batch(seed, images=3, height=20, width=24):
@@ -160,7 +160,7 @@ def test_wrong_input_is_refused():
     with pytest.raises(GluonAFFError, match="not a single image"):
         score.result()
     ones = np.ones((2, 1, 4, 4))
-    with pytest.raises(ValueError, match="expected .B, 1, h, w. both"):
+    with pytest.raises(ValueError, match="expected .B, 1, h, w. and .B, 1, h, w."):
         score.add(ones, ones[:, 0], ["a", "b"])
     with pytest.raises(ValueError, match="2 images, 1 names"):
         score.add(ones, ones, ["a"])
@@ -184,10 +184,8 @@ def test_a_test_set_is_scored_in_seconds():
 
 def test_intervals_are_over_images(monkeypatch):
     """Of a range of sizes over the images that have such objects; an object more in an image makes no image more."""
-    from gluon_aff.segmentation import object_sizes
-
     asked = []
-    monkeypatch.setattr(object_sizes, "quotient_interval", lambda *given: asked.append(given))
+    monkeypatch.setattr(scores, "quotient_interval", lambda *given: asked.append(given))
     score = SegmentationScore((5, 100))
     truth = np.zeros((3, 1, 16, 16))
     truth[0, 0, 1:3, 1:3] = truth[0, 0, 8:10, 8:10] = truth[1, 0, 4:6, 4:6] = 1  # two small objects, and one

@@ -1,0 +1,274 @@
+"""Predictions as files: masks, overlays and contact sheets, of a foreground or of several classes."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+
+from ..data.decoding import IGNORED
+from ..utils.figures import load_matplotlib, new_figure, plain, write_figure
+from ..utils.files import FileNames, PathLike
+from ..utils.png import write_picture, write_pixels
+from .magnifying import ring_small_objects, show_magnified, small_target
+
+#: Name, image uint8 (H, W, 3), truth (H, W) with > 0 the foreground or None, probability (H, W).
+Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
+#: Name, image uint8 (H, W, 3), true and predicted class numbers, uint8 (H, W); no truth: None.
+ClassItem = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
+
+_ROWS, _CLASS_ROWS = 8, 6  # of a sheet
+_OUTLINE = np.array([255, 40, 200], dtype=np.float32)  # rare in photographs of any kind
+_TINT = 0.25
+# White, orange and blue are told apart by every kind of colour vision, and by their brightness.
+_BACKGROUND, _HIT, _MISS, _FALSE = "#1C1C1C", "#FFFFFF", "#F0A000", "#3D8BFF"
+# Inches: a picture's width, between pictures, above each row, of the columns' names, of the legend.
+_CELL, _GAP, _BAND, _NAMES, _LEGEND = 2.7, 0.1, 0.28, 0.3, 0.32
+_CLASS_CELL = 2.5
+_DPI = 120
+
+
+class _Row(NamedTuple):
+    """An image of a sheet, its truth if there is one, and the prediction: bool (H, W), or class numbers."""
+
+    name: str
+    image: np.ndarray
+    truth: Optional[np.ndarray]
+    found: np.ndarray
+
+
+def write_predictions(directory: PathLike, items: Iterable[Item]) -> List[Path]:
+    """Write masks/NAME.png, overlays/NAME.png and contact sheets sheet-01.png, ...
+
+    A pixel is predicted foreground where its probability is greater than 0.5; masks hold 0 and 255. IoU on a sheet is
+    at the image's own size. Names become file names by `FileNames`.
+
+    Parameters
+    ----------
+    directory : path
+        Where the files go.
+    items : iterable of Item
+        Taken one by one; no more than a sheet's worth is kept.
+
+    Returns
+    -------
+    list of Path
+        The sheets.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not belong together.
+    """
+
+    def rows() -> Iterator[_Row]:
+        for name, image, truth, probability in items:
+            _check(name, image, truth, probability)
+            yield _Row(name, image, None if truth is None else truth > 0, probability > 0.5)
+
+    def painted(row: _Row) -> Tuple[Image.Image, np.ndarray]:
+        mask = Image.fromarray(np.where(row.found, 255, 0).astype(np.uint8))
+        return mask, prediction_overlay(row.image, row.found)
+
+    return _write(Path(directory), rows(), painted, _ROWS, _draw_sheet)
+
+
+def write_class_predictions(directory: PathLike, items: Iterable[ClassItem], names: Sequence[str]) -> List[Path]:
+    """Write masks/NAME.png, overlays/NAME.png and contact sheets sheet-01.png, ...; return the sheets.
+
+    Masks hold class numbers, with a palette that shows them in colours. ``names`` are the classes'.
+    """
+    palette = class_colours().ravel().tolist()
+
+    def painted(row: _Row) -> Tuple[Image.Image, np.ndarray]:
+        mask = Image.fromarray(row.found, "P")
+        mask.putpalette(palette)
+        return mask, class_overlay(row.image, row.found)
+
+    def draw(rows: Sequence[_Row], path: Path) -> None:
+        _draw_class_sheet(rows, path, names)
+
+    return _write(Path(directory), (_Row(*item) for item in items), painted, _CLASS_ROWS, draw)
+
+
+def _write(
+    directory: Path,
+    rows: Iterable[_Row],
+    painted: Callable[[_Row], Tuple[Image.Image, np.ndarray]],
+    count: int,
+    draw: Callable[[Sequence[_Row], Path], None],
+) -> List[Path]:
+    """Masks and overlays as they come, and sheets of ``count`` rows each."""
+    names = FileNames()
+
+    def written() -> Iterator[_Row]:
+        for row in rows:
+            mask, overlay = painted(row)
+            stem = names(row.name)
+            write_picture(mask, directory / "masks" / f"{stem}.png")
+            write_pixels(overlay, directory / "overlays" / f"{stem}.png")
+            yield row
+
+    sheets: List[Path] = []
+    left = written()
+    for chosen in iter(lambda: list(islice(left, count)), []):
+        sheets.append(directory / f"sheet-{len(sheets) + 1:02d}.png")
+        draw(chosen, sheets[-1])
+    return sheets
+
+
+def _check(name: str, image: np.ndarray, truth: Optional[np.ndarray], probability: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"{name}: image {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+    for kind, array in (("truth", truth), ("probability", probability)):
+        if array is not None and array.shape != image.shape[:2]:
+            raise ValueError(f"{name}: {kind} {array.shape}, expected the image's {image.shape[:2]}")
+
+
+def class_numbers(logits: np.ndarray) -> np.ndarray:
+    """Return the class of the largest logit at each pixel: (classes, H, W) -> uint8 (H, W)."""
+    return logits.argmax(axis=0).astype(np.uint8)
+
+
+def class_colours() -> np.ndarray:
+    """Return a colour for every class number, uint8 (256, 3): VOC's, which spread the number's bits over the channels.
+
+    The background is black, what does not count a light grey.
+    """
+    numbers = np.arange(256)
+    colours = np.zeros((256, 3), dtype=np.int64)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((numbers >> channel) & 1) << (7 - bit)
+        numbers >>= 3
+    colours[IGNORED] = 224
+    return colours.astype(np.uint8)
+
+
+def prediction_overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the image, uint8 (H, W, 3), with the prediction, bool (H, W), tinted and outlined.
+
+    The outline lies around the prediction, not on it, so that even a single pixel can be seen.
+    """
+    from scipy import ndimage
+
+    painted = image.astype(np.float32)
+    painted[found] += _TINT * (_OUTLINE - painted[found])
+    width = max(1, round(min(found.shape) / 320))
+    grown = ndimage.binary_dilation(found, np.ones((3, 3), dtype=bool), iterations=width)
+    painted[grown & ~found] = _OUTLINE
+    return painted.round().astype(np.uint8)
+
+
+def class_overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the image, uint8 (H, W, 3), with its classes' colours half and half; the background as it is."""
+    painted = image.copy()
+    marked = found > 0
+    painted[marked] = (image[marked].astype(np.uint16) + class_colours()[found[marked]] + 1) // 2
+    return painted
+
+
+# Sheets --------------------------------------------------------------------------------------------------------------
+
+
+def _draw_sheet(rows: Sequence[_Row], path: Path) -> None:
+    """Image, truth, prediction and difference side by side; without any truth, image and prediction.
+
+    Small objects are magnified in a corner, the magnified window is framed in the whole image, and small objects
+    outside of it get a ring.
+    """
+    columns = ["image", "prediction"]
+    if any(row.truth is not None for row in rows):
+        columns = ["image", "truth", "prediction", "difference"]
+    heights = [_CELL * min(max(row.found.shape[0] / row.found.shape[1], 0.5), 1.25) for row in rows]
+    width = len(columns) * _CELL + (len(columns) + 1) * _GAP
+    head = _NAMES + _LEGEND
+    height = head + sum(heights) + len(rows) * _BAND + _GAP
+    figure = new_figure(width, height, layout=None, facecolor="white")
+    for number, column in enumerate(columns):
+        middle = (_GAP + number * (_CELL + _GAP) + _CELL / 2) / width
+        figure.text(middle, 1 - (head - _NAMES / 2) / height, column, ha="center", va="center")
+    compared = [("hit", _HIT), ("miss", _MISS), ("false alarm", _FALSE)]
+    kinds = compared if "difference" in columns else [("predicted", _HIT)]
+    _legend(figure, kinds, loc="upper right", bbox_to_anchor=(1, 1 - 0.02 / height), ncol=3)
+    top = height - head
+    for row, cell in zip(rows, heights):
+        top -= _BAND + cell
+        marked = row.found if row.truth is None else row.found | row.truth
+        figure.text(_GAP / width, (top + cell + 0.06) / height, plain(_caption(row, marked)), fontsize=9)
+        view = small_target(row.truth if row.truth is not None and row.truth.any() else row.found, marked)
+        shown = _panels(row, marked)
+        for number, column in enumerate(columns):
+            if column not in shown:
+                continue
+            pixels, ringed = shown[column]
+            left = _GAP + number * (_CELL + _GAP)
+            axes = figure.add_axes((left / width, top / height, _CELL / width, cell / height))
+            show_magnified(axes, pixels, view, crisp=pixels.shape[1] < _CELL * _DPI)
+            if ringed is not None:
+                ring_small_objects(axes, ringed, view)
+    write_figure(figure, path, _DPI)
+
+
+def _caption(row: _Row, marked: np.ndarray) -> str:
+    name = row.name if len(row.name) <= 60 else f"{row.name[:28]} … {row.name[-28:]}"
+    if row.truth is None:
+        return f"{name}   {int(row.found.sum()):,} px predicted"
+    both, either = int((row.found & row.truth).sum()), int(marked.sum())
+    return f"{name}   IoU {both / either if either else 1.0:.3f}"
+
+
+def _panels(row: _Row, marked: np.ndarray) -> dict:
+    """Pixels, and the mask whose small objects get a ring, of each column; truth and difference need a truth."""
+    shown = {"image": (row.image, None), "prediction": (_paint((row.found, _HIT)), row.found)}
+    if row.truth is not None:
+        hit, miss, false = row.found & row.truth, row.truth & ~row.found, row.found & ~row.truth
+        shown["truth"] = _paint((row.truth, _HIT)), row.truth
+        shown["difference"] = _paint((hit, _HIT), (miss, _MISS), (false, _FALSE)), marked
+    return shown
+
+
+def _paint(*parts: Tuple[np.ndarray, str]) -> np.ndarray:
+    to_rgb = load_matplotlib().colors.to_rgb
+    painted = np.full((*parts[0][0].shape, 3), to_rgb(_BACKGROUND))
+    for mask, colour in parts:
+        painted[mask] = to_rgb(colour)
+    return (painted * 255).round().astype(np.uint8)
+
+
+def _draw_class_sheet(rows: Sequence[_Row], path: Path, names: Sequence[str]) -> None:
+    """Image, truth where there is one, and prediction, side by side, with the colours that occur below."""
+    colours = class_colours()
+    columns = ["image", "prediction"] if all(row.truth is None for row in rows) else ["image", "truth", "prediction"]
+    figure = new_figure(_CLASS_CELL * len(columns), (_CLASS_CELL * 0.85) * len(rows) + 0.7)
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    maps = [each for row in rows for each in (row.truth, row.found) if each is not None]
+    for line, row in zip(grid, rows):
+        shown = {"image": row.image, "prediction": colours[row.found]}
+        if row.truth is not None:
+            shown["truth"] = colours[row.truth]
+        for axes, column in zip(line, columns):
+            axes.set(xticks=[], yticks=[])
+            for side in axes.spines.values():
+                side.set_visible(False)
+            if column in shown:
+                axes.imshow(shown[column])
+        line[0].set_xlabel(plain(row.name[:40]), fontsize=7, labelpad=2)
+    for axes, column in zip(grid[0], columns):
+        axes.set_title(column, fontsize=9)
+    seen = sorted({number for each in maps for number in np.unique(each).tolist()})
+    labels = [("does not count" if number == IGNORED else names[number], colours[number] / 255) for number in seen]
+    _legend(figure, labels, loc="outside lower center", ncol=min(4, len(labels)))
+    write_figure(figure, path)
+
+
+def _legend(figure: Any, colours: Sequence[Tuple[str, Any]], **place: Any) -> None:
+    from matplotlib.patches import Patch
+
+    patches = [
+        Patch(facecolor=colour, edgecolor="black", linewidth=0.5, label=plain(label)) for label, colour in colours
+    ]
+    figure.legend(handles=patches, fontsize=8, frameon=False, **place)

@@ -1,0 +1,313 @@
+"""A segmentation's score as text, JSON, tables and figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from ..utils.figures import label_axes, new_figure, plain, write_figure
+from ..utils.files import PathLike, atomic_write, write_json
+from ..utils.resampling import Span, span_text
+from ..utils.tables import markdown_table, text_table, write_csv
+from .scores import AnyScore, ClassScore, ImageScore, PixelCurves, SegmentationScore, SizeGroup
+
+Row = Tuple[str, ...]
+
+_WORST = 10  # images that are named in the Markdown
+_SIZE_COLUMNS = ("objects", "area", "number", "detected", "IoU", "95 %", "object IoU", "recall")
+_CLASS_COLUMNS = ("class", "IoU", "true pixels", "predicted pixels", "hits")
+_IMAGE_COLUMNS = (
+    *("name", "height", "width", "scored_height", "scored_width", "objects"),
+    *("truth", "predicted", "intersection", "union"),
+)
+
+
+def segmentation_report(score: AnyScore, facts: Mapping[str, Any]) -> AnyReport:
+    """Return the report of a score of either kind."""
+    return ClassReport(score, facts) if isinstance(score, ClassScore) else SegmentationReport(score, facts)
+
+
+def _lines(facts: Mapping[str, Any], figures: Sequence[Row], table: List[str]) -> List[str]:
+    about = [(name, facts[name]) for name in ("weights", "data") if name in facts]
+    return [*(f"{name:<15}{value}" for name, value in [*about, *figures]), "", *table]
+
+
+def _write_markdown(path: Path, facts: Mapping[str, Any], figures: Sequence[Row], parts: Sequence[str]) -> None:
+    about = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}  " for name, value in facts.items()]
+    lines = ["# Segmentation", "", *about, "", *markdown_table(("figure", "value"), figures), "", *parts, ""]
+    with atomic_write(path) as handle:
+        handle.write("\n".join(lines))
+
+
+@dataclass
+class SegmentationReport:
+    """A score with its facts (what was scored, with what command, on what machine), JSON's types by name."""
+
+    score: SegmentationScore
+    facts: Mapping[str, Any]
+
+    def lines(self) -> List[str]:
+        """Return the report for a terminal, line by line."""
+        return _lines(self.facts, self._figures(), text_table(_SIZE_COLUMNS, self._size_rows(), left=2))
+
+    def to_json(self) -> Dict[str, Any]:
+        """Return figures, sizes, curves and facts."""
+        score, curves = self.score, self.score.curves
+        arrays = {
+            "threshold": curves.thresholds,
+            "precision": curves.precision,
+            "recall": curves.recall,
+            "false_alarm_rate": curves.false_alarm_rate,
+            "iou": curves.iou,
+        }
+        return {
+            **score.result(),
+            "iou_interval": score.iou_interval,
+            "niou_interval": score.niou_interval,
+            "average_precision": curves.average_precision,
+            "roc_area": curves.roc_area,
+            "size_limits": list(score.size_limits),
+            "sizes": [group._asdict() for group in score.sizes],
+            "stray_pixels": score.stray_pixels,
+            "facts": dict(self.facts),
+            "curves": {
+                name: None if values is None else [round(float(value), 9) for value in values]
+                for name, values in arrays.items()
+            },
+        }
+
+    def write(self, directory: PathLike) -> List[Path]:
+        """Write report.json, images.csv, report.md, curves.png and sizes.png; return their paths.
+
+        Raises GluonAFFError for a score without images.
+        """
+        score, names = self.score, ("report.json", "images.csv", "report.md", "curves.png", "sizes.png")
+        paths = [Path(directory) / name for name in names]
+        title = f"IoU {score.iou:.4f}, nIoU {score.niou:.4f} of {len(score.images):,} images"
+        write_json(self.to_json(), paths[0])
+        rows = [[*(getattr(image, name) for name in _IMAGE_COLUMNS), f"{image.iou:.6f}"] for image in score.images]
+        write_csv((*_IMAGE_COLUMNS, "iou"), rows, paths[1])
+        _write_markdown(paths[2], self.facts, self._figures(), self._markdown())
+        plot_curves(score.curves, title, paths[3])
+        plot_sizes(score.sizes, title, paths[4])
+        return paths
+
+    def _figures(self) -> List[Row]:
+        score, curves = self.score, self.score.curves
+
+        def with_span(figure: float, span: Optional[Span]) -> str:
+            return f"{figure:.4f}" + ("" if span is None else f" (95 %: {span_text(span)})")
+
+        return [
+            ("IoU", with_span(score.iou, score.iou_interval)),
+            ("nIoU", with_span(score.niou, score.niou_interval)),
+            ("pixel accuracy", f"{score.pixel_accuracy:.4f}"),
+            ("mIoU", f"{score.miou:.4f}"),
+            ("PR area", _number(curves.average_precision)),
+            ("ROC area", _number(curves.roc_area)),
+            ("images", f"{len(score.images):,}"),
+        ]
+
+    def _size_rows(self) -> List[Row]:
+        return [
+            (
+                *(group.name, _extent(group), f"{group.objects:,}", f"{group.detected:,}"),
+                *(_number(group.iou), span_text(group.interval), _number(group.object_iou), _number(group.recall)),
+            )
+            for group in self.score.sizes
+        ]
+
+    def _markdown(self) -> List[str]:
+        score = self.score
+        worst = sorted(score.images, key=lambda image: image.iou)[:_WORST]
+        return [
+            "IoU: total intersection over total union of the foreground, logit > 0. nIoU: mean of the images' IoU, 1 "
+            "for an image with neither truth nor prediction. mIoU: GluonCV's, over background and foreground. 95 %: "
+            "what other test images of the same kind would have given, by a bootstrap over images; other seeds are "
+            "not in it.",
+            "",
+            "## By size of the objects",
+            "",
+            *markdown_table(_SIZE_COLUMNS, self._size_rows()),
+            "",
+            "Objects are the 8-connected components of the truth, sizes their areas in the original image. A false "
+            f"alarm counts in the union of the nearest object; {score.stray_pixels:,} predicted pixels lie in images "
+            "without an object and count in none. Object IoU: every object weighs the same. Detected: at least one "
+            "pixel was predicted.",
+            "",
+            f"## The {len(worst)} images of lowest IoU (images.csv has all {len(score.images):,})",
+            "",
+            *markdown_table(
+                ("image", "size", "truth", "predicted", "intersection", "IoU"), [_image_row(image) for image in worst]
+            ),
+            "",
+            "![curves](curves.png)",
+            "![sizes](sizes.png)",
+        ]
+
+
+@dataclass
+class ClassReport:
+    """The same of a score of several classes."""
+
+    score: ClassScore
+    facts: Mapping[str, Any]
+
+    def lines(self) -> List[str]:
+        """Return the report for a terminal, line by line."""
+        return _lines(self.facts, self._figures(), text_table(_CLASS_COLUMNS, self._rows(), left=1))
+
+    def to_json(self) -> Dict[str, Any]:
+        """Return every figure, with the facts; ``confusion`` are pixels, a row for each true class."""
+        return {
+            **self.score.result(),
+            "classes": list(self.score.names),
+            "absent": self.score.absent,
+            "confusion": self.score.counts.tolist(),
+            "facts": dict(self.facts),
+        }
+
+    def write(self, directory: PathLike) -> List[Path]:
+        """Write report.json, classes.csv, confusion.csv, report.md and classes.png; return their paths."""
+        score, names = self.score, ("report.json", "classes.csv", "confusion.csv", "report.md", "classes.png")
+        paths = [Path(directory) / name for name in names]
+        write_json(self.to_json(), paths[0])
+        write_csv(_CLASS_COLUMNS, self._rows(), paths[1])
+        write_csv(("truth", *score.names), [(n, *c) for n, c in zip(score.names, score.counts.tolist())], paths[2])
+        parts = [
+            "mIoU: GluonCV's, the mean over all classes, the background's included; a class that is absent counts as "
+            "0. Pixels marked 255 count nowhere.",
+            "",
+            *markdown_table(_CLASS_COLUMNS, self._rows()),
+            "",
+            "![classes](classes.png)",
+        ]
+        _write_markdown(paths[3], self.facts, self._figures(), parts)
+        plot_classes(score, paths[4])
+        return paths
+
+    def _figures(self) -> List[Row]:
+        figures = [("mIoU", f"{self.score.miou:.4f}"), ("pixel accuracy", f"{self.score.pixel_accuracy:.4f}")]
+        absent = ", ".join(self.score.absent)
+        return [*figures, ("images", f"{self.score.images:,}"), *([("absent", absent)] if absent else [])]
+
+    def _rows(self) -> List[Row]:
+        counts = self.score.counts
+        pixels = zip(counts.sum(axis=1), counts.sum(axis=0), np.diag(counts))
+        figures = zip(self.score.names, self.score.class_iou, pixels)
+        return [(name, f"{iou:.4f}", *(str(number) for number in numbers)) for name, iou, numbers in figures]
+
+
+AnyReport = Union[SegmentationReport, ClassReport]
+
+
+def _image_row(image: ImageScore) -> Row:
+    counts = (f"{value:,}" for value in (image.truth, image.predicted, image.intersection))
+    return (image.name, f"{image.width} x {image.height}", *counts, f"{image.iou:.4f}")
+
+
+def _number(value: Optional[float]) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _extent(group: SizeGroup) -> str:
+    """The areas of a group in words, such as "under 32² px"."""
+    low, high = _area(group.smallest), None if group.limit is None else _area(group.limit)
+    if high is None:
+        return f"from {low} px"
+    return f"{low} to {high} px" if group.smallest else f"under {high} px"
+
+
+def _area(pixels: float) -> str:
+    side = round(pixels**0.5)
+    return f"{side}²" if side > 10 and side**2 == pixels else f"{pixels:,g}"
+
+
+# Figures -------------------------------------------------------------------------------------------------------------
+
+
+def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
+    """Draw precision over recall, hits over false alarms, and IoU over the threshold. Dots: the logit 0."""
+    figure = new_figure(12.5, 4)
+    precision, roc, threshold = figure.subplots(1, 3)
+    middle = int(np.flatnonzero(curves.logits == 0)[0])
+    recall, alarms = curves.recall, curves.false_alarm_rate
+    dot = {"marker": "o", "linestyle": "", "color": "C1"}
+    if recall is not None:
+        precision.plot(recall, curves.precision, label=f"area {curves.average_precision:.4f}")
+        precision.plot(recall[middle], curves.precision[middle], label="p > 0.5", **dot)
+        precision.set_xlim(-0.02, 1.02)
+        _draw_contours(precision)
+    if recall is not None and alarms is not None:
+        drawn = alarms > 0  # what a logarithmic axis can show
+        roc.plot(alarms[drawn], recall[drawn], label=f"area {curves.roc_area:.4f}")
+        if drawn[middle]:
+            roc.plot(alarms[middle], recall[middle], label="p > 0.5", **dot)
+        roc.set_xscale("log")  # nearly all pixels are background: a rate of 1 % is already a flood
+    threshold.plot(curves.logits, curves.iou)
+    threshold.plot(0, curves.iou[middle], label=f"p > 0.5: {curves.iou[middle]:.4f}", **dot)
+    for axes, title_of_axes, x, y in (
+        (precision, "precision and recall", "recall", "precision"),
+        (roc, "ROC", "background pixels predicted", "foreground pixels predicted"),
+        (threshold, "IoU", "threshold on the logit", "foreground IoU"),
+    ):
+        label_axes(axes, x, y, title_of_axes)
+        axes.set_ylim(-0.02, 1.02)
+        if axes.lines:
+            axes.legend(fontsize=8)
+        else:
+            axes.text(0.5, 0.5, "not defined for these images", ha="center", transform=axes.transAxes)
+    figure.suptitle(plain(title))
+    write_figure(figure, path)
+
+
+def _draw_contours(axes: Any) -> None:
+    """Lines of equal IoU: precision p and recall r make 1 / (1/p + 1/r − 1)."""
+    recall, precision = np.meshgrid(np.linspace(0.01, 1, 100), np.linspace(0.01, 1, 100))
+    iou = 1 / (1 / precision + 1 / recall - 1)
+    lines = axes.contour(recall, precision, iou, levels=(0.2, 0.4, 0.6, 0.8), colors="0.75", linewidths=0.7)
+    axes.clabel(lines, fmt="IoU %.1f", fontsize=7)
+
+
+def plot_sizes(groups: Sequence[SizeGroup], title: str, path: PathLike) -> None:
+    """Draw IoU, recall and share of detected objects for small, medium and large ones, as far as there are any."""
+    figure = new_figure(7, 4)
+    axes = figure.subplots()
+    groups = [group for group in groups if group.objects]
+    bars: Tuple[Tuple[str, str, List[Any]], ...] = (
+        ("IoU", "#0072B2", [group.iou for group in groups]),
+        ("mean IoU of objects", "#56B4E9", [group.object_iou for group in groups]),
+        ("recall of pixels", "#009E73", [group.recall for group in groups]),
+        ("objects detected", "#E69F00", [group.detected / group.objects for group in groups]),
+    )
+    width = 0.8 / len(bars)
+    for number, (label, colour, heights) in enumerate(bars):
+        places = np.arange(len(groups)) + (number - (len(bars) - 1) / 2) * width
+        drawn = axes.bar(places, heights, width, label=label, color=colour)
+        axes.bar_label(drawn, [f"{height:.2f}" for height in heights], fontsize=7, padding=1)
+    counts = [f"{group.objects:,} object{'' if group.objects == 1 else 's'}" for group in groups]
+    labels = [f"{group.name}\n{_extent(group)}\n{count}" for group, count in zip(groups, counts)]
+    axes.set_xticks(range(len(groups)), labels)
+    axes.set_xlim(-0.5, max(len(groups), 1) - 0.5)
+    axes.set_ylim(0, 1.06)
+    label_axes(axes, "", "", title)
+    axes.grid(False, axis="x")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=len(bars), fontsize=8)
+    write_figure(figure, path)
+
+
+def plot_classes(score: ClassScore, path: PathLike) -> None:
+    """Draw the IoU of each class."""
+    figure = new_figure(6.4, 1.2 + 0.24 * len(score.names))
+    axes = figure.subplots()
+    drawn = axes.barh(range(len(score.names)), score.class_iou, color="#0072B2")
+    axes.bar_label(drawn, [f"{value:.2f}" for value in score.class_iou], fontsize=7, padding=2)
+    axes.set_yticks(range(len(score.names)), [plain(name) for name in score.names], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.08)
+    label_axes(axes, "IoU", "", f"mIoU {score.miou:.4f} of {score.images:,} images")
+    write_figure(figure, path)

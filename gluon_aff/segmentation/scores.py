@@ -1,0 +1,442 @@
+"""The figures of a segmentation, added up batch by batch: of all pixels, by image, by object, by threshold.
+
+All stand on one count of pixels, a row for each true class and a column for each predicted one; of background and
+foreground it is [[tn, fp], [fn, tp]].
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from ..data.decoding import IGNORED
+from ..errors import GluonAFFError, UsageError
+from ..utils.logits import check_finite, class_ious, confusion
+from ..utils.resampling import Span, quotient_interval
+
+COCO_LIMITS = (32**2, 96**2)  #: areas in pixels at which COCO's medium and large objects begin
+
+Size = Tuple[int, int]
+
+
+class _PixelCounts:
+    """``counts``: pixels, int64 (K, K), a row for each true class."""
+
+    merit = "miou"  # the figure that is maximised
+
+    def __init__(self, classes: int) -> None:
+        self.counts = np.zeros((classes, classes), dtype=np.int64)
+
+    @property
+    def class_iou(self) -> List[float]:
+        """IoU of each class over the whole set, tp / (tp + fp + fn); 0 for one in neither truth nor prediction."""
+        return class_ious(self.counts).tolist()
+
+    @property
+    def miou(self) -> float:
+        """GluonCV's mIoU: the mean of all classes' IoU, the background's included; an absent class counts as 0."""
+        return float(np.mean(self.class_iou))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Pixels predicted as what they are, of those that count."""
+        return float(np.diag(self.counts).sum() / max(self.counts.sum(), 1))
+
+
+def _check_batch(logits: np.ndarray, truth: np.ndarray, channels: int) -> None:
+    if logits.ndim != 4 or logits.shape[1] != channels or truth.shape != (len(logits), 1, *logits.shape[2:]):
+        shapes = f"logits {logits.shape} and truth {truth.shape}"
+        raise ValueError(f"{shapes}: expected (B, {channels}, h, w) and (B, 1, h, w)")
+    check_finite(logits)
+
+
+def _check_images(images: int) -> None:
+    if not images:
+        raise GluonAFFError("not a single image could be evaluated")
+
+
+class ClassScore(_PixelCounts):
+    """Several classes: add batches, then read the figures. A pixel is predicted as the class of its largest logit.
+
+    Pixels whose truth is `IGNORED` count nowhere.
+
+    Parameters
+    ----------
+    classes : int
+        The background's among them.
+    names : sequence of str, optional
+        Of the classes (default: their numbers).
+    """
+
+    def __init__(self, classes: int, names: Optional[Sequence[str]] = None) -> None:
+        super().__init__(classes)
+        self.names = tuple(names) if names else tuple(f"class {number}" for number in range(classes))
+        self.images = 0
+
+    def add(
+        self, logits: np.ndarray, truth: np.ndarray, names: Sequence[str], originals: Optional[Sequence[Size]] = None
+    ) -> None:
+        """Add a batch: logits (B, K, h, w) and class numbers (B, 1, h, w); names and sizes play no part.
+
+        Raises ValueError for shapes that do not belong together, GluonAFFError for logits that are not finite.
+        """
+        classes = len(self.counts)
+        _check_batch(logits, truth, classes)
+        self.counts += confusion(logits.argmax(axis=1), truth[:, 0], classes, IGNORED)
+        self.images += len(logits)
+
+    @property
+    def absent(self) -> List[str]:
+        """Names of the classes that no pixel of the truth is of."""
+        return [name for name, count in zip(self.names, self.counts.sum(axis=1)) if not count]
+
+    def result(self) -> Dict[str, Any]:
+        """Return miou, pixel_accuracy, class_iou and the number of images. Raises GluonAFFError without any."""
+        _check_images(self.images)
+        return {
+            "miou": self.miou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "class_iou": self.class_iou,
+            "images": self.images,
+        }
+
+
+class ImageScore(NamedTuple):
+    """Foreground pixels of one image at the scored size, objects of its truth, and its original height and width."""
+
+    name: str
+    height: int
+    width: int
+    scored_height: int
+    scored_width: int
+    truth: int
+    predicted: int
+    intersection: int
+    objects: int
+
+    @property
+    def union(self) -> int:
+        """tp + fp + fn."""
+        return self.truth + self.predicted - self.intersection
+
+    @property
+    def iou(self) -> float:
+        """1 where there is neither truth nor prediction."""
+        return self.intersection / self.union if self.union else 1.0
+
+
+class SegmentationScore(_PixelCounts):
+    """Foreground and background: add batches, then read the figures. Foreground is where the logit is above 0.
+
+    Memory does not grow with the pixels: it holds a row for each image and object and the counts of the curves.
+
+    Parameters
+    ----------
+    size_limits : tuple of float
+        Areas, in pixels of the original image, at which medium and large objects begin.
+    """
+
+    merit = "iou"
+
+    def __init__(self, size_limits: Tuple[float, float] = COCO_LIMITS) -> None:
+        super().__init__(2)
+        _check_limits(size_limits)
+        self.size_limits = size_limits
+        self.images: List[ImageScore] = []
+        self.objects: List[TrueObject] = []
+        self.curves = PixelCurves()
+
+    def add(
+        self, logits: np.ndarray, truth: np.ndarray, names: Sequence[str], originals: Optional[Sequence[Size]] = None
+    ) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        logits, truth : array
+            (B, 1, h, w); truth > 0 is the foreground.
+        names : sequence of str
+            Of the images.
+        originals : sequence of tuple, optional
+            (height, width) of the images before they were resized to h x w (default: (h, w)).
+
+        Raises
+        ------
+        ValueError
+            For shapes that do not belong together.
+        GluonAFFError
+            For logits that are not finite.
+        """
+        logits = logits.astype(np.float32, copy=False)
+        _check_batch(logits, truth, 1)
+        height, width = logits.shape[2:]
+        originals = [(height, width)] * len(names) if originals is None else originals
+        if not len(names) == len(originals) == len(logits):
+            raise ValueError(f"{len(logits)} images, {len(names)} names, {len(originals)} sizes: expected equally many")
+        true, found = truth[:, 0] > 0, logits[:, 0] > 0
+        self.curves.add(logits[:, 0], true)
+        counts = (np.count_nonzero(mask, axis=(1, 2)).tolist() for mask in (true, found, true & found))
+        for index, (truths, predicted, tp) in enumerate(zip(*counts)):
+            fp, fn = predicted - tp, truths - tp
+            self.counts += [[height * width - tp - fp - fn, fp], [fn, tp]]
+            original = int(originals[index][0]), int(originals[index][1])
+            scale = original[0] * original[1] / (height * width)
+            objects = true_objects(true[index], found[index], scale, len(self.images))
+            numbers = (*original, height, width, truths, predicted, tp, len(objects))
+            self.images.append(ImageScore(str(names[index]), *numbers))
+            self.objects += objects
+
+    @property
+    def iou(self) -> float:
+        """Foreground IoU: total intersection over total union; 1 where the union is empty."""
+        _check_images(len(self.images))
+        return self.class_iou[1] if self.counts[1].any() or self.counts[:, 1].any() else 1.0
+
+    @property
+    def niou(self) -> float:
+        """Mean of the images' IoU. An image with neither truth nor prediction counts as 1.
+
+        Without such images (SIRST has none: no truth is empty) it is the siblings' nIoU; a rule that adds a tiny
+        number to the denominator would count them as 0.
+        """
+        _check_images(len(self.images))
+        return sum(image.iou for image in self.images) / len(self.images)
+
+    @property
+    def iou_interval(self) -> Optional[Span]:
+        """95 % for the IoU, by a bootstrap over images; None for a single image."""
+        return quotient_interval([image.intersection for image in self.images], [image.union for image in self.images])
+
+    @property
+    def niou_interval(self) -> Optional[Span]:
+        """Likewise for the nIoU."""
+        return quotient_interval([image.iou for image in self.images], [1.0] * len(self.images))
+
+    @property
+    def sizes(self) -> List[SizeGroup]:
+        """The figures of small, medium and large objects."""
+        return size_groups(self.objects, self.size_limits)
+
+    @property
+    def stray_pixels(self) -> int:
+        """Predicted pixels in images without an object: they belong to no size."""
+        return sum(image.predicted for image in self.images if not image.objects)
+
+    def result(self) -> Dict[str, Any]:
+        """Return iou, niou, pixel_accuracy, miou and the number of images. Raises GluonAFFError without any."""
+        return {
+            "iou": self.iou,
+            "niou": self.niou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "miou": self.miou,
+            "images": len(self.images),
+        }
+
+
+AnyScore = Union[SegmentationScore, ClassScore]
+
+
+# By object -----------------------------------------------------------------------------------------------------------
+
+_NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner are of one object
+
+
+class TrueObject(NamedTuple):
+    """A connected component of the truth and the predicted pixels nearest to it, counted at the scored size.
+
+    ``original_area`` is its area in pixels of the original image, ``union`` that of object and prediction together,
+    ``image`` the number of its image.
+    """
+
+    original_area: float
+    area: int
+    intersection: int
+    union: int
+    image: int
+
+
+class SizeGroup(NamedTuple):
+    """The objects of one range of sizes.
+
+    Attributes
+    ----------
+    name : str
+        "small", "medium" or "large".
+    smallest, limit : float
+        The area of an object is at least ``smallest`` and less than ``limit``, in pixels of the original image; the
+        limit of the largest is None.
+    objects, detected : int
+        Objects, and those of them with a predicted pixel.
+    iou : float or None
+        Total intersection over total union of its objects; None without objects, as are the next two.
+    object_iou : float or None
+        Mean IoU of the objects, all of the same weight.
+    recall : float or None
+        Share of the objects' pixels that are predicted.
+    interval : (float, float) or None
+        Of ``iou``, 95 %, by a bootstrap over the images that have such objects; None where these are fewer than two.
+    """
+
+    name: str
+    smallest: float
+    limit: Optional[float]
+    objects: int
+    detected: int
+    iou: Optional[float]
+    object_iou: Optional[float]
+    recall: Optional[float]
+    interval: Optional[Span]
+
+
+def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0, image: int = 0) -> List[TrueObject]:
+    """Return the objects of one image: 8-connected components of its truth, bool (h, w).
+
+    A false alarm belongs to the object that is nearest to it, so that the intersections and unions of an image's
+    objects add up to those of the image; where there is no object, it belongs to none. ``scale``: pixels of the
+    original image for each one of the mask.
+    """
+    from scipy import ndimage
+
+    labels, count = ndimage.label(truth, _NEIGHBOURS)
+    if not count:
+        return []
+    areas = np.bincount(labels[truth], minlength=count + 1)[1:]
+    hits = np.bincount(labels[truth & found], minlength=count + 1)[1:]
+    false = found & ~truth
+    if count == 1:
+        alarms = np.array([false.sum()])
+    elif false.any():
+        rows, columns = ndimage.distance_transform_edt(~truth, return_distances=False, return_indices=True)
+        alarms = np.bincount(labels[rows[false], columns[false]], minlength=count + 1)[1:]
+    else:
+        alarms = np.zeros(count, dtype=np.int64)
+    return [
+        TrueObject(float(area * scale), int(area), int(hit), int(area + alarm), image)
+        for area, hit, alarm in zip(areas, hits, alarms)
+    ]
+
+
+def _check_limits(limits: Tuple[float, float]) -> None:
+    if len(limits) != 2 or not 0 < limits[0] < limits[1]:
+        raise UsageError(f"size limits {limits}: expected two increasing areas in pixels, such as {COCO_LIMITS}")
+
+
+def size_groups(objects: Sequence[TrueObject], limits: Tuple[float, float] = COCO_LIMITS) -> List[SizeGroup]:
+    """Return small, medium, large: ``limits`` are the areas that medium and large begin at, COCO's by default."""
+    _check_limits(limits)
+    medium, large = limits
+    bounds = (("small", 0.0, medium), ("medium", medium, large), ("large", large, None))
+    return [
+        _group(name, smallest, limit, [o for o in objects if smallest <= o.original_area < (limit or np.inf)])
+        for name, smallest, limit in bounds
+    ]
+
+
+def _group(name: str, smallest: float, limit: Optional[float], objects: List[TrueObject]) -> SizeGroup:
+    hits, detected = sum(o.intersection for o in objects), sum(o.intersection > 0 for o in objects)
+    by_image: Dict[int, List[int]] = {}
+    for each in objects:
+        both, union = by_image.get(each.image, (0, 0))
+        by_image[each.image] = [both + each.intersection, union + each.union]
+    parts, wholes = zip(*by_image.values()) if by_image else ((), ())
+    return SizeGroup(
+        name=name,
+        smallest=smallest,
+        limit=limit,
+        objects=len(objects),
+        detected=detected,
+        iou=hits / sum(o.union for o in objects) if objects else None,
+        object_iou=sum(o.intersection / o.union for o in objects) / len(objects) if objects else None,
+        recall=hits / sum(o.area for o in objects) if objects else None,
+        interval=quotient_interval(parts, wholes),
+    )
+
+
+# By threshold --------------------------------------------------------------------------------------------------------
+
+_PER_UNIT, _REACH = 8, 16  # thresholds per unit of logit, and how far they go to either side of 0
+_EDGE = _PER_UNIT * _REACH
+
+
+class PixelCurves:
+    """Counts foreground and background pixels between thresholds on the logit.
+
+    These go from −16 to 16 in steps of 1/8, p from 1e-7 to 1 − 1e-7: even in the logit and not in p, since nearly all
+    pixels of a trained network lie close to p = 0 and 1. Pixels within a step count as equal. A pixel is predicted
+    foreground where its logit is greater than the threshold, so the one at 0 is where IoU is measured.
+
+    Arrays run from the highest threshold to the lowest: recall grows.
+    """
+
+    def __init__(self) -> None:
+        self.logits = np.arange(_EDGE, -_EDGE - 1, -1) / _PER_UNIT
+        self._counts = np.zeros((2, 2 * _EDGE + 2), dtype=np.int64)  # background, foreground; by thresholds passed
+
+    def add(self, logits: np.ndarray, truth: np.ndarray) -> None:
+        """Add the logits and the bool truth of the same pixels, in any one shape."""
+        passed = np.ceil(logits.ravel() * np.float32(_PER_UNIT))  # exact: only the exponent changes
+        np.clip(passed, -_EDGE, _EDGE + 1, out=passed)
+        cells = passed.astype(np.int32) + _EDGE
+        cells += self._counts.shape[1] * truth.ravel()
+        self._counts += np.bincount(cells, minlength=self._counts.size).reshape(self._counts.shape)
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """As probabilities."""
+        return 1 / (1 + np.exp(-self.logits))
+
+    @property
+    def hits(self) -> np.ndarray:
+        """tp: foreground pixels predicted, for each threshold."""
+        return self._predicted(1)
+
+    @property
+    def false_alarms(self) -> np.ndarray:
+        """fp: background pixels predicted, for each threshold."""
+        return self._predicted(0)
+
+    def _predicted(self, kind: int) -> np.ndarray:
+        return self._counts[kind][:0:-1].cumsum()
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Hits of the pixels predicted; 1 where none is."""
+        predicted = self.hits + self.false_alarms
+        return np.where(predicted > 0, self.hits / np.maximum(predicted, 1), 1.0)
+
+    @property
+    def recall(self) -> Optional[np.ndarray]:
+        """Hits of the foreground, the true positive rate; None where there is no foreground."""
+        return self._rate(1)
+
+    @property
+    def false_alarm_rate(self) -> Optional[np.ndarray]:
+        """False alarms of the background; None where there is no background."""
+        return self._rate(0)
+
+    def _rate(self, kind: int) -> Optional[np.ndarray]:
+        total = self._counts[kind].sum()
+        return self._predicted(kind) / total if total else None
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Foreground IoU for each threshold; 1 where union is empty."""
+        union = self._counts[1].sum() + self.false_alarms
+        return np.where(union > 0, self.hits / np.maximum(union, 1), 1.0)
+
+    @property
+    def average_precision(self) -> Optional[float]:
+        """Area under precision over recall, in steps as scikit-learn's; what lies below the last threshold included."""
+        if self.recall is None:
+            return None
+        recall, last = np.append(self.recall, 1.0), self._counts[1].sum() / self._counts.sum()
+        return float((np.diff(recall, prepend=0.0) * np.append(self.precision, last)).sum())
+
+    @property
+    def roc_area(self) -> Optional[float]:
+        """Area under hits over false alarms, straight lines between the points and to (0, 0) and (1, 1)."""
+        if self.recall is None or self.false_alarm_rate is None:
+            return None
+        x, y = (np.concatenate([[0.0], rate, [1.0]]) for rate in (self.false_alarm_rate, self.recall))
+        return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
