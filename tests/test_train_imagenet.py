@@ -21,7 +21,7 @@ from gluon_aff.cli import main as cli
 from gluon_aff.comparison import open_curve
 from gluon_aff.comparison.authors_logs import read_log
 from gluon_aff.tasks import get_task, parts
-from gluon_aff.tasks.opening import open_trained
+from gluon_aff.tasks.opening import open_network
 from gluon_aff.training.history import History
 from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
@@ -143,7 +143,7 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     assert logged.metric == "top-1 error"
     assert [point.value for point in logged.points] == pytest.approx([1 - r["val"] for r in epochs], abs=1e-6)
     assert open_curve(str(run)).settings["host"] == "resnet50 (paper)"
-    subject = open_trained(str(run), None, {}, [mx.cpu()])
+    subject = open_network(str(run))
     assert subject.data["dataset"] == "imagenet" and subject.data["data"] == str(folder)
     assert (subject.network, subject.claim.value) == ("aff_resnet50", best["val"])
 
@@ -348,7 +348,7 @@ def test_training_images_are_no_validation_images(train, plain, capsys):
     code, out, _ = train(*argv, "--val-fraction", "0.4")
     assert code == 0 and "note: 1 of 11 images are copies of another one" in out
     assert "3 classes, 6 training images" in out and "5 validation images" in out
-    run = open_trained("run", None, {}, [mx.cpu()])
+    run = open_network("run")
     assert run.data["val_fraction"] == 0.4 and run.claim.images == 5
     words = ["evaluate", "--weights", "run", "--gpus", "", "--json", "-"]
     assert console.run(cli.main, words) == 0

@@ -101,7 +101,7 @@ def test_predictions_leave_out_what_cannot_be_read(train, run, folder):
     Path("mine/03.png").write_bytes(content[: len(content) // 2])
     code, out, err = train("--predict", "out", "--images", "mine", "--resume", run, "--no-cuda")
     assert code == 0 and "14 images of mine" in out
-    assert err.count("left out: ") == 1 and "mine/03.png cannot be read as an image" in err
+    assert err.count("skipped: ") == 1 and "mine/03.png cannot be read as an image" in err
     mask = np.asarray(Image.open("out/masks/04.png"))
     truth = np.asarray(Image.open(folder / "masks/04.png"))
     assert (mask == truth)[truth != 255].mean() > 0.9

@@ -9,15 +9,16 @@ from .arguments import add_figures, add_pictures, add_viewer, data_of, model_opt
 
 
 def attention(args: argparse.Namespace) -> int:
-    from ..gradcam import find_pictures, fusion_weights, open_image_network
+    from ..gradcam import find_pictures, fusion_weights
     from ..gradcam.fusion_weights import draw_weight_sheet, weight_lines, write_weight_arrays
     from ..runtime import devices
+    from ..tasks.opening import open_network
     from ..utils.figures import is_figure
     from ..utils.files import FileNames
 
     contexts = devices.pick(args.gpus)[:1]
     pictures = find_pictures(args.images, args.count)
-    network = open_image_network(args.weights, contexts, args.model, model_options(args), data_of(args))
+    network = open_network(args.weights, args.model, model_options(args), contexts, data_of(args))
     names, out = FileNames(), Path(args.out)
     for number, picture in enumerate(pictures.chosen, 1):
         pixels = network.input.read(picture.content(), picture.where)
@@ -29,7 +30,7 @@ def attention(args: argparse.Namespace) -> int:
             stem = names(f"{picture.folder}-{picture.name}")
             sheet, written = out / f"{stem}.png", f"{out / stem}.png and .npz"
             write_weight_arrays(weights, out / f"{stem}.npz")
-        draw_weight_sheet(weights, pixels, f"{network.name}: {picture.folder}/{picture.name}", sheet, args.dpi)
+        draw_weight_sheet(weights, pixels, f"{network.title}: {picture.folder}/{picture.name}", sheet, args.dpi)
         print("\n".join([f"{picture.where}: {written}", "", *weight_lines(weights), ""]))
     return 0
 

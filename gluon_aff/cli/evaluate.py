@@ -15,11 +15,11 @@ def evaluate(args: argparse.Namespace) -> int:
     from .._version import __version__
     from ..runtime import devices
     from ..tasks import ScoreRequest, get_task
-    from ..tasks.opening import open_trained
+    from ..tasks.opening import open_network
     from ..training.history import environment
 
     contexts = devices.pick(args.gpus)
-    trained = open_trained(args.weights, args.model, model_options(args), contexts)
+    trained = open_network(args.weights, args.model, model_options(args), contexts)
     given = {
         "dataset": args.dataset,
         "data": args.data,

@@ -11,9 +11,10 @@ from .arguments import add_figures, add_pictures, add_viewer, data_of, model_opt
 
 
 def gradcam(args: argparse.Namespace) -> int:
-    from ..gradcam import ExplainedImage, explain_images, find_pictures, open_image_network
+    from ..gradcam import ExplainedImage, explain_images, find_pictures
     from ..gradcam.cam_sheet import write_explained
     from ..runtime import devices
+    from ..tasks.opening import open_network
     from ..utils.figures import is_figure
 
     contexts = devices.pick(args.gpus)[:1]
@@ -23,9 +24,9 @@ def gradcam(args: argparse.Namespace) -> int:
     rows: Dict[str, List[ExplainedImage]] = {}
     for number, (each, name) in enumerate(zip(weights, names)):
         model, options = (args.model, model_options(args)) if number == 0 else (None, {})
-        network = open_image_network(each, contexts, model, options, data_of(args))
+        network = open_network(each, model, options, contexts, data_of(args))
         images = explain_images(network, pictures, args.target, args.layer, args.method, args.batch_size)
-        rows[_unique(name or network.name, rows)] = images
+        rows[_unique(name or network.title, rows)] = images
     sheets = write_explained(rows, Path(args.out), args.dpi)
     for network_name, images in rows.items():
         judged = [image for image in images if image.wrong is not None]

@@ -13,16 +13,19 @@ from .arguments import add_described_weights, add_gpus, add_preprocessing, data_
 
 
 def predict(args: argparse.Namespace) -> int:
+    from ..data.pictures import find_pictures
+    from ..deploy.predicting import predict_stream
     from ..errors import UsageError
     from ..runtime import devices
-    from ..tasks.predicting import expanded, find_pictures, open_predictor, pictures_of_lines, predict_stream
-    from ..tasks.prediction_files import Tally, write_classes, write_masks
+    from ..tasks.opening import open_network
+    from ..tasks.predicting import Tally, expanded, pictures_of_lines, write_classes, write_masks
     from ..utils.console import progress
 
     if "-" in args.images and len(args.images) > 1:
         raise UsageError("'-' reads the list of pictures from standard input: leave the other places out")
     contexts = devices.pick(args.gpus)[:1]
-    predictor = open_predictor(args.weights, contexts, args.model, model_options(args), data_of(args))
+    network = open_network(args.weights, args.model, model_options(args), contexts, data_of(args), exported=True)
+    predictor = network.predictor()
     if predictor.segments and not args.out:
         raise UsageError("a segmentation network gives masks: say with --out DIR where they go")
     total, width = None, 0

@@ -8,7 +8,6 @@ from .images.image_set import ImageSet, check_labels
 from .images.loader import BatchLoader
 from .images.transform import TrainTransform
 from .pairs import EvalPairs, PairLoader, PairSet, TrainPairs
-from .pictures import load_images
 from .registry import (
     ImageDataset,
     ImageRequest,
@@ -43,7 +42,6 @@ __all__ = [
     "list_datasets",
     "load_image_set",
     "register_dataset",
-    "load_images",
     "load_pair_set",
     "open_imagenet",
 ]

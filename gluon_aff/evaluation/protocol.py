@@ -146,23 +146,8 @@ def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
 class RecordIteratorPass:
     """The first pass of ``mx.io.ImageRecordIter`` over a .rec file, as batches (x, y), decoded by MXNet's own OpenCV.
 
-    Parameters
-    ----------
-    path : Path
-        The .rec file.
-    records, batch_size : int
-        Its images, and how many of them make a batch.
-    size : int
-        Width and height of the crop, in pixels.
-    normalisation : str
-        "records" or "folder".
-    workers : int
-        Threads that decode.
-
-    Raises
-    ------
-    UsageError
-        When the file holds less than one batch.
+    ``size`` is that of the crop in pixels, ``workers`` the threads that decode. Raises UsageError when the file holds
+    less than one batch.
     """
 
     def __init__(

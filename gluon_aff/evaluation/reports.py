@@ -161,7 +161,7 @@ class ClassificationReport:
         paths = [directory / name for name in ("evaluation.json", "per_class.csv", "confusion.csv", "confusion.png")]
         score, images = self.score, self.score.images
         write_json(self.to_json(), paths[0])
-        rows = [(row.name, row.images, row.top1, row.top5, row.taken_for or "") for row in score.class_counts()]
+        rows = [["" if cell is None else cell for cell in row.values()] for row in score.class_rows()]
         write_csv(("class", "images", "top1", "top5", "taken_for"), rows, paths[1])
         counts = score.confusion()
         matrix = [(name, *row) for name, row in zip(images.classes, counts.tolist())]
@@ -179,14 +179,11 @@ def _pass_lines(score: Score) -> List[str]:
     count = len(score.predictions)
     rows: List[Tuple[str, ...]] = [
         (
-            f"{entry.number}" + (" (published)" if entry.number == score.claim_pass else ""),
-            f"{entry.span.first:,}",
-            f"{entry.span.batches:,}",
-            f"{entry.span.images:,}",
-            _percent(entry.top1_errors, entry.span.images),
-            _percent(entry.top5_errors, entry.span.images),
+            f"{row['pass']}" + (" (published)" if row["pass"] == score.claim_pass else ""),
+            *(f"{row[name]:,}" for name in ("first_record", "batches", "images")),
+            *(_percent(row[name], row["images"]) for name in ("top1_errors", "top5_errors")),
         )
-        for entry in score.passes
+        for row in score.passes
     ]
     exact = (_percent(count - hits, count) for hits in (score.top1, score.top5))
     rows.append(("exact", "0", "", f"{count:,}", *exact))
@@ -196,17 +193,12 @@ def _pass_lines(score: Score) -> List[str]:
 
 def _class_lines(score: Score) -> List[str]:
     """Each class, or the ten worst of many."""
-    rows = sorted(score.class_counts(), key=lambda row: row.top1 / row.images)
+    rows = sorted(score.class_rows(), key=lambda row: row["top1"] / row["images"])
     shown = rows if len(rows) <= _SHOWN else rows[:10]
-    cells = [
-        (
-            row.name,
-            row.taken_for or "-",
-            f"{row.images:,}",
-            *(f"{hits / row.images:.4f}" for hits in (row.top1, row.top5)),
-        )
-        for row in shown
-    ]
+    cells = []
+    for row in shown:
+        shares = (f"{row[name] / row['images']:.4f}" for name in ("top1", "top5"))
+        cells.append((row["name"], row["taken_for"] or "-", f"{row['images']:,}", *shares))
     heading = [] if len(shown) == len(rows) else [f"the ten worst of {len(rows)} classes (--out and --json give all):"]
     return [*heading, *text_table(("class", "mostly taken for", "images", "top-1", "top-5"), cells, left=2)]
 

@@ -16,10 +16,11 @@ from ..facts import published_runs
 from ..utils.console import progress
 from ..utils.logits import check_finite
 from ..utils.resampling import share_interval
-from .protocol import LabelledImages, RecordPass, official_size, record_passes
+from .protocol import LabelledImages, official_size, record_passes
 from .trained_network import Claim, TrainedNetwork
 
 TOP = 5
+Row = Dict[str, Any]  # figures by name
 _SHOWN = 5  # names of classes in a message
 
 
@@ -121,41 +122,13 @@ def _count(logits: List[Any], labels: np.ndarray) -> Tuple[np.ndarray, np.ndarra
     return labels, scores.argmax(axis=1), ranks
 
 
-@dataclass(frozen=True)
-class PassScore:
-    """What the authors' script would report for one pass (number ``number``): errors among the images counted."""
-
-    number: int
-    span: RecordPass
-    top1_errors: int
-    top5_errors: int
-
-    def to_json(self) -> Dict[str, Any]:
-        """Return the counts and errors by name."""
-        images = self.span.images
-        return {
-            "pass": self.number,
-            "first_record": self.span.first,
-            "batches": self.span.batches,
-            "images": images,
-            "top1_errors": self.top1_errors,
-            "top5_errors": self.top5_errors,
-            "top1_error": self.top1_errors / images,
-            "top5_error": self.top5_errors / images,
-        }
-
-
 def pass_scores(
     predictions: Predictions, records: int, batch_size: int, passes: int, extra: Optional[int] = None
-) -> List[PassScore]:
-    """Score the first ``passes`` passes, and pass number ``extra``, from the predictions of the first.
+) -> List[Row]:
+    """Return what the authors' script would report for the first ``passes`` passes, and for pass number ``extra``.
 
-    The weights do not change between passes, only which images are counted twice or not at all does.
-
-    Raises
-    ------
-    GluonAFFError
-        When ``predictions`` are not those of a first pass.
+    The weights do not change between passes, only which images are counted twice or not at all does: all follow from
+    the predictions of the first pass. Raises GluonAFFError when ``predictions`` are not those.
     """
     spans = record_passes(records, batch_size, max(passes, extra or 0))
     first = spans[0].images
@@ -165,12 +138,15 @@ def pass_scores(
             f"the record iterator gave {len(predictions)} images, expected {first}, the last "
             f"{first - records} of them those of the beginning: is this MXNet 1.9.1?"
         )
-    scores = []
+    rows = []
     for number, span in enumerate(spans, 1):
         if number <= passes or number == extra:
             counted = predictions.take(span.indices(records))
-            scores.append(PassScore(number, span, span.images - counted.hits(), span.images - counted.hits(TOP)))
-    return scores
+            errors = {f"top{k}_errors": span.images - counted.hits(k) for k in (1, TOP)}
+            shares = {f"top{k}_error": errors[f"top{k}_errors"] / span.images for k in (1, TOP)}
+            place = {"first_record": span.first, "batches": span.batches, "images": span.images}
+            rows.append({"pass": number, **place, **errors, **shares})
+    return rows
 
 
 def claimed_pass(claim: Optional[Claim], batch_size: int) -> Optional[int]:
@@ -186,26 +162,10 @@ def claimed_pass(claim: Optional[Claim], batch_size: int) -> Optional[int]:
 
 
 def class_note(trained: TrainedNetwork, images: LabelledImages, outputs: int) -> Optional[str]:
-    """Compare the names and number of the images' classes with what is known of the network's.
+    """Return what the reader of the figures must know of the classes; None where network and images agree.
 
-    Parameters
-    ----------
-    trained : TrainedNetwork
-        Its ``data`` tell which classes it was trained on.
-    images : LabelledImages
-        Their class names are in the order of the labels.
-    outputs : int
-        Width of the network's head.
-
-    Returns
-    -------
-    str or None
-        What the reader of the figures must know; None where the classes agree.
-
-    Raises
-    ------
-    UsageError
-        For another number of classes under other names, whose labels cannot mean the same.
+    Their names and number are compared with those that the network, of ``outputs`` outputs, was trained on. Raises
+    UsageError for another number of classes under other names, whose labels cannot mean the same.
     """
     data, found = trained.data, images.classes
     known = known_classes(data, outputs)
@@ -229,17 +189,6 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @dataclass
-class ClassCount:
-    """One class: its images, those with the label first and among the first five, and what it is mostly taken for."""
-
-    name: str
-    images: int
-    top1: int
-    top5: int
-    taken_for: Optional[str]
-
-
-@dataclass
 class Score:
     """The figures of one evaluation.
 
@@ -255,7 +204,7 @@ class Score:
         Duration of the pass over ``images_run`` images, reading included.
     bad : list of str
         Images that could not be read, with the reason.
-    passes : list of PassScore
+    passes : list of dict
         What the authors' script would have reported; of the upstream protocol.
     claim_pass : int or None
         The pass, counted from 1, that the published figure was taken in.
@@ -270,7 +219,7 @@ class Score:
     seconds: float
     images_run: int
     bad: List[str]
-    passes: List[PassScore]
+    passes: List[Row]
     claim_pass: Optional[int] = None
     notes: List[str] = field(default_factory=list)
 
@@ -298,8 +247,8 @@ class Score:
         """Return the counts of `Predictions.confusion`."""
         return self.predictions.confusion(len(self.images.classes))
 
-    def class_counts(self) -> List[ClassCount]:
-        """Return a row for each class that has images."""
+    def class_rows(self) -> List[Row]:
+        """Return name, images, hits and most frequent error of each class that has images."""
         names, counts = self.images.classes, self.confusion()
         labels, ranks = self.predictions.labels, self.predictions.ranks
         top1, top5 = (np.bincount(labels[ranks < k], minlength=len(names)) for k in (1, TOP))
@@ -308,10 +257,9 @@ class Score:
             wrong = counts[number].copy()
             wrong[number] = 0
             taken = int(wrong.argmax())
+            hits = {"top1": int(top1[number]), "top5": int(top5[number])}
             other = (*names, "other")[taken] if wrong[taken] else None
-            rows.append(
-                ClassCount(names[number], int(counts[number].sum()), int(top1[number]), int(top5[number]), other)
-            )
+            rows.append({"name": names[number], "images": int(counts[number].sum()), **hits, "taken_for": other})
         return rows
 
     def to_json(self) -> Dict[str, Any]:
@@ -338,10 +286,10 @@ class Score:
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
             "claim": asdict(claim) if claim else None,
-            "passes": [score.to_json() for score in self.passes],
+            "passes": self.passes,
             "claim_pass": self.claim_pass,
             "notes": self.notes,
-            "per_class": [asdict(row) for row in self.class_counts()],
+            "per_class": self.class_rows(),
         }
 
 
@@ -382,15 +330,15 @@ def score(
     began = time.perf_counter()
     found = predict(trained.net, images.loader.batches(0), devices, len(images.loader), check_outputs)
     seconds, run, bad = time.perf_counter() - began, len(found), getattr(images.loader, "bad", [])
-    scores: List[PassScore] = []
+    rows: List[Row] = []
     number = None
     if protocol == "upstream":
         number = claimed_pass(trained.claim, batch_size)
-        scores = pass_scores(found, images.count, batch_size, passes, number)
+        rows = pass_scores(found, images.count, batch_size, passes, number)
         found = found.take(np.arange(images.count))
     if len(found) + len(bad) != images.count:
         raise GluonAFFError(
             f"{len(found)} images were counted and {len(bad)} could not be read, of {images.count}: some were lost "
             "or repeated"
         )
-    return Score(trained, images, protocol, found, seconds, run, bad, scores, number, notes)
+    return Score(trained, images, protocol, found, seconds, run, bad, rows, number, notes)

@@ -12,6 +12,8 @@ import mxnet as mx
 
 from ..data.pictures import NetworkInput
 from ..data.pictures.network_input import AnyPicture
+from ..deploy.exported import ExportedNetwork
+from ..deploy.predicting import Predictor, predictor_of_exported, predictor_of_net
 from ..errors import UsageError
 from ..models.common import SegmentationNet
 from ..published.hosts import head_of
@@ -51,7 +53,7 @@ class TrainedNetwork:
     file : Path
         Of its weights.
     task : str
-        Name of the task that it was trained for.
+        Name of the task that it was trained for; "" where that is not known.
     network : str
         What it is, in words.
     net : HybridBlock
@@ -66,6 +68,10 @@ class TrainedNetwork:
         What gives `input`.
     head : int or None
         Outputs, where the network is none of ours.
+    description : dict or None
+        What its weights say of themselves, see `training.checkpoint`.
+    exported : ExportedNetwork or None
+        What ``net`` runs, where the network was exported; it is for inference only.
     """
 
     name: str
@@ -78,12 +84,20 @@ class TrainedNetwork:
     options: Optional[Namespace] = None
     make_input: Optional[Callable[[], NetworkInput]] = None
     head: Optional[int] = None
+    description: Optional[Dict[str, Any]] = None
+    exported: Optional[ExportedNetwork] = None
+
+    @property
+    def title(self) -> str:
+        """What it is called in headings: the id, or the file's or run's name."""
+        path = Path(self.name).expanduser()
+        return path.resolve().name if path.exists() else self.name
 
     @cached_property
     def input(self) -> NetworkInput:
         """How a picture becomes its input: size, fit, normalisation, class names. Raises UsageError where none can."""
         if self.make_input is None:
-            raise UsageError(f"{self.name}: nothing tells how a picture becomes the input of this network")
+            raise UsageError(f"nothing tells how pictures become the input of this {self.name}: give input=")
         return self.make_input()
 
     @property
@@ -102,7 +116,7 @@ class TrainedNetwork:
     @property
     def segments(self) -> bool:
         """Whether it gives segmentation logits (N, classes, H, W) rather than class logits (N, classes)."""
-        return isinstance(self.net, SegmentationNet)
+        return self.exported.segments if self.exported else isinstance(self.net, SegmentationNet)
 
     @property
     def figure(self) -> Optional[str]:
@@ -116,6 +130,13 @@ class TrainedNetwork:
         """
         device = next(iter(self.net.collect_params().values())).list_ctx()[0]
         return mx.nd.array(self.input.prepare(pictures), ctx=device)
+
+    def predictor(self) -> Predictor:
+        """Return it ready for a stream of pictures, see `deploy.predicting.predict_stream`."""
+        if self.exported is not None:
+            return predictor_of_exported(self.exported)
+        outputs = self.head or head_width(self.net) or 0  # of a network of one's own it may be unknown
+        return predictor_of_net(self.net, self.input, self.segments, outputs, self.title)
 
 
 def head_width(net: mx.gluon.HybridBlock) -> Optional[int]:

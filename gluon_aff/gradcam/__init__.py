@@ -9,7 +9,6 @@ from ..data.pictures import Picture, Pictures, find_pictures
 from .cam import METHODS, Explanation, explain, grad_cam
 from .cam_sheet import ExplainedImage, explain_images, overlay
 from .fusion_weights import FusionWeights, fusion_weights
-from .image_network import open_image_network
 from .inner_layers import default_layer, layer_paths
 
 __all__ = [
@@ -26,6 +25,5 @@ __all__ = [
     "fusion_weights",
     "grad_cam",
     "layer_paths",
-    "open_image_network",
     "overlay",
 ]

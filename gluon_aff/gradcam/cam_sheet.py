@@ -99,10 +99,11 @@ def explain_images(
     """
     classes = network.input.classes or ClassNames(pictures.folders if len(pictures.folders) == network.outputs else ())
     if network.segments and network.outputs == 1 and target is not None:
-        raise UsageError(f"--class {target}: {network.name} is a segmentation network and has no classes; leave it out")
+        name = f"{network.title} is a segmentation network"
+        raise UsageError(f"--class {target}: {name} and has no classes; leave it out")
     if network.segments and network.outputs > 1 and target is None:
         raise UsageError(
-            f"{network.name} segments {network.outputs} classes: --class NAME|INDEX says which one to show"
+            f"{network.title} segments {network.outputs} classes: --class NAME|INDEX says which one to show"
         )
     wanted = None if target is None else classes.number(target, network.outputs)
     explained: List[ExplainedImage] = []

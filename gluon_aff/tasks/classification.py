@@ -27,8 +27,8 @@ from ..training.loop import MakeTargets
 from ..training.metrics import Measured
 from ..training.targets import Distillation
 from .final_test import FinalTest
+from .opening import open_teacher
 from .parts import Setup, make_job
-from .teachers import open_teacher
 
 
 def classification_job(

@@ -11,11 +11,10 @@ import numpy as np
 from .._version import __version__
 from ..data.pictures import NetworkInput, Picture, find_pictures
 from ..deploy.exporting import Export, Source, export
-from ..deploy.manifest import is_exported
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork
 from ..utils.files import sha256_of
-from .opening import open_trained
+from .opening import open_network
 
 Truth = Optional[List[Any]]
 
@@ -39,7 +38,7 @@ def export_weights(
     Parameters
     ----------
     weights, model, options, data, devices
-        As for `open_trained`.
+        As for `open_network`.
     directory, to, input_size, form
         As for `deploy.export`.
     images : sequence of str, optional
@@ -53,10 +52,7 @@ def export_weights(
     UsageError, GluonAFFError
         For what cannot be opened, exported or written.
     """
-    path = Path(weights).expanduser()
-    if is_exported(path):
-        raise UsageError(f"{weights} is an exported network already: export the weights that it was made of")
-    trained = open_trained(weights, model, options or {}, devices, data)
+    trained = open_network(weights, model, options, devices, data)
     pixels, truth = _pictures(trained, images, count, input_size) if images else (None, None)
     source = Source(
         name=trained.network,

@@ -1,32 +1,29 @@
-"""Pictures through a network or weights of any kind: a catalogue id, a file, a run, an exported network."""
+"""Pictures through a trained network of any kind, and what is written of them: tables, or masks and overlays."""
 
 from __future__ import annotations
 
+import csv
 import glob
+import json
 import os
+import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Union
+from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
 
+from ..data.class_names import ClassNames
 from ..data.pictures import NetworkInput, find_pictures
 from ..data.pictures.network_input import AnyPicture, checked, one_by_one
-from ..deploy.exported import open_exported
-from ..deploy.manifest import is_exported
-from ..deploy.predicting import (
-    Item,
-    Prediction,
-    Predictor,
-    predict_stream,
-    predictor_of_exported,
-    predictor_of_net,
-)
+from ..deploy.predicting import Item, Prediction, predict_stream
 from ..errors import GluonAFFError, UsageError
-from ..evaluation.trained_network import head_width
+from ..evaluation.trained_network import TrainedNetwork, head_width
 from ..models import model_entry
-from ..models.common import SegmentationNet
-from .opening import open_trained
+from ..segmentation.pictures import class_numbers, write_class_predictions, write_predictions
+from ..utils.files import atomic_write
+from .opening import open_network
 from .register import task_of_network
 
 Images = Union[AnyPicture, Sequence[AnyPicture]]
@@ -73,51 +70,28 @@ def predict(
         For weights that cannot be opened, places without pictures, and a network of which nothing tells its input.
     """
     if isinstance(net_or_weights, mx.gluon.Block):
-        predictor = _of_net(net_or_weights, input)
+        trained = _of_net(net_or_weights)
     else:
-        predictor = open_predictor(os.fspath(net_or_weights), [ctx or mx.cpu()], network_input=input)
+        trained = open_network(os.fspath(net_or_weights), devices=[ctx or mx.cpu()], exported=True)
+    if input is not None:
+        trained.make_input = lambda: input
     items: List[Item] = []
     for image in one_by_one(images):
         if isinstance(image, np.ndarray):
             items.append(checked(image))
         else:
             items += find_pictures(expanded([str(image)])).chosen
-    return list(predict_stream(predictor, items, batch_size, workers))
+    return list(predict_stream(trained.predictor(), items, batch_size, workers))
 
 
-def open_predictor(
-    weights: str,
-    devices: List[mx.Context],
-    model: Optional[str] = None,
-    options: Optional[Dict[str, Any]] = None,
-    data: Optional[Dict[str, Any]] = None,
-    network_input: Optional[NetworkInput] = None,
-) -> Predictor:
-    """A network ready for pictures, of weights of any kind; the arguments are those of `open_trained`.
-
-    Raises UsageError and GluonAFFError.
-    """
-    path = Path(weights).expanduser()
-    if is_exported(path):
-        given = [
-            name for name, value in {"model": model, **(options or {}), **(data or {})}.items() if value is not None
-        ]
-        if given:
-            flag = {"size": "input-size"}.get(given[0], given[0].replace("_", "-"))
-            raise UsageError(f"{weights} is an exported network and says itself what it takes: leave --{flag} out")
-        return predictor_of_exported(open_exported(path, devices[0]))
-    trained = open_trained(weights, model, options or {}, devices, data)
-    name = path.resolve().name if path.exists() else trained.name
-    return predictor_of_net(trained.net, network_input or trained.input, trained.segments, trained.outputs, name)
-
-
-def _of_net(net: mx.gluon.Block, network_input: Optional[NetworkInput]) -> Predictor:
-    call, outputs = getattr(net, "call", None), head_width(net)
-    if network_input is None:
-        if not call or outputs is None:
-            raise UsageError(f"nothing tells how pictures become the input of this {type(net).__name__}: give input=")
-        network_input = task_of_network(model_entry(call["name"])).network_input({}, outputs)
-    return predictor_of_net(net, network_input, isinstance(net, SegmentationNet), outputs or 0, type(net).__name__)
+def _of_net(net: mx.gluon.Block) -> TrainedNetwork:
+    """A network that nothing more is known of than how it was made."""
+    kind, call = type(net).__name__, getattr(net, "call", None)
+    trained = TrainedNetwork(kind, Path(), "", kind, net)
+    if call and head_width(net):
+        task = task_of_network(model_entry(call["name"]))
+        trained.make_input = lambda: task.network_input({}, trained.outputs)
+    return trained
 
 
 def expanded(places: Iterable[str]) -> List[str]:
@@ -144,3 +118,121 @@ def pictures_of_lines(lines: Iterable[str]) -> Iterator[Item]:
                 yield from find_pictures([place]).chosen
             except GluonAFFError as error:
                 yield error
+
+
+class Tally:
+    """Counts predictions on their way: how many, what could not be read, and how many are right where folders tell."""
+
+    def __init__(self, classes: ClassNames) -> None:
+        self._classes = classes
+        self.images = self.judged = self.right = 0
+        self.bad: List[str] = []
+
+    def counted(self, found: Iterable[Prediction]) -> Iterator[Prediction]:
+        """The same predictions, counted."""
+        for each in found:
+            if each.logits is None:
+                self.bad.append(each.fault or each.name)
+                print(f"skipped: {each.fault}", file=sys.stderr)
+            else:
+                self.images += 1
+                truth = self._classes.find(each.folder) if each.folder else None
+                if truth is not None and each.logits.ndim == 1:
+                    self.judged += 1
+                    self.right += int(each.logits.argmax()) == truth
+            yield each
+
+    def lines(self, seconds: float) -> List[str]:
+        """For people."""
+        said = f"{self.images} images in {seconds:.1f} s, {self.images / max(seconds, 1e-9):.1f} images/s"
+        lines = [f"{said}; {len(self.bad)} could not be read" if self.bad else said]
+        if self.judged:
+            lines.append(
+                f"top-1 accuracy {self.right / self.judged:.4f} ({self.right} of {self.judged} images, whose folders "
+                "are named like their classes)"
+            )
+        return lines
+
+
+def write_classes(found: Iterable[Prediction], out: Optional[str], form: str, top: int, width: int) -> None:
+    """The ``top`` likeliest classes of each picture, to a file or, line by line, to standard output."""
+    with _opened(out) as handle:
+        if form == "csv":
+            names = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "score")]
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerow(["image", *names])
+        for each in found:
+            classes = [] if each.logits is None else each.top(top)
+            if form == "jsonl":
+                handle.write(json.dumps(_entry(each, classes)) + "\n")
+            elif form == "csv":
+                if classes:
+                    cells = [cell for _, name, score in classes for cell in (name, f"{score:.6g}")]
+                    writer.writerow([each.name, *cells])
+            elif classes:
+                named = "  ".join(f"{score:6.4f} {name}" for _, name, score in classes)
+                handle.write(f"{each.name:<{width}}  {named}\n")
+            handle.flush()
+
+
+def _entry(each: Prediction, classes: List[Any]) -> Dict[str, Any]:
+    if each.logits is None:
+        return {"image": each.name, "error": each.fault}
+    listed = [{"number": number, "class": name, "score": round(score, 6)} for number, name, score in classes]
+    return {"image": each.name, "classes": listed}
+
+
+def write_masks(found: Iterable[Prediction], out: str, form: str, classes: Sequence[str]) -> List[Path]:
+    """Write masks/, overlays/ and contact sheets of a segmentation network's predictions; return the sheets.
+
+    Beside them stands a table of the share of foreground, or of each of several ``classes``.
+    """
+    several = len(classes) > 1
+    rows: List[Tuple[str, Sequence[float], Optional[str]]] = []
+
+    def items() -> Iterator[Any]:
+        for each in found:
+            shares: Sequence[float] = ()
+            if each.logits is not None:
+                if several:
+                    marked = class_numbers(each.resized)
+                    shares = (np.bincount(marked.ravel(), minlength=len(classes)) / marked.size).tolist()
+                else:
+                    marked = each.probability
+                    shares = [float((marked > 0.5).mean())]
+                yield each.name.rsplit("/", 1)[-1].rsplit(".", 1)[0], each.image, None, marked
+            rows.append((each.name, shares, each.fault))
+
+    sheets = write_class_predictions(out, items(), classes) if several else write_predictions(out, items())
+    _write_shares(rows, out, form, classes if several else ("foreground",))
+    return sheets
+
+
+def _write_shares(
+    rows: Sequence[Tuple[str, Sequence[float], Optional[str]]], out: str, form: str, names: Sequence[str]
+) -> None:
+    """A row for each picture: its name, the shares of its pixels in the order of ``names``, or why it has none."""
+    ending = {"table": "txt"}.get(form, form)
+    with atomic_write(Path(out) / f"predictions.{ending}") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        if form == "csv":
+            writer.writerow(["image", *names])
+        for image, shares, fault in rows:
+            if form == "jsonl":
+                named = dict(zip(names, shares))
+                found: Dict[str, Any] = {"error": fault} if fault else {"shares": named} if len(names) > 1 else named
+                handle.write(json.dumps({"image": image, **found}) + "\n")
+            elif not fault and form == "csv":
+                writer.writerow([image, *(f"{share:.6f}" for share in shares)])
+            elif not fault:
+                cells = [f"{share:.6f}" + (f" {name}" if len(names) > 1 else "") for name, share in zip(names, shares)]
+                handle.write("  ".join([image, *cells]) + "\n")
+
+
+@contextmanager
+def _opened(out: Optional[str]) -> Iterator[IO]:
+    if out is None:
+        yield sys.stdout
+        return
+    with atomic_write(out) as handle:
+        yield handle

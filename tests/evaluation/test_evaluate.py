@@ -1,4 +1,4 @@
-"""gluon-aff evaluate: networks from ids, files and runs; what is counted under each protocol; what is reported."""
+"""gluon-aff evaluate: what is counted under each protocol, on which classes, and what is reported."""
 
 import csv
 import io
@@ -15,17 +15,27 @@ import gluon_aff
 from gluon_aff import published
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.evaluation import Claim, DataOptions, Score, TrainedNetwork, open_images, predict, score
+from gluon_aff.evaluation import (
+    Claim,
+    ClassificationReport,
+    DataOptions,
+    Score,
+    TrainedNetwork,
+    open_images,
+    predict,
+    score,
+)
 from gluon_aff.evaluation.protocol import record_passes
 from gluon_aff.evaluation.scoring import claimed_pass, pass_scores
 from gluon_aff.facts import imagenet_classes, published_runs
-from gluon_aff.tasks.opening import open_trained
+from gluon_aff.tasks import get_task
+from gluon_aff.tasks.opening import open_network
 
 CPU = [mx.cpu()]
 
 
 class Fixed(nn.HybridBlock):
-    """Ignores what it sees but for the first pixel's red, which says which row of ``logits`` to give."""
+    """Gives the row of ``logits`` that an image's first channel names."""
 
     def __init__(self, logits):
         super().__init__()
@@ -38,30 +48,53 @@ class Fixed(nn.HybridBlock):
         return self.table(F.slice_axis(x, axis=1, begin=0, end=1).mean(axis=(1, 2, 3)))
 
 
+class Brightness(nn.HybridBlock):
+    """Looks an image's logits up by its brightness, undoing the normalisation of red."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.inner = Fixed(logits)
+
+    def hybrid_forward(self, F, x):
+        red = F.slice_axis(x, axis=1, begin=0, end=1) * 58.393 + 123.68
+        return self.inner(F.round(red / 5))
+
+
+class Constant(nn.HybridBlock):
+    """Gives zero logits, and counts the batches that it has seen."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs, self.seen = outputs, 0
+
+    def forward(self, x):
+        self.seen += 1
+        return mx.nd.zeros((x.shape[0], self.outputs))
+
+
 def batches(labels, size):
     """Images whose only content is their number."""
     x = np.arange(len(labels), dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 1, 1), np.float32)
     return [(x[i : i + size], np.array(labels[i : i + size])) for i in range(0, len(labels), size)]
 
 
-def test_ranks_ties_and_confusion():
-    logits = np.array([[3, 2, 1, 0], [0, 1, 2, 3], [1, 1, 1, 1], [0, 5, 5, 9]], dtype=np.float32)
-    for size in (1, 3, 4):
-        found = predict(Fixed(logits), batches([0, 1, 2, 1], size), CPU, 4)
-        assert found.ranks.tolist() == [0, 2, 2, 1]  # of equal logits the lower number comes first
-        assert found.predicted.tolist() == [0, 3, 0, 3]
-        assert [found.hits(k) for k in (1, 2, 3, 4)] == [1, 2, 4, 4]
-        assert found.confusion(3).tolist() == [[1, 0, 0, 0], [0, 0, 0, 2], [1, 0, 0, 0]]  # last column: class 3
+def save(path, classes):
+    mx.random.seed(1)
+    net = gluon_aff.create_model("cifar_aff_resnet8", classes=classes, channel_times=1)
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.save_parameters(str(path))
+    return path
 
 
-def test_logits_that_are_no_numbers():
-    with pytest.raises(GluonAFFError, match="not finite"):
-        predict(Fixed(np.array([[np.nan, 1.0]])), batches([1], 1), CPU, 1)
-
-
-def test_labels_outside_the_head():
-    with pytest.raises(UsageError, match="the label 4, but the head has 4 classes .0 to 3."):
-        predict(Fixed(np.zeros((2, 4))), batches([0, 4], 2), CPU, 1)
+def numbered_records(path, labels):
+    """Record i is one grey of brightness 5 i; JPEG keeps it to the digit."""
+    writer = mx.recordio.MXRecordIO(str(path), "w")
+    for number, label in enumerate(labels):
+        content = io.BytesIO()
+        Image.new("RGB", (8, 8), (5 * number,) * 3).save(content, "JPEG", quality=100)
+        writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, float(label), number, 0), content.getvalue()))
+    writer.close()
+    return str(path)
 
 
 def evaluate(*argv, capsys=None):
@@ -76,84 +109,188 @@ def evaluate_json(capsys, *argv):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A file of a small CIFAR network with ten outputs."""
-    mx.random.seed(1)
-    net = gluon_aff.create_model("cifar_aff_resnet8", classes=10, channel_times=1)
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    path = tmp_path_factory.mktemp("weights") / "small.params"
-    net.save_parameters(str(path))
-    return path
+    return save(tmp_path_factory.mktemp("weights") / "small.params", 10)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The directory of a training run of one epoch."""
-    from gluon_aff.tasks import get_task
-
-    directory = tmp_path_factory.mktemp("runs") / "digits"
-    sizes = ["--train-images", "64", "--test-images", "50", "--num-epochs", "1"]
-    assert get_task("cifar").main(["--dataset", "digits", "--gpus", "", "--save-dir", str(directory), *sizes]) == 0
-    return directory
+def imagenet(tmp_path_factory):
+    """Arguments for a small network with ImageNet's outputs."""
+    file = save(tmp_path_factory.mktemp("wide") / "net.params", 1000)
+    return ["--weights", file, "--dataset", "imagenet", "--input-size", 32]
 
 
-def test_a_file_is_recognised_and_scored(weights, capsys):
-    found = evaluate_json(capsys, "--weights", weights, "--dataset", "digits")
-    assert found["images"] == found["images_expected"] == 359
-    assert found["network"].startswith("cifar_aff_resnet8")
-    assert found["top1"] == found["top1_images"] / 359
-    assert sum(row["images"] for row in found["per_class"]) == 359
-    assert sum(row["top1"] for row in found["per_class"]) == found["top1_images"]
-    assert sum(row["top5"] for row in found["per_class"]) == found["top5_images"]
-    named = evaluate_json(
-        capsys, "--weights", weights, "--model", "cifar_aff_resnet8", "--classes", 10, "--channel-times", 1,
-        "--dataset", "digits", "--batch-size", 50,
-    )  # fmt: skip
-    for found_too in (found, named):
-        for name in ("seconds", "images_per_second", "environment", "network"):
-            found_too.pop(name)
-    assert named == found
+# ---- what is counted
 
 
-def test_what_is_written(weights, tmp_path, capsys):
-    out = evaluate("--weights", weights, "--dataset", "digits", "--out", tmp_path / "out", capsys=capsys)
-    assert "exact: every image once, 359 of 359 counted" in out
-    with open(tmp_path / "out" / "per_class.csv", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    assert [row["class"] for row in rows] == list("0123456789")
-    confusion = np.loadtxt(tmp_path / "out" / "confusion.csv", delimiter=",", skiprows=1)[:, 1:]
-    assert confusion.shape == (10, 11)
-    assert confusion.sum() == 359
-    assert [int(row["top1"]) for row in rows] == confusion.diagonal().tolist()
-    document = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert document["top1_images"] == confusion.trace()
-    assert document["environment"]["devices"] == ["cpu(0)"]
-    with Image.open(tmp_path / "out" / "confusion.png") as picture:
-        assert len(picture.convert("L").getcolors(1 << 16)) > 10
+def test_ranks_ties_and_confusion():
+    logits = np.array([[3, 2, 1, 0], [0, 1, 2, 3], [1, 1, 1, 1], [0, 5, 5, 9]], dtype=np.float32)
+    for size in (1, 3, 4):
+        found = predict(Fixed(logits), batches([0, 1, 2, 1], size), CPU, 4)
+        assert found.ranks.tolist() == [0, 2, 2, 1]  # of equal logits the lower number comes first
+        assert found.predicted.tolist() == [0, 3, 0, 3]
+        assert [found.hits(k) for k in (1, 2, 3, 4)] == [1, 2, 4, 4]
+        assert found.confusion(3).tolist() == [[1, 0, 0, 0], [0, 0, 0, 2], [1, 0, 0, 0]]  # last column: class 3
 
 
-def test_a_run_is_scored_as_it_was_validated(run, capsys):
-    last = json.loads((run / "history.jsonl").read_text().splitlines()[-1])
-    for place in (run, run / "best", next((run / "checkpoints").glob("epoch-*"))):
-        found = evaluate_json(capsys, "--weights", place)
-        assert (found["dataset"], found["images"], found["top1"]) == ("digits", 50, last["val"])
-        assert found["top5"] == last["val_top5"]
-        assert found["claim"]["value"] == last["val"]
+@pytest.mark.parametrize(
+    ("logits", "labels", "error", "told"),
+    [
+        ([[np.nan, 1.0]], [1], GluonAFFError, "not finite"),
+        (np.zeros((2, 4)), [0, 4], UsageError, "the label 4, but the head has 4 classes .0 to 3."),
+    ],
+)
+def test_logits_and_labels_that_cannot_be_counted(logits, labels, error, told):
+    with pytest.raises(error, match=told):
+        predict(Fixed(np.array(logits)), batches(labels, 2), CPU, 1)
 
 
-def test_a_damaged_checkpoint_is_not_scored(run, tmp_path):
-    copy = tmp_path / "checkpoint"
-    shutil.copytree(next((run / "checkpoints").glob("epoch-*")), copy)
-    (copy / "model.params").write_bytes(b"x" + (copy / "model.params").read_bytes()[1:])
-    with pytest.raises(GluonAFFError, match="another SHA-256"):
-        open_trained(str(copy), None, {}, CPU)
+def test_a_lost_image_is_noticed(weights, monkeypatch):
+    images = open_images(DataOptions("digits"))
+    everything = images.loader.batches
+    monkeypatch.setattr(images.loader, "batches", lambda epoch: list(everything(epoch))[:-1])
+    with pytest.raises(GluonAFFError, match="256 images were counted and 0 could not be read, of 359"):
+        score(open_network(str(weights)), images, CPU)
 
 
-def test_labels_come_from_the_weights_or_the_user(tmp_path, monkeypatch, own_mxnet_home, capsys):
+def test_a_bad_image_is_counted_as_such(imagenet, tmp_path, capsys):
+    wnids = [wnid for wnid, _ in imagenet_classes()[:3]]
+    for number, wnid in enumerate(wnids):
+        (tmp_path / "val" / wnid).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (number,) * 3).save(tmp_path / "val" / wnid / "a.JPEG")
+    (tmp_path / "val" / wnids[1] / "a.JPEG").write_bytes(b"not an image")
+    argv = [*imagenet, "--data", tmp_path]
+    with pytest.raises(GluonAFFError, match=f"{wnids[1]}/a.JPEG cannot be read"):
+        evaluate(*argv)
+    out = evaluate(*argv, "--skip-bad", capsys=capsys)
+    assert "2 of 3 counted, 1 could not be read" in out
+    assert f"{wnids[1]}/a.JPEG" in out
+
+
+# ---- the authors' protocol
+
+
+def test_upstream_counts_what_the_authors_script_would(tmp_path):
+    random = np.random.RandomState(3)
+    labels, logits = random.randint(0, 8, 50), random.standard_normal((50, 8)).astype(np.float32)
+    path = numbered_records(tmp_path / "val.rec", labels)
+    subject = TrainedNetwork("toy", None, "cifar", "toy", Brightness(logits))
+    options = DataOptions("imagenet", path, size=7, batch_size=8)
+    exact = score(subject, open_images(options), CPU)
+    found = score(subject, open_images(options, "upstream"), CPU, "upstream", 8, passes=9)
+    wrong = logits.argmax(axis=1) != labels
+    assert exact.top1 == found.top1 == 50 - wrong.sum()
+    assert exact.top5 == found.top5
+    assert (exact.images_run, found.images_run) == (50, 56)
+    # the authors' way, with nothing of ours: pass after pass of the iterator, whatever comes is counted
+    iterator = mx.io.ImageRecordIter(path_imgrec=path, batch_size=8, data_shape=(3, 7, 7), verbose=False)
+    for number, row in enumerate(found.passes):
+        if number:
+            iterator.reset()
+        errors, count = 0, 0
+        for batch in iterator:
+            seen = (batch.data[0].mean(axis=(1, 2, 3)).asnumpy() / 5).round().astype(int)
+            errors += int((logits[seen].argmax(axis=1) != batch.label[0].asnumpy()).sum())
+            count += 8
+        assert (row["pass"], row["top1_errors"], row["images"]) == (number + 1, errors, count)
+        assert row["top1_error"] == errors / count
+    assert {row["images"] for row in found.passes} == {48, 56}
+
+
+def test_another_order_of_records_is_noticed():
+    found = predict(Fixed(np.eye(56, 8)), batches(list(range(8)) * 7, 8), CPU, 7)
+    assert len(found) == record_passes(50, 8, 1)[0].images
+    with pytest.raises(GluonAFFError, match="gave 56 images, expected 56, the last 6 of them those of the beginning"):
+        pass_scores(found.take(np.r_[0:50, 1:7]), 50, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("identity", "number", "images"),
+    [
+        ("release_imagenet_AFF-ResNet-50_0.2028", 236, 49664),
+        ("release_imagenet_AFF-ResNeXt-50_0.2028", 232, 50176),
+        ("release_imagenet_iAFF-ResNet-50_0.2022", 239, 49664),
+        ("release_imagenet_iAFF-ResNeXt-50_0.1978", 239, 49664),
+    ],
+)
+def test_the_pass_that_a_published_file_was_scored_in(identity, number, images):
+    """The epoch in the file's name, the passes before it, and the images that its error is a fraction of."""
+    claim = Claim("", "top-1 error", 0.2, images, "imagenet", run=identity)
+    assert claimed_pass(claim, 512) == number
+    assert claimed_pass(claim, 256) is None
+    assert record_passes(50000, 512, number)[-1].images == images == published.record(identity)["images"]
+
+
+def test_the_pass_of_a_resumed_run_and_of_none():
+    resumed = Claim("", "top-1 error", 0.2, 0, "imagenet", run="paper_imagenet_resnet50_AFF_nomixup_0.2162")
+    assert claimed_pass(resumed, 256) == 91  # its log begins with epoch 65
+    assert claimed_pass(None, 512) is None
+    for identity, run in published_runs().items():
+        if run["published_file"]:
+            assert published.record(identity)["images"] == run["published_file"]["images"], identity
+
+
+def test_passes_are_printed_below_the_figures(imagenet, tmp_path, capsys):
+    argv = [*imagenet, "--data", numbered_records(tmp_path / "val.rec", range(12))]
+    out = evaluate(*argv, "--protocol", "upstream", "--batch-size", 5, "--passes", 4, capsys=capsys)
+    assert "upstream: 15 images in 3 batches, 12 different ones" in out
+    assert "the official set has 50,000 images, this one 12" in out
+    rows = [line.split() for line in out.splitlines() if line[:1].isdigit()]
+    assert [row[1:4] for row in rows[:4]] == [["0", "3", "15"], ["3", "2", "10"], ["1", "3", "15"], ["4", "2", "10"]]
+    exact = evaluate_json(capsys, *argv)
+    assert (exact["protocol"], exact["images"], exact["passes"]) == ("exact", 12, [])
+
+
+# ---- whose classes
+
+
+def folders(place, names):
+    for split in ("train", "test"):
+        for name in names:
+            (place / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(place / split / name / "0.png")
+    return str(place)
+
+
+def scored(place, net, data):
+    outputs = open_images(DataOptions("folder", place, batch_size=1))
+    return score(TrainedNetwork("run", None, "cifar", "toy", net, data=data), outputs, CPU)
+
+
+def test_other_classes_are_refused(tmp_path):
+    own, other, part = (folders(tmp_path / names, names) for names in ("0123456789", "ab", "78"))
+    for data in ({"dataset": "digits"}, {"dataset": "folder", "data": own}):
+        net = Constant(10)
+        told = r"the data have the classes a, b, the network .* 0, 1, 2, 3, 4, \.\.\. \(10"
+        with pytest.raises(UsageError, match=told):
+            scored(other, net, data)
+        assert net.seen == 1  # nothing is scored after a refusal
+        assert scored(own, net, data).notes == []
+    with pytest.raises(UsageError, match="a label means another class"):  # "7" alone would be class 0
+        scored(part, Constant(10), {"dataset": "digits"})
+
+
+def test_as_many_classes_of_other_names_are_scored_with_a_note(tmp_path):
+    found = scored(folders(tmp_path, "abcdefghij"), Constant(10), {"dataset": "digits"})
+    assert len(found.predictions) == 10
+    (note,) = found.notes
+    assert note.endswith("labels are compared by their numbers")
+    assert f"note       {note}" in ClassificationReport(found, {}).lines()
+    assert found.to_json()["notes"] == [note]
+
+
+@pytest.mark.parametrize("data", [{}, {"dataset": "folder", "data": "/not/there/any/more"}])
+def test_a_wider_head_of_unknown_classes_is_scored_with_a_note(tmp_path, data):
+    place = folders(tmp_path, "ab")
+    assert scored(place, Constant(10), data).notes == ["the network has 10 outputs, the data 2 classes (a, b)"]
+    assert scored(place, Constant(2), data).notes == []
+
+
+def test_labels_come_from_the_weights_or_the_user(tmp_path, own_mxnet_home, capsys):
     """A published id of coarse labels, its file made by us, on a made-up CIFAR-100."""
     identity = "release_cifar100_AFF-ResNet-32_super_0.9078"
-    net = published.build(identity)
     path = published.place_of(identity)
     path.parent.mkdir(parents=True)
-    net.save_parameters(str(path))
+    published.build(identity).save_parameters(str(path))
     folder = tmp_path / "cifar-100-binary"
     folder.mkdir()
     random = np.random.RandomState(0)
@@ -172,141 +309,73 @@ def test_labels_come_from_the_weights_or_the_user(tmp_path, monkeypatch, own_mxn
     assert sorted(row["name"] for row in found["per_class"]) == sorted({f"fine{label}" for label in fine})
 
 
-def test_the_claim_is_held_against_the_whole_set_only():
+@pytest.mark.parametrize(
+    ("dataset", "labels", "images", "held"),
+    [
+        ("cifar100", "coarse", 10000, True),
+        ("cifar100", "fine", 10000, False),
+        ("cifar100", "coarse", 9999, False),
+        ("cifar10", "coarse", 10000, False),
+    ],
+)
+def test_the_claim_is_held_against_the_whole_set_only(dataset, labels, images, held):
     claim = Claim("published", "accuracy", 0.9, 10000, "cifar100", "coarse", run="x")
     subject = TrainedNetwork("x", None, "cifar", "x", Fixed(np.eye(20)), claim=claim)
-
-    def claimed(labels, images, dataset="cifar100"):
-        found = open_images(DataOptions("digits"))
-        found.dataset, found.labels, found.count = dataset, labels, images
-        return Score(subject, found, "exact", None, 1.0, images, [], []).claim()
-
-    assert claimed("coarse", 10000) is claim
-    assert claimed("fine", 10000) is None
-    assert claimed("coarse", 9999) is None
-    assert claimed("coarse", 10000, "cifar10") is None
+    found = open_images(DataOptions("digits"))
+    found.dataset, found.labels, found.count = dataset, labels, images
+    assert (Score(subject, found, "exact", None, 1.0, images, [], []).claim() is claim) == held
 
 
-def numbered_records(path, labels):
-    """Record i is one grey of brightness 5 i; JPEG keeps it to the digit."""
-    writer = mx.recordio.MXRecordIO(str(path), "w")
-    for number, label in enumerate(labels):
-        content = io.BytesIO()
-        Image.new("RGB", (8, 8), (5 * number,) * 3).save(content, "JPEG", quality=100)
-        writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, float(label), number, 0), content.getvalue()))
-    writer.close()
-    return str(path)
+# ---- the command
 
 
-class Brightness(nn.HybridBlock):
-    """Looks an image's logits up by its brightness, undoing the normalisation of red."""
-
-    def __init__(self, logits):
-        super().__init__()
-        self.inner = Fixed(logits)
-
-    def hybrid_forward(self, F, x):
-        red = F.slice_axis(x, axis=1, begin=0, end=1) * 58.393 + 123.68
-        return self.inner(F.round(red / 5))
-
-
-def test_upstream_counts_what_the_authors_script_would(tmp_path):
-    random = np.random.RandomState(3)
-    labels, logits = random.randint(0, 8, 50), random.standard_normal((50, 8)).astype(np.float32)
-    path = numbered_records(tmp_path / "val.rec", labels)
-    subject = TrainedNetwork("toy", None, "cifar", "toy", Brightness(logits))
-    options = DataOptions("imagenet", path, size=7, batch_size=8)
-    exact = score(subject, open_images(options), CPU)
-    found = score(subject, open_images(options, "upstream"), CPU, "upstream", 8, passes=9)
-    wrong = logits.argmax(axis=1) != labels
-    assert exact.top1 == found.top1 == 50 - wrong.sum()
-    assert exact.top5 == found.top5
-    assert (exact.images_run, found.images_run) == (50, 56)
-    # the authors' way, with nothing of ours: pass after pass of the iterator, whatever comes is counted
-    iterator = mx.io.ImageRecordIter(path_imgrec=path, batch_size=8, data_shape=(3, 7, 7), verbose=False)
-    for number, entry in enumerate(found.passes):
-        if number:
-            iterator.reset()
-        errors, count = 0, 0
-        for batch in iterator:
-            seen = (batch.data[0].mean(axis=(1, 2, 3)).asnumpy() / 5).round().astype(int)
-            errors += int((logits[seen].argmax(axis=1) != batch.label[0].asnumpy()).sum())
-            count += 8
-        assert (entry.number, entry.top1_errors, entry.span.images) == (number + 1, errors, count)
-    assert {entry.span.images for entry in found.passes} == {48, 56}
+def test_a_file_is_recognised_scored_and_written(weights, tmp_path, capsys):
+    out = evaluate("--weights", weights, "--dataset", "digits", "--out", tmp_path / "out", capsys=capsys)
+    assert "exact: every image once, 359 of 359 counted" in out
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert found["images"] == found["images_expected"] == 359
+    assert found["network"].startswith("cifar_aff_resnet8")
+    assert found["top1"] == found["top1_images"] / 359
+    assert found["top1_interval"][0] < found["top1"] < found["top1_interval"][1]
+    for name, total in (("images", 359), ("top1", found["top1_images"]), ("top5", found["top5_images"])):
+        assert sum(row[name] for row in found["per_class"]) == total
+    assert found["environment"]["devices"] == ["cpu(0)"]
+    with open(tmp_path / "out" / "per_class.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["class"] for row in rows] == list("0123456789")
+    confusion = np.loadtxt(tmp_path / "out" / "confusion.csv", delimiter=",", skiprows=1)[:, 1:]
+    assert confusion.shape == (10, 11)
+    assert confusion.sum() == 359
+    assert [int(row["top1"]) for row in rows] == confusion.diagonal().tolist()
+    assert found["top1_images"] == confusion.trace()
+    with Image.open(tmp_path / "out" / "confusion.png") as picture:
+        assert len(picture.convert("L").getcolors(1 << 16)) > 10
+    named = evaluate_json(
+        capsys, "--weights", weights, "--model", "cifar_aff_resnet8", "--classes", 10, "--channel-times", 1,
+        "--dataset", "digits", "--batch-size", 50,
+    )  # fmt: skip
+    for report in (found, named):
+        for name in ("seconds", "images_per_second", "environment", "network"):
+            report.pop(name)
+    assert named == found
 
 
-def test_another_order_of_records_is_noticed():
-    spans = record_passes(50, 8, 1)
-    found = predict(Fixed(np.eye(56, 8)), batches(list(range(8)) * 7, 8), CPU, 7)
-    assert len(found) == spans[0].images
-    with pytest.raises(GluonAFFError, match="gave 56 images, expected 56, the last 6 of them those of the beginning"):
-        pass_scores(found.take(np.r_[0:50, 1:7]), 50, 8, 3)
-
-
-def test_the_pass_that_a_published_file_was_scored_in():
-    """The epoch in the file's name, the passes before it, and the images that its error is a fraction of."""
-    for identity, number, images in (
-        ("release_imagenet_AFF-ResNet-50_0.2028", 236, 49664),
-        ("release_imagenet_AFF-ResNeXt-50_0.2028", 232, 50176),
-        ("release_imagenet_iAFF-ResNet-50_0.2022", 239, 49664),
-        ("release_imagenet_iAFF-ResNeXt-50_0.1978", 239, 49664),
-    ):
-        claim = Claim("", "top-1 error", 0.2, images, "imagenet", run=identity)
-        assert claimed_pass(claim, 512) == number
-        assert claimed_pass(claim, 256) is None
-        assert record_passes(50000, 512, number)[-1].images == images == published.record(identity)["images"]
-    resumed = Claim("", "top-1 error", 0.2, 0, "imagenet", run="paper_imagenet_resnet50_AFF_nomixup_0.2162")
-    assert claimed_pass(resumed, 256) == 91  # its log begins with epoch 65
-    assert claimed_pass(None, 512) is None
-
-
-def test_catalogue_and_logs_agree_on_what_was_counted():
-    for identity, run in published_runs().items():
-        if run["published_file"]:
-            assert published.record(identity)["images"] == run["published_file"]["images"], identity
-
-
-def test_passes_are_printed_with_the_published_one(tmp_path, capsys):
-    """The whole command, on a network made by us and twelve images."""
-    net = gluon_aff.create_model("cifar_resnet8", classes=1000, channel_times=1)
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    net.save_parameters(str(tmp_path / "net.params"))
-    path = numbered_records(tmp_path / "val.rec", range(12))
-    argv = ["--weights", tmp_path / "net.params", "--dataset", "imagenet", "--data", path, "--input-size", 32]
-    out = evaluate(*argv, "--protocol", "upstream", "--batch-size", 5, "--passes", 4, capsys=capsys)
-    assert "upstream: 15 images in 3 batches, 12 different ones" in out
-    assert "the official set has 50,000 images, this one 12" in out
-    rows = [line.split() for line in out.splitlines() if line[:1].isdigit()]
-    assert [row[1:4] for row in rows[:4]] == [["0", "3", "15"], ["3", "2", "10"], ["1", "3", "15"], ["4", "2", "10"]]
-    exact = evaluate_json(capsys, *argv)
-    assert (exact["protocol"], exact["images"], exact["passes"]) == ("exact", 12, [])
-
-
-def test_a_bad_image_is_counted_as_such(tmp_path, capsys):
-    wnids = [wnid for wnid, _ in imagenet_classes()[:3]]
-    for number, wnid in enumerate(wnids):
-        (tmp_path / "val" / wnid).mkdir(parents=True)
-        Image.new("RGB", (8, 8), (number,) * 3).save(tmp_path / "val" / wnid / "a.JPEG")
-    (tmp_path / "val" / wnids[1] / "a.JPEG").write_bytes(b"not an image")
-    net = gluon_aff.create_model("cifar_resnet8", classes=1000, channel_times=1)
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    net.save_parameters(str(tmp_path / "net.params"))
-    argv = ["--weights", tmp_path / "net.params", "--dataset", "imagenet", "--data", tmp_path, "--input-size", 32]
-    with pytest.raises(GluonAFFError, match=f"{wnids[1]}/a.JPEG cannot be read"):
-        evaluate(*argv)
-    out = evaluate(*argv, "--skip-bad", capsys=capsys)
-    assert "2 of 3 counted, 1 could not be read" in out
-    assert f"{wnids[1]}/a.JPEG" in out
-
-
-def test_a_lost_image_is_noticed(weights, monkeypatch):
-    subject = open_trained(str(weights), None, {}, CPU)
-    images = open_images(DataOptions("digits"))
-    everything = images.loader.batches
-    monkeypatch.setattr(images.loader, "batches", lambda epoch: list(everything(epoch))[:-1])
-    with pytest.raises(GluonAFFError, match="256 images were counted and 0 could not be read, of 359"):
-        score(subject, images, CPU)
+def test_a_run_is_scored_as_it_was_validated(tmp_path, capsys):
+    run = tmp_path / "digits"
+    sizes = ["--train-images", "64", "--test-images", "50", "--num-epochs", "1", "--channel-times", "1"]
+    assert get_task("cifar").main(["--dataset", "digits", "--gpus", "", "--save-dir", str(run), *sizes]) == 0
+    capsys.readouterr()
+    last = json.loads((run / "history.jsonl").read_text().splitlines()[-1])
+    checkpoint = next((run / "checkpoints").glob("epoch-*"))
+    for place in (run, run / "best", checkpoint):
+        found = evaluate_json(capsys, "--weights", place)
+        assert (found["dataset"], found["images"], found["top1"]) == ("digits", 50, last["val"])
+        assert found["top5"] == last["val_top5"]
+        assert found["claim"]["value"] == last["val"]
+    copy = shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    (copy / "model.params").write_bytes(b"x" + (copy / "model.params").read_bytes()[1:])
+    with pytest.raises(GluonAFFError, match="another SHA-256"):
+        open_network(str(copy))
 
 
 @pytest.mark.parametrize(
@@ -322,7 +391,7 @@ def test_a_lost_image_is_noticed(weights, monkeypatch):
         (["--dataset", "digits", "--labels", "coarse"], "only cifar100 has coarse labels"),
     ],
 )
-def test_what_cannot_be(weights, argv, told):
+def test_options_that_do_not_belong_together(weights, argv, told):
     with pytest.raises(UsageError, match=told):
         evaluate("--weights", weights, *argv)
 

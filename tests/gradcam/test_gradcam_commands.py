@@ -9,8 +9,9 @@ from PIL import Image
 
 import gluon_aff
 from gluon_aff.cli import main as cli
-from gluon_aff.gradcam import explain, explain_images, find_pictures, fusion_weights, open_image_network
+from gluon_aff.gradcam import explain, explain_images, find_pictures, fusion_weights
 from gluon_aff.gradcam.cam_sheet import enlarged
+from gluon_aff.tasks.opening import open_network
 from gluon_aff.utils import console
 
 
@@ -59,7 +60,7 @@ def test_gradcam_writes_what_the_api_says(weights, pictures, tmp_path, capsys):
         (network, truth) for network in ("add", "AFF") for truth in ("airplane", "bird", "")
     ]
     pixels = [np.asarray(Image.open(picture)) for picture in sorted(pictures.rglob("*.png"))]
-    network = open_image_network(str(aff), [mx.cpu()], data={"dataset": "cifar10"})
+    network = open_network(str(aff), data={"dataset": "cifar10"})
     explained = explain(network.net, network.input.transform(np.stack(pixels)))
     for row, logits, index in zip(rows[3:], explained.outputs, explained.classes):
         assert row["predicted"] == row["heat_of"] == network.input.classes[index]
@@ -85,7 +86,7 @@ def test_many_pictures_make_several_sheets(weights, tmp_path, capsys):
 
 
 def test_the_class_asked_for_and_the_truth(weights, pictures):
-    network = open_image_network(str(weights / "aff.params"), [mx.cpu()], data={"dataset": "cifar10"})
+    network = open_network(str(weights / "aff.params"), data={"dataset": "cifar10"})
     explained = explain_images(network, find_pictures([str(pictures)]), target="truck")
     assert [one.truth for one in explained] == [
         "airplane",
@@ -103,7 +104,7 @@ def test_folders_name_the_classes_when_nothing_else_does(weights, tmp_path):
     for name in "jihgfedcba":
         (tmp_path / name).mkdir()
         Image.new("RGB", (32, 32)).save(tmp_path / name / "0.png")
-    network = open_image_network(str(weights / "aff.params"), [mx.cpu()])
+    network = open_network(str(weights / "aff.params"))
     explained = explain_images(network, find_pictures([str(tmp_path)], 2))
     assert [one.truth for one in explained] == ["a", "j"]
     assert explain_images(network, find_pictures([str(tmp_path / "b")]))[0].predicted.startswith("class ")
@@ -115,8 +116,8 @@ def test_a_run_tells_names_and_size(tmp_path, capsys):
     sizes = ["--train-images", "32", "--test-images", "20", "--num-epochs", "1", "--resize", "24"]
     where = ["--dataset", "digits", "--gpus", "", "--save-dir", str(tmp_path / "run"), "--channel-times", "1"]
     assert get_task("cifar").main([*where, *sizes]) == 0
-    network = open_image_network(str(tmp_path / "run"), [mx.cpu()])
-    assert network.name == "run" and network.input.classes.names == tuple("0123456789")
+    network = open_network(str(tmp_path / "run"))
+    assert network.title == "run" and network.input.classes.names == tuple("0123456789")
     Image.new("RGB", (50, 40)).save(tmp_path / "wide.png")
     (image,) = explain_images(network, find_pictures([str(tmp_path / "wide.png")]), target="7")
     assert image.heat.shape == (24, 24) and image.truth == "7"
@@ -125,7 +126,7 @@ def test_a_run_tells_names_and_size(tmp_path, capsys):
 def test_imagenet_networks_crop_and_know_their_classes(tmp_path):
     mx.random.seed(0)
     gluon_aff.create_model("resnet50", layers=(1, 1, 1, 1)).save_parameters(str(tmp_path / "resnet.params"))
-    network = open_image_network(str(tmp_path / "resnet.params"), [mx.cpu()], data={"size": 64})
+    network = open_network(str(tmp_path / "resnet.params"), data={"size": 64})
     (tmp_path / "n01443537").mkdir()
     Image.new("RGB", (200, 100), (9, 200, 3)).save(tmp_path / "n01443537" / "fish.png")
     (image,) = explain_images(network, find_pictures([str(tmp_path / "n01443537")]))
@@ -139,7 +140,7 @@ def test_segmentation_is_judged_by_its_mask(weights, tmp_path, capsys):
     for number in range(2):
         Image.new("L", (40, 30), 90 * number).save(tmp_path / "images" / f"{number}.png")
     Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), ((4, 18), (4, 28)))).save(tmp_path / "masks/0.png")
-    network = open_image_network(str(weights / "fpn.params"), [mx.cpu()], data={"size": 32})
+    network = open_network(str(weights / "fpn.params"), data={"size": 32})
     first, second = explain_images(network, find_pictures([str(tmp_path)]))
     assert first.predicted == "IoU" and 0 <= first.score < 1 and first.mask.sum() > 20
     assert second.predicted.endswith("% foreground") and second.score is None and second.wrong is None
@@ -156,7 +157,7 @@ def test_attention_writes_maps_of_every_fusion(name, stages, weights, pictures, 
     code, printed, _ = run(capsys, "attention", "--weights", file, "--image", pictures / "bird", "--out", tmp_path)
     assert code == 0 and printed.count("features.4.0.attention") == stages
     saved = np.load(tmp_path / "bird-1.npz")
-    network = open_image_network(str(file), [mx.cpu()])
+    network = open_network(str(file))
     pixels = np.asarray(Image.open(pictures / "bird/1.png"))
     found = fusion_weights(network.net, network.input.transform(pixels[None]))
     assert len(saved.files) == 3 * len(found) == 9 * stages

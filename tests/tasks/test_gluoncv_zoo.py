@@ -7,8 +7,7 @@ import pytest
 from gluon_aff.cli.main import main
 from gluon_aff.errors import UsageError
 from gluon_aff.runtime.gluoncv import import_gluoncv
-from gluon_aff.tasks.gluoncv_zoo import is_zoo_name
-from gluon_aff.tasks.opening import open_trained
+from gluon_aff.tasks.opening import is_zoo_name, open_network
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def baseline(tmp_path_factory):
 
 def test_a_zoo_network_is_opened_by_name(baseline):
     net, path = baseline
-    trained = open_trained(str(path), "cifar_resnet20_v1", {}, [mx.cpu()])
+    trained = open_network(str(path), "cifar_resnet20_v1", {}, [mx.cpu()])
     x = mx.nd.random.normal(shape=(2, 3, 32, 32))
     np.testing.assert_allclose(trained.net(x).asnumpy(), net(x).asnumpy(), atol=1e-5)
     assert (trained.task, trained.outputs, trained.network) == ("cifar", 10, "cifar_resnet20_v1 of GluonCV")
@@ -48,7 +47,7 @@ def test_what_cannot_be_opened_is_said(baseline):
 
     def refused(model, message, **options):
         with pytest.raises(UsageError, match=message):
-            open_trained(path, model, options, [mx.cpu()])
+            open_network(path, model, options, [mx.cpu()])
 
     refused("resnet51", "resnet51 is neither a name of `gluon-aff models` nor one of GluonCV's model zoo")
     refused("cifar_resnet56_v1", "baseline.params does not fit GluonCV's cifar_resnet56_v1: ")

@@ -4,7 +4,6 @@ import json
 import shutil
 from functools import partial
 
-import mxnet as mx
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,10 +14,9 @@ from gluon_aff.data import CIFAR_MEAN, CIFAR_STD
 from gluon_aff.data.imagenet.normalisation import mean_and_std
 from gluon_aff.data.pictures import NetworkInput
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.gradcam import explain_images, find_pictures, open_image_network
+from gluon_aff.gradcam import explain_images, find_pictures
 from gluon_aff.tasks import get_task, parts
-from gluon_aff.tasks.finished import commits_of
-from gluon_aff.tasks.opening import open_trained
+from gluon_aff.tasks.opening import commits_of, open_network
 from gluon_aff.training.checkpoint import find_checkpoint
 from gluon_aff.training.history import History
 from gluon_aff.utils import console
@@ -59,7 +57,7 @@ def photo(tmp_path):
 
 
 def test_gradcam_feeds_a_photo_at_the_size_of_training(folder_run, photo, tmp_path, capsys, monkeypatch):
-    network = open_image_network(str(folder_run), [mx.cpu()])
+    network = open_network(str(folder_run))
     seen = []
     forward = type(network.net).forward
     monkeypatch.setattr(type(network.net), "forward", lambda net, x: seen.append(x.shape) or forward(net, x))
@@ -111,9 +109,9 @@ def test_the_authors_name_has_it_as_well(folder_run):
 
 
 def test_what_the_user_says_wins(folder_run):
-    trained = open_trained(str(folder_run), None, {}, [mx.cpu()], data={"size": 48})
+    trained = open_network(str(folder_run), data={"size": 48})
     assert trained.input.size == 48 and trained.classes == NAMES
-    other = open_trained(str(folder_run), None, {}, [mx.cpu()], data={"dataset": "digits"})
+    other = open_network(str(folder_run), data={"dataset": "digits"})
     assert other.input.size == 32 and other.classes == tuple("0123456789")
 
 
@@ -177,15 +175,15 @@ def test_what_does_not_belong_together_is_told(folder_run, tmp_path):
     shutil.copy(weights.with_suffix(".json"), beside)
     gluon_aff.create_model("cifar_aff_resnet8", classes=3, channel_times=1).save_parameters(str(file))
     with pytest.raises(GluonAFFError, match="a.json describes other weights: their SHA-256 is"):
-        open_trained(str(file), None, {}, [mx.cpu()])
+        open_network(str(file))
     beside.unlink()
-    assert open_trained(str(file), None, {}, [mx.cpu()]).claim is None
+    assert open_network(str(file)).claim is None
 
 
 def test_a_file_of_another_program_beside_weights_is_none_of_ours(folder_run, tmp_path):
     shutil.copy(gluon_aff.load_run(folder_run).file, tmp_path / "a.params")
     (tmp_path / "a.json").write_text('{"nodes": []}', encoding="utf-8")
-    assert open_trained(str(tmp_path / "a.params"), None, {}, [mx.cpu()]).network.startswith("cifar_")
+    assert open_network(str(tmp_path / "a.params")).network.startswith("cifar_")
 
 
 def test_runs_of_earlier_versions_open(folder_run, tmp_path, photo):
