@@ -65,21 +65,22 @@ COMMANDS = {
     "recipe-imagenet": "train imagenet --recipe release --print-recipe",
     "recipe-seg": "train seg --recipe paper --print-recipe",
     "schedule-cifar": "train cifar --recipe published --dry-run --save-dir {out}/schedule",
-    "evaluate-digits": "evaluate {digits} --json {out}/evaluation.json",
-    "evaluate-shapes": "evaluate {shapes} --json {out}/evaluation.json",
-    "evaluate-pictures": "evaluate {pictures} --json {out}/evaluation.json",
-    "evaluate-upstream": "evaluate {digits} --protocol upstream",
-    "evaluate-weights": "evaluate {digits}/best/model.params",
+    "evaluate-digits": "evaluate --weights {digits} --json {out}/evaluation.json",
+    "evaluate-shapes": "evaluate --weights {shapes} --json {out}/evaluation.json",
+    "evaluate-pictures": "evaluate --weights {pictures} --json {out}/evaluation.json",
+    "evaluate-upstream": "evaluate --weights {digits} --protocol upstream",
+    "evaluate-weights": "evaluate --weights {digits}/best/model.params",
     "predict-digits": "predict {digits} {here}/docs/images/digits-curves.png --out {out}/predictions.csv",
     "predict-shapes": "predict {shapes} {here}/docs/images/digits-curves.png --out {out}/masks",
     "export-symbol": "export {digits} --to symbol --fold --out {out}/exported",
     "export-onnx": "export {digits} --to onnx --out {out}/exported",
     "export-onnx-fpn": "export {shapes} --to onnx --with-preprocessing --out {out}/exported",
     "export-int8": "export {digits} --to int8 --out {out}/exported",
-    "gradcam": "gradcam {here}/docs/images/digits-curves.png --weights {digits} --out {out}/cam.png",
-    "attention": "attention {here}/docs/images/digits-curves.png --weights {digits} --out {out}/attention.png",
+    "gradcam": "gradcam --images {here}/docs/images/digits-curves.png --weights {digits} --out {out}/cam.png",
+    "attention": "attention --image {here}/docs/images/digits-curves.png --weights {digits} --out {out}/attention.png",
     "plot-history": "plot history {digits} {digits-hold-out} --out {out}/history.png",
-    "compare": "compare {digits} --out {out}/compare.png",
+    "compare": "compare {digits} --with {digits-hold-out} --plot {out}/compare.png --json {out}/compare.json",
+    "compare-published": "compare {digits} --with paper_cifar100_resnet32_AFF_0.8967 --plot {out}/compare.png",
     "ablation-hosts": "ablation --help",
 }
 
@@ -87,18 +88,18 @@ COMMANDS = {
 WRONG = """
 nonsense
 evaluate
-evaluate nowhere
-evaluate {digits} --dataset nothing
-evaluate {digits} --protocol nothing
-evaluate {digits}/train.log
-evaluate {digits} --model cifar_aff_resnet8
+evaluate --weights nowhere
+evaluate --weights {digits} --dataset nothing
+evaluate --weights {digits} --protocol nothing
+evaluate --weights {digits}/train.log
+evaluate --weights {digits} --model cifar_aff_resnet8
 predict {digits} nowhere.png
 predict nowhere {here}/docs/images/digits-curves.png
 export {digits} --to nothing
 export nowhere
 gradcam
-gradcam nowhere.png --weights {digits}
-attention {here}/docs/images/digits-curves.png --weights nowhere
+gradcam --images nowhere.png --out {out}/x.png --weights {digits}
+attention --image {here}/docs/images/digits-curves.png --out {out}/x --weights nowhere
 compare nowhere
 plot history nowhere
 published load nowhere
@@ -186,8 +187,9 @@ class Recorder:
     def __init__(self, checkout, out, data, only):
         self.checkout, self.out, self.data, self.only = Path(checkout).resolve(), Path(out), data, only
         self.work = self.out.parent / f"{self.out.name}-work"
-        shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir(parents=True)
+        if only is None:
+            shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True, exist_ok=True)
         self.out.mkdir(parents=True, exist_ok=True)
         self.places = {"here": str(self.checkout), "data": str(data or "")}
         names = [*RUNS, *(f"{name}-native" for name in NATIVE)]
@@ -273,7 +275,7 @@ class Recorder:
         cases = [(name, line, False) for name, line in RUNS.items()]
         cases += [(f"{name}-native", RUNS[name], True) for name in NATIVE]
         for name, line, native in cases:
-            if not self.wanted(name, line):
+            if not self.wanted(f"run-{name}", line):
                 continue
             folder = self.work / name
             straight = folder / "straight"
@@ -293,9 +295,10 @@ class Recorder:
 
     def commands(self):
         for name, line in COMMANDS.items():
-            if not self.wanted(name, line):
+            if not self.wanted(f"command-{name}", line):
                 continue
             out = self.work / f"out-{name}"
+            shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
             done = self.run(line, str(out))
             left = [f"--- {path.relative_to(out)}\n{say_of(path)}" for path in sorted(out.rglob("*")) if path.is_file()]
@@ -306,7 +309,7 @@ class Recorder:
         for number, line in enumerate(WRONG.strip().splitlines()):
             if self.wanted("wrong"):
                 out = self.work / f"wrong-{number}"
-                out.mkdir()
+                out.mkdir(exist_ok=True)
                 done = self.run(line, str(out))
                 errors = [text for text in done.stderr.splitlines() if text.startswith("error") or "rror:" in text]
                 first = (errors or done.stderr.splitlines() or [""])[0]
@@ -319,7 +322,7 @@ def main():
     parser.add_argument("checkout", help="root of a clone")
     parser.add_argument("out", help="folder for the record")
     parser.add_argument("--data", type=Path, help="folder with cifar10-jpeg.zip and sirst.zip")
-    parser.add_argument("--only", metavar="WORD", help="cases whose name holds it")
+    parser.add_argument("--only", metavar="WORD", help="cases whose name holds it, among those that were run before")
     args = parser.parse_args()
     recorder = Recorder(args.checkout, args.out, args.data and args.data.resolve(), args.only)
     recorder.runs()
