@@ -16,7 +16,15 @@ pytestmark = [
 ]
 
 #: Tests that need nothing of a checkout but the tests themselves.
-ELSEWHERE = ["nn", "published", "models/test_registry.py", "tasks/options", "data/images", "comparison", "outside"]
+ELSEWHERE = [
+    "nn",
+    "published",
+    "models/test_registry.py",
+    "tasks/test_options.py",
+    "data/images",
+    "comparison",
+    "outside",
+]
 
 
 def run(*command, cwd):

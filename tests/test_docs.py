@@ -16,8 +16,7 @@ import gluon_aff
 from gluon_aff import deploy, published
 from gluon_aff.cli.main import build_parser
 from gluon_aff.errors import UsageError
-from gluon_aff.tasks import get_task
-from gluon_aff.tasks.register import task_of_host
+from gluon_aff.tasks import get_task, task_of_host
 from gluon_aff.utils import console
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]

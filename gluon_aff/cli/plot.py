@@ -60,7 +60,7 @@ def schedule(args: argparse.Namespace) -> int:
 
 def _recipe(text: str) -> Tuple[str, str]:
     """(task, name) of ``cifar-release``, or of ``release`` where one task alone has it."""
-    from ..tasks.options.config import RECIPES
+    from ..tasks.config import RECIPES
 
     known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     found = [name for name in known if name == text or name.split("-", 1)[1] == text]

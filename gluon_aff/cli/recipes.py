@@ -11,7 +11,7 @@ from ..errors import UsageError
 
 
 def recipes(args: argparse.Namespace) -> int:
-    from ..tasks.options.config import every_recipe
+    from ..tasks.config import every_recipe
 
     found = {name: about for name, about in every_recipe().items() if fnmatchcase(name, args.pattern)}
     if not found:

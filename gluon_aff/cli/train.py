@@ -29,13 +29,12 @@ def script(task: str, argv: Optional[Sequence[str]] = None) -> int:
 
 
 def show_help(task: str, argv: Sequence[str], prog: str) -> None:
-    """Where ``--help`` is asked for, print it and leave, without MXNet for the package's own tasks."""
+    """Where ``--help`` is asked for, print it and leave, before MXNet is imported."""
     if "-h" in argv or "--help" in argv:
-        from ..tasks.options.helping import parser_of
+        from ..tasks import get_task, list_tasks
 
-        parser = parser_of(task, prog)
-        if parser:
-            parser.parse_args(argv)
+        if task in list_tasks():
+            get_task(task).parser(prog).parse_args(argv)
 
 
 def run_script(task: str) -> None:

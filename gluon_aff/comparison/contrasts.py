@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from ..facts import paper_accuracy
-from ..tasks.final_test import Shares
+from ..tasks.final_score import Shares
 from .paired import Measured, discordant, holm, image_test, interval
 
 Record = Dict[str, Any]

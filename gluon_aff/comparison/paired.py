@@ -13,7 +13,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import GluonAFFError
-from ..tasks.final_test import Shares
+from ..tasks.final_score import Shares
 from ..utils.resampling import LEVEL, image_weights, quotient
 
 _DRAWS, _BLOCK, _SEED = 4000, 250, 0

@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..models import model_entry
 from ..nn import canonical_fusion, fusion_class, list_fusions
 from ..tasks import get_task, list_tasks
-from ..tasks.update_size import wanted_parts
+from ..tasks.train import wanted_parts
 
 Settings = Dict[str, Any]
 

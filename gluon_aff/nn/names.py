@@ -51,3 +51,8 @@ def authors_key(name: str) -> str:
         return name
     stem = name[:-4] if name.endswith("Fuse") else name
     return stem if stem in AUTHORS_KEYS else ""
+
+
+def key_of(fusion: str) -> str:
+    """Return the authors' first key for a field's name; the name itself where they have none."""
+    return next((key for key, name in AUTHORS_KEYS.items() if name == fusion), fusion)

@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..evaluation import ScoreRequest
-    from .parts import Data, Setup, make_job, make_network, own_network
-    from .register import (
+    from .parts import make_job, make_network, own_network
+    from .task import (
+        Data,
+        Setup,
+        Task,
         get_task,
         list_ablation_hosts,
         list_tasks,
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
         task_of_host,
         task_of_network,
     )
-    from .task import Task
 else:
     from ..utils.lazy import attributes_of
 
@@ -22,7 +24,7 @@ else:
 
     def __getattr__(name: str) -> object:
         if name in __all__:  # the options alone need no task, and no MXNet
-            _attribute("register").load_built_in()
+            _attribute("task").load_built_in()
         return _attribute(name)
 
 

@@ -15,12 +15,10 @@ from ..errors import UsageError
 from ..nn import canonical_fusion
 from ..training import Diverged
 from ..training.history import HISTORY, History
-from . import final_test
-from .definition import TaskDefinition
-from .options.completing import identity
-from .options.config import check_same, flag, read_yaml
-from .options.parser import Role
-from .register import task_of_host
+from . import final_score
+from .config import check_same, flag, identity, read_yaml
+from .options import Role
+from .task import Task, task_of_host
 
 #: Options that the grid sets in every cell, and the option of ``gluon-aff ablation`` for them.
 _GRIDS = {
@@ -72,7 +70,7 @@ class Cell:
     def finished(self) -> bool:
         """Whether it was trained to its end and, where that is asked for, tested."""
         trained = self.begun() and len(self.history().epochs()) >= self.options.num_epochs
-        return trained and (final_test.scored(self.directory) or not final_test.wanted(self.options))
+        return trained and (final_score.scored(self.directory) or not final_score.wanted(self.options))
 
 
 def make_cells(
@@ -126,7 +124,7 @@ def check_list(what: str, values: Sequence[Any]) -> None:
         raise UsageError(f"--{what} {','.join(map(str, values))}: expected at least one, and none twice")
 
 
-def check_more(task: TaskDefinition, more: Sequence[str], grids: Mapping[str, str]) -> None:
+def check_more(task: Task, more: Sequence[str], grids: Mapping[str, str]) -> None:
     """Raise UsageError for options of all cells which the grid sets itself, or which are no options of a run."""
     parser = task.parser()
     given = parser.given(more)
@@ -186,8 +184,8 @@ def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:
         header, epochs = cell.history().header(), cell.history().epochs()
         best = max(epochs, key=lambda record: record["val"])
         speeds = sorted(record["images"] / record["time"] for record in epochs)
-        tested = final_test.scored(cell.directory)
-        final = final_test.read_figures(cell.directory) if tested else epochs[-1]
+        tested = final_score.scored(cell.directory)
+        final = final_score.read_figures(cell.directory) if tested else epochs[-1]
         yield {
             "host": cell.host,
             "strategy": cell.strategy,
@@ -210,12 +208,12 @@ def results(cells: Sequence[Cell]) -> Iterator[Dict[str, Any]]:
         }
 
 
-def shares(cells: Sequence[Cell]) -> Dict[Tuple[int, str, int], final_test.Shares]:
+def shares(cells: Sequence[Cell]) -> Dict[Tuple[int, str, int], final_score.Shares]:
     """(blocks, strategy, seed) -> every test image's share, of the finished cells that kept them."""
     found = {}
     for cell in cells:
-        if cell.finished() and final_test.scored(cell.directory):
-            kept = final_test.read_shares(cell.directory)
+        if cell.finished() and final_score.scored(cell.directory):
+            kept = final_score.read_shares(cell.directory)
             if kept is not None:
                 found[cell.blocks, cell.strategy, cell.seed] = kept
     return found

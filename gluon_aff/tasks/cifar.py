@@ -6,9 +6,7 @@ import zlib
 from argparse import Namespace
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
-
-import mxnet as mx
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Tuple
 
 from ..data import (
     CIFAR_MEAN,
@@ -26,19 +24,20 @@ from ..data import (
 from ..data.class_names import known_classes
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
-from ..evaluation import Report, ScoreRequest, TrainedNetwork, predict
-from ..models import ModelEntry, model_entry
-from ..models.common import ClassificationNet, check_size
-from ..nn import AUTHORS_KEYS, canonical_fusion
-from ..training import Job
-from .classification import classes_found, classification_job, score_classifier
-from .final_test import FinalTest
-from .options import cifar as options_of_cifar
-from .options.parser import OptionParser
-from .parts import Data, Setup, check_accepted, make_network, smaller_batch
-from .register import register_task
-from .task import Options, Record, Task
+from ..utils.limits import MAX_SIDE
+from . import options as groups
+from .options import OptionParser, Switch, number
+from .task import Data, Options, Record, Setup, Task, register_task, smaller_batch
 
+if TYPE_CHECKING:
+    import mxnet as mx
+
+    from ..evaluation import Report, ScoreRequest, TrainedNetwork
+    from ..models import ModelEntry
+    from ..training import Job
+    from .final_score import FinalScore
+
+MODELS = ("resnet", "resnext", "inception")
 HELD_OUT = "held-out"  # a third split beside "train" and "test"
 _SIZE = 32  # of images of which nothing is known
 _PAPER_EPOCHS, _PAPER_DECAYS, _PAPER_MIXUP_OFF = 400, (300, 350), 20
@@ -52,17 +51,18 @@ class ImageData(Data):
     """
 
     loader: BatchLoader
+    outputs: int
     train: ImageSet
     val: ImageSet
     val_loader: BatchLoader
     test: Optional[ImageSet] = None
 
 
-class CIFAR(Task):
+class CIFAR(Task[ImageData]):
     """Classification of small images: the paper's CIFAR experiments."""
 
     name = "cifar"
-    description = options_of_cifar.DESCRIPTION
+    description = "Train an attentional feature fusion network on CIFAR or on images like CIFAR's."
     ablation_hosts = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper"}
     paper_setting = "CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs"
     paper_figures = "on CIFAR-100's 20 superclasses"
@@ -70,7 +70,52 @@ class CIFAR(Task):
     # ---- options
 
     def add_options(self, parser: OptionParser) -> None:
-        options_of_cifar.add_options(parser)
+        data = groups.data_options(parser, list_datasets(), "cifar100")
+        data.add_argument(
+            "--labels",
+            choices=("fine", "coarse"),
+            default="fine",
+            help="CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published",
+        )
+        data.add_argument("--classes", type=number(int, 1), help="outputs of the network (default: the data set's)")
+        data.add_argument(
+            "--resize", type=number(int, 1, MAX_SIDE), metavar="PIXELS", help="make all images this wide and high"
+        )
+        data.add_argument(
+            "--pad", type=number(int, 0, 256), default=4, metavar="PIXELS", help="of the random crop (%(default)s)"
+        )
+        data.add_argument(
+            "--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images"
+        )
+        groups.autoaugment_options(data, "CIFAR-10's policy, before crop and mirror")
+        groups.val_fraction_option(data)
+        groups.hold_out_options(data)
+        model = groups.model_options(parser, MODELS)
+        model.add_argument(
+            "--blocks", type=number(int, 1), default=1, metavar="B", help="blocks per stage (%(default)s)"
+        )
+        model.add_argument("--channel-times", type=number(int, 1), help="width (default: 4, inception: 1)")
+        model.add_argument(
+            "--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)"
+        )
+        model.add_argument(
+            "--deep-stem", action=Switch, off=("--no-deep-stem",), help="three 3x3 convolutions at the start"
+        )
+        model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
+        model.add_argument(
+            "--authors-last-gamma",
+            action=Switch,
+            off=("--no-authors-last-gamma",),
+            help="resnext: start the last norm of each block at gamma 0, as all published runs did",
+        )
+        model.add_argument("--mid-width", choices=("input", "output"), help="inception: see its class (default: input)")
+        model.add_argument("--kernel5", choices=("dilated", "true"), help="inception: its 5x5 (default: dilated)")
+        model.add_argument(
+            "--drop-rate", type=number(float, 0, 1), default=0.0, help="dropout before the head, if it has it"
+        )
+        groups.optimisation_options(parser)
+        groups.mixing_options(parser)
+        groups.run_options(parser)
 
     def datasets(self) -> Sequence[str]:
         return list_datasets()
@@ -94,6 +139,8 @@ class CIFAR(Task):
 
     def model_name(self, options: Namespace) -> str:
         """``cifar_aff_resnet32`` and the like."""
+        from ..nn import canonical_fusion
+
         prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
         return f"cifar_{prefix}{options.model}{_depth(options)}"
 
@@ -127,28 +174,29 @@ class CIFAR(Task):
         )
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
-        name = f"cifar_{options.model}" + (".paper" if options.tag == "paper" else "")
-        wanted = {
-            "start_layer": options.start_layer if options.start_layer != 1 else None,
-            "deep_stem": options.deep_stem or None,
-            "authors_last_gamma": options.authors_last_gamma or None,
-            "mid_width": options.mid_width,
-            "kernel5": options.kernel5,
-            "final_drop": options.drop_rate or None,
-        }
-        given = check_accepted(name, model_entry(name).accepts(), wanted, {"final_drop": "drop-rate"})
+        from .parts import make_network
+
         return make_network(
-            name,
+            f"cifar_{options.model}" + (".paper" if options.tag == "paper" else ""),
             options,
             ctx,
+            {
+                "start_layer": options.start_layer if options.start_layer != 1 else None,
+                "deep_stem": options.deep_stem or None,
+                "authors_last_gamma": options.authors_last_gamma or None,
+                "mid_width": options.mid_width,
+                "kernel5": options.kernel5,
+                "final_drop": options.drop_rate or None,
+            },
             classes=outputs or options.classes or _known_head(options),
             blocks=options.blocks,
             channel_times=options.channel_times,
-            **given,
         )
 
-    def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
-        assert isinstance(data, ImageData) and data.outputs
+    def job(self, options: Namespace, setup: Setup, data: ImageData, net: mx.gluon.HybridBlock) -> Job:
+        from ..models.common import check_size
+        from .classification import classification_job
+
         check_size(net, *data.train.images.shape[1:3])
         held_out = {"held_out": len(data.val)} if data.test else {}
         return classification_job(
@@ -156,8 +204,11 @@ class CIFAR(Task):
             more_figures=lambda: held_out,
         )
 
-    def test(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> FinalTest:
-        assert isinstance(data, ImageData) and data.test
+    def test(self, options: Namespace, setup: Setup, data: ImageData, net: mx.gluon.HybridBlock) -> FinalScore:
+        from ..evaluation import predict
+        from .classification import classes_found
+
+        assert data.test
         size = options.batch_size * len(setup.devices)
         loader = BatchLoader(
             data.test, size, EvalTransform(), shuffle=False, drop_last=False, workers=options.num_data_workers
@@ -176,8 +227,7 @@ class CIFAR(Task):
 
     # ---- what is said of a run
 
-    def introduction(self, options: Namespace, data: Data, parameters: int) -> Iterator[str]:
-        assert isinstance(data, ImageData)
+    def introduction(self, options: Namespace, data: ImageData, parameters: int) -> Iterator[str]:
         height, width = data.train.images.shape[1:3]
         held_out = f", {len(data.val)} held-out" if data.test else ""
         yield (
@@ -191,7 +241,7 @@ class CIFAR(Task):
             f"width x{options.channel_times}; {parameters:,} parameters"
         )
 
-    def notes(self, options: Namespace, data: Data) -> Iterator[str]:
+    def notes(self, options: Namespace, data: ImageData) -> Iterator[str]:
         yield from smaller_batch(data)
 
     def figure(self, record: Record) -> str:
@@ -202,19 +252,21 @@ class CIFAR(Task):
 
     def best_file(self, options: Namespace, best: Record) -> str:
         """The authors' name of a best parameter file: ``0.8357-cifar100-ASKCFuse-resnet-32-c-4-s-1-best.params``."""
-        keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
+        from ..nn.names import key_of
+
         host, depth = options.model, str(_depth(options))
         if host == "resnext":
             host, depth = "resneXt", f"{depth}-{64 if options.channel_times == 8 else 32}x4"
-        fusion = keys.get(options.fusion, options.fusion)
         return (
-            f"{best['val']:.4f}-{options.dataset}-{fusion}-{host}-{depth}"
+            f"{best['val']:.4f}-{options.dataset}-{key_of(options.fusion)}-{host}-{depth}"
             f"-c-{options.channel_times}-s-{options.start_layer}-best.params"
         )
 
     # ---- what can be done with it
 
     def supports(self, entry: ModelEntry) -> bool:
+        from ..models.common import ClassificationNet
+
         return issubclass(entry.network, ClassificationNet) and entry.input_size <= 32
 
     def data_facts(self, options: Namespace) -> Options:
@@ -228,8 +280,7 @@ class CIFAR(Task):
             known["labels"] = options.labels
         return {**super().data_facts(options), **known}
 
-    def loaded_data_facts(self, data: Data) -> Options:
-        assert isinstance(data, ImageData)
+    def loaded_data_facts(self, data: ImageData) -> Options:
         height, width = data.train.images.shape[1:3]
         return {"classes": data.train.classes, **({"size": width} if height == width else {})}
 
@@ -241,6 +292,8 @@ class CIFAR(Task):
         return NetworkInput(size, mean=CIFAR_MEAN, std=CIFAR_STD, classes=known_classes(known, outputs))
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
+        from .classification import score_classifier
+
         return score_classifier(trained, request)
 
     def model_args(self, options: Options) -> Tuple[str, Options]:

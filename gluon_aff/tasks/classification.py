@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, Optional, Sequence
 
 import mxnet as mx
 
-from ..data import list_datasets
-from ..errors import UsageError
+from ..data import ImageNetTrainLoader, list_datasets
+from ..errors import GluonAFFError, UsageError
 from ..evaluation import (
     ClassificationReport,
     DataOptions,
@@ -26,9 +26,10 @@ from ..training import Job, Listener, Loader, Stop, Targets, accuracy, hits, sof
 from ..training.loop import MakeTargets
 from ..training.metrics import Measured
 from ..training.targets import Distillation
-from .final_test import FinalTest
+from .final_score import FinalScore
 from .opening import open_teacher
-from .parts import Setup, make_job
+from .parts import make_job
+from .task import Setup
 
 
 def classification_job(
@@ -99,13 +100,25 @@ def classification_job(
     )
 
 
-def classes_found(found: Predictions, images: Sequence[str]) -> FinalTest:
+class ImageCount(Listener):
+    """Ends the run when an epoch had another number of images than there are, those that cannot be read aside."""
+
+    def __init__(self, loader: ImageNetTrainLoader) -> None:
+        self._loader = loader
+
+    def pass_ends(self, epoch: int, start: int, images: int) -> None:
+        most = sum(self._loader.size_of(index) for index in range(start, len(self._loader)))
+        if not most - len(self._loader.bad) <= images <= most:
+            raise GluonAFFError(f"epoch {epoch} had {images} images, not {most}: the loader lost or repeated some")
+
+
+def classes_found(found: Predictions, images: Sequence[str]) -> FinalScore:
     """A classifier's predictions on test images of these ids, as a run keeps them."""
     hits = (found.ranks == 0).astype(int).tolist()
     count = len(found)
     record = {"val": found.hits() / count, "val_top5": found.hits(TOP) / count, "val_images": count}
     rows = list(zip(found.labels.tolist(), found.predicted.tolist(), found.ranks.tolist()))
-    return FinalTest(
+    return FinalScore(
         record, [(image, hit, 1) for image, hit in zip(images, hits)], ("label", "predicted", "rank"), rows
     )
 

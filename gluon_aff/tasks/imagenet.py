@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence, Tuple
 
-import mxnet as mx
+import numpy as np
 
-from .. import published
-from ..data import ImageNetLoader, ImageNetTrainLoader
-from ..data.class_names import known_classes
-from ..data.imagenet.normalisation import mean_and_std
+from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
+from ..data.class_names import imagenet_wnids, known_classes
+from ..data.imagenet.normalisation import NORMALISATIONS, mean_and_std, normalisation
+from ..data.imagenet.sources import OFFICIAL_SIZES, HoldOut
 from ..data.pictures import NetworkInput
-from ..errors import GluonAFFError, UsageError
-from ..evaluation import Report, ScoreRequest, TrainedNetwork
-from ..models import ModelEntry, model_entry
-from ..models.common import ClassificationNet, check_size
-from ..nn import AUTHORS_KEYS, canonical_fusion
-from ..training import Job, Listener
-from .classification import classification_job, score_classifier
-from .imagenet_data import (
-    applies_autoaugment,
-    check_separate,
-    classes_of,
-    make_loaders,
-    normalisation_of,
-    open_split,
-    place_of,
-    same_images,
-    training_images,
-)
-from .options import imagenet as options_of_imagenet
-from .options.parser import OptionParser
-from .parts import Data, Setup, check_accepted, make_network
-from .register import register_task
-from .task import Options, Record, Task
+from ..data.source import EncodedImage, ImageNetSource
+from ..data.validation_split import OFFER
+from ..errors import UsageError
+from ..runtime.home import mxnet_home
+from ..utils.limits import MAX_SIDE
+from ..utils.outputs import Reads
+from . import options as groups
+from .options import OptionParser, Role, Switch, number
+from .task import Data, Options, Record, Setup, Task, register_task
 
+if TYPE_CHECKING:
+    import mxnet as mx
+
+    from ..evaluation import Report, ScoreRequest, TrainedNetwork
+    from ..models import ModelEntry
+    from ..training import Job
+
+MODELS = ("resnet", "resnext")
 _SIZE = 224  # of images of which nothing is known
+
+
+_REFUSED = {
+    "--use-gn": "it did nothing in the authors' script; every network here has BatchNorm",
+    "--batch-norm": "it is for GluonCV's VGG; every network here has BatchNorm",
+    "--resume-states": "the optimizer's state is restored with the rest of the run by --resume RUN",
+    "--resume-epoch": "a run continues where it stopped, in the middle of an epoch too: --resume RUN",
+}
 
 
 @dataclass
@@ -45,6 +48,7 @@ class ImageNetData(Data):
     """Batches of both splits; images that could not be read are left out and kept in the loaders' ``bad``."""
 
     loader: ImageNetTrainLoader
+    outputs: int
     val_loader: ImageNetLoader
     dtype_given: bool
 
@@ -53,22 +57,49 @@ class ImageNetData(Data):
         return len(self.val_loader.bad) - len(self.val_loader.source.damage)
 
 
-class ImageNet(Task):
+class ImageNet(Task[ImageNetData]):
     """Classification of photographs: the paper's ImageNet experiments."""
 
     name = "imagenet"
-    description = options_of_imagenet.DESCRIPTION
+    description = "Train an attentional feature fusion network on ImageNet, or on images laid out like it."
 
     # ---- options
 
     def add_options(self, parser: OptionParser) -> None:
-        options_of_imagenet.add_options(parser)
+        _data_options(parser)
+        _model_options(parser)
+        groups.optimisation_options(parser)
+        groups.mixing_options(parser)
+        _teacher_options(parser)
+        groups.run_options(parser)
+        parser.alias("--save-period", "--save-frequency")
+        parser.alias("--resume-from", "--resume-params")
+        parser.add_argument(
+            "--num-gpus", dest="gpus", type=_first_gpus, metavar="N", help="--gpus 0,1,...,N-1; 0: the CPU"
+        )
+        parser.add_argument(
+            "--log-interval",
+            type=number(int),
+            default=50,
+            metavar="N",
+            help="a line every N batches, 0: none (%(default)s)",
+            role=Role.FREE,
+        )
+        parser.refuse(_REFUSED)
+        parser.revise("--dtype", default=None, help="default: float16 on a GPU, float32 on the CPU; by MXNet's AMP")
+        parser.revise("--lr-decay-epoch", default=[40, 60], help="or at these (40,60)")
+        parser.revise("--warmup-epochs", default=5, help="linear warm-up (default: %(default)s)")
+        parser.set_defaults(
+            init="kaiming", num_epochs=240, lr=0.075, lr_mode="cosine", mixup_alpha=0.2, mixup_off_epoch=5
+        )
 
     def datasets(self) -> Sequence[str]:
         return ("imagenet",)
 
     def model_name(self, options: Namespace) -> str:
         """``aff_resnet50``, ``iaff_resnext50_32x4d`` and the like."""
+        from ..nn import canonical_fusion
+
         prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
         return prefix + registered_name(options).split(".")[0]
 
@@ -88,24 +119,32 @@ class ImageNet(Task):
         return ImageNetData(loader, facts, classes, val_loader, setup.dtype_given)
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
-        name = registered_name(options)
-        wanted = {
-            "last_gamma": options.last_gamma or None,
-            "authors_last_gamma": options.authors_last_gamma or None,
-            "use_se": options.use_se or None,
-        }
-        given = check_accepted(name, model_entry(name).accepts(), wanted, {})
+        from .. import published
+        from .parts import make_network
+
         if options.resume_from and options.use_pretrained:
             raise UsageError("--resume-from and --use-pretrained both name the weights to start from: give one of them")
-        classes = outputs or options.classes or 1000
         weights = _pretrained(options) if options.use_pretrained and not options.resume else None
-        net = make_network(name, options, ctx, classes=classes, start_layer=options.start_layer, **given)
+        net = make_network(
+            registered_name(options),
+            options,
+            ctx,
+            {
+                "last_gamma": options.last_gamma or None,
+                "authors_last_gamma": options.authors_last_gamma or None,
+                "use_se": options.use_se or None,
+            },
+            classes=outputs or options.classes or 1000,
+            start_layer=options.start_layer,
+        )
         if weights:
             published.load(weights, net, replace_head=True)
         return net
 
-    def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
-        assert isinstance(data, ImageNetData) and data.outputs
+    def job(self, options: Namespace, setup: Setup, data: ImageNetData, net: mx.gluon.HybridBlock) -> Job:
+        from ..models.common import check_size
+        from .classification import ImageCount, classification_job
+
         check_size(net, options.input_size, options.input_size)
         loader, val_loader = data.loader, data.val_loader
         return classification_job(
@@ -131,8 +170,7 @@ class ImageNet(Task):
 
     # ---- what is said of a run
 
-    def introduction(self, options: Namespace, data: Data, parameters: int) -> Iterator[str]:
-        assert isinstance(data, ImageNetData)
+    def introduction(self, options: Namespace, data: ImageNetData, parameters: int) -> Iterator[str]:
         train_set, val_set = data.loader.source, data.val_loader.source
         yield (
             f"data: {data.outputs} classes, {len(train_set)} training images from {train_set.path}, "
@@ -149,8 +187,7 @@ class ImageNet(Task):
             f"{options.start_layer}; {parameters:,} parameters"
         )
 
-    def notes(self, options: Namespace, data: Data) -> Iterator[str]:
-        assert isinstance(data, ImageNetData)
+    def notes(self, options: Namespace, data: ImageNetData) -> Iterator[str]:
         if options.dtype == "float32" and not data.dtype_given:
             yield "note: float16, the published runs' type, needs a GPU: training in float32"
         if options.auto_aug and not applies_autoaugment(options):
@@ -185,16 +222,18 @@ class ImageNet(Task):
 
     def best_file(self, options: Namespace, best: Record) -> str:
         """Top-1 error first, as the authors: ``0.2028-imagenet-ImageNet-ASKCFuse-resnet--50-s-3-235-best.params``."""
-        keys = {name: key for key, name in reversed(list(AUTHORS_KEYS.items()))}
-        fusion = keys.get(options.fusion, options.fusion)
+        from ..nn.names import key_of
+
         return (
-            f"{1 - best['val']:.4f}-imagenet-ImageNet-{fusion}-{options.model}--{options.num_layer}"
+            f"{1 - best['val']:.4f}-imagenet-ImageNet-{key_of(options.fusion)}-{options.model}--{options.num_layer}"
             f"-s-{options.start_layer}-{best['epoch']}-best.params"
         )
 
     # ---- what can be done with it
 
     def supports(self, entry: ModelEntry) -> bool:
+        from ..models.common import ClassificationNet
+
         return issubclass(entry.network, ClassificationNet) and entry.input_size > 32
 
     def data_facts(self, options: Namespace) -> Options:
@@ -212,8 +251,7 @@ class ImageNet(Task):
     def default_data_facts(self) -> Options:
         return {"dataset": "imagenet"}
 
-    def loaded_data_facts(self, data: Data) -> Options:
-        assert isinstance(data, ImageNetData)
+    def loaded_data_facts(self, data: ImageNetData) -> Options:
         return {"classes": data.loader.source.classes}
 
     def network_input(self, known: Options, outputs: int) -> NetworkInput:
@@ -222,22 +260,12 @@ class ImageNet(Task):
         return NetworkInput(known.get("size") or _SIZE, "crop", known.get("crop_ratio"), mean, std, names)
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
+        from .classification import score_classifier
+
         return score_classifier(trained, request)
 
     def model_args(self, options: Options) -> Tuple[str, Options]:
         return registered_name(Namespace(**options)), {name: options[name] for name in ("fusion", "r", "start_layer")}
-
-
-class ImageCount(Listener):
-    """Ends the run when an epoch had another number of images than there are, those that cannot be read aside."""
-
-    def __init__(self, loader: ImageNetTrainLoader) -> None:
-        self._loader = loader
-
-    def pass_ends(self, epoch: int, start: int, images: int) -> None:
-        most = sum(self._loader.size_of(index) for index in range(start, len(self._loader)))
-        if not most - len(self._loader.bad) <= images <= most:
-            raise GluonAFFError(f"epoch {epoch} had {images} images, not {most}: the loader lost or repeated some")
 
 
 def registered_name(options: Namespace) -> str:
@@ -248,9 +276,276 @@ def registered_name(options: Namespace) -> str:
 
 def _pretrained(options: Namespace) -> str:
     """The id or file that ``--use-pretrained`` means."""
+    from .. import published
+
     if options.use_pretrained is True:
         return published.id_for(registered_name(options), options.fusion)
     return options.use_pretrained
+
+
+# ---- options
+
+
+def _data_options(parser: OptionParser) -> None:
+    data = groups.data_options(parser, ("imagenet",), "imagenet")
+    groups.val_fraction_option(data)
+    add = data.add_argument
+    add(
+        "--val-dir",
+        type=Reads(),
+        metavar="PLACE",
+        help="validation images elsewhere: a folder, zip or .rec file",
+        role=Role.FREE,
+    )
+    add(
+        "--ground-truth",
+        type=Reads(),
+        metavar="FILE",
+        help="the classes of a flat folder of validation images",
+        role=Role.FREE,
+    )
+    add("--use-rec", action=Switch, off=("--no-use-rec",), help="read record files instead of --data-dir")
+    for split in ("train", "val"):
+        place = f"$MXNET_HOME/datasets/imagenet/rec/{split}"
+        add(f"--rec-{split}", type=Reads(), metavar="FILE", help=f"(default: {place}.rec)", role=Role.FREE)
+        add(
+            f"--rec-{split}-idx",
+            type=Reads(),
+            metavar="FILE",
+            help="its index (default: the .idx file beside it)",
+            role=Role.FREE,
+        )
+    add("--classes", type=number(int, 1), help="outputs of the network (default: the data's classes)")
+    add(
+        "--max-bad",
+        type=number(int),
+        default=50,
+        metavar="N",
+        help="images that may be unreadable (%(default)s)",
+        role=Role.FREE,
+    )
+    add("--strict", dest="max_bad", action="store_const", const=0, help="--max-bad 0: stop at the first")
+    add("--input-size", type=number(int, 1, MAX_SIDE), default=224, metavar="PIXELS", help="(default: %(default)s)")
+    add(
+        "--crop-ratio",
+        type=number(float, 0, 1, above=True),
+        help="validation: the crop's share of the resized short side (default: 0.875, EfficientNet's crop from 320 on)",
+    )
+    add(
+        "--normalisation",
+        choices=sorted(NORMALISATIONS),
+        help="mean and deviation as the authors gave them to folders or to records (default: as the input is)",
+    )
+    add(
+        "--min-area",
+        type=number(float, 0, 1, above=True),
+        default=0.08,
+        metavar="SHARE",
+        help="of an image, the least that a random crop takes (%(default)s)",
+    )
+    add("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
+    add("--jitter", type=number(float, 0, 1), default=0.4, help="of brightness, contrast, saturation (%(default)s)")
+    add("--lighting", type=number(float), default=0.1, help="PCA lighting (%(default)s)")
+    groups.autoaugment_options(data, "ImageNet's policy")
+    add(
+        "--auto-aug-input",
+        choices=("any", "folder"),
+        default="any",
+        help="folder: not on record files, where the authors' script never read --auto_aug (default: %(default)s)",
+    )
+
+
+def _model_options(parser: OptionParser) -> None:
+    model = groups.model_options(parser, MODELS)
+    model.add_argument(
+        "--num-layer", type=int, choices=(50, 101, 152), default=50, help="depth; resnext: 50, 101 (%(default)s)"
+    )
+    model.add_argument("--start-layer", type=number(int, 1, 4), default=3, help="first stage that fuses (%(default)s)")
+    model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
+    model.add_argument(
+        "--last-gamma",
+        action=Switch,
+        off=("--no-last-gamma",),
+        help="start the last norm of each block at gamma 0, in both hosts",
+    )
+    model.add_argument(
+        "--authors-last-gamma",
+        action=Switch,
+        off=("--no-authors-last-gamma",),
+        help="resnext: read --last-gamma the other way round, as the authors' network did",
+    )
+    model.add_argument("--use-se", action=Switch, off=("--no-use-se",), help="resnext: squeeze and excitation")
+    model.add_argument(
+        "--use-pretrained",
+        nargs="?",
+        const=True,
+        type=Reads(),
+        metavar="WEIGHTS",
+        help="start from published weights: this model's, those of an id, or a file; their head stays out where the "
+        "number of classes differs",
+        role=Role.FREE,
+    )
+
+
+def _teacher_options(parser: OptionParser) -> None:
+    group = parser.add_argument_group("distillation")
+    group.add_argument(
+        "--teacher",
+        type=Reads(),
+        metavar="NAME",
+        help="a network of GluonCV's or of ours, a published id, or a file",
+    )
+    group.add_argument("--temperature", type=number(float, above=True), default=20.0, help="(default: %(default)s)")
+    group.add_argument(
+        "--hard-weight", type=number(float, 0, 1), default=0.5, help="of the labels' loss; the rest is the teacher's"
+    )
+
+
+def _first_gpus(text: str) -> str:
+    if not text.isdecimal() or len(text) > 3:
+        raise ArgumentTypeError(f"{text!r} is not a number of GPUs")
+    return ",".join(map(str, range(int(text))))
+
+
+# ---- where the images lie, and as batches
+
+
+class _Subset(ImageNetSource):
+    """``count`` of a source's images, in its order, chosen by the seed."""
+
+    def __init__(self, source: ImageNetSource, count: int, seed: int) -> None:
+        if count > len(source):
+            raise UsageError(f"{source.path} has {len(source)} images, {count} were asked for")
+        self.path, self.classes = source.path, source.classes
+        self.notes, self.damage = source.notes, source.damage
+        self.whole = source
+        self._chosen = np.sort(np.random.RandomState(seed).permutation(len(source))[:count])
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def encoded(self, number: int) -> EncodedImage:
+        return self.whole.encoded(int(self._chosen[number]))
+
+
+def open_split(options: Namespace, split: str) -> ImageNetSource:
+    """The images of "train" or "val", or as many of them as asked for. Raises UsageError and GluonAFFError."""
+    wnids = imagenet_wnids()
+    truth = Path(options.ground_truth).expanduser() if options.ground_truth and split == "val" else None
+    held_out = None
+    if options.val_fraction is not None:
+        if options.val_dir or options.use_rec:
+            raise UsageError(
+                "--val-fraction takes validation images from --data-dir: leave it out, or --val-dir and --use-rec"
+            )
+        held_out = HoldOut(options.val_fraction, options.seed)
+    strict = options.max_bad == 0
+    source = open_imagenet(place_of(options, split), wnids, truth, split=split, strict=strict, held_out=held_out)
+    count = options.train_images if split == "train" else options.test_images
+    return source if count is None else _Subset(source, count, options.seed)
+
+
+def check_separate(train_set: ImageNetSource, val_set: ImageNetSource) -> None:
+    """Raise UsageError for a set that knows no train and val, whose images would be trained and validated on."""
+    if same_images(train_set, val_set):
+        raise UsageError(
+            f"{val_set.path} has no train and val parts: validation would be on the images of training, and say "
+            f"nothing about others. {OFFER}; or name a place of other images by --val-dir"
+        )
+
+
+def same_images(train_set: ImageNetSource, val_set: ImageNetSource) -> bool:
+    """Whether both splits are of one set, which knows no train and val."""
+    first = [getattr(source, "whole", source).encoded(0).where for source in (train_set, val_set)]
+    return first[0] == first[1]
+
+
+def place_of(options: Namespace, split: str) -> Path:
+    """Where a split lies, by the options or where GluonCV keeps it. Raises UsageError for an option of no use."""
+    home = mxnet_home() / "datasets" / "imagenet"
+    if split == "val" and options.val_dir:
+        return Path(options.val_dir).expanduser()
+    records, index = getattr(options, f"rec_{split}"), getattr(options, f"rec_{split}_idx")
+    if not options.use_rec:
+        if records or index:
+            raise UsageError(f"--rec-{split} names a record file: add --use-rec, or leave it out")
+        return Path(options.data_dir or home).expanduser()
+    place = Path(records or home / "rec" / f"{split}.rec").expanduser()
+    if index and Path(index).expanduser() != place.with_suffix(".idx"):
+        raise UsageError(
+            f"--rec-{split}-idx {index}: the index of {place.name} is looked for beside it; move or link it to "
+            f"{place.with_suffix('.idx')}"
+        )
+    return place
+
+
+def applies_autoaugment(options: Namespace) -> bool:
+    """Whether ``--auto_aug`` has an effect on this run's input."""
+    return options.auto_aug and not (options.use_rec and options.auto_aug_input == "folder")
+
+
+def normalisation_of(options: Namespace) -> str:
+    """The name of the normalisation: ``--normalisation``, or as the authors had it for this kind of input."""
+    return options.normalisation or ("records" if options.use_rec else "folder")
+
+
+def training_images(options: Namespace) -> int:
+    """For a schedule alone: as asked for, as there are, or, without data, as in ImageNet."""
+    if options.train_images:
+        return options.train_images
+    return len(open_split(options, "train")) if place_of(options, "train").exists() else OFFICIAL_SIZES["train"]
+
+
+def make_loaders(
+    options: Namespace, train_set: ImageNetSource, val_set: ImageNetSource, setup: Setup
+) -> Tuple[ImageNetTrainLoader, ImageNetLoader]:
+    """Batches of both splits. The log is told of images that cannot be read.
+
+    Raises UsageError, and GluonAFFError when more images are bad than ``--max-bad`` allows.
+    """
+    normalise = normalisation(normalisation_of(options))
+    transform = ImageNetTransform(
+        options.input_size,
+        area=(options.min_area, 1.0),
+        mirror=options.mirror,
+        autoaugment=autoaugment_policy("imagenet", options.auto_aug_policy) if applies_autoaugment(options) else None,
+        jitter=options.jitter,
+        lighting=options.lighting,
+    )
+
+    def left_out(message: str) -> None:
+        setup.log(f"left out: {message}")
+
+    shared = {"workers": options.num_data_workers, "shard": setup.shard, "max_bad": options.max_bad}
+    train_loader = ImageNetTrainLoader(
+        train_set, options.batch_size * setup.parts, transform, normalise, seed=options.seed, on_bad=left_out, **shared
+    )
+    val_loader = ImageNetLoader(
+        val_set,
+        options.batch_size * len(setup.devices),
+        normalise,
+        size=options.input_size,
+        crop_ratio=options.crop_ratio,
+        skip_bad=options.max_bad > 0,
+        on_bad=left_out,
+        **shared,
+    )
+    return train_loader, val_loader
+
+
+def classes_of(options: Namespace, train_set: ImageNetSource, val_set: ImageNetSource) -> int:
+    """Outputs of the network. Raises UsageError when the splits, or the head, do not fit together."""
+    known = len(train_set.classes)
+    if train_set.classes != val_set.classes:
+        ours, theirs = set(train_set.classes), set(val_set.classes)
+        other: Optional[str] = min(ours ^ theirs, default=None)
+        raise UsageError(
+            f"{train_set.path} has {known} classes, {val_set.path} has {len(theirs)}, and they are not the same"
+            + (f" (such as {other})" if other else "")
+        )
+    if options.classes is not None and options.classes < known:
+        raise UsageError(f"--classes {options.classes}: the images have {known} classes")
+    return options.classes or known
 
 
 register_task(ImageNet())

@@ -31,9 +31,8 @@ from ..training.checkpoint import (
 )
 from ..training.history import HISTORY, History
 from ..zoo import create_model
-from .options.config import read_yaml
-from .register import get_task, list_tasks, task_of_dataset, task_of_network
-from .task import Task
+from .config import read_yaml
+from .task import Task, get_task, list_tasks, task_of_dataset, task_of_network
 
 _NO_WEIGHTS = "{} is neither a file nor an id of `gluon-aff published list`"
 PREFIX = "gluoncv:"  # before a name that one of our networks has as well

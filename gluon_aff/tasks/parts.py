@@ -1,101 +1,61 @@
-"""The parts of a training run that all tasks make from their options in the same way."""
+"""The parts of a training run that all tasks make from their options in the same way: network and job."""
 
 from __future__ import annotations
 
+import random
+import zlib
 from argparse import Namespace
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence
 
 import mxnet as mx
+import numpy as np
 
 from .. import published
 from ..errors import UsageError
-from ..training import Job, Listener, Listeners, Loader, LogBuffer, Schedule, SingleProcess, Updater
+from ..models import model_entry
+from ..training import Job, Listener, Listeners, Loader, Updater
 from ..training.listeners import BatchLog, Progress
 from ..training.loop import MakeTargets, Score
 from ..training.metrics import Measured
 from ..training.optim import EMA
-from ..training.plots import plot_schedule
 from ..training.schedule import from_options
 from ..training.stop import Stop
 from ..zoo import create_model
-from .initialising import draw_by_name, initializer, seed_generators
-from .update_size import find_devices, share
+from .config import flag
+from .task import Setup
+
+_FLAGS = {"final_drop": "--drop-rate"}  # settings of a network that have another name on the command line
 
 
-@dataclass
-class Setup:
-    """Where and how a run trains, as far as every task needs to know.
+def make_network(
+    name: str,
+    options: Namespace,
+    ctx: Any,
+    optional: Mapping[str, Any],
+    **settings: Any,
+) -> mx.gluon.HybridBlock:
+    """Return a registered network, initialised as `own_network` does.
 
-    Attributes
+    Parameters
     ----------
-    devices : list of Context
-    rounds : int
-        Parts of a batch that follow one another on each device; a batch of the loader is that of ``parts``.
-    group : SingleProcess
-        The ranks that train together.
-    mixed, dtype_given : bool
-        Whether AMP is on, and whether the user chose the type.
-    log : LogBuffer
-        The way into the run's log.
+    name : str
+        In the register.
+    optional : mapping
+        Settings that only some networks have, None where they are not given.
+    **settings
+        For ``create_model``, beyond what every task has.
+
+    Raises
+    ------
+    UsageError
+        For an option that the network has not, and for what does not fit.
     """
-
-    devices: List[mx.Context]
-    group: SingleProcess
-    mixed: bool
-    dtype_given: bool
-    log: LogBuffer
-    rounds: int = 1
-
-    @property
-    def parts(self) -> int:
-        """Parts of ``--batch-size`` images in this process's share of a batch."""
-        return len(self.devices) * self.rounds
-
-    @property
-    def shard(self) -> Tuple[int, int]:
-        """(rank, ranks): this process's part of every batch."""
-        return self.group.rank, self.group.size
-
-    def check_enough(self, images: int) -> None:
-        """Raise UsageError when there are fewer training images than devices."""
-        used = len(self.devices) * self.group.size
-        if images < used:
-            raise UsageError(f"{images} training images for {used} devices: use fewer devices")
-
-
-@dataclass
-class Data:
-    """What a run trains and validates on; tasks add what their jobs need.
-
-    Attributes
-    ----------
-    loader : Loader
-        Training batches over all devices of this rank.
-    facts : dict
-        For the history's header, the same at every resume: name, train and test (images), classes if there are any.
-    outputs : int or None
-        Of the network's head; None where it has but one size.
-    """
-
-    loader: Loader
-    facts: Dict[str, Any]
-    outputs: Optional[int]
-
-
-def smaller_batch(data: Data) -> Iterator[str]:
-    """A note for the log where the images do not fill a batch."""
-    if getattr(data.loader, "last", None) == "keep":
-        size = getattr(data.loader, "batch_size", 0)
-        yield f"note: fewer training images than a batch of {size}: every epoch is one smaller batch"
-
-
-def make_network(name: str, options: Namespace, ctx: Any, **settings: Any) -> mx.gluon.HybridBlock:
-    """A registered network, initialised as `own_network` does.
-
-    ``settings``: for ``create_model``, beyond what every task has. Raises UsageError for what does not fit.
-    """
+    accepted = model_entry(name).accepts()
+    for setting, value in optional.items():
+        if value is not None and setting not in accepted:
+            text = "" if value is True else f" {value}"
+            raise UsageError(f"{_FLAGS.get(setting, flag(setting))}{text}: {name} has no such option: leave it out")
+    settings.update({setting: value for setting, value in optional.items() if value is not None})
     if options.sync_bn:
         settings.update(_sync_batch_norm(ctx))
     seed_generators(options.seed)
@@ -128,20 +88,6 @@ def _ready(net: mx.gluon.HybridBlock, options: Namespace) -> mx.gluon.HybridBloc
     if options.mode == "hybrid":
         net.hybridize(static_alloc=True, static_shape=True)
     return net
-
-
-def check_accepted(name: str, accepted: Sequence[str], wanted: Dict[str, Any], flags: Dict[str, str]) -> Dict[str, Any]:
-    """The network's options in ``wanted`` that are given (not None). Raises UsageError for one it does not have.
-
-    ``flags``: names on the command line where they differ.
-    """
-    given = {option: value for option, value in wanted.items() if value is not None}
-    for option, value in given.items():
-        if option not in accepted:
-            flag = flags.get(option, option).replace("_", "-")
-            text = "" if value is True else f" {value}"
-            raise UsageError(f"--{flag}{text}: {name} has no such option: leave it out")
-    return given
 
 
 def _sync_batch_norm(ctx: Any) -> Dict[str, Any]:
@@ -187,7 +133,7 @@ def make_job(
         metric=metric,
         metric_name=metric_name,
         updater=updater,
-        schedule=from_options(options, _updates_per_epoch(len(loader), options)),
+        schedule=from_options(options, -(-len(loader) // options.accumulate)),
         evaluate=evaluate,
         epochs=options.num_epochs,
         accumulate=options.accumulate,
@@ -205,23 +151,41 @@ def _log_listeners(options: Namespace, setup: Setup, batches: int, metric_name: 
         yield BatchLog(metric_name, options.log_interval, setup.log, setup.group.size)
 
 
-def _updates_per_epoch(batches: int, options: Namespace) -> int:
-    return -(-batches // options.accumulate)
+# ---- initial weights
 
 
-def schedule_of(options: Namespace, batches_per_epoch: Callable[[Namespace, int], int]) -> Schedule:
-    """The schedule alone. ``batches_per_epoch``: from options and the parts of ``--batch-size`` in a batch."""
-    shared = share(options, find_devices(options))
-    batches = batches_per_epoch(options, len(shared.devices) * shared.rounds)
-    return from_options(options, _updates_per_epoch(batches, options))
+def seed_generators(seed: int) -> None:
+    """Seed Python's, NumPy's and MXNet's generators."""
+    for generator in (random.seed, np.random.seed, mx.random.seed):
+        generator(seed)
 
 
-def show_schedule(schedule: Schedule, title: str, options: Namespace) -> int:
-    """Print the learning rate of every epoch, at its first update and as logged at its end, and plot it; return 0."""
-    print("epoch  first     logged")
-    for epoch, first, last in schedule.table():
-        print(f"{epoch:5d}  {first:f}  {last:f}")
-    path = Path(options.save_plot_dir or options.save_dir) / "schedule.png"
-    plot_schedule(schedule, title, path)
-    print(f"{schedule.updates_per_epoch} updates per epoch; plot: {path}")
-    return 0
+def initializer(options: Namespace) -> mx.init.Initializer:
+    """What ``--init`` names, for arrays that have no initializer of their own."""
+    return mx.init.MSRAPrelu() if options.init == "kaiming" else mx.init.Xavier()
+
+
+def draw_by_name(net: mx.gluon.Block, default: mx.init.Initializer, seed: int) -> None:
+    """Draw every array of an initialised network again, each from (``seed``, its structural name).
+
+    A structural name is that of ``save_parameters``: ``features.2.0.resfwd.2.weight``. It does not depend on how many
+    blocks were made before, nor do the values on which other arrays there are: networks that differ in their fusion
+    start with the same host.
+
+    Parameters
+    ----------
+    net : Block
+        Initialised, its sizes known.
+    default : Initializer
+        For arrays that have none of their own; those that have one (gamma, beta, zero-initialised gammas) keep it.
+    seed : int
+    """
+    for name, parameter in net._collect_params_with_prefix().items():
+        seed_generators(array_seed(seed, name))
+        parameter.initialize(None, parameter.list_ctx(), default, force_reinit=True)
+    seed_generators(seed)  # what follows does not depend on the arrays either
+
+
+def array_seed(seed: int, name: str) -> int:
+    """The seed, 0 to 2**31 - 1, from which the array of a structural name is drawn."""
+    return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF

@@ -24,7 +24,7 @@ from ..models import model_entry
 from ..segmentation.pictures import class_numbers, write_class_predictions, write_predictions
 from ..utils.files import atomic_write
 from .opening import open_network
-from .register import task_of_network
+from .task import task_of_network
 
 Images = Union[AnyPicture, Sequence[AnyPicture]]
 

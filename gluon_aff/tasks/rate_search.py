@@ -11,7 +11,7 @@ from ..errors import GluonAFFError, UsageError
 from ..nn import canonical_fusion
 from ..utils.files import write_json
 from .ablation import Cell, bottleneck_ratio, check_list, check_more, make_cell, run_cells
-from .register import task_of_host
+from .task import task_of_host
 
 _FILE = "search.json"
 SEED = 1000  # of every search's runs; none of the comparison's, and the same in all parts of a grid

@@ -5,33 +5,46 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-import mxnet as mx
+import numpy as np
 
-from ..data import PairLoader, PairSet, TrainPairs, find_dataset, list_datasets
+from ..data import EvalPairs, PairLoader, PairSet, TrainPairs, find_dataset, list_datasets, load_pair_set
 from ..data.class_names import ClassNames
 from ..data.decoding import IGNORED
 from ..data.pairs import IMAGENET_MEAN, IMAGENET_STD
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
-from ..evaluation import Report, ScoreRequest, TrainedNetwork
-from ..models import FPN, ModelEntry
-from ..nn import canonical_fusion
-from ..segmentation.losses import CLASS_LOSS, batch_iou, batch_miou, segmentation_loss, softmax_cross_entropy
-from ..training import Job, Stop
+from ..segmentation.losses import CLASS_LOSS, LOSSES
 from ..training.history import epoch_line
-from .final_test import FinalTest
-from .options import seg as options_of_seg
-from .options.parser import OptionParser
-from .parts import Data, Setup, make_job, make_network, smaller_batch
-from .register import register_task
-from .seg_data import AnyScore, load_split, load_training, score
-from .seg_scoring import complete_scoring, score_and_predict, score_pairs, scores
-from .task import Options, Record, Task
+from ..utils.console import progress
+from ..utils.limits import MAX_SIDE
+from ..utils.outputs import Reads, Writes
+from . import options as groups
+from .options import OptionParser, Role, Switch, number
+from .task import Data, Options, Record, Setup, Task, register_task, smaller_batch
 
+if TYPE_CHECKING:
+    import mxnet as mx
+
+    from ..evaluation import Report, ScoreRequest, TrainedNetwork
+    from ..models import ModelEntry
+    from ..segmentation.scores import AnyScore
+    from ..training import Job, Stop
+    from .final_score import FinalScore
+
+MODELS = ("fpn",)
 _SIZE = 512  # of images of which nothing is known
 _SMALL = 0.002  # of an image: 23x23 pixels of 512x512, 6x6 where the std stem's maps are fused
+
+
+_REFUSED = {
+    "--start_epoch": "a run continues from its own checkpoint, see --resume",
+    "--start-epoch": "a run continues from its own checkpoint, see --resume",
+    "--no-val": "the best checkpoint is chosen by validation; --test-images N makes it shorter",
+    "--aux": "the network has no auxiliary head",
+    "--log-interval": "there is a progress bar within an epoch and a line after it",
+}
 
 
 @dataclass
@@ -47,11 +60,11 @@ class PairData(Data):
     test: Optional[PairSet] = None
 
 
-class Segmentation(Task):
+class Segmentation(Task[PairData]):
     """Segmentation by a feature pyramid network, into foreground and background or into several classes."""
 
     name = "seg"
-    description = options_of_seg.DESCRIPTION
+    description = "Train a feature pyramid network with attentional feature fusion to find what a mask marks."
     metric = "IoU"
     ablation_hosts = {"fpn": "fpn_resnet20"}
     ablation_strategies = ("gau",)  # in the published figures of its siblings
@@ -61,7 +74,106 @@ class Segmentation(Task):
     # ---- options
 
     def add_options(self, parser: OptionParser) -> None:
-        options_of_seg.add_options(parser)
+        data = groups.data_options(parser, list_datasets(masks=True), "coco")
+        parser.alias("--num-data-workers", "--workers")
+        parser.revise("--dataset", type=_dataset)
+        data.add_argument("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
+        data.add_argument(
+            "--download", action="store_true", help="coco: fetch the images that hold the category", role=Role.COMMAND
+        )
+        data.add_argument(
+            "--mask-threshold", type=number(int, 1, 255), help="folder: mask values from here on are foreground"
+        )
+        data.add_argument("--train-split", metavar="NAME", help="(default: sirst trainval, else train)")
+        data.add_argument("--val-split", metavar="NAME", help="(default: sirst test, else val)")
+        data.add_argument(
+            "--base-size", type=number(int, 2, MAX_SIDE), default=512, metavar="PIXELS", help="(%(default)s)"
+        )
+        data.add_argument(
+            "--crop-size",
+            type=number(int, 1, MAX_SIDE),
+            default=480,
+            metavar="PIXELS",
+            help="of the training images (%(default)s)",
+        )
+        groups.val_fraction_option(data)
+        groups.hold_out_options(data)
+        data.add_argument(
+            "--classes",
+            type=number(int, 1, 255),
+            default=1,
+            metavar="K",
+            help="folder: masks hold K class numbers, 0 for the background, 255 for what does not count (default: "
+            "foreground and background)",
+        )
+        model = groups.model_options(parser, MODELS)
+        parser.alias("--fusion", "--fuse-mode")
+        parser.alias("--sync-bn", "--syncbn")
+        model.add_argument(
+            "--blocks", type=number(int, 1), default=3, metavar="B", help="blocks per stage (%(default)s)"
+        )
+        model.add_argument("--channel-times", type=number(int, 1), default=1, help="width (default: %(default)s)")
+        model.add_argument(
+            "--stem", choices=("std", "tiny"), default="std", help="std halves the size twice, tiny never (%(default)s)"
+        )
+        model.add_argument(
+            "--tiny", dest="stem", action="store_const", const="tiny", help="--stem tiny, for small targets"
+        )
+        model.add_argument(
+            "--decoder", choices=("reduce", "expand"), default="reduce", help="see docs/segmentation.md (%(default)s)"
+        )
+        model.add_argument(
+            "--authors-fusion",
+            action=Switch,
+            off=("--no-authors-fusion",),
+            help="iaff, ms_se: as the paper-time code had them, both stages of iAFF doubled, MS-SE attending X + Y",
+        )
+        optimisation = groups.optimisation_options(parser)
+        parser.alias("--num-epochs", "--epochs")
+        parser.alias("--wd", "--weight-decay")
+        optimisation.add_argument(
+            "--loss",
+            choices=[*sorted(LOSSES), CLASS_LOSS],
+            help=f"(default: softiou; with --classes {CLASS_LOSS}, the softmax's cross-entropy)",
+        )
+        run = groups.run_options(parser)
+        run.add_argument("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
+        run.add_argument(
+            "--checkname", dest="save_dir", type=Writes(folder=True, run=True), metavar="RUN", help="--save-dir"
+        )
+        scoring = parser.add_argument_group("scoring")
+        scoring.add_argument(
+            "--test-batch-size",
+            type=number(int, 1),
+            default=16,
+            metavar="N",
+            help="of validation (default: %(default)s)",
+            role=Role.FREE,
+        )
+        scoring.add_argument(
+            "--eval",
+            action="store_true",
+            help="score the run or weights of --resume on --val-split, and leave",
+            role=Role.COMMAND,
+        )
+        scoring.add_argument(
+            "--predict",
+            type=Writes(folder=True, masks=True),
+            metavar="DIR",
+            help="as --eval, and write masks, overlays and contact sheets there",
+            role=Role.COMMAND,
+        )
+        scoring.add_argument(
+            "--images",
+            type=Reads(pictures=True),
+            metavar="PLACE",
+            help="with --predict: images of your own, a file, folder or zip",
+            role=Role.COMMAND,
+        )
+        parser.refuse(_REFUSED)
+        parser.set_defaults(
+            optimizer="adagrad", lr=0.01, lr_mode="poly", poly_power=0.9, num_epochs=300, batch_size=32, init="kaiming"
+        )
 
     def datasets(self) -> Sequence[str]:
         return list_datasets(masks=True)
@@ -98,6 +210,8 @@ class Segmentation(Task):
 
     def model_name(self, options: Namespace) -> str:
         """``aff_fpn_resnet20`` and the like."""
+        from ..nn import canonical_fusion
+
         prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
         return f"{prefix}fpn_resnet{6 * options.blocks + 2}"
 
@@ -128,20 +242,24 @@ class Segmentation(Task):
         return PairData(loader, facts, outputs, train, val, test if held_out else None)
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
+        from .parts import make_network
+
         return make_network(
             "fpn_resnet20",
             options,
             ctx,
+            {"classes": options.classes if options.classes > 1 else None},
             blocks=options.blocks,
             channel_times=options.channel_times,
             stem=options.stem,
             decoder=options.decoder,
             authors_fusion=options.authors_fusion,
-            **({"classes": options.classes} if options.classes > 1 else {}),
         )
 
-    def job(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> Job:
-        assert isinstance(data, PairData)
+    def job(self, options: Namespace, setup: Setup, data: PairData, net: mx.gluon.HybridBlock) -> Job:
+        from ..segmentation.losses import batch_iou, batch_miou, segmentation_loss, softmax_cross_entropy
+        from .parts import make_job
+
         if options.crop_size % net.divisor:
             good = max(round(options.crop_size / net.divisor), 1) * net.divisor
             raise UsageError(
@@ -170,13 +288,15 @@ class Segmentation(Task):
             evaluate=evaluate,
         )
 
-    def test(self, options: Namespace, setup: Setup, data: Data, net: mx.gluon.HybridBlock) -> FinalTest:
+    def test(self, options: Namespace, setup: Setup, data: PairData, net: mx.gluon.HybridBlock) -> FinalScore:
         """Of several classes no image has a share: their figure is a mean over classes."""
-        assert isinstance(data, PairData) and data.test
+        from .final_score import FinalScore
+
+        assert data.test
         found = score(net, data.test, options, setup.devices)
         assert found is not None
         images = getattr(found, "images", [])
-        return FinalTest(_record(found), [(image.name, image.intersection, image.union) for image in images])
+        return FinalScore(_record(found), [(image.name, image.intersection, image.union) for image in images])
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
         images = len(load_training(options)[0])
@@ -187,8 +307,7 @@ class Segmentation(Task):
 
     # ---- what is said of a run
 
-    def introduction(self, options: Namespace, data: Data, parameters: int) -> Iterator[str]:
-        assert isinstance(data, PairData)
+    def introduction(self, options: Namespace, data: PairData, parameters: int) -> Iterator[str]:
         test = f"; test: {data.test.note}" if data.test else ""
         yield f"data: {data.train.note}; validation: {data.val.note}{test}; from {data.train.source}"
         yield (
@@ -200,8 +319,7 @@ class Segmentation(Task):
             f"validation at {options.base_size}x{options.base_size}; loss {options.loss}"
         )
 
-    def notes(self, options: Namespace, data: Data) -> Iterator[str]:
-        assert isinstance(data, PairData)
+    def notes(self, options: Namespace, data: PairData) -> Iterator[str]:
         yield from smaller_batch(data)
         yield from small_targets(options, data.train)
 
@@ -225,14 +343,15 @@ class Segmentation(Task):
     # ---- what can be done with it
 
     def supports(self, entry: ModelEntry) -> bool:
+        from ..models import FPN
+
         return issubclass(entry.network, FPN)
 
     def data_facts(self, options: Namespace) -> Options:
         known = {"size": options.base_size, "val_fraction": options.val_fraction, "seed": options.seed}
         return {**super().data_facts(options), **known}
 
-    def loaded_data_facts(self, data: Data) -> Options:
-        assert isinstance(data, PairData)
+    def loaded_data_facts(self, data: PairData) -> Options:
         return {} if data.train.class_names is None else {"classes": data.train.class_names}
 
     def network_input(self, known: Options, outputs: int) -> NetworkInput:
@@ -240,6 +359,8 @@ class Segmentation(Task):
         return NetworkInput(known.get("size") or _SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD, classes=names)
 
     def score(self, trained: TrainedNetwork, request: ScoreRequest) -> Report:
+        from .seg_scoring import score_pairs
+
         return score_pairs(self, trained, request)
 
     def model_args(self, options: Options) -> Tuple[str, Options]:
@@ -249,10 +370,14 @@ class Segmentation(Task):
 
     def completed(self, given: Options) -> Namespace:
         """With --eval or --predict, ``trained`` is the run or file to be scored; see `seg_scoring`."""
+        from .seg_scoring import complete_scoring, scores
+
         return complete_scoring(self, given) if scores(given) else super().completed(given)
 
     def run(self, options: Namespace) -> int:
         if (options.eval or options.predict) and not (options.print_recipe or options.summary):
+            from .seg_scoring import score_and_predict
+
             return score_and_predict(self, options)
         return super().run(options)
 
@@ -275,6 +400,86 @@ def _record(found: AnyScore) -> Dict[str, Any]:
     figures = found.result()
     others = {name: value for name, value in figures.items() if name not in ("iou", "images")}
     return {"val": figures[found.merit], "val_images": figures["images"], **others}
+
+
+def _dataset(text: str) -> str:
+    """The paper's name of its data set is accepted, too."""
+    return "coco" if text.lower() == "stopsign" else text
+
+
+# ---- images and masks, and a network's logits on them
+
+
+def load_split(options: Namespace, split: str, count: Optional[int] = None) -> PairSet:
+    """The images and masks of a split, or ``count`` of them."""
+    pairs = load_pair_set(
+        options.dataset,
+        split,
+        options.data_dir,
+        download=options.download,
+        category=options.category,
+        mask_threshold=options.mask_threshold,
+        val_fraction=options.val_fraction,
+        seed=options.seed,
+        classes=options.classes,
+    )
+    return pairs if count is None else pairs.subset(count, options.seed)
+
+
+def load_training(options: Namespace) -> Tuple[PairSet, Optional[PairSet]]:
+    """What a run trains on, and with ``--hold-out`` what of the training images it validates on."""
+    if not options.hold_out:
+        return load_split(options, options.train_split, options.train_images), None
+    rest, held_out = load_split(options, options.train_split).hold_out(options.hold_out)
+    count = options.train_images
+    return rest if count is None else rest.subset(count, options.seed), held_out
+
+
+def empty_score(pairs: PairSet, size_limits: Optional[Tuple[float, float]] = None) -> AnyScore:
+    """What the figures of a set are added up in."""
+    from ..segmentation.scores import COCO_LIMITS, ClassScore, SegmentationScore
+
+    return (
+        SegmentationScore(size_limits or COCO_LIMITS)
+        if pairs.classes == 1
+        else ClassScore(pairs.classes, pairs.class_names)
+    )
+
+
+def score(
+    net: mx.gluon.Block,
+    pairs: PairSet,
+    options: Namespace,
+    devices: List[mx.Context],
+    stop: Optional[Stop] = None,
+) -> Optional[AnyScore]:
+    """The figures of a network on a set, at ``base_size``; None when ``stop`` is requested on the way."""
+    found = empty_score(pairs)
+    for logits, masks, chosen in predictions(net, pairs, options, devices):
+        found.add(logits, masks, [pairs.names[index] for index in chosen])
+        if stop is not None and stop.requested:
+            return None
+    return found
+
+
+def predictions(
+    net: mx.gluon.Block, pairs: PairSet, options: Namespace, devices: List[mx.Context]
+) -> Iterator[Tuple[np.ndarray, np.ndarray, range]]:
+    """Batch by batch in the set's order: logits (B, classes, base_size, base_size), masks, and the images' places."""
+    from ..training.state import split_batch
+
+    loader = PairLoader(
+        pairs,
+        options.test_batch_size * len(devices),
+        EvalPairs(options.base_size),
+        shuffle=False,
+        workers=options.num_data_workers,
+    )
+    first = 0
+    for x, y in progress(loader.batches(0), len(loader), "validation"):
+        outputs = [net(data) for data, _ in zip(*split_batch(x, y, devices))]
+        yield np.concatenate([output.asnumpy() for output in outputs]), y, range(first, first + len(x))
+        first += len(x)
 
 
 register_task(Segmentation())

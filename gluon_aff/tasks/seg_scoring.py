@@ -25,11 +25,11 @@ from ..segmentation.scores import COCO_LIMITS, AnyScore, ClassScore
 from ..training.history import environment
 from ..utils.console import progress
 from ..utils.logits import resized_logits
-from .definition import Options, TaskDefinition
+from .config import complete_options
 from .opening import FinishedRun, commits_of, config_of, open_network, read_run
-from .options.completing import complete_options
 from .predicting import Tally, write_masks
-from .seg_data import empty_score, load_split, predictions
+from .seg import empty_score, load_split, predictions
+from .task import Options, Task
 
 _NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder", "classes")
 
@@ -41,7 +41,7 @@ def scores(given: Options) -> bool:
     return bool(given.get("eval") or given.get("predict"))
 
 
-def complete_scoring(task: TaskDefinition, given: Options) -> Namespace:
+def complete_scoring(task: Task, given: Options) -> Namespace:
     """Return every option of a score; ``trained`` is the run or file.
 
     A run brings its own options, of which those of the data may be overridden. Raises UsageError.
@@ -63,7 +63,7 @@ def complete_scoring(task: TaskDefinition, given: Options) -> Namespace:
     return options
 
 
-def _check_run(task: TaskDefinition, run: FinishedRun, given: Options) -> None:
+def _check_run(task: Task, run: FinishedRun, given: Options) -> None:
     """Raise UsageError for a run of another script, or of another network than is asked for."""
     if run.task is not task:
         raise UsageError(f"{run.checkpoint} is not a checkpoint of train_seg.py")
@@ -73,7 +73,7 @@ def _check_run(task: TaskDefinition, run: FinishedRun, given: Options) -> None:
             raise UsageError(f"the run's network has --{name.replace('_', '-')} {has}, not {given[name]}: leave it out")
 
 
-def score_and_predict(task: TaskDefinition, options: Namespace) -> int:
+def score_and_predict(task: Task, options: Namespace) -> int:
     """Score ``options.trained`` and write what is asked for; 0.
 
     The report goes to --predict's directory, else into eval-<data set>-<split> in the run or beside the file.
@@ -110,7 +110,7 @@ def _open(options: Namespace, contexts: List[mx.Context]) -> TrainedNetwork:
     return trained
 
 
-def score_pairs(task: TaskDefinition, trained: TrainedNetwork, request: ScoreRequest) -> AnyReport:
+def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> AnyReport:
     """Score a run on its own data, or a network on what the user says.
 
     Raises
@@ -212,7 +212,7 @@ def _write_pictures(out: Path, items: Iterator[Item], names: Any, classes: int) 
 
 
 def _predict_images(
-    task: TaskDefinition, trained: TrainedNetwork, options: Namespace, contexts: List[mx.Context], out: Path
+    task: Task, trained: TrainedNetwork, options: Namespace, contexts: List[mx.Context], out: Path
 ) -> Tuple[int, List[Path]]:
     """How many of the user's own images could be read, and their sheets; as `gluon-aff predict` writes them."""
     known = {"size": options.base_size, "classes": trained.classes}

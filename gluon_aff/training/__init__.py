@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .course import Facts, LogBuffer, Outcome, Plan, carry_out, train_along
     from .listeners import BatchDone, Listener, Listeners
     from .loop import Job, fit, restore, save
     from .metrics import Diverged, Loader, accuracy, hits, soft_rmse
     from .optim import Updater
     from .ranks import SingleProcess, Workers, group
-    from .run import Run, check_free
+    from .run import LogBuffer, Run, check_free
     from .schedule import Schedule
     from .state import State
     from .stop import Stop
@@ -27,14 +26,11 @@ __all__ = [
     "SingleProcess",
     "BatchDone",
     "Diverged",
-    "Facts",
     "Job",
     "Listener",
     "Listeners",
     "Loader",
     "LogBuffer",
-    "Outcome",
-    "Plan",
     "Run",
     "Schedule",
     "State",
@@ -43,7 +39,6 @@ __all__ = [
     "Updater",
     "Workers",
     "accuracy",
-    "carry_out",
     "fit",
     "group",
     "check_free",
@@ -51,5 +46,4 @@ __all__ = [
     "restore",
     "save",
     "soft_rmse",
-    "train_along",
 ]

@@ -28,6 +28,23 @@ _CONFIG, _LOG, _CURVES, _EVENTS = "config.yaml", "train.log", "curves.png", "ten
 FINAL_TEST = ("final-test.json", "final-test.csv")
 
 
+class LogBuffer:
+    """Lines for a run's log; those that come up before there is a run are kept until `open`."""
+
+    def __init__(self) -> None:
+        self._kept: List[str] = []
+        self._log: Callable[[str], None] = self._kept.append
+
+    def __call__(self, line: str) -> None:
+        self._log(line)
+
+    def open(self, log: Callable[[str], None]) -> None:
+        """Hand over what was kept, and from now on every line."""
+        self._log = log
+        for line in self._kept:
+            log(line)
+
+
 class Run:
     """``directory`` with config.yaml, history.jsonl, train.log, curves.png, checkpoints/ and the link best.
 

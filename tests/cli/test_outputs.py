@@ -11,7 +11,7 @@ from PIL import Image
 
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import UsageError
-from gluon_aff.tasks.options.helping import parser_of
+from gluon_aff.tasks import get_task
 from gluon_aff.utils.figures import new_figure, write_figure
 from gluon_aff.utils.files import write_json
 from gluon_aff.utils.outputs import Reads, Writes, content_of, guarded
@@ -39,7 +39,7 @@ def leaves(parser, words=()):
 
 
 COMMANDS = dict(leaves(cli.build_parser()))
-COMMANDS.update({("train", task): parser_of(task, task) for task in TASKS})
+COMMANDS.update({("train", task): get_task(task).parser(task) for task in TASKS})
 
 
 def declared(kind):

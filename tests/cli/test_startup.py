@@ -56,16 +56,6 @@ def test_no_help_and_no_list_imports_mxnet():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_light_help_is_the_tasks_own():
-    from gluon_aff.tasks import get_task
-    from gluon_aff.tasks.options.helping import parser_of
-
-    for task in ("cifar", "imagenet", "seg"):
-        assert parser_of(task, "prog").format_help() == get_task(task).parser("prog").format_help()
-    assert parser_of("parser", "prog") is None
-    assert parser_of("nothing", "prog") is None
-
-
 def test_importing_the_package_elsewhere_prepares_and_imports_mxnet_at_once():
     code = "import gluon_aff, sys, os; print('mxnet' in sys.modules, os.environ['OMP_NUM_THREADS'])"
     done = subprocess.run(

@@ -24,7 +24,7 @@ from gluon_aff.comparison.settings import differing, settings_of_header, side_by
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.facts import published_runs
 from gluon_aff.tasks import get_task
-from gluon_aff.tasks.options.completing import identity
+from gluon_aff.tasks.config import identity
 
 parse_options = get_task("cifar").options
 

@@ -7,7 +7,7 @@ from scipy import stats
 from gluon_aff.comparison.contrasts import contrasts, in_order
 from gluon_aff.comparison.paired import Measured, holm, image_test, interval, mcnemar
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.tasks.final_test import Shares
+from gluon_aff.tasks.final_score import Shares
 
 
 def measured(hits, whole=None):

@@ -52,8 +52,8 @@ from gluon_aff.data.trees import open_file_tree
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.launching import read_hosts
 from gluon_aff.tasks import get_task
+from gluon_aff.tasks.config import read_yaml
 from gluon_aff.tasks.opening import read_run
-from gluon_aff.tasks.options.config import read_yaml
 from gluon_aff.training.checkpoint import read_checkpoint, write_checkpoint, write_state
 from gluon_aff.training.history import History
 

@@ -10,8 +10,9 @@ import pytest
 from script_runs import assert_equal
 
 from gluon_aff.nn import native
-from gluon_aff.tasks.running import keep_form
-from gluon_aff.training import course, ranks
+from gluon_aff.tasks import train
+from gluon_aff.tasks.train import keep_form
+from gluon_aff.training import LogBuffer, ranks
 from gluon_aff.training.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,10 +76,10 @@ class SecondRank(ranks.SingleProcess):
 
 def test_every_rank_goes_on_in_the_form_the_run_began_in(operator, monkeypatch, tmp_path):
     form_at_restore = []
-    monkeypatch.setattr(course, "restore", lambda job, run: form_at_restore.append(native.enabled) or State())
-    monkeypatch.setattr(course, "fit", lambda job, state, run, stop: None)
+    monkeypatch.setattr(train, "restore", lambda job, run: form_at_restore.append(native.enabled) or State())
+    monkeypatch.setattr(train, "fit", lambda job, state, run, stop: None)
     job = SimpleNamespace(group=SecondRank(), epochs=0)
-    course.train_along(job, tmp_path, True, course.LogBuffer(), keep_form)
+    train.train_worker(job, SimpleNamespace(save_dir=tmp_path, resume=True), LogBuffer())
     assert form_at_restore == [False]
 
 

@@ -1,6 +1,6 @@
 """A task of one's own: do two pictures show the same digit? ``python own_task.py train same``"""
 
-from gluon_aff import create_fusion, list_fusions  # before MXNet, which it makes importable
+from gluon_aff import create_fusion  # before MXNet, which it makes importable
 
 import mxnet as mx  # isort: skip
 import numpy as np
@@ -9,8 +9,7 @@ from mxnet.gluon import nn
 from gluon_aff.cli.main import entry
 from gluon_aff.data import load_image_set
 from gluon_aff.evaluation import FigureReport
-from gluon_aff.tasks import Data, Task, make_job, own_network, register_task
-from gluon_aff.tasks.options import shared
+from gluon_aff.tasks import Data, Task, make_job, options, own_network, register_task
 from gluon_aff.training import accuracy, hits
 
 
@@ -64,10 +63,10 @@ class SameDigit(Task):
     description = "Train a network to tell whether two pictures show the same digit."
 
     def add_options(self, parser):
-        shared.data_options(parser, self.datasets(), "digit_pairs")
-        shared.model_options(parser, ("pairs",), shared.fusion_name, list_fusions())
-        shared.optimisation_options(parser)
-        shared.run_options(parser)
+        options.data_options(parser, self.datasets(), "digit_pairs")
+        options.model_options(parser, ("pairs",))
+        options.optimisation_options(parser)
+        options.run_options(parser)
         parser.set_defaults(num_epochs=5, lr=0.05, batch_size=32, train_images=640, test_images=320)
 
     def datasets(self):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gluon_aff.tasks import get_task
-from gluon_aff.tasks.initialising import array_seed
+from gluon_aff.tasks.parts import array_seed
 
 HOSTS = {
     ("cifar", "resnet"): ["--dataset", "cifar10", "--blocks", "1", "--channel-times", "1"],

@@ -3,12 +3,12 @@
 from collections import Counter
 
 from gluon_aff.data import PairSet
-from gluon_aff.tasks import get_task, seg_data, seg_scoring
+from gluon_aff.tasks import get_task, seg, seg_scoring
 
 
 def test_every_pair_is_decoded_once(tmp_path, monkeypatch):
     read = Counter()
-    real = seg_data.load_split
+    real = seg.load_split
 
     def counted(*args):
         pairs = real(*args)

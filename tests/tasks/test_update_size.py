@@ -7,7 +7,7 @@ import pytest
 
 from gluon_aff.errors import UsageError
 from gluon_aff.runtime import devices
-from gluon_aff.tasks.update_size import describe, find_devices, share
+from gluon_aff.tasks.train import describe_update, find_devices, share
 
 
 def options(**changes):
@@ -33,20 +33,19 @@ def contexts(count):
     ],
 )
 def test_parts_are_shared_by_the_devices(parts, found, used, rounds):
-    shared = share(options(update_parts=parts), contexts(found))
-    assert (len(shared.devices), shared.rounds) == (used, rounds)
+    assert share(options(update_parts=parts), contexts(found)) == (contexts(used), rounds)
     assert share(options(update_parts=parts, batch_as_given=True), contexts(found)) == (contexts(found), 1)
 
 
 def test_processes_share_evenly_or_not_at_all():
-    assert share(options(update_parts=4), contexts(1), ranks=2).rounds == 2
+    assert share(options(update_parts=4), contexts(1), ranks=2) == (contexts(1), 2)
     with pytest.raises(UsageError, match="4 parts cannot be shared evenly by 3 devices: give --update-parts 3"):
         share(options(update_parts=4), contexts(1), ranks=3)
 
 
 def line(found=1, ranks=1, **changes):
     chosen = options(**changes)
-    return describe(chosen, share(chosen, contexts(found), ranks), found, ranks)
+    return describe_update(chosen, *share(chosen, contexts(found), ranks), found, ranks)
 
 
 def test_one_line_says_it():

@@ -17,13 +17,13 @@ from .._version import __version__
 from ..errors import GluonAFFError
 from ..training.checkpoint import checkpoint_weights
 from ..training.history import EpochRecord, environment
-from ..training.run import FINAL_TEST
+from ..training.run import FINAL_TEST, Run
 from ..utils.files import write_json
 from ..utils.tables import write_csv
 
 
 @dataclass(frozen=True)
-class FinalTest:
+class FinalScore:
     """A network's figures on the test images, and every image's share in them.
 
     Attributes
@@ -46,7 +46,7 @@ class FinalTest:
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """Images by id, and of each its ``part`` and ``whole``, float64 (N,); see `FinalTest`."""
+    """Images by id, and of each its ``part`` and ``whole``, float64 (N,); see `FinalScore`."""
 
     images: Tuple[str, ...]
     part: np.ndarray
@@ -93,31 +93,17 @@ def read_shares(directory: Path) -> Optional[Shares]:
 
 def score_once(
     net: mx.gluon.Block,
-    test: Callable[[], FinalTest],
-    directory: Path,
+    test: Callable[[], FinalScore],
+    run: Run,
     best: EpochRecord,
     figure: Callable[[EpochRecord], str],
-    log: Callable[[str], None],
 ) -> None:
     """Score the best checkpoint's weights, averaged where the run averages, and write both files.
 
-    Weights that were scored are not scored again; a run that is made longer has others.
-
-    Parameters
-    ----------
-    net : Block
-        The run's; it has these weights afterwards.
-    test : callable
-        Scores ``net``.
-    directory : Path
-        Of the run.
-    best : EpochRecord
-        Of the epoch that was best on the held-out images.
-    figure : callable
-        From a record to its figure in words.
-    log : callable
-        Of the run.
+    Weights that were scored are not scored again; a run that is made longer has others. ``net`` has these weights
+    afterwards; ``test`` scores it, and ``figure`` puts a record into words.
     """
+    directory = run.directory
     if scored(directory) and read_figures(directory)["epoch"] == best["epoch"]:
         return
     published.load(checkpoint_weights(directory), net)
@@ -127,4 +113,5 @@ def score_once(
     write_csv(names, [(*share, *row) for share, row in zip(found.shares, rows)], directory / FINAL_TEST[1])
     chosen = {"validation": best["val"], "validation_images": best["val_images"], "epoch": best["epoch"]}
     write_json({**found.record, **chosen, "commit": environment(__version__)["commit"]}, directory / FINAL_TEST[0])
-    log(f"test images, scored once, by the weights of epoch {best['epoch']}: {figure(cast(EpochRecord, found.record))}")
+    words = figure(cast(EpochRecord, found.record))
+    run.log(f"test images, scored once, by the weights of epoch {best['epoch']}: {words}")

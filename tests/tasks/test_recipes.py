@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gluon_aff.tasks import get_task, list_tasks
-from gluon_aff.tasks.options.config import RECIPES, disagreements, list_recipes, read_recipe, read_yaml
+from gluon_aff.tasks.config import RECIPES, disagreements, list_recipes, read_recipe, read_yaml
 
 AUTHORS = [("cifar", "release"), ("cifar", "published"), ("imagenet", "release")]
 

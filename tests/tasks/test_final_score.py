@@ -10,7 +10,7 @@ from script_runs import assert_equal, load_script, runner
 from gluon_aff import load_run
 from gluon_aff.data import load_image_set, load_pair_set
 from gluon_aff.errors import UsageError
-from gluon_aff.tasks import final_test
+from gluon_aff.tasks import final_score
 from gluon_aff.training.history import History
 
 CIFAR = ["--dataset", "digits", "--gpus", "", "--batch-size", "16", "--train-images", "32", "--num-epochs", "2"]
@@ -68,14 +68,14 @@ def test_a_run_scores_its_test_images_once(cifar, tmp_path):
     code, out, _ = cifar("--resume", "run")
     assert code == 0 and "scored once" not in out and (run / "final-test.json").read_bytes() == before
     assert cifar(*CIFAR, "--hold-out", "50", "--save-dir", "run", "--overwrite", "--no-final-test")[0] == 0
-    assert not final_test.scored(run)
+    assert not final_score.scored(run)
 
 
 def test_a_run_that_ended_before_its_test_makes_up_for_it(cifar, tmp_path, monkeypatch):
     assert cifar(*CIFAR, "--hold-out", "50", "--save-dir", "whole")[0] == 0
-    monkeypatch.setattr("gluon_aff.tasks.running.score_once", lambda *arguments: None)
+    monkeypatch.setattr("gluon_aff.tasks.train.score_once", lambda *arguments: None)
     assert cifar(*CIFAR, "--hold-out", "50", "--save-dir", "run")[0] == 0
-    assert not final_test.scored(tmp_path / "run")
+    assert not final_score.scored(tmp_path / "run")
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert cifar("--resume", "run")[0] == 0
@@ -95,7 +95,7 @@ def test_by_name_and_held_out_a_resumed_run_is_the_same(cifar, tmp_path):
 
 def test_without_hold_out_there_is_no_final_test(cifar, tmp_path):
     assert cifar(*CIFAR, "--test-images", "20", "--save-dir", "run")[0] == 0
-    assert not final_test.scored(tmp_path / "run")
+    assert not final_score.scored(tmp_path / "run")
     code, _, err = cifar(*CIFAR, "--no-final-test", "--save-dir", "other")
     assert code == 2 and "--final-test has no effect without --hold-out" in err
 

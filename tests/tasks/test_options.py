@@ -4,10 +4,9 @@ import pytest
 
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks import get_task
-from gluon_aff.tasks.options import shared as groups
-from gluon_aff.tasks.options.completing import without
-from gluon_aff.tasks.options.config import check_same, list_recipes, read_recipe, read_yaml
-from gluon_aff.tasks.options.parser import OptionParser, Role, Switch, number
+from gluon_aff.tasks import options as groups
+from gluon_aff.tasks.config import check_same, list_recipes, read_recipe, read_yaml, without
+from gluon_aff.tasks.options import OptionParser, Role, Switch, number
 from gluon_aff.training import Run
 
 
@@ -65,7 +64,7 @@ def test_values_of_files_are_held_to_the_same_rules(parser):
 def every_group():
     parser = OptionParser()
     groups.data_options(parser, ("cifar10", "cifar100", "digits", "folder"), "cifar100")
-    groups.model_options(parser, ("resnet", "resnext", "inception"), str, ["aff"])
+    groups.model_options(parser, ("resnet", "resnext", "inception"))
     groups.optimisation_options(parser)
     groups.mixing_options(parser)
     groups.run_options(parser)

@@ -6,8 +6,7 @@ import pytest
 
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks import get_task
-from gluon_aff.tasks.imagenet import registered_name
-from gluon_aff.tasks.imagenet_data import place_of
+from gluon_aff.tasks.imagenet import place_of, registered_name
 from gluon_aff.training.optim import resolve_dtype
 from gluon_aff.training.schedule import from_options
 

@@ -1,1 +1,0 @@
-"""The command line options of every task, from the parser to a run's config.yaml."""

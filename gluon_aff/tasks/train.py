@@ -1,0 +1,327 @@
+"""A task's training run: where it trains, what it trains, its directory, the loop, and what became of it."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import mxnet as mx
+
+from .._version import __version__
+from ..errors import UsageError
+from ..evaluation.trained_network import head_width
+from ..models.summary import count_parameters
+from ..nn import native
+from ..runtime import devices, threads
+from ..training import Diverged, Job, LogBuffer, Run, Schedule, State, Stop, check_free, fit, group, restore
+from ..training.checkpoint import Description
+from ..training.history import EpochRecord, environment
+from ..training.listeners import EventLog, check_tensorboard
+from ..training.optim import resolve_dtype, start_mixed_precision
+from ..training.plots import plot_schedule
+from ..training.schedule import from_options, warmup_epochs
+from ..utils.console import say
+from ..utils.streams import outliving_terminal
+from .config import identity, without
+from .final_score import score_once, wanted
+from .options import Role
+from .task import Data, Setup, Task
+
+Log = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What became of a run. ``best`` and ``final`` are figures with what belongs to them; None before any."""
+
+    directory: Path
+    finished: bool
+    exit_code: int
+    best: Optional[EpochRecord]
+    final: Optional[EpochRecord]
+
+
+@outliving_terminal()
+def train_run(task: Task, options: Namespace) -> Outcome:
+    """Start or resume the run in ``options.save_dir``, to its end or until a signal stops it.
+
+    Of several ranks only the first has a run; the others train along and keep nothing. Raises as `Task.train` does.
+    """
+    # Where: the devices here, the ranks that train together, the number type
+    found = find_devices(options)
+    dtype_given, options.dtype = options.dtype is not None, resolve_dtype(options.dtype, found)
+    mixed = start_mixed_precision(options.dtype, found)
+    ranks = group(found)
+    used, rounds = share(options, found, ranks.size)
+    if ranks.rank == 0 and not options.resume:  # it may have begun before the others get here
+        check_free(options.save_dir, options.overwrite, options.logging_dir, options.save_plot_dir)
+    setup = Setup(used, ranks, mixed, dtype_given, LogBuffer(), rounds)
+
+    # What: data, network, and the job that the loop gets
+    data = task.data(options, setup)
+    net = task.network(options, data.outputs, used)
+    job = task.job(options, setup, data, net)
+    if ranks.rank > 0:
+        return train_worker(job, options, setup.log)
+
+    # The run's directory, and what it says of itself
+    if options.tensorboard:
+        check_tensorboard()
+    parameters = count_parameters(net)[0]
+    facts = {
+        "data": data.facts,
+        "devices": [str(context) for context in used] * ranks.size,  # of all ranks
+        "parameters": parameters,
+    }
+    details = {"task": task.name, "options": identity(task.parser(), vars(options)), **facts}
+    if not options.resume:
+        details["native"] = native.active()
+    introduction = [
+        *_introduce_machine(facts["devices"]),
+        *task.introduction(options, data, parameters),
+        *_introduce_training(options, job),
+        describe_update(options, used, rounds, len(found), ranks.size),
+        *task.notes(options, data),
+    ]
+    run = Run(
+        options.save_dir,
+        details,
+        description=describe_weights(task, options, data, net),
+        log_dir=options.logging_dir,
+        log_file=options.logging_file,
+        plot_dir=options.save_plot_dir,
+        save_period=options.save_period,
+        line=task.log_line,
+        best_name=lambda best: task.best_file(options, best),
+    )
+
+    # Begin or resume, train, conclude
+    with run, Stop() as stop:
+        config = without(task.parser(), vars(options), Role.COMMAND)
+        state = _resume(job, run, config, facts) if options.resume else _begin(run, config, options.overwrite)
+        for line in introduction:
+            run.log(line)
+        setup.log.open(run.log)
+        if options.tensorboard:
+            job.listeners.add(EventLog(run.directory / "tensorboard", run.history.epochs()))
+        try:
+            fit(job, state, run, stop)
+        except Diverged as error:
+            raise Diverged(f"{error}; {run.last_good()}; try a lower --lr, or --clip-gradient") from None
+        finally:
+            job.listeners.run_ends()
+        finished, epochs = state.epoch >= job.epochs, run.history.epochs()
+        _say_best(task, run, state, epochs)
+        if finished and state.best and wanted(options):
+            score_once(net, lambda: task.test(options, setup, data, net), run, state.best, task.figure)
+        _say_where(run, state, epochs, finished)
+        return Outcome(
+            run.directory, finished, 0 if finished else stop.exit_code, state.best, epochs[-1] if epochs else None
+        )
+
+
+def train_worker(job: Job, options: Namespace, log: LogBuffer) -> Outcome:
+    """Train along as a rank that is not the first: it has no run and keeps nothing."""
+    log.open(say)
+    with Stop() as stop:
+        state = State()
+        if options.resume:
+            keep_form(job.group.broadcast_object(None), log)
+            state = restore(job, None)
+        fit(job, state, None, stop)
+        finished = state.epoch >= job.epochs
+        return Outcome(Path(options.save_dir), finished, 0 if finished else stop.exit_code, state.best, None)
+
+
+# ---- a run begins, is resumed, ends
+
+
+def _begin(run: Run, config: Dict[str, Any], overwrite: bool) -> State:
+    run.begin(overwrite)
+    run.write_config(config)
+    run.history.start({**environment(__version__), **run.details})
+    return State()
+
+
+def _resume(job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any]) -> State:
+    """Return the state that the run was left in, and put it into the job's network and optimizer.
+
+    Raises UsageError where the run's data, devices or network are no longer what they were.
+    """
+    header = run.history.header()
+    for name, now in facts.items():
+        if header.get(name) != now:
+            raise UsageError(f"{run.directory} cannot be resumed: {name} was {header.get(name)}, is {now}")
+    if header.get("threads") != os.environ.get("OMP_NUM_THREADS"):
+        run.log(f"note: the run began with OMP_NUM_THREADS={header.get('threads')}; with another number bits differ")
+    keep_form(job.group.broadcast_object(header), run.log)
+    state = restore(job, run)
+    if state.epoch > job.epochs:
+        raise UsageError(f"{run.directory} has done {state.epoch} epochs already, --num-epochs is {job.epochs}")
+    run.write_config(config)
+    run.history.resume(state.epoch, {"epoch": state.epoch, "batch": state.batch, **environment(__version__)})
+    run.log(f"resumed {run.directory} at epoch {state.epoch}, batch {state.batch}")
+    return state
+
+
+def keep_form(header: Dict[str, Any], log: Log) -> None:
+    """Let a resumed run's fusions go on in the form that it began with: the native operator's identity, or none."""
+    began_with = header.get("native")
+    if began_with is None:
+        if native.identity and native.enabled:
+            log("note: the run began without the native operator and goes on without it")
+        native.enabled = False
+    elif native.active() != began_with:
+        log(f"note: the run began with the native operator {began_with}, here is {native.active()}; bits differ")
+
+
+def _say_best(task: Task, run: Run, state: State, epochs: List[EpochRecord]) -> None:
+    if epochs:
+        run.plot()
+    if state.best:
+        run.log(
+            f"best {task.figure(state.best)} after epoch {state.best['epoch']}; "
+            f"after the last, {epochs[-1]['epoch']}: {task.figure(epochs[-1])}"
+        )
+
+
+def _say_where(run: Run, state: State, epochs: List[EpochRecord], finished: bool) -> None:
+    if not finished:
+        run.log(f"stopped at epoch {state.epoch}, batch {state.batch}: --resume {run.directory} continues from there")
+    best = f", best: {run.checkpoints.best_link}" if state.best else ""
+    run.log(f"checkpoints: {run.checkpoints.newest()}{best}")
+    run.log(f"history: {run.history.path}" + (f"; plot: {run.plot_path}" if epochs and run.plot_path.exists() else ""))
+
+
+# ---- what is said of a run
+
+
+def _introduce_machine(names: List[str]) -> Iterator[str]:
+    set_to = os.environ.get(threads.VARIABLE, "1")
+    yield f"device: {', '.join(names)}; {threads.VARIABLE}={set_to}; MXNet {mx.__version__}"
+
+
+def _introduce_training(options: Namespace, job: Job) -> Iterator[str]:
+    """Yield length, schedule, seed and start weights."""
+    recipe = f"recipe {options.recipe}; " if options.recipe else ""
+    yield (
+        f"training: {recipe}{options.num_epochs} epochs of {len(job.loader)} batches, "
+        f"{options.optimizer}, {options.lr_mode} schedule, {options.dtype}, seed {options.seed}"
+    )
+    if options.resume_from and not options.resume:
+        yield f"weights: from {options.resume_from}; optimizer, schedule and best start over"
+    if warmup_epochs(options) >= options.num_epochs:
+        yield f"note: the run ends within its warm-up of {warmup_epochs(options)} epochs (--warmup-epochs)"
+    if getattr(options, "mixup", False) and options.mixup_off_epoch >= options.num_epochs:
+        yield f"note: mixup is off in the last {options.mixup_off_epoch} epochs (--mixup-off-epoch), so in all of them"
+
+
+def describe_weights(task: Task, options: Namespace, data: Data, net: mx.gluon.HybridBlock) -> Description:
+    """Return what the weights of a run are to say of themselves, but for their figure; see `training.checkpoint`.
+
+    Its entries: gluon_aff (version), task, name (of the network, for people), network (for ``create_model``; None for
+    one of the task's own), data (under the names of `DataOptions`, without the place), input (of `NetworkInput`; None
+    where the task shows its networks no pictures) and metric.
+    """
+    known = {**task.data_facts(options), **task.loaded_data_facts(data)}
+    outputs = data.outputs or head_width(net)
+    try:
+        network_input = None if outputs is None else task.network_input(known, outputs).to_json()
+    except UsageError:  # of a task without `network_input`
+        network_input = None
+    return {
+        "gluon_aff": __version__,
+        "task": task.name,
+        "name": task.model_name(options),
+        "network": getattr(net, "call", None),
+        "data": {name: value for name, value in known.items() if name not in ("data", "ground_truth", "classes")},
+        "input": network_input,
+        "metric": task.metric_of(options),
+    }
+
+
+# ---- how many images make an update, and how the devices at hand share them
+
+
+def wanted_parts(options: Namespace) -> Optional[int]:
+    """Return the parts of ``--batch-size`` images that an update is to have; None: one for each device."""
+    return None if getattr(options, "batch_as_given", False) else getattr(options, "update_parts", None)
+
+
+def find_devices(options: Namespace) -> List[mx.Context]:
+    """Return what ``--gpus`` means here. Raises UsageError that says what to type, see `devices.pick`."""
+    try:
+        return devices.pick(options.gpus)
+    except devices.NoSuchGPU as error:
+        count = len((options.gpus or "").split(","))
+        if count < 2:
+            raise
+        parts = "the recipe then makes" if wanted_parts(options) else f"--update-parts {count} beside it makes"
+        raise UsageError(f"{error}; {parts} updates of as many images, part after part") from None
+
+
+def share(options: Namespace, found: List[mx.Context], ranks: int = 1) -> Tuple[List[mx.Context], int]:
+    """Return the devices that an update is trained on, of ``found`` in each of ``ranks`` processes, and its rounds:
+    how many parts one after another each of them has.
+
+    A single process leaves devices idle where the parts do not divide by them. Raises UsageError where several
+    processes cannot share them evenly.
+    """
+    parts = wanted_parts(options)
+    if parts is None:
+        return found, 1
+    if ranks == 1:
+        used = max(count for count in range(1, min(parts, len(found)) + 1) if parts % count == 0)
+        return found[:used], parts // used
+    total = len(found) * ranks
+    if parts % total:
+        raise UsageError(
+            f"an update of {parts} parts cannot be shared evenly by {total} devices: give --update-parts {total}, or "
+            f"--batch-as-given, for updates of {total} parts"
+        )
+    return found, parts // total
+
+
+def describe_update(options: Namespace, used: List[mx.Context], rounds: int, found: int, ranks: int = 1) -> str:
+    """Return a line on the images per update, and whether they make up for devices that are not here."""
+    count, size = len(used) * ranks, options.batch_size
+    parts = count * rounds
+    images = f"images per update: {parts * size * options.accumulate}"
+    on = f"{count} device{'s' if count > 1 else ''}" + (f" of {found}" if count < found * ranks else "")
+    batches = f", {options.accumulate} batches" if options.accumulate > 1 else ""
+    if rounds > 1:
+        return (
+            f"{images}, {parts} x {size} as on {parts} devices: on {on} {rounds} parts one after another, each "
+            f"normalised by itself{batches}"
+        )
+    stated, asked = getattr(options, "update_parts", None), len((options.gpus or "").split(","))
+    note = ""
+    if stated and wanted_parts(options) is None:
+        note = f" (--batch-as-given; else it would be {stated} x {size})"
+    elif not stated and asked > found * ranks:
+        note = f" (--gpus {options.gpus} would make it {asked} x {size}, and so does --update-parts {asked} here)"
+    return f"{images}, {count} x {size} on {on}{batches}{note}"
+
+
+# ---- the schedule alone
+
+
+def schedule_of(task: Task, options: Namespace) -> Schedule:
+    """Return the run's learning rates, see `Task.schedule`."""
+    used, rounds = share(options, find_devices(options))
+    batches = task.batches_per_epoch(options, len(used) * rounds)
+    return from_options(options, -(-batches // options.accumulate))
+
+
+def show_schedule(schedule: Schedule, title: str, options: Namespace) -> int:
+    """Print the learning rate of every epoch, at its first update and as logged at its end, and plot it; return 0."""
+    print("epoch  first     logged")
+    for epoch, first, last in schedule.table():
+        print(f"{epoch:5d}  {first:f}  {last:f}")
+    path = Path(options.save_plot_dir or options.save_dir) / "schedule.png"
+    plot_schedule(schedule, title, path)
+    print(f"{schedule.updates_per_epoch} updates per epoch; plot: {path}")
+    return 0
