@@ -8,7 +8,7 @@ import pytest
 
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.segmentation import scores
-from gluon_aff.segmentation.scores import SegmentationScore, size_groups, true_objects
+from gluon_aff.segmentation.scores import ClassScore, SegmentationScore, size_groups, true_objects
 
 
 def random_batch(seed, images=3, height=20, width=24):
@@ -29,10 +29,10 @@ def scored():
     return score, logits, truth > 0
 
 
-def from_masks(found, truth, **options):
+def from_masks(found, truth):
     """The score of one image, given as strings: # is foreground."""
     masks = [np.array([[c == "#" for c in row] for row in rows]) for rows in (found, truth)]
-    score = SegmentationScore(**options)
+    score = SegmentationScore()
     score.add(np.where(masks[0], 1.0, -1.0)[None, None], masks[1][None, None], ["a"])
     return score
 
@@ -41,6 +41,10 @@ def test_figures_are_their_definitions(scored):
     score, logits, truth = scored
     found = logits > 0
     both, either = (found & truth).sum(axis=(1, 2, 3)), (found | truth).sum(axis=(1, 2, 3))
+    assert score.counts.tolist() == [
+        [(~found & ~truth).sum(), (found & ~truth).sum()],
+        [(~found & truth).sum(), both.sum()],
+    ]
     assert score.iou == pytest.approx(both.sum() / either.sum())
     assert score.niou == pytest.approx((both / either).mean())
     assert score.pixel_accuracy == pytest.approx((found == truth).mean())
@@ -72,9 +76,10 @@ def test_miou_and_accuracy_are_gluoncvs(case):
 def test_areas_are_scikit_learns(scored):
     metrics = pytest.importorskip("sklearn.metrics")
     score, logits, truth = scored
-    curves = score.curves
-    assert curves.average_precision == pytest.approx(metrics.average_precision_score(truth.ravel(), logits.ravel()))
-    assert curves.roc_area == pytest.approx(metrics.roc_auc_score(truth.ravel(), logits.ravel()))
+    assert score.curves.average_precision == pytest.approx(
+        metrics.average_precision_score(truth.ravel(), logits.ravel())
+    )
+    assert score.curves.roc_area == pytest.approx(metrics.roc_auc_score(truth.ravel(), logits.ravel()))
 
 
 def test_curves_are_counts_at_their_thresholds(scored):
@@ -86,8 +91,7 @@ def test_curves_are_counts_at_their_thresholds(scored):
         assert curves.false_alarms[index] == (found & ~truth).sum()
         assert curves.iou[index] == pytest.approx((found & truth).sum() / (found | truth).sum())
     middle = int(np.flatnonzero(curves.logits == 0)[0])
-    assert curves.thresholds[middle] == 0.5
-    assert curves.iou[middle] == pytest.approx(score.iou)
+    assert curves.thresholds[middle] == 0.5 and curves.iou[middle] == pytest.approx(score.iou)
 
 
 def test_a_logit_of_zero_is_background_and_the_least_above_is_not():
@@ -101,10 +105,12 @@ def test_a_logit_of_zero_is_background_and_the_least_above_is_not():
 def test_nothing_to_find_and_nothing_found_is_right():
     score = from_masks(["..", ".."], ["..", ".."])
     assert (score.iou, score.niou, score.pixel_accuracy) == (1, 1, 1)
-    assert score.curves.average_precision is None
-    assert score.curves.roc_area is None
+    assert score.curves.average_precision is score.curves.roc_area is None
     score = from_masks(["#.", ".."], ["..", ".."])
     assert (score.iou, score.niou, score.stray_pixels) == (0, 0, 1)
+
+
+# Objects -------------------------------------------------------------------------------------------------------------
 
 
 def test_objects_touch_at_corners_and_take_the_nearest_false_alarms():
@@ -114,8 +120,6 @@ def test_objects_touch_at_corners_and_take_the_nearest_false_alarms():
     first, second = score.objects
     assert (first.area, first.intersection, first.union) == (2, 1, 4)  # the alarms beside and below it
     assert (second.area, second.intersection, second.union) == (1, 1, 2)
-    assert sum(o.intersection for o in score.objects) == score.images[0].intersection
-    assert sum(o.union for o in score.objects) == score.images[0].union
 
 
 def test_objects_of_random_images_add_up_to_them(scored):
@@ -142,44 +146,13 @@ def test_sizes_are_grouped_by_original_area():
 
 
 def test_groups_weigh_pixels_and_objects():
-    objects = true_objects(np.eye(5, dtype=bool)[:, ::2], np.ones((5, 3), dtype=bool))
-    assert [o.area for o in objects] == [1, 1, 1]
     truth = np.zeros((4, 9), dtype=bool)
     truth[:, :3], truth[0, 8] = True, True
     found = truth.copy()
     found[0, 8] = False
     small = size_groups(true_objects(truth, found))[0]
     assert (small.iou, small.object_iou, small.objects, small.detected) == (12 / 13, 0.5, 2, 1)
-    assert [size_groups([])[2].iou, size_groups([])[2].objects] == [None, 0]
-
-
-def test_wrong_input_is_refused():
-    with pytest.raises(UsageError, match="two increasing areas"):
-        SegmentationScore(size_limits=(100, 50))
-    score = SegmentationScore()
-    with pytest.raises(GluonAFFError, match="not a single image"):
-        score.result()
-    ones = np.ones((2, 1, 4, 4))
-    with pytest.raises(ValueError, match="expected .B, 1, h, w. and .B, 1, h, w."):
-        score.add(ones, ones[:, 0], ["a", "b"])
-    with pytest.raises(ValueError, match="2 images, 1 names"):
-        score.add(ones, ones, ["a"])
-    with pytest.raises(GluonAFFError, match="not finite"):
-        score.add(ones * np.nan, ones, ["a", "b"])
-
-
-def test_a_test_set_is_scored_in_seconds():
-    """86 images of 256x256 with three objects each: about half a second of one core, so that each epoch can."""
-    logits = np.full((86, 1, 256, 256), -5, np.float32)
-    truth = np.zeros_like(logits)
-    for index in range(86):
-        for place in (20, 90, 200):
-            truth[index, 0, place : place + 5, place : place + 4] = 1
-            logits[index, 0, place + 1 : place + 7, place : place + 4] = 3
-    score, began = SegmentationScore(), time.process_time()
-    score.add(logits, truth, list(range(86)))
-    assert time.process_time() - began < 3
-    assert len(score.objects) == 258
+    assert (size_groups([])[2].iou, size_groups([])[2].objects) == (None, 0)
 
 
 def test_intervals_are_over_images(monkeypatch):
@@ -195,3 +168,55 @@ def test_intervals_are_over_images(monkeypatch):
     score.add(logits, truth, ["a", "b", "c"])
     assert [group.objects for group in score.sizes] == [3, 1, 0]
     assert [tuple(map(tuple, each)) for each in asked] == [((7, 4), (8, 4)), ((16,), (16,)), ((), ())]
+
+
+def test_a_test_set_is_scored_in_seconds():
+    """86 images of 256x256 with three objects each: about half a second of one core, so that each epoch can."""
+    logits = np.full((86, 1, 256, 256), -5, np.float32)
+    truth = np.zeros_like(logits)
+    for place in (20, 90, 200):
+        truth[:, 0, place : place + 5, place : place + 4] = 1
+        logits[:, 0, place + 1 : place + 7, place : place + 4] = 3
+    score, began = SegmentationScore(), time.process_time()
+    score.add(logits, truth, list(range(86)))
+    assert time.process_time() - began < 3
+    assert len(score.objects) == 258
+
+
+# Several classes -----------------------------------------------------------------------------------------------------
+
+
+def test_figures_of_classes_are_gluoncvs():
+    """Every class counts, the background included, absent ones as 0; ignored pixels nowhere."""
+    random = np.random.RandomState(0)
+    logits, truth = random.randn(3, 5, 5, 6), random.randint(0, 3, (3, 1, 5, 6))
+    logits[:, 4] = -99
+    truth[0, 0, :2] = truth[2] = 255
+    score = ClassScore(5, ["ground", "a", "b", "c", "d"])
+    for part in (slice(0, 1), slice(1, 3)):
+        score.add(logits[part], truth[part].astype(np.float32), [])
+    counts = truth[:, 0] != 255
+    found, true = logits.argmax(axis=1)[counts], truth[:, 0][counts]
+    both = np.array([((true == k) & (found == k)).sum() for k in range(5)])
+    union = np.array([((true == k) | (found == k)).sum() for k in range(5)])
+    assert union[4] == 0 and score.absent == ["c", "d"]
+    np.testing.assert_allclose(score.class_iou, both / np.maximum(union, 1))
+    assert score.miou == pytest.approx(sum(both / np.maximum(union, 1)) / 5)
+    assert score.pixel_accuracy == pytest.approx((true == found).mean())
+    assert score.result()["images"] == 3 and score.counts.sum() == len(true)
+
+
+@pytest.mark.parametrize("score, channels", [(SegmentationScore(), 1), (ClassScore(4), 4)])
+def test_wrong_input_is_refused(score, channels):
+    ones, truth = np.ones((2, channels, 4, 4)), np.ones((2, 1, 4, 4))
+    with pytest.raises(GluonAFFError, match="not a single image"):
+        score.result()
+    with pytest.raises(ValueError, match=rf"expected .B, {channels}, h, w. and .B, 1, h, w."):
+        score.add(ones, truth[:, 0], ["a", "b"])
+    with pytest.raises(GluonAFFError, match="not finite"):
+        score.add(ones * np.nan, truth, ["a", "b"])
+    if channels == 1:
+        with pytest.raises(ValueError, match="2 images, 1 names"):
+            score.add(ones, truth, ["a"])
+        with pytest.raises(UsageError, match="two increasing areas"):
+            SegmentationScore(size_limits=(100, 50))

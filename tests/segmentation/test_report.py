@@ -8,36 +8,27 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.segmentation.report import SegmentationReport
-from gluon_aff.segmentation.scores import SegmentationScore
-
-
-def scored(images=12, truth_value=1.0):
-    random = np.random.RandomState(0)
-    score = SegmentationScore()
-    for number in range(images):
-        truth = np.zeros((1, 1, 32, 40))
-        truth[0, 0, 4 : 8 + number, 5 : 9 + number] = truth_value
-        logits = 4 * np.roll(truth, 1, axis=2) - 2 + random.randn(*truth.shape)
-        score.add(logits, truth, [f"set|{number}"], [(64, 80)])
-    return score
+from gluon_aff.segmentation.report import segmentation_report
+from gluon_aff.segmentation.scores import ClassScore, SegmentationScore
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    score, directory = scored(), tmp_path_factory.mktemp("report")
-    paths = SegmentationReport(score, {"command": "train_seg.py --eval", "seed": 3}).write(directory)
-    return score, directory, paths
-
-
-def test_five_files_and_no_others(report):
-    _, directory, paths = report
+    """A score of twelve images, and where its report is."""
+    random, score, directory = np.random.RandomState(0), SegmentationScore(), tmp_path_factory.mktemp("report")
+    for number in range(12):
+        truth = np.zeros((1, 1, 32, 40))
+        truth[0, 0, 4 : 8 + number, 5 : 9 + number] = 1.0
+        logits = 4 * np.roll(truth, 1, axis=2) - 2 + random.randn(*truth.shape)
+        score.add(logits, truth, [f"set|{number}"], [(64, 80)])
+    paths = segmentation_report(score, {"command": "train_seg.py --eval", "seed": 3}).write(directory)
     assert [path.name for path in paths] == ["report.json", "images.csv", "report.md", "curves.png", "sizes.png"]
     assert sorted(paths) == sorted(directory.iterdir())
+    return score, directory
 
 
 def test_json_holds_figures_curves_and_facts(report):
-    score, directory, _ = report
+    score, directory = report
     found = json.loads((directory / "report.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert {name: found[name] for name in score.result()} == score.result()
     assert found["facts"] == {"command": "train_seg.py --eval", "seed": 3}
@@ -48,7 +39,7 @@ def test_json_holds_figures_curves_and_facts(report):
 
 
 def test_a_row_for_each_image(report):
-    score, directory, _ = report
+    score, directory = report
     with open(directory / "images.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["name"] for row in rows] == [image.name for image in score.images]
@@ -59,7 +50,7 @@ def test_a_row_for_each_image(report):
 
 
 def test_markdown_has_the_figures_and_the_worst_images(report):
-    score, directory, _ = report
+    score, directory = report
     text = (directory / "report.md").read_text()
     for name, figure, span in (("IoU", score.iou, score.iou_interval), ("nIoU", score.niou, score.niou_interval)):
         assert f"| {name} | {figure:.4f} (95 %: {span[0]:.4f} to {span[1]:.4f}) |" in text
@@ -73,40 +64,47 @@ def test_markdown_has_the_figures_and_the_worst_images(report):
 
 
 def test_plots_are_pictures(report):
-    for path in report[2][3:]:
-        with Image.open(path) as image:
+    for name in ("curves.png", "sizes.png"):
+        with Image.open(report[1] / name) as image:
             pixels = np.asarray(image.convert("L"))
-        assert min(pixels.shape) > 200
-        assert pixels.std() > 10
+        assert min(pixels.shape) > 200 and pixels.std() > 10
 
 
-def test_lines_for_a_terminal():
-    score = scored(3)
-    found = SegmentationReport(score, {}).lines()
-    assert found[0].split()[:3] == ["IoU", f"{score.iou:.4f}", "(95"]
+def test_lines_for_a_terminal(report):
+    found = segmentation_report(report[0], {"data": "12 images"}).lines()
+    assert found[0] == "data           12 images"
+    assert found[1].split()[:3] == ["IoU", f"{report[0].iou:.4f}", "(95"]
     assert any(line.startswith("small    under 32² px ") for line in found)
 
 
-def test_sets_without_foreground_or_background_are_reported(tmp_path):
-    for number, value in enumerate((0.0, 1.0)):
+def test_sets_without_foreground_or_background_and_perfect_ones_are_reported(tmp_path):
+    for value in (0.0, 1.0):
         score = SegmentationScore()
         score.add(np.full((1, 1, 8, 8), -1.0), np.full((1, 1, 8, 8), value), ["a"])
-        SegmentationReport(score, {}).write(tmp_path / str(number))
-        found = json.loads((tmp_path / str(number) / "report.json").read_text())
-        assert found["roc_area"] is None
-        assert found["iou"] == 1 - value
-
-
-def test_a_perfect_score_is_reported(tmp_path):
-    truth = np.eye(8)[None, None]
-    score = SegmentationScore()
+        segmentation_report(score, {}).write(tmp_path / str(value))
+        found = json.loads((tmp_path / str(value) / "report.json").read_text())
+        assert found["roc_area"] is None and found["iou"] == 1 - value
+    truth, score = np.eye(8)[None, None], SegmentationScore()
     score.add(40 * truth - 20, truth, ["a"])
-    SegmentationReport(score, {}).write(tmp_path)
-    found = json.loads((tmp_path / "report.json").read_text())
+    found = segmentation_report(score, {}).to_json()
     assert (found["iou"], found["average_precision"], found["roc_area"]) == (1, 1, 1)
 
 
-def test_without_images_nothing_is_written(tmp_path):
+@pytest.mark.parametrize("score", [SegmentationScore(), ClassScore(2)])
+def test_without_images_nothing_is_written(tmp_path, score):
     with pytest.raises(GluonAFFError, match="not a single image"):
-        SegmentationReport(SegmentationScore(), {}).write(tmp_path)
-    assert not list(tmp_path.iterdir())
+        segmentation_report(score, {}).write(tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_report_of_several_classes(tmp_path):
+    score, random = ClassScore(4, ["ground", "cat", "dog|wolf", "eel"]), np.random.RandomState(0)
+    score.add(random.randn(3, 4, 5, 6), random.randint(0, 3, (3, 1, 5, 6)), [])
+    report = segmentation_report(score, {"weights": "w.params", "data": "3 images"})
+    assert f"mIoU           {score.miou:.4f}" in report.lines() and "absent         eel" in report.lines()
+    paths = report.write(tmp_path)
+    assert [path.name for path in paths] == ["report.json", "classes.csv", "confusion.csv", "report.md", "classes.png"]
+    found = json.loads(paths[0].read_text())
+    assert found["confusion"] == score.counts.tolist() and found["miou"] == score.miou
+    assert paths[2].read_text().splitlines()[0] == "truth,ground,cat,dog|wolf,eel"
+    assert "dog\\|wolf" in paths[3].read_text()

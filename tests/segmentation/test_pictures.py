@@ -5,11 +5,26 @@ import pytest
 from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.segmentation.pictures import prediction_overlay, write_predictions
+from gluon_aff.segmentation import pictures
+from gluon_aff.segmentation.pictures import (
+    class_colours,
+    class_overlay,
+    prediction_overlay,
+    write_class_predictions,
+    write_predictions,
+)
 from gluon_aff.utils.files import FileNames
 
 WHITE, MISS, FALSE = (255, 255, 255), (0xF0, 0xA0, 0x00), (0x3D, 0x8B, 0xFF)
 SHAPE = (160, 240)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Sheets are not drawn; the rows of each."""
+    sheets = []
+    monkeypatch.setattr(pictures, "_draw_sheet", lambda rows, path: sheets.append(len(rows)))
+    return sheets
 
 
 def item(name="a", truth=((50, 53), (60, 63)), found=((50, 53), (60, 63)), shape=SHAPE):
@@ -38,59 +53,40 @@ def column(pixels, number, of=4):
     return pixels[100:, int(number * width) + 12 : int((number + 1) * width) - 12]
 
 
-def test_masks_are_the_prediction_at_the_images_size(tmp_path):
-    write_predictions(tmp_path, [item(found=((10, 30), (5, 9)))])
+def test_masks_are_the_prediction_at_the_images_size(tmp_path, undrawn):
+    name, image, _, probability = item(found=((10, 30), (5, 9)))
+    probability[0, 0], probability[0, 1] = 0.5, 0.5000001  # one half is background
+    write_predictions(tmp_path, [(name, image, None, probability)])
     with Image.open(tmp_path / "masks" / "a.png") as image:
         assert image.mode == "L"
         mask = np.asarray(image)
-    assert mask.shape == SHAPE
-    assert set(np.unique(mask)) == {0, 255}
-    assert (mask[10:30, 5:9] == 255).all()
-    assert (mask == 255).sum() == 80
-
-
-def test_a_probability_of_one_half_is_background(tmp_path):
-    name, image, _, _ = item()
-    probability = np.full(SHAPE, 0.5)
-    probability[0, 0] = 0.5000001
-    write_predictions(tmp_path, [(name, image, None, probability)])
-    assert count(read(tmp_path / "masks" / "a.png"), WHITE) == 1
+    assert mask.shape == SHAPE and set(np.unique(mask)) == {0, 255}
+    assert (mask[10:30, 5:9] == 255).all() and mask[0, 1] == 255 and (mask == 255).sum() == 81
 
 
 def test_overlays_change_nothing_but_the_prediction_and_its_outline():
     image = np.random.RandomState(0).randint(0, 256, (*SHAPE, 3)).astype(np.uint8)
     found = np.zeros(SHAPE, bool)
+    np.testing.assert_array_equal(prediction_overlay(image, found), image)
     found[20:30, 40:60] = True
     painted = prediction_overlay(image, found)
     changed = (painted != image).any(axis=2)
-    assert not changed[:19].any()
-    assert not changed[:, 61:].any()
+    assert not changed[:19].any() and not changed[:, 61:].any()
     assert {tuple(pixel) for pixel in painted[19, 39:61]} == {(255, 40, 200)}
     inside = painted[found].astype(int)
     assert (abs(inside - image[found]) < 65).all()  # the image shows through
     assert (inside != image[found]).any()
 
 
-def test_overlay_of_no_prediction_is_the_image():
-    image = np.random.RandomState(0).randint(0, 256, (*SHAPE, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(prediction_overlay(image, np.zeros(SHAPE, bool)), image)
-
-
-def test_sheets_hold_eight_rows(tmp_path):
-    sheets = write_predictions(tmp_path, (item(str(number)) for number in range(9)))
-    assert [path.name for path in sheets] == ["sheet-01.png", "sheet-02.png"]
-    heights = [len(read(path)) for path in sheets]
-    assert heights[0] > 6 * heights[1] - 400
-    assert len(list((tmp_path / "masks").iterdir())) == len(list((tmp_path / "overlays").iterdir())) == 9
-
-
-def test_items_are_taken_one_by_one(tmp_path):
+def test_sheets_hold_eight_rows_and_items_are_taken_one_by_one(tmp_path, undrawn):
     def items():
-        yield item("first")
-        assert (tmp_path / "overlays" / "first.png").exists()
-        yield item("second")
+        for number in range(9):
+            yield item(str(number))
+            assert (tmp_path / "overlays" / f"{number}.png").exists()
 
-    write_predictions(tmp_path, items())
+    assert [path.name for path in write_predictions(tmp_path, items())] == ["sheet-01.png", "sheet-02.png"]
+    assert undrawn == [8, 1]
+    assert len(list((tmp_path / "masks").iterdir())) == len(list((tmp_path / "overlays").iterdir())) == 9
 
 
 def test_difference_tells_hits_misses_and_false_alarms(tmp_path):
@@ -98,11 +94,9 @@ def test_difference_tells_hits_misses_and_false_alarms(tmp_path):
     (sheet,) = write_predictions(tmp_path, [item(**boxes)])
     difference = column(read(sheet), 3)
     hit, miss, false = (count(difference, colour) for colour in (WHITE, MISS, FALSE))
-    assert miss == pytest.approx(false, rel=0.1)
-    assert miss > 3000
+    assert hit > 0 and miss > 3000 and miss == pytest.approx(false, rel=0.1)
     places = [np.argwhere((difference == colour).all(axis=2))[:, 1].mean() for colour in (MISS, FALSE)]
     assert places[0] < places[1]
-    assert hit > 0
     for number in (1, 2):
         assert count(column(read(sheet), number), MISS) == count(column(read(sheet), number), FALSE) == 0
 
@@ -110,22 +104,18 @@ def test_difference_tells_hits_misses_and_false_alarms(tmp_path):
 @pytest.mark.parametrize("shape", [(160, 240), (640, 480)])
 def test_a_target_of_three_pixels_is_magnified(tmp_path, shape):
     (sheet,) = write_predictions(tmp_path, [item(shape=shape, found=None)])
-    difference = column(read(sheet), 3)
-    assert count(difference, MISS) > 15**2
+    assert count(column(read(sheet), 3), MISS) > 15**2
     (sheet,) = write_predictions(tmp_path, [item(shape=shape, truth=((0, 100), (0, 100)), found=None)])
     whole = 100 * 100 * (2.7 * 120 / shape[1]) ** 2
     assert count(column(read(sheet), 3), MISS) == pytest.approx(whole, rel=0.3)  # needs no magnifying
 
 
 def test_columns_need_a_truth(tmp_path):
-    name, image, truth, probability = item()
-    with_truth = read(write_predictions(tmp_path, [(name, image, truth, probability)])[0])
+    name, image, _, probability = item()
     (sheet,) = write_predictions(tmp_path, [(name, image, None, probability)])
     without = read(sheet)
-    assert without.shape[1] == pytest.approx(with_truth.shape[1] / 2, rel=0.02)
-    assert count(without, MISS) == 0
     mixed = read(write_predictions(tmp_path, [item(), (name, image, None, probability)])[0])
-    assert mixed.shape[1] == with_truth.shape[1]
+    assert without.shape[1] == pytest.approx(mixed.shape[1] / 2, rel=0.02) and count(without, MISS) == 0
 
 
 @pytest.mark.parametrize("case", ["empty", "full", "noise", "one pixel", "line"])
@@ -152,25 +142,44 @@ def test_names_are_safe_and_unlike_each_other():
     assert names("Straße") == "Straße"
     assert names("") == "_"
     long = [names("ü" * 300), names("ü" * 300)]
-    assert all(len(name.encode()) <= 210 for name in long)
-    assert len(set(long)) == 2
+    assert all(len(name.encode()) <= 210 for name in long) and len(set(long)) == 2
 
 
-def test_a_name_does_not_leave_the_directory(tmp_path):
+def test_a_name_does_not_leave_the_directory(tmp_path, undrawn):
     write_predictions(tmp_path / "out", [item("../../up"), item("/abs"), item("..")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
 
 
-def test_shapes_that_do_not_belong_together_are_refused(tmp_path):
+def test_what_cannot_be_written_is_said(tmp_path):
     name, image, truth, probability = item()
     with pytest.raises(ValueError, match="a: probability .160, 239., expected"):
         write_predictions(tmp_path, [(name, image, truth, probability[:, 1:])])
     with pytest.raises(ValueError, match="a: image float64"):
         write_predictions(tmp_path, [(name, image / 255, truth, probability)])
-
-
-def test_a_place_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(GluonAFFError, match="cannot write"):
         write_predictions(tmp_path / "file", [item()])
+
+
+def test_class_predictions_are_files_that_are_masks_again(tmp_path):
+    found = np.arange(42, dtype=np.uint8).reshape(6, 7) % 4
+    truth = np.where(found == 3, 255, found).astype(np.uint8)
+    image = np.full((6, 7, 3), 90, np.uint8)
+    items = [("a/b", image, None, found)] + [("c", image, truth, found)] * 6
+    sheets = write_class_predictions(tmp_path, items, ["ground", "cat", "dog", "eel"])
+    assert [sheet.name for sheet in sheets] == ["sheet-01.png", "sheet-02.png"]
+    assert len(list((tmp_path / "masks").iterdir())) == len(list((tmp_path / "overlays").iterdir())) == 7
+    mask = Image.open(tmp_path / "masks/a_b.png")
+    assert mask.mode == "P"
+    np.testing.assert_array_equal(np.asarray(mask), found)
+    np.testing.assert_array_equal(np.asarray(mask.convert("RGB")), class_colours()[found])
+    over = class_overlay(image, found)
+    np.testing.assert_array_equal(over[found == 0], image[found == 0])
+    np.testing.assert_array_equal(over[found == 1], (image[found == 1].astype(int) + (128, 0, 0) + 1) // 2)
+
+
+def test_colours_are_vocs_and_told_apart():
+    colours = class_colours()
+    assert colours[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    assert colours[15].tolist() == [192, 128, 128] and len(np.unique(colours, axis=0)) == 256

@@ -1,54 +1,64 @@
-"""Segmentation losses against NumPy's formulas and finite differences."""
+"""Segmentation's losses and training metrics against NumPy's formulas and finite differences."""
 
 import mxnet as mx
 import numpy as np
 import pytest
 
 from gluon_aff.errors import UsageError
-from gluon_aff.segmentation.losses import LOSSES, batch_iou, segmentation_loss
+from gluon_aff.segmentation.losses import LOSSES, batch_iou, batch_miou, segmentation_loss, softmax_cross_entropy
 
 RANDOM = np.random.RandomState(0)
 LOGITS = 3 * RANDOM.randn(3, 1, 4, 5)
 TARGET = (RANDOM.rand(3, 1, 4, 5) < 0.3).astype(np.float64)
+CLASS_LOGITS = 2 * RANDOM.randn(3, 4, 5, 6)
+CLASS_TARGET = RANDOM.randint(0, 3, (3, 1, 5, 6))  # no pixel is of class 3
+CLASS_TARGET[0, 0, :2] = 255
+CLASS_TARGET[2] = 255  # an image that does not count at all
 
 
 def soft_iou(p, t, smooth):
     return 1 - ((p * t).sum() + smooth) / (p.sum() + t.sum() - (p * t).sum() + smooth)
 
 
+def cross_entropy(logits, t):
+    powers = np.exp(logits)
+    p = (powers / powers.sum(axis=1, keepdims=True)).transpose(0, 2, 3, 1)
+    chosen = [-np.log(p[i][t[i, 0] != 255, t[i, 0][t[i, 0] != 255]]) for i in range(len(p))]
+    return np.array([each.mean() if len(each) else 0 for each in chosen])
+
+
 def expected(name, logits, t):
     p = 1 / (1 + np.exp(-logits))
-    images = len(p)
+    if name == "ce":
+        return cross_entropy(logits, t)
     if name == "softiou":
-        return np.repeat(soft_iou(p, t, 1), images)
+        return np.repeat(soft_iou(p, t, 1), len(p))
     if name == "softiou_per_image":
-        return np.array([soft_iou(p[i], t[i], 0.1) for i in range(images)])
+        return np.array([soft_iou(p[i], t[i], 0.1) for i in range(len(p))])
     if name == "dice":
-        return np.repeat(1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1), images)
+        return np.repeat(1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1), len(p))
     return -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(axis=(1, 2, 3))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_loss_is_its_formula(name):
-    found = segmentation_loss(name)(mx.nd.array(LOGITS), mx.nd.array(TARGET))
-    assert found.shape == (3,)
-    np.testing.assert_allclose(found.asnumpy(), expected(name, LOGITS, TARGET), rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_gradient_of_the_mean_is_the_batch_losses(name):
+@pytest.mark.parametrize("name", [*LOSSES, "ce"])
+def test_loss_and_gradient_are_the_formulas(name):
     """As the loop takes it: backward from the values per image, divided by the images afterwards."""
-    logits = mx.nd.array(LOGITS, dtype="float64")
+    loss, values, target = segmentation_loss(name) if name != "ce" else softmax_cross_entropy, LOGITS, TARGET
+    if name == "ce":
+        values, target = CLASS_LOGITS[:, :, :3, :3], CLASS_TARGET[:, :, :3, :3]
+    logits = mx.nd.array(values, dtype="float64")
     logits.attach_grad()
     with mx.autograd.record():
-        loss = segmentation_loss(name)(logits, mx.nd.array(TARGET, dtype="float64"))
-    loss.backward()
-    step = 1e-6
-    for place in np.ndindex(*LOGITS.shape):
-        moved = np.zeros_like(LOGITS)
+        found = loss(logits, mx.nd.array(target, dtype="float64"))
+    found.backward()
+    assert found.shape == (3,)
+    np.testing.assert_allclose(found.asnumpy(), expected(name, values, target), rtol=1e-5)
+    step, gradient = 1e-6, logits.grad.asnumpy()
+    for place in np.ndindex(*values.shape):
+        moved = np.zeros_like(values)
         moved[place] = step
-        up, down = (expected(name, LOGITS + sign * moved, TARGET).mean() for sign in (1, -1))
-        assert logits.grad[place].asscalar() / 3 == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-9)
+        up, down = (expected(name, values + sign * moved, target).mean() for sign in (1, -1))
+        assert gradient[place] / 3 == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -60,8 +70,7 @@ def test_extreme_logits_and_empty_masks_stay_finite(name, dtype):
         with mx.autograd.record():
             loss = segmentation_loss(name)(logits, target)
         loss.backward()
-        assert np.isfinite(loss.asnumpy()).all()
-        assert np.isfinite(logits.grad.asnumpy()).all()
+        assert np.isfinite(loss.asnumpy()).all() and np.isfinite(logits.grad.asnumpy()).all()
 
 
 def test_cross_entropy_is_exact_far_out_and_has_its_slope_at_zero():
@@ -92,8 +101,13 @@ def test_batch_iou_is_the_batches_weighted_by_images():
     value, count = batch_iou(mx.nd.array(LOGITS), mx.nd.array(TARGET))
     assert count == 3
     assert value.asscalar() / count == pytest.approx((found & true).sum() / (found | true).sum(), rel=1e-6)
-
-
-def test_batch_iou_of_nothing_is_one():
     value, count = batch_iou(mx.nd.array(-np.ones((2, 1, 3, 3))), mx.nd.zeros((2, 1, 3, 3)))
-    assert value.asscalar() / count == 1
+    assert value.asscalar() / count == 1  # nothing to find and nothing found
+
+
+def test_batch_miou_is_the_mean_over_classes_there():
+    counts = CLASS_TARGET[:, 0] != 255
+    found, true = CLASS_LOGITS.argmax(axis=1)[counts], CLASS_TARGET[:, 0][counts]
+    ious = [((found == k) & (true == k)).sum() / ((found == k) | (true == k)).sum() for k in range(4)]
+    value, images = batch_miou(mx.nd.array(CLASS_LOGITS), mx.nd.array(CLASS_TARGET))
+    assert images == 3 and value.asscalar() == pytest.approx(3 * np.mean(ious), rel=1e-6)
