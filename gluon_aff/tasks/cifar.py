@@ -84,9 +84,7 @@ class CIFAR(Task[ImageData]):
         data.add_argument(
             "--pad", type=number(int, 0, 256), default=4, metavar="PIXELS", help="of the random crop (%(default)s)"
         )
-        data.add_argument(
-            "--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images"
-        )
+        data.add_argument("--mirror", action=Switch, default=True, help="mirror half of the images")
         groups.autoaugment_options(data, "CIFAR-10's policy, before crop and mirror")
         groups.val_fraction_option(data)
         groups.hold_out_options(data)
@@ -98,14 +96,11 @@ class CIFAR(Task[ImageData]):
         model.add_argument(
             "--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)"
         )
-        model.add_argument(
-            "--deep-stem", action=Switch, off=("--no-deep-stem",), help="three 3x3 convolutions at the start"
-        )
+        model.add_argument("--deep-stem", action=Switch, help="three 3x3 convolutions at the start")
         model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
         model.add_argument(
             "--authors-last-gamma",
             action=Switch,
-            off=("--no-authors-last-gamma",),
             help="resnext: start the last norm of each block at gamma 0, as all published runs did",
         )
         model.add_argument("--mid-width", choices=("input", "output"), help="inception: see its class (default: input)")

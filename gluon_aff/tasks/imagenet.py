@@ -304,7 +304,7 @@ def _data_options(parser: OptionParser) -> None:
         help="the classes of a flat folder of validation images",
         role=Role.FREE,
     )
-    add("--use-rec", action=Switch, off=("--no-use-rec",), help="read record files instead of --data-dir")
+    add("--use-rec", action=Switch, help="read record files instead of --data-dir")
     for split in ("train", "val"):
         place = f"$MXNET_HOME/datasets/imagenet/rec/{split}"
         add(f"--rec-{split}", type=Reads(), metavar="FILE", help=f"(default: {place}.rec)", role=Role.FREE)
@@ -343,7 +343,7 @@ def _data_options(parser: OptionParser) -> None:
         metavar="SHARE",
         help="of an image, the least that a random crop takes (%(default)s)",
     )
-    add("--mirror", action=Switch, off=("--no-mirror",), default=True, help="mirror half of the images")
+    add("--mirror", action=Switch, default=True, help="mirror half of the images")
     add("--jitter", type=number(float, 0, 1), default=0.4, help="of brightness, contrast, saturation (%(default)s)")
     add("--lighting", type=number(float), default=0.1, help="PCA lighting (%(default)s)")
     groups.autoaugment_options(data, "ImageNet's policy")
@@ -365,16 +365,14 @@ def _model_options(parser: OptionParser) -> None:
     model.add_argument(
         "--last-gamma",
         action=Switch,
-        off=("--no-last-gamma",),
         help="start the last norm of each block at gamma 0, in both hosts",
     )
     model.add_argument(
         "--authors-last-gamma",
         action=Switch,
-        off=("--no-authors-last-gamma",),
         help="resnext: read --last-gamma the other way round, as the authors' network did",
     )
-    model.add_argument("--use-se", action=Switch, off=("--no-use-se",), help="resnext: squeeze and excitation")
+    model.add_argument("--use-se", action=Switch, help="resnext: squeeze and excitation")
     model.add_argument(
         "--use-pretrained",
         nargs="?",

@@ -155,12 +155,14 @@ class _Refused(argparse.Action):
 
 
 class Switch(argparse.Action):
-    """A flag with an opposite: ``--mixup`` and ``--no-mixup``; the last one given counts."""
+    """A flag with an opposite, the name behind ``--no-`` unless ``off`` says another; the last one given counts."""
 
-    def __init__(self, option_strings: List[str], dest: str, off: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, option_strings: List[str], dest: str, off: Optional[Sequence[str]] = None, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("default", False)
-        super().__init__([*option_strings, *off], dest, nargs=0, **kwargs)
-        self.off = off
+        self.off = off or [f"--no-{option_strings[-1][2:]}"]
+        super().__init__([*option_strings, *self.off], dest, nargs=0, **kwargs)
 
     def __call__(
         self,
@@ -250,7 +252,6 @@ def hold_out_options(group: OptionGroup) -> None:
     group.add_argument(
         "--final-test",
         action=Switch,
-        off=("--no-final-test",),
         default=True,
         help="with --hold-out: do score the test images at the end (default)",
     )
@@ -275,10 +276,9 @@ def model_options(parser: OptionParser, models: Sequence[str]) -> OptionGroup:
     group.add_argument(
         "--init-by-name",
         action=Switch,
-        off=("--no-init-by-name",),
         help="draw each array from --seed and its name: networks that differ in --fusion start with the same host",
     )
-    group.add_argument("--sync-bn", action=Switch, off=("--no-sync-bn",), help="BatchNorm over all devices' batches")
+    group.add_argument("--sync-bn", action=Switch, help="BatchNorm over all devices' batches")
     return group
 
 
@@ -335,7 +335,7 @@ def optimisation_options(parser: OptionParser) -> OptionGroup:
 
 def autoaugment_options(group: OptionGroup, where: str) -> None:
     """``where``: to which images, for the help."""
-    group.add_argument("--auto_aug", "--auto-aug", action=Switch, off=("--no-auto-aug",), help=f"AutoAugment, {where}")
+    group.add_argument("--auto_aug", "--auto-aug", action=Switch, help=f"AutoAugment, {where}")
     group.add_argument(
         "--auto-aug-policy",
         choices=VARIANTS,
@@ -348,14 +348,12 @@ def autoaugment_options(group: OptionGroup, where: str) -> None:
 def mixing_options(parser: OptionParser) -> None:
     """What changes a classifier's targets."""
     group = parser.add_argument_group("targets")
-    group.add_argument("--mixup", action=Switch, off=("--no-mixup",), help="mix each batch with itself reversed")
+    group.add_argument("--mixup", action=Switch, help="mix each batch with itself reversed")
     group.add_argument("--mixup-alpha", type=number(float, above=True), default=1.0, help="(default: %(default)s)")
     group.add_argument(
         "--mixup-off-epoch", type=number(int), default=40, metavar="N", help="not in the last N epochs (%(default)s)"
     )
-    group.add_argument(
-        "--label-smoothing", action=Switch, off=("--no-label-smoothing",), help="distribute 0.1 over all classes"
-    )
+    group.add_argument("--label-smoothing", action=Switch, help="distribute 0.1 over all classes")
 
 
 def run_options(parser: OptionParser) -> OptionGroup:
@@ -417,7 +415,6 @@ def run_options(parser: OptionParser) -> OptionGroup:
     group.add_argument(
         "--tensorboard",
         action=Switch,
-        off=("--no-tensorboard",),
         help="event files in the run's directory as well",
         role=Role.FREE,
     )

@@ -125,7 +125,6 @@ class Segmentation(Task[PairData]):
         model.add_argument(
             "--authors-fusion",
             action=Switch,
-            off=("--no-authors-fusion",),
             help="iaff, ms_se: as the paper-time code had them, both stages of iAFF doubled, MS-SE attending X + Y",
         )
         optimisation = groups.optimisation_options(parser)
