@@ -25,8 +25,8 @@ from PIL import Image
 
 from gluon_aff import deploy
 from gluon_aff.data.pictures import find_pictures
-from gluon_aff.deploy.predicting import predict_stream, predictor_of_exported, predictor_of_net
-from gluon_aff.deploy.sample import sample_pixels
+from gluon_aff.deploy import predict_stream, predictor_of_exported, predictor_of_net
+from gluon_aff.deploy.exporting import sample_pixels
 from gluon_aff.errors import UsageError
 from gluon_aff.models import model_entry
 from gluon_aff.tasks import task_of_network

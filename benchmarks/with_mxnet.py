@@ -13,9 +13,8 @@ import mxnet as mx
 from mxnet import autograd, gluon
 
 from gluon_aff import deploy
-from gluon_aff.deploy.graph import graph_of
-from gluon_aff.deploy.inference import InferenceNetwork
-from gluon_aff.deploy.int8_form import quantize
+from gluon_aff.deploy.int8 import quantize
+from gluon_aff.deploy.symbol import InferenceNetwork, graph_of
 from gluon_aff.nn import AFF, native
 from gluon_aff.utils.tables import text_table
 

@@ -14,7 +14,7 @@ from .arguments import add_described_weights, add_gpus, add_preprocessing, data_
 
 def predict(args: argparse.Namespace) -> int:
     from ..data.pictures import find_pictures
-    from ..deploy.predicting import predict_stream
+    from ..deploy import predict_stream
     from ..errors import UsageError
     from ..runtime import devices
     from ..tasks.opening import open_network

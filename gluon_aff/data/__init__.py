@@ -1,9 +1,12 @@
 """Data sets, augmentation and batches: NumPy arrays in, NumPy arrays out. Knows nothing of networks or training."""
 
 from .autoaugment import AutoAugment, autoaugment_policy
-from .image_set import ImageSet, check_labels
-from .imagenet import open_imagenet
-from .loader import BatchLoader, ImageNetLoader, ImageNetTrainLoader
+from .imagenet.loaders import ImageNetLoader, ImageNetTrainLoader
+from .imagenet.sources import open_imagenet
+from .imagenet.transform import ImageNetTransform
+from .images.image_set import ImageSet, check_labels
+from .images.loader import BatchLoader
+from .images.transform import TrainTransform
 from .pairs import EvalPairs, PairLoader, PairSet, TrainPairs
 from .registry import (
     ImageDataset,
@@ -14,7 +17,7 @@ from .registry import (
     load_pair_set,
     register_dataset,
 )
-from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, ImageNetTransform, TrainTransform
+from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform
 
 __all__ = [
     "CIFAR_MEAN",

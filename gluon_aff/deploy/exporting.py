@@ -1,32 +1,47 @@
-"""From a network to a folder that others can run: written aside, opened again, compared, and only then put in place."""
+"""From a network to a folder that others can run: written beside, opened again, compared, only then put in place."""
 
 from __future__ import annotations
 
+import os
 import shutil
-from dataclasses import dataclass
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
 
+from ..data.decoding import IGNORED, resized
 from ..data.pictures import NetworkInput
-from ..errors import UsageError
-from ..utils.files import PathLike, cannot_write, sync
-from . import onnx_form, symbol_form
-from .checking import TIMED, compare, speeds
-from .exported import open_exported
+from ..errors import GluonAFFError, UsageError
+from ..utils.files import PathLike, cannot_write, sync, temporary_name
+from ..utils.logits import class_ious, confusion
+from . import onnx
+from .exported import KINDS, NAME, Manifest, is_exported, open_exported, read_manifest, write_manifest
 from .folding import Folding, fold_norms
-from .graph import INPUT, Graph, graph_of
-from .int8_form import Quantized, quantize
-from .manifest import KINDS, NAME, Manifest, write_manifest
-from .placing import check_free, name_aside, place_of, put_in_place, tidy
-from .preprocessing import normalisation, prepend
-from .sample import SOURCE, sample_pixels
+from .int8 import Quantized, quantize
+from .symbol import FILES, INPUT, graph_of, normalisation, prepend, write_symbol
 
 CHECKED, CALIBRATED = 8, 64  # pictures, where the user gives none
-
+#: What these are, for manifests.
+SAMPLE = "parts of the two photographs that come with scikit-learn"
+_SEED = 20201022
 _ANY_SIZE = 64  # pixels: the pictures that a network of any size is checked on
+
+#: The largest difference of outputs, in parts of their range over all checked pictures, at which an export is done;
+#: int8's is the root of the mean square.
+TOLERANCES = {"symbol": 1e-4, "onnx": 1e-4, "int8": 0.1}
+
+_TIMED = 8  # pictures of a batch that is timed
+_TURNS = 5  # that are timed, behind one that is not
+_BATCH = 8  # pictures at once, where outputs are compared
+_MOST_NAMED = 3
+_OURS = (NAME, onnx.MODEL, *FILES)
+_SOURCE = ("weights", "sha256", "figure", "data")  # entries of a manifest's source
+
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -129,99 +144,94 @@ def export(
     """
     directory = Path(directory).expanduser()
     if to not in KINDS:
-        raise UsageError(f"--to {to}: choose one of {', '.join(KINDS)}")
+        raise UsageError(f"to is {to!r}: choose one of {', '.join(KINDS)}")
     if with_preprocessing and input is None:
         raise UsageError("with_preprocessing needs to know how pictures are normalised: give input=")
     channels = getattr(net, "_in_channels", 3)
     if channels != 3:
         raise UsageError(f"the network takes {channels} channels: exports are checked on pictures of 3, RGB")
-    place = place_of(directory)
-    tidy(place)
+    place = Path(os.path.realpath(directory))  # a symbolic link stays and is followed
     check_free(place, overwrite)
     size = input_size or (None if segments or input is None else input.size)
     if size is None and not segments:
         raise UsageError("nothing tells the size of the network's input: give input_size (--input-size)")
-    pictures = SOURCE if pixels is None else "given"
-    pixels = _checked_pixels(pixels, size)
     shape = _input_shape(size, batch, with_preprocessing)
+    taken, own = "uint8" if with_preprocessing else "float32", pixels is not None
+    pixels = _checked_pixels(pixels, size)
+    transform, inside = (input or NetworkInput()).transform, input if with_preprocessing else None
+
     graph = graph_of(net, resize_as_operator=to != "onnx")
     folding = fold_norms(graph) if fold else None
-    made: Union[bytes, Quantized, None] = None
+    quantized: Optional[Quantized] = None
     if to == "int8":
         few = pixels if truth is not None or len(pixels) > CHECKED else sample_pixels(CALIBRATED, pixels.shape[1])
-        front = normalisation(input) if with_preprocessing and input is not None else None
-        made = quantize(graph, _normalised(few[:CALIBRATED], input), calibration, front=front)
-    if with_preprocessing and input is not None:
-        prepend(graph, input)
-    if to == "onnx":
-        made = onnx_form.to_onnx(graph, shape, "uint8" if with_preprocessing else "float32")
-    outputs = _outputs(graph, pixels.shape, with_preprocessing)
+        front = normalisation(inside) if inside else None
+        quantized = quantize(graph, transform(few[:CALIBRATED]), calibration, front=front)
+    if inside:
+        prepend(graph, inside)
+    model = onnx.to_onnx(graph, shape, taken) if to == "onnx" else None
+
+    device = next(iter(net.collect_params().values())).list_ctx()[0]
+
+    def before(chosen: np.ndarray) -> np.ndarray:
+        x = transform(chosen)
+        parts = [net(mx.nd.array(x[i : i + _BATCH], ctx=device)).asnumpy() for i in range(0, len(x), _BATCH)]
+        return np.concatenate(parts)
+
+    def after(chosen: np.ndarray) -> np.ndarray:
+        x = chosen if exported.takes_pixels else transform(chosen)
+        return np.concatenate([exported.run(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)])
+
+    expected = before(pixels)
+    source = source or Source(type(net).__name__)
+    check: Dict[str, Any] = {"pictures": "given" if own else SAMPLE}
     manifest: Manifest = {
         "kind": to,
-        "name": source.name if source else type(net).__name__,
-        "task": source.task if source else None,
-        "made_by": _versions(to, source),
-        "source": {
-            "weights": source.weights if source else None,
-            "sha256": source.sha256 if source else None,
-            "figure": source.figure if source else None,
-            "data": source.data if source else None,
-        },
+        "name": source.name,
+        "task": source.task,
+        "made_by": _versions(to, source.version),
+        "source": {key: value for key, value in asdict(source).items() if key in _SOURCE},
         "input": {
             "name": INPUT,
             "shape": list(shape),
-            "type": "uint8" if with_preprocessing else "float32",
+            "type": taken,
             "layout": "NHWC" if with_preprocessing else "NCHW",
             "channels": "RGB",
             "normalised_inside": with_preprocessing,
         },
-        "preprocessing": _described(input, size),
+        "preprocessing": input and {**input.to_json(), **({"size": size} if size else {})},
         "output": "segmentation logits (N, classes, H, W)" if segments else "class logits (N, classes)",
         "segments": segments,
-        "outputs": outputs,
-        "folding": _folding(folding),
-        "quantization": _quantization(made, calibration) if isinstance(made, Quantized) else None,
-        "check": {"pictures": pictures},
+        "outputs": expected.shape[1],
+        "folding": folding and _described(folding),
+        "quantization": quantized
+        and {
+            "calibration": calibration,
+            "int8": quantized.int8,
+            "float": quantized.floats,
+            "lines": quantized.lines(),
+        },
+        "check": check,
     }
-    return _finish(net, directory, graph, made, manifest, pixels, truth, input, overwrite)
-
-
-def _finish(
-    net: mx.gluon.HybridBlock,
-    directory: Path,
-    graph: Graph,
-    made: Union[bytes, Quantized, None],
-    manifest: Manifest,
-    pixels: np.ndarray,
-    truth: Optional[Sequence[Any]],
-    network_input: Optional[NetworkInput],
-    overwrite: bool,
-) -> Export:
-    """Write aside, read again, compare, put in place."""
-    place = place_of(directory)
-    aside = name_aside(place)
+    aside = temporary_name(place)
     try:
         aside.mkdir(parents=True)
-        files = _write(aside, graph, made)
+        if model is not None:
+            (aside / onnx.MODEL).write_bytes(model)
+            files = [onnx.MODEL]
+        elif quantized:
+            files = write_symbol(aside, quantized.symbol, quantized.values)
+        else:
+            files = write_symbol(aside, graph.symbol(), graph.values())
         write_manifest(aside, manifest, files)
-        device = next(iter(net.collect_params().values())).list_ctx()[0]
         exported = open_exported(aside, device)
-
-        def before(chosen: np.ndarray) -> np.ndarray:
-            x = _normalised(chosen, network_input)
-            return np.concatenate([net(mx.nd.array(x[i : i + 8], ctx=device)).asnumpy() for i in range(0, len(x), 8)])
-
-        def after(chosen: np.ndarray) -> np.ndarray:
-            x = chosen if exported.takes_pixels else _normalised(chosen, network_input)
-            return np.concatenate([exported.run(x[i : i + 8]) for i in range(0, len(x), 8)])
-
-        check, lines = compare(before(pixels), after(pixels), manifest, truth)
-        timed = np.resize(pixels, (exported.batch or TIMED, *pixels.shape[1:]))
-        check["speed"] = speeds(before, after, timed)
+        found, lines = compare(expected, after(pixels), to, segments, truth)
+        found["speed"] = _speeds(before, after, np.resize(pixels, (exported.batch or _TIMED, *pixels.shape[1:])))
         lines.append(
-            "speed      {batch} at a time: {before:.1f} images/s before, {after:.1f} after".format(**check["speed"])
+            "speed      {batch} at a time: {before:.1f} images/s before, {after:.1f} after".format(**found["speed"])
         )
-        write_manifest(aside, {**manifest, "check": {**manifest["check"], **check}}, files)
+        check.update(found)
+        write_manifest(aside, manifest, files)
         for file in aside.iterdir():
             sync(file)
         put_in_place(aside, place, overwrite)
@@ -231,17 +241,6 @@ def _finish(
         shutil.rmtree(aside, ignore_errors=True)
     written = open_exported(directory).manifest
     return Export(directory, written, [*_about(written), *lines])
-
-
-def _write(directory: Path, graph: Graph, made: Union[bytes, Quantized, None]) -> List[str]:
-    if isinstance(made, bytes):
-        (directory / onnx_form.MODEL).write_bytes(made)
-        return [onnx_form.MODEL]
-    if isinstance(made, Quantized):
-        symbol_form.write_symbol(directory, made.symbol, made.values)
-    else:
-        symbol_form.write_symbol(directory, graph.symbol(), graph.values())
-    return symbol_form.FILES
 
 
 def _input_shape(size: Optional[int], batch: Union[int, str], pixels: bool) -> Tuple[Union[int, str], ...]:
@@ -264,45 +263,39 @@ def _checked_pixels(pixels: Optional[np.ndarray], size: Optional[int]) -> np.nda
     return pixels
 
 
-def _normalised(pixels: np.ndarray, network_input: Optional[NetworkInput]) -> np.ndarray:
-    return (network_input or NetworkInput()).transform(pixels)
+def sample_pixels(count: int, size: int) -> np.ndarray:
+    """Return always the same pictures, uint8 (count, size, size, 3): squares of different scale and place."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = load_sample_images().images
+    rng = np.random.RandomState(_SEED)
+    pictures = np.empty((count, size, size, 3), dtype=np.uint8)
+    for number in range(count):
+        photograph = photographs[number % len(photographs)]
+        height, width = photograph.shape[:2]
+        side = int(rng.randint(min(height, width) // 4, min(height, width) + 1))
+        top, left = rng.randint(height - side + 1), rng.randint(width - side + 1)
+        pictures[number] = resized(photograph[None, top : top + side, left : left + side], size)[0]
+    return pictures
 
 
-def _outputs(graph: Graph, pixels: Tuple[int, ...], takes_pixels: bool) -> int:
-    shape = (1, *pixels[1:]) if takes_pixels else (1, pixels[3], *pixels[1:3])
-    return int(graph.output_shape(shape)[1])
-
-
-def _described(network_input: Optional[NetworkInput], size: Optional[int]) -> Optional[Dict[str, Any]]:
-    if network_input is None:
-        return None
-    return {**network_input.to_json(), **({"size": size} if size else {})}
-
-
-def _folding(folding: Optional[Folding]) -> Optional[Dict[str, Any]]:
-    if folding is None:
-        return None
+def _described(folding: Folding) -> Dict[str, Any]:
     kept = [{"name": norm.name, "reason": norm.reason} for norm in folding.kept]
     return {"folded": folding.folded, "kept": kept, "lines": folding.lines()}
 
 
-def _quantization(made: Quantized, calibration: str) -> Dict[str, Any]:
-    return {"calibration": calibration, "int8": made.int8, "float": made.floats, "lines": made.lines()}
-
-
-def _versions(to: str, source: Optional[Source]) -> Dict[str, Optional[str]]:
-    found = {"gluon_aff": source.version if source else None, "mxnet": mx.__version__}
+def _versions(to: str, version: Optional[str]) -> Dict[str, Optional[str]]:
+    found = {"gluon_aff": version, "mxnet": mx.__version__}
     if to == "onnx":
-        import onnx
+        import onnx as installed
 
-        found.update(
-            onnx=onnx.__version__, onnxruntime=onnx_form.load_runtime().__version__, opset=str(onnx_form.OPSET)
-        )
+        runtime = onnx.load_runtime().__version__
+        found.update(onnx=installed.__version__, onnxruntime=runtime, opset=str(onnx.OPSET))
     return found
 
 
 def _about(manifest: Manifest) -> List[str]:
-    """Lines about what was exported."""
+    """Return lines about what was exported."""
     shape = "x".join(map(str, manifest["input"]["shape"]))
     files = ", ".join(f"{name} ({file['bytes']:,} bytes)" for name, file in manifest["files"].items())
     lines = [
@@ -315,3 +308,139 @@ def _about(manifest: Manifest) -> List[str]:
             first, *others = manifest[entry]["lines"]
             lines += [f"{label:<11}{first}", *(f"{'':<11}{line}" for line in others)]
     return lines
+
+
+# Against the network itself ------------------------------------------------------------------------------------------
+
+
+def compare(
+    before: np.ndarray, after: np.ndarray, kind: str, segments: bool, truth: Optional[Sequence[Any]]
+) -> Tuple[Dict[str, Any], List[str]]:
+    """Return what the check found, and lines about it. Raise GluonAFFError when the outputs are not the network's."""
+    if before.shape != after.shape or not np.isfinite(after).all():
+        raise GluonAFFError(
+            f"the exported network gives {after.shape}, finite: {bool(np.isfinite(after).all())}; the network "
+            f"{before.shape}: nothing was written"
+        )
+    span = float(before.max() - before.min())
+    difference = float(np.abs(after - before).max())
+    quadratic = float(np.sqrt(np.mean(np.square(after - before, dtype=np.float64))))
+    judged, tolerance = (quadratic if kind == "int8" else difference), TOLERANCES[kind]
+    if judged > tolerance * span:
+        raise GluonAFFError(
+            f"the exported network's outputs differ by {judged:.3g} from the network's, whose range is {span:.3g}: "
+            f"more than {tolerance:g} of it, so nothing was written"
+        )
+    same = float((_predicted(before, segments) == _predicted(after, segments)).mean())
+    check: Dict[str, Any] = {
+        "images": len(before),
+        "maximum_difference": difference,
+        "rms_difference": quadratic,
+        "range": span,
+        "tolerance": tolerance,
+        "same_prediction": same,
+    }
+    lines = [
+        f"checked    {len(before)} pictures: largest difference {difference:.3g}, {difference / (span or 1):.2g} of "
+        f"the range {span:.3g}",
+        f"           {'pixels' if segments else 'pictures'} predicted alike: {100 * same:.2f} %",
+    ]
+    if truth is not None:
+        metric = ("mIoU" if before.shape[1] > 1 else "IoU") if segments else "top-1 accuracy"
+        figures = [_figure(each, truth, segments) for each in (before, after)]
+        check["figures"] = {"metric": metric, "images": len(before), "before": figures[0], "after": figures[1]}
+        lines.append(f"figures    {metric} {figures[0]:.4f} before, {figures[1]:.4f} after ({len(before)} images)")
+    return check, lines
+
+
+def _predicted(logits: np.ndarray, segments: bool) -> np.ndarray:
+    """Return class numbers (N,) or (N, H, W), or where the foreground is, bool (N, H, W)."""
+    return logits[:, 0] > 0 if segments and logits.shape[1] == 1 else logits.argmax(axis=1)
+
+
+def _figure(logits: np.ndarray, truth: Sequence[Any], segments: bool) -> float:
+    """Return top-1 accuracy, IoU of the foreground (1 where there is none), or GluonCV's mIoU of several classes."""
+    found, true = _predicted(logits, segments), np.stack([np.asarray(each) for each in truth])
+    if not segments:
+        return float((found == true).mean())
+    if logits.shape[1] > 1:
+        return float(class_ious(confusion(found, true, logits.shape[1], IGNORED)).mean())
+    counts = confusion(found, true > 0, 2, IGNORED)
+    return float(class_ious(counts)[1]) if counts[0, 0] < counts.sum() else 1.0
+
+
+def _speeds(before: Run, after: Run, pixels: np.ndarray) -> Dict[str, Any]:
+    """Time both, one after the other in turns, normalisation in NumPy included: medians in images/s."""
+    found: Dict[str, List[float]] = {"before": [], "after": []}
+    for turn in range(1 + _TURNS):
+        for name, run in (("before", before), ("after", after)):
+            began = time.perf_counter()
+            run(pixels)
+            if turn:  # the first warms up
+                found[name].append(time.perf_counter() - began)
+    medians = {name: len(pixels) / float(np.median(seconds)) for name, seconds in found.items()}
+    return {"batch": len(pixels), "threads": os.environ.get("OMP_NUM_THREADS"), **medians}
+
+
+# In the place of another: an exported network alone is ever replaced, and nothing else removed -----------------------
+
+
+def check_free(place: Path, overwrite: bool) -> None:
+    """Raise UsageError unless ``place`` is missing, an empty folder, or, with ``overwrite``, an exported network alone.
+
+    An exported network alone is a whole one, whose manifest `read_manifest` accepts, in a folder that holds the
+    manifest, the files that it lists and nothing else.
+    """
+    if not place.exists() or (place.is_dir() and not _entries(place)):
+        return
+    if not is_exported(place):
+        raise UsageError(f"{place} is there and is no exported network: choose another --out")
+    if not overwrite:
+        raise UsageError(f"{place} holds an exported network: choose another --out, or --overwrite")
+    try:
+        listed = read_manifest(place)["files"]
+    except GluonAFFError as error:
+        raise UsageError(
+            f"{place} holds no exported network that is whole ({error}), so --overwrite does not remove it: choose "
+            "another --out, or remove it yourself"
+        ) from error
+    others = [name for name in _entries(place) if name not in _OURS or name not in (NAME, *listed)]
+    if others:
+        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+        raise UsageError(
+            f"{place} holds more than an exported network ({', '.join(others[:_MOST_NAMED])}{more}), which --overwrite "
+            "would remove: choose another --out, or move it away"
+        )
+
+
+def put_in_place(made: Path, place: Path, overwrite: bool) -> None:
+    """Rename the folder ``made``, which lies beside it, to ``place``; the old one is renamed aside and removed last.
+
+    Raises UsageError when ``place`` has meanwhile become what `check_free` refuses, OSError when a folder cannot be
+    renamed; the old one is then where it was.
+    """
+    check_free(place, overwrite)
+    old = temporary_name(place, "old")
+    replaces = place.is_dir() and bool(_entries(place))
+    if replaces:
+        os.rename(place, old)
+    try:
+        os.rename(made, place)
+    except BaseException:
+        if replaces:
+            os.rename(old, place)
+        raise
+    sync(place.parent)
+    if replaces:
+        with suppress(OSError, GluonAFFError):
+            for name in set(_entries(old)) & set(_OURS):
+                (old / name).unlink()
+            old.rmdir()  # if nothing else is in it
+
+
+def _entries(folder: Path) -> List[str]:
+    """Return the names of what is in a folder. Raise GluonAFFError when it cannot be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise GluonAFFError(f"cannot read {folder}: {error.strerror or error}") from error

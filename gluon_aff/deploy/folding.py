@@ -14,11 +14,17 @@ import mxnet as mx
 import numpy as np
 
 from ..nn import native
-from .graph import NORMS, Graph, Node, graph_of
-from .inference import InferenceNetwork
+from .symbol import NORMS, Graph, InferenceNetwork, Node, graph_of
 
 _CONVOLUTION = "Convolution"
 _MXNET_EPS = 1e-3  # BatchNorm's, where a graph does not say
+_WORDS = {
+    "elemwise_add": "a sum",
+    "concat": "a concatenation",
+    "transpose": "a resizing",
+    "pooling": "a pool",
+    native.OPERATOR: "a fusion",
+}
 
 Readers = Dict[int, List[Tuple[Optional[Node], int]]]
 
@@ -39,7 +45,7 @@ class Folding:
     kept: Tuple[KeptNorm, ...]
 
     def lines(self) -> List[str]:
-        """For people: a line for each reason, with how many norms stay for it."""
+        """Return a line for each reason, with how many norms stay for it."""
         counts: Dict[str, List[str]] = {}
         for norm in self.kept:
             counts.setdefault(norm.reason, []).append(norm.name)
@@ -51,7 +57,7 @@ class Folding:
 
 
 def fold(net: mx.gluon.HybridBlock) -> InferenceNetwork:
-    """The network with every BatchNorm folded into a convolution that can take it.
+    """Return the network with every BatchNorm folded into a convolution that can take it.
 
     A norm stays where it follows a sum, a fusion, a concatenation or a resizing and an activation comes before the next
     convolution (the first norm of every pre-activation block, the last one of a CIFAR network), where others read the
@@ -117,16 +123,19 @@ def fold_norms(graph: Graph) -> Folding:
 
 
 def _fold(graph: Graph, norm: Node, readers: Readers) -> Optional[str]:
-    """Fold one norm; why not, where it has to stay."""
+    """Fold one norm. Return why not, where it has to stay."""
     source, _ = norm.inputs[0]
     if norm.attribute("axis", 1) != 1:
         return "it is not over channels"
     if source.op == _CONVOLUTION and len(readers[id(source)]) == 1:
         if not _own_arrays(source, readers):
             return "its convolution's weights are used elsewhere, too"
-        _into_convolution_before(graph, norm, source)
+        scale, shift = _affine(graph, norm)
+        weight, bias = _arrays(graph, source)
+        _set_arrays(graph, source, weight * scale[:, None, None, None], bias * scale + shift)
+        graph.replace(norm, (source, 0))
         return None
-    behind = [(reader, place) for reader, place in readers[id(norm)]]
+    behind = readers[id(norm)]
     if all(reader is not None and reader.op == _CONVOLUTION and place == 0 for reader, place in behind):
         following = [reader for reader, _ in behind if reader is not None]
         if any(any(reader.attribute("pad", (0, 0))) for reader in following):
@@ -138,40 +147,23 @@ def _fold(graph: Graph, norm: Node, readers: Readers) -> Optional[str]:
             return None
     if source.op == _CONVOLUTION:
         return "the convolution before it is read by others, too"
-    return f"it follows {_described(source.op)}, and no convolution comes right behind it"
-
-
-def _described(op: str) -> str:
-    words = {
-        "elemwise_add": "a sum",
-        "concat": "a concatenation",
-        "transpose": "a resizing",
-        "pooling": "a pool",
-        native.OPERATOR: "a fusion",
-    }
-    return words.get(op.lower(), f"the operator {op}")
+    described = _WORDS.get(source.op.lower(), f"the operator {source.op}")
+    return f"it follows {described}, and no convolution comes right behind it"
 
 
 def _own_arrays(convolution: Node, readers: Readers) -> bool:
     return all(variable.op == "null" and len(readers[id(variable)]) == 1 for variable, _ in convolution.inputs[1:])
 
 
-def affine(graph: Graph, norm: Node) -> Tuple[np.ndarray, np.ndarray]:
-    """(scale, shift) of a norm at inference, float64 (C,)."""
+def _affine(graph: Graph, norm: Node) -> Tuple[np.ndarray, np.ndarray]:
+    """Return (scale, shift) of a norm at inference, float64 (C,)."""
     gamma, beta, mean, var = (graph.arrays[variable.name].astype(np.float64) for variable, _ in norm.inputs[1:5])
     scale = gamma / np.sqrt(var + float(norm.attribute("eps", _MXNET_EPS)))
     return scale, beta - mean * scale
 
 
-def _into_convolution_before(graph: Graph, norm: Node, convolution: Node) -> None:
-    scale, shift = affine(graph, norm)
-    weight, bias = _arrays(graph, convolution)
-    _set_arrays(graph, convolution, weight * scale[:, None, None, None], bias * scale + shift)
-    graph.replace(norm, (convolution, 0))
-
-
 def _into_convolution_behind(graph: Graph, norm: Node, convolution: Node) -> None:
-    scale, shift = affine(graph, norm)
+    scale, shift = _affine(graph, norm)
     weight, bias = _arrays(graph, convolution)
     groups = convolution.attribute("num_group", 1)
     outputs, inputs = weight.shape[:2]
@@ -182,7 +174,7 @@ def _into_convolution_behind(graph: Graph, norm: Node, convolution: Node) -> Non
 
 
 def _arrays(graph: Graph, convolution: Node) -> Tuple[np.ndarray, np.ndarray]:
-    """Weight and bias, float64; the bias is 0 where there is none."""
+    """Return weight and bias, float64; the bias is 0 where there is none."""
     weight, *bias = (graph.arrays[variable.name].astype(np.float64) for variable, _ in convolution.inputs[1:])
     return weight, bias[0] if bias else np.zeros(len(weight))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, Union
+from dataclasses import dataclass, replace
+from typing import Callable, Iterable, Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -54,14 +54,14 @@ class Predictor:
 
     @property
     def classes(self) -> ClassNames:
-        """Names of its classes; numbers where they are not known."""
+        """Return the names of its classes; numbers where they are not known."""
         return self.input.classes or ClassNames(())
 
 
 def predictor_of_net(
     net: mx.gluon.Block, network_input: NetworkInput, segments: bool, outputs: int, name: str
 ) -> Predictor:
-    """Of a Gluon network, on its first device."""
+    """Return the predictor of a Gluon network, on its first device."""
     device = next(iter(net.collect_params().values())).list_ctx()[0]
 
     def start(x: np.ndarray) -> Wait:
@@ -71,7 +71,7 @@ def predictor_of_net(
 
 
 def predictor_of_exported(exported: ExportedNetwork) -> Predictor:
-    """Of an exported network. Raises GluonAFFError where its manifest does not say how pictures become its input."""
+    """Return that of an exported network. Raise GluonAFFError where nothing tells how pictures become its input."""
     if exported.input is None:
         raise GluonAFFError(
             f"{exported.directory} does not say how pictures become its input: export it with input= (a NetworkInput)"
@@ -83,15 +83,8 @@ def predictor_of_exported(exported: ExportedNetwork) -> Predictor:
             return lambda: found
         return exported.net(mx.nd.array(x, dtype=x.dtype)).asnumpy
 
-    return Predictor(
-        exported.name,
-        exported.input,
-        exported.segments,
-        exported.outputs,
-        exported.prepared,
-        start,
-        exported.batch,
-    )
+    about = exported.name, exported.input, exported.segments, exported.outputs
+    return Predictor(*about, exported.prepared, start, exported.batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,18 +116,18 @@ class Prediction:
 
     @property
     def scores(self) -> np.ndarray:
-        """Softmax over the classes, float32 (classes,)."""
+        """Return the softmax over the classes, float32 (classes,)."""
         return softmax(self._logits, axis=0)
 
     def top(self, k: int = 5) -> List[Tuple[int, str, float]]:
-        """Number, name and score of the k likeliest classes; of equal scores the lower number comes first."""
+        """Return number, name and score of the k likeliest classes; of equal scores the lower number comes first."""
         order = np.argsort(-self._logits, kind="stable")[:k]
         scores = self.scores
         return [(int(number), self.classes[int(number)], float(scores[number])) for number in order]
 
     @property
     def probability(self) -> np.ndarray:
-        """Of the foreground, float32 (H, W) at the picture's own size; with several classes, of all but class 0."""
+        """Return the foreground's, float32 (H, W) at the picture's own size; of several classes, all but class 0's."""
         from scipy.special import expit
 
         logits = self.resized
@@ -142,7 +135,7 @@ class Prediction:
 
     @property
     def resized(self) -> np.ndarray:
-        """The logits of a segmentation at the picture's own size, float32 (classes, H, W)."""
+        """Return the logits of a segmentation at the picture's own size, float32 (classes, H, W)."""
         assert self.image is not None
         return resized_logits(self._logits, *self.image.shape[:2])
 
@@ -153,19 +146,14 @@ class Prediction:
         return self.logits
 
 
-@dataclass(frozen=True, eq=False)
-class _Ready:
-    name: str
-    folder: Optional[str]
-    x: Optional[np.ndarray] = None
-    image: Optional[np.ndarray] = None
-    fault: Optional[str] = None
+#: A prediction that has no logits yet, and the network's input for it; None for a picture that cannot be read.
+Ready = Tuple[Prediction, Optional[np.ndarray]]
 
 
 def predict_stream(
     predictor: Predictor, items: Iterable[Item], batch_size: int = 32, workers: int = 2
 ) -> Iterator[Prediction]:
-    """Predictions in the order of the pictures; what cannot be read comes as one with its ``fault``.
+    """Yield predictions in the order of the pictures; what cannot be read comes as one with its ``fault``.
 
     Parameters
     ----------
@@ -180,59 +168,55 @@ def predict_stream(
         For logits that are not finite.
     """
 
-    def make(item: Item) -> _Ready:
+    def make(item: Item) -> Ready:
         if isinstance(item, GluonAFFError):
-            return _Ready(str(item).split(": ")[0], None, fault=str(item))
+            return Prediction(str(item).split(": ")[0], None, None, predictor.classes, fault=str(item)), None
+        where, folder = (item.where, item.folder) if isinstance(item, Picture) else ("array", None)
         try:
-            return _prepared(predictor, item)
+            return _prepared(predictor, item, where, folder)
         except GluonAFFError as error:
-            where = item.where if isinstance(item, Picture) else "array"
-            return _Ready(where, None, fault=getattr(error, "fault", str(error)))
+            fault = getattr(error, "fault", str(error))
+            return Prediction(where, None, None, predictor.classes, fault=fault), None
+
+    def finish(wait: Optional[Wait], group: List[Ready]) -> Iterator[Prediction]:
+        if wait is None:
+            yield from (found for found, _ in group)
+            return
+        logits = wait()
+        check_finite(logits)
+        yield from (replace(found, logits=values) for (found, _), values in zip(group, logits))
 
     size = predictor.batch or batch_size
-    before: Optional[Tuple[Optional[Wait], List[_Ready]]] = None
+    before: Optional[Tuple[Optional[Wait], List[Ready]]] = None
     for group in _groups(prefetch(make, items, workers, 2 * size + workers, "picture"), size):
-        begun = (
-            None
-            if group[0].x is None
-            else predictor.start(np.stack([ready.x for ready in group if ready.x is not None]))
-        )
+        inputs = [x for _, x in group if x is not None]
+        begun = predictor.start(np.stack(inputs)) if inputs else None
         if before is not None:  # the network works on this group while the one before is finished
-            yield from _finished(predictor, *before)
+            yield from finish(*before)
         before = begun, group
     if before is not None:
-        yield from _finished(predictor, *before)
+        yield from finish(*before)
 
 
-def _prepared(predictor: Predictor, item: Union[Picture, np.ndarray]) -> _Ready:
+def _prepared(predictor: Predictor, item: Union[Picture, np.ndarray], where: str, folder: Optional[str]) -> Ready:
+    """Return a prediction without logits, and the input (C, H, W) that gives them."""
     if isinstance(item, Picture):
-        content, where, folder = item.content(), item.where, item.folder
+        content = item.content()
         pixels = predictor.input.read(content, where)
         image = decode_image(content, where) if predictor.segments else None
     else:
-        where, folder, image = "array", None, item if predictor.segments else None
-        pixels = predictor.input.fitted(item)
-    return _Ready(where, folder, predictor.prepare(pixels[None])[0], image)
+        pixels, image = predictor.input.fitted(item), item if predictor.segments else None
+    return Prediction(where, folder, None, predictor.classes, image), predictor.prepare(pixels[None])[0]
 
 
-def _groups(readies: Iterable[_Ready], size: int) -> Iterator[List[_Ready]]:
-    """Neighbours of one shape, at most ``size`` of them; a picture that could not be read is a group of its own."""
-    group: List[_Ready] = []
+def _groups(readies: Iterable[Ready], size: int) -> Iterator[List[Ready]]:
+    """Yield neighbours of one shape, at most ``size``; a picture that could not be read is a group of its own."""
+    group: List[Ready] = []
     for ready in readies:
-        shape: Any = None if ready.x is None else ready.x.shape
-        if group and (len(group) == size or shape is None or group[0].x is None or shape != group[0].x.shape):
+        shape, first = (None if x is None else x.shape for x in (ready[1], group[0][1] if group else None))
+        if group and (len(group) == size or shape is None or shape != first):
             yield group
             group = []
         group.append(ready)
     if group:
         yield group
-
-
-def _finished(predictor: Predictor, wait: Optional[Wait], group: List[_Ready]) -> Iterator[Prediction]:
-    if wait is None:
-        yield from (Prediction(each.name, each.folder, None, predictor.classes, fault=each.fault) for each in group)
-        return
-    logits = wait()
-    check_finite(logits)
-    for ready, values in zip(group, logits):
-        yield Prediction(ready.name, ready.folder, values, predictor.classes, ready.image)

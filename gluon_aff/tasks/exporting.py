@@ -10,7 +10,7 @@ import numpy as np
 
 from .._version import __version__
 from ..data.pictures import NetworkInput, Picture, find_pictures
-from ..deploy.exporting import Export, Source, export
+from ..deploy import Export, Source, export
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork
 from ..utils.files import sha256_of

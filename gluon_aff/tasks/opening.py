@@ -14,8 +14,7 @@ import mxnet as mx
 
 from .. import published
 from ..data.pictures import NetworkInput
-from ..deploy.exported import open_exported
-from ..deploy.manifest import is_exported, read_manifest
+from ..deploy import is_exported, open_exported, read_manifest
 from ..errors import GluonAFFError, UsageError, last_line
 from ..evaluation.trained_network import Claim, TrainedNetwork
 from ..models import build_model, initializer_of, list_models, model_entry

@@ -12,7 +12,7 @@ import stat
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Iterator, List, Optional, Set, Union
+from typing import IO, Iterator, Optional, Set, Union
 
 from ..errors import GluonAFFError
 from .outputs import check_replacing
@@ -126,19 +126,6 @@ def cannot_write(path: PathLike, error: Exception) -> GluonAFFError:
 def temporary_name(target: Path, ending: str = "tmp") -> Path:
     """A name beside ``target`` for this process alone, by which `remove_leftovers` knows whose it is."""
     return target.with_name(f".{_shortened(target.name)}.{_host()}-{os.getpid()}.{ending}")
-
-
-def left_behind(target: Path, ending: str) -> List[Path]:
-    """What is beside ``target`` under a `temporary_name` of it whose process, of this machine, is not alive; or is this
-    one, which is not at work on it when it asks."""
-    pattern = re.compile(rf"\.{re.escape(_shortened(target.name))}\.{re.escape(_host())}-(\d+)\.{re.escape(ending)}")
-    found: List[Path] = []
-    with suppress(OSError):
-        for name in sorted(os.listdir(target.parent)):
-            match = pattern.fullmatch(name)
-            if match and (int(match.group(1)) == os.getpid() or not _is_alive(int(match.group(1)))):
-                found.append(target.with_name(name))
-    return found
 
 
 def remove_leftovers(directory: PathLike) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from gluon_aff.deploy import checking
+from gluon_aff.deploy import exporting
 
 
 @pytest.fixture(autouse=True)
 def short_timing(monkeypatch):
-    monkeypatch.setattr(checking, "_TURNS", 1)
+    monkeypatch.setattr(exporting, "_TURNS", 1)
+    monkeypatch.setattr(exporting, "_TIMED", 1)

@@ -1,0 +1,1 @@
+"""ImageNet and data sets laid out like it, decoded batch by batch."""

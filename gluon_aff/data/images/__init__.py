@@ -1,0 +1,1 @@
+"""Small images held in memory: CIFAR, digits, folders."""

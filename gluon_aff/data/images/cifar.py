@@ -1,0 +1,251 @@
+"""CIFAR-10 and CIFAR-100 from the official archives, binary or python version, packed or unpacked.
+
+Binary: records of the label bytes (CIFAR-100: coarse, then fine) and 3072 bytes of pixels. Python: pickled
+dictionaries with `data`, uint8 (N, 3072), and lists of labels. Pixels are red, green and blue planes of 32x32.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from ...errors import GluonAFFError, UsageError
+from ...runtime.home import mxnet_home
+from ...utils.download import Verify, download, expect
+from ..trees import FileTree, FolderTree, PackedTree
+from .image_set import ImageSet
+from .pickles import load_pickle
+
+HOME = "https://www.cs.toronto.edu/~kriz/"
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+CLASS_COUNTS: Mapping[str, Dict[str, int]] = {"cifar10": {"fine": 10}, "cifar100": {"coarse": 20, "fine": 100}}
+_PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where an official version keeps what: files of each split, file of class names, key of each kind of label.
+
+    Label keys are in the order of the binary records; the python version uses their names.
+    """
+
+    archive: str
+    folder: str
+    digest: Dict[str, str]
+    files: Dict[str, Tuple[str, ...]]
+    names: Dict[str, str]
+    keys: Dict[str, str]
+    pickled: bool
+
+    def check(self) -> Verify:
+        """A check of the archive's digest."""
+        return expect(md5=self.digest.get("md5"), sha1=self.digest.get("sha1"))
+
+
+_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+
+LAYOUTS: Dict[str, Tuple[Layout, ...]] = {
+    "cifar10": (
+        Layout(
+            archive="cifar-10-binary.tar.gz",
+            folder="cifar-10-batches-bin",
+            digest={"md5": "c32a1d4ab5d03f1284b67883e8d87530"},
+            files={"train": tuple(f"{name}.bin" for name in _BATCHES), "test": ("test_batch.bin",)},
+            names={"fine": "batches.meta.txt"},
+            keys={"fine": "label"},
+            pickled=False,
+        ),
+        Layout(
+            archive="cifar-10-python.tar.gz",
+            folder="cifar-10-batches-py",
+            digest={"md5": "c58f30108f718f92721af3b95e74349a"},
+            files={"train": _BATCHES, "test": ("test_batch",)},
+            names={"fine": "batches.meta"},
+            keys={"fine": "labels"},
+            pickled=True,
+        ),
+    ),
+    "cifar100": (
+        Layout(
+            archive="cifar-100-binary.tar.gz",
+            folder="cifar-100-binary",
+            digest={
+                "md5": "03b5dce01913d631647c71ecec9e9cb8",
+                "sha1": "a0bb982c76b83111308126cc779a992fa506b90b",
+            },
+            files={"train": ("train.bin",), "test": ("test.bin",)},
+            names={"coarse": "coarse_label_names.txt", "fine": "fine_label_names.txt"},
+            keys={"coarse": "coarse label", "fine": "fine label"},
+            pickled=False,
+        ),
+        Layout(
+            archive="cifar-100-python.tar.gz",
+            folder="cifar-100-python",
+            digest={"md5": "eb9058c3a382ffc7106e4002c42a8d85"},
+            files={"train": ("train",), "test": ("test",)},
+            names={"coarse": "meta", "fine": "meta"},
+            keys={"coarse": "coarse_labels", "fine": "fine_labels"},
+            pickled=True,
+        ),
+    ),
+}
+
+
+def load_cifar(
+    dataset: str, split: str, data_dir: Optional[Path] = None, labels: str = "fine", download_missing: bool = True
+) -> ImageSet:
+    """Read 'cifar10' or 'cifar100' from ``data_dir``: an archive, its folder, or the unpacked folder.
+
+    Without ``data_dir`` it is looked for in ``$MXNET_HOME/datasets/<dataset>`` and downloaded to there. Raises
+    GluonAFFError when it is missing, cut short or damaged, UsageError for labels the data set does not have.
+    """
+    if labels not in CLASS_COUNTS[dataset]:
+        raise UsageError(f"{TITLES[dataset]} has no {labels!r} labels, only {', '.join(CLASS_COUNTS[dataset])}")
+    place = data_dir or default_place(dataset)
+    found = _find(dataset, split, place)
+    if found is None and data_dir is None and download_missing:
+        found = _find(dataset, split, _download(dataset, place))
+    if found is None:
+        layout = LAYOUTS[dataset][0]
+        raise GluonAFFError(
+            f"no {TITLES[dataset]} in {place}: expected {layout.archive} or {LAYOUTS[dataset][1].archive} from {HOME}, "
+            f"packed or unpacked{', or leave --data-dir out to download it' if data_dir else ': put one there'} "
+            "(folders and zips of images: --dataset folder)"
+        )
+    layout, source = found
+    read = _read_pickled if layout.pickled else _read_binary
+    parts = [read(source, name, layout, CLASS_COUNTS[dataset]) for name in layout.files[split]]
+    images = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return ImageSet(
+        images=np.ascontiguousarray(images),
+        labels=np.concatenate([part[labels] for _, part in parts]),
+        classes=_class_names(source, layout, labels, CLASS_COUNTS[dataset][labels]),
+        name=dataset,
+        source=str(source.path),
+    )
+
+
+def default_place(dataset: str) -> Path:
+    """Where Gluon keeps a data set too: ``$MXNET_HOME/datasets/<dataset>``."""
+    return mxnet_home() / "datasets" / dataset
+
+
+def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, FileTree]]:
+    """The layout found at a place and its files; None when there is nothing of this data set."""
+    layouts = LAYOUTS[dataset]
+    if place.is_file():
+        if zipfile.is_zipfile(place):
+            raise UsageError(
+                f"{place} is a zip, expected {layouts[0].archive}: zips of images go with --dataset folder"
+            )
+        wanted = {name for layout in layouts for name in _expected_files(layout)}
+        candidates: List[FileTree] = [PackedTree(place, wanted)]
+    else:
+        places = [place, *(place / layout.folder for layout in layouts)]
+        candidates = [FolderTree(folder) for folder in places if folder.is_dir()]
+    for source in candidates:
+        for layout in layouts:
+            missing = [name for name in layout.files[split] if not source.exists(name)]
+            if not missing:
+                return layout, source
+            if set(source.files()) & _expected_files(layout):
+                raise GluonAFFError(
+                    f"{source.path} has no {', '.join(missing)}, the {split} images of {layout.archive}: "
+                    "unpack or download it again"
+                )
+    for layout in layouts:
+        if (place / layout.archive).is_file():
+            return _find(dataset, split, place / layout.archive)
+    if place.is_file():
+        raise GluonAFFError(
+            f"{place} is an archive without {layouts[0].files[split][0]} or {layouts[1].files[split][0]}: "
+            f"it is not {TITLES[dataset]}, or incomplete"
+        )
+    return None
+
+
+def _expected_files(layout: Layout) -> set:
+    return {*layout.files["train"], *layout.files["test"], *layout.names.values()}
+
+
+def _download(dataset: str, folder: Path) -> Path:
+    layout = LAYOUTS[dataset][0]
+    return download(HOME + layout.archive, folder / layout.archive, verify=layout.check())
+
+
+def _read_binary(
+    source: FileTree, name: str, layout: Layout, class_counts: Mapping[str, int]
+) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
+    content = source.read(name)
+    length = len(layout.keys) + _PIXELS
+    if not content or len(content) % length:
+        raise GluonAFFError(
+            f"{source.where(name)} has {len(content)} bytes, expected whole records of {length}: "
+            "it is cut short or of another data set, unpack or download it again"
+        )
+    records = np.frombuffer(content, dtype=np.uint8).reshape(-1, length)
+    labels = {kind: records[:, column].astype(np.int64) for column, kind in enumerate(layout.keys)}
+    _check_range(source.where(name), labels, class_counts)
+    return records[:, len(layout.keys) :], labels
+
+
+def _read_pickled(
+    source: FileTree, name: str, layout: Layout, class_counts: Mapping[str, int]
+) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
+    where = source.where(name)
+    batch = _with_text_keys(load_pickle(source.read(name), where))
+    pixels = batch.get("data")
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXELS:
+        shown = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise GluonAFFError(f"{where}: its data is {shown}, expected uint8 (N, {_PIXELS}): download it again")
+    labels = {}
+    for kind, key in layout.keys.items():
+        numbers = batch.get(key)
+        if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
+            raise GluonAFFError(f"{where} has no list of whole numbers {key!r}: it is not the official file")
+        if len(numbers) != len(pixels):
+            raise GluonAFFError(f"{where} has {len(numbers)} {key} for {len(pixels)} images: download it again")
+        labels[kind] = np.array(numbers)  # of objects when a number is larger than int64
+    _check_range(where, labels, class_counts)
+    return pixels, {kind: numbers.astype(np.int64) for kind, numbers in labels.items()}
+
+
+def _check_range(where: str, labels: Mapping[str, np.ndarray], class_counts: Mapping[str, int]) -> None:
+    for kind, numbers in labels.items():
+        wrong = np.flatnonzero((numbers < 0) | (numbers >= class_counts[kind]))
+        if len(wrong):
+            raise GluonAFFError(
+                f"{where}: image {wrong[0]} has {kind} label {numbers[wrong[0]]}, expected 0 to "
+                f"{class_counts[kind] - 1}: the file is damaged or of another data set, download it again"
+            )
+
+
+def _class_names(source: FileTree, layout: Layout, labels: str, count: int) -> Tuple[str, ...]:
+    """The names that come with the data; "0", "1", ... where they do not."""
+    name = layout.names[labels]
+    if not source.exists(name):
+        return tuple(str(label) for label in range(count))
+    content = source.read(name)
+    if layout.pickled:
+        key = "label_names" if len(layout.names) == 1 else f"{labels}_label_names"
+        listed = _with_text_keys(load_pickle(content, source.where(name))).get(key, [])
+    else:
+        listed = content.decode("utf-8", "replace").split()
+    if not isinstance(listed, list) or len(listed) != count:
+        found = len(listed) if isinstance(listed, list) else f"{listed!r:.40} for"
+        raise GluonAFFError(
+            f"{source.where(name)} has {found} {labels} class names, expected {count}: unpack or download it again"
+        )
+    return tuple(_text(item) for item in listed)
+
+
+def _with_text_keys(loaded: Any) -> Dict[str, Any]:
+    return {_text(key): value for key, value in loaded.items()} if isinstance(loaded, dict) else {}
+
+
+def _text(item: Any) -> str:
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)

@@ -1,0 +1,108 @@
+"""Labelled images in memory, as every loader of a data set returns them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Tuple
+
+import numpy as np
+
+from ...errors import UsageError
+from ..validation_split import HELD_OUT_SEED, check_hold_out
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one size with their labels.
+
+    Attributes
+    ----------
+    images : ndarray
+        uint8 (N, H, W, 3), RGB.
+    labels : ndarray
+        int64 (N,), class numbers.
+    classes : tuple of str
+        The name of each class number.
+    name : str
+        The data set's.
+    source : str
+        Where it was read from, for messages and run records.
+
+    Raises
+    ------
+    UsageError
+        When an array has another type or shape, or a label is not the number of a class.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: Tuple[str, ...]
+    name: str
+    source: str
+
+    def __post_init__(self) -> None:
+        where = f"{self.name} ({self.source})"
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise UsageError(f"{where}: images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
+        if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+            raise UsageError(
+                f"{where}: labels are {labels.dtype} {labels.shape}, expected whole numbers ({len(images)},), one per "
+                "image"
+            )
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
+        if len(wrong):
+            raise UsageError(
+                f"{where}: image {wrong[0]} has label {labels[wrong[0]]}, expected 0 to {len(self.classes) - 1}, as it "
+                f"has {len(self.classes)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, n: int, seed: int) -> ImageSet:
+        """The first ``n`` images of a seeded permutation in which the classes take turns.
+
+        So class counts differ by one at most while every class has images left, and a smaller subset is the beginning
+        of a larger one. Raises UsageError unless 0 < n <= len(self).
+        """
+        if not 0 < n <= len(self):
+            raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
+        return self.selected(self._turns(seed)[:n])
+
+    def hold_out(self, n: int) -> Tuple[ImageSet, ImageSet]:
+        """The images without ``n`` of them, in their order, and these: the subset of `HELD_OUT_SEED`.
+
+        They are the same whatever a run's seed is. Raises UsageError unless 0 < n < len(self).
+        """
+        check_hold_out(n, len(self), self.name)
+        order = self._turns(HELD_OUT_SEED)
+        return self.selected(np.sort(order[n:])), self.selected(order[:n])
+
+    def selected(self, places: np.ndarray) -> ImageSet:
+        """The images of these places, in this order."""
+        return replace(self, images=self.images[places], labels=self.labels[places])
+
+    def _turns(self, seed: int) -> np.ndarray:
+        """A seeded permutation in which the classes take turns."""
+        shuffled = np.random.default_rng(seed).permutation(len(self))
+        labels = self.labels[shuffled]
+        turn = np.empty(len(self), dtype=np.int64)  # how many images of its class come before an image
+        for label in np.unique(labels):
+            where = np.flatnonzero(labels == label)
+            turn[where] = np.arange(len(where))
+        return shuffled[np.argsort(turn, kind="stable")]
+
+
+def check_labels(image_set: ImageSet, classes_of_head: int) -> None:
+    """Raise UsageError when a label is outside a head of ``classes_of_head`` outputs.
+
+    The opposite, a head larger than the labels need, is allowed: published CIFAR-100 runs have a 100-way head on the
+    20 coarse labels.
+    """
+    largest = int(image_set.labels.max())
+    if largest >= classes_of_head:
+        raise UsageError(
+            f"{image_set.name} has labels up to {largest} ({image_set.source}), but the head has {classes_of_head} "
+            f"classes (0 to {classes_of_head - 1}): give it at least {largest + 1}"
+        )

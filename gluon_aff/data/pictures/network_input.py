@@ -1,0 +1,147 @@
+"""How a picture becomes the input of a network."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union, cast
+
+import numpy as np
+
+from ...errors import GluonAFFError, UsageError
+from ..class_names import ClassNames, names_of_classes
+from ..decoding import decode_image, resized
+from ..imagenet.crops import centre
+from ..transform import CIFAR_MEAN, CIFAR_STD, EvalTransform
+
+#: What `NetworkInput.prepare` takes: a file, a file's content, or pixels.
+AnyPicture = Union[str, "os.PathLike[str]", bytes, np.ndarray]
+
+FITS = ("stretch", "crop")
+
+
+def one_by_one(pictures: Union[AnyPicture, Sequence[AnyPicture]]) -> Sequence[AnyPicture]:
+    """The pictures of a list or of a batch (N, H, W, 3); a single one as a list of one."""
+    several = isinstance(pictures, (list, tuple)) or (isinstance(pictures, np.ndarray) and pictures.ndim == 4)
+    return cast(Sequence[AnyPicture], pictures) if several else [cast(AnyPicture, pictures)]
+
+
+def checked(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as they are. Raises UsageError unless they are uint8 (H, W, 3)."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UsageError(f"a picture is {pixels.dtype} {pixels.shape}: expected uint8 (H, W, 3), RGB")
+    return pixels
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """How a picture becomes the input of a network, and what the network's classes are called.
+
+    Attributes
+    ----------
+    size : int or None
+        Width and height of the input, in pixels; None: as the picture is.
+    fit : str
+        "stretch": to a square, without regard to the picture's shape, as CIFAR's and segmentation's images are.
+        "crop": the short side is resized and the centre cut out, as in ImageNet's validation.
+    crop_ratio : float or None
+        Of "crop": size divided by the short side that it is cut from; None for what is usual.
+    mean, std : tuple of float
+        Of the normalisation (pixel / 255 - mean) / std, for red, green and blue.
+    classes : ClassNames or None
+        Names of the classes that the network tells apart, where they are known.
+    """
+
+    size: Optional[int] = None
+    fit: str = "stretch"
+    crop_ratio: Optional[float] = None
+    mean: Tuple[float, ...] = CIFAR_MEAN
+    std: Tuple[float, ...] = CIFAR_STD
+    classes: Optional[ClassNames] = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise UsageError(f"fit {self.fit!r}: choose one of {', '.join(FITS)}")
+        if self.fit == "crop" and self.size is None:
+            raise UsageError("a crop needs its size")
+
+    def read(self, content: bytes, where: str) -> np.ndarray:
+        """A file's content as the pixels that the network is to see: uint8 (H, W, 3).
+
+        ``where`` names the file in messages. Raises GluonAFFError when it cannot be read as an image.
+        """
+        return self.fitted(decode_image(content, where, opencv=self.fit == "crop"))
+
+    def fitted(self, pixels: np.ndarray) -> np.ndarray:
+        """A picture's pixels, uint8 (H, W, 3), at the size of the input."""
+        if self.size is None:
+            return pixels
+        if self.fit == "crop":
+            return centre(pixels, self.size, self.crop_ratio)
+        return resized(pixels[None], self.size)[0]
+
+    def transform(self, pixels: np.ndarray) -> np.ndarray:
+        """The input, float32 (N, 3, H, W), of pixels uint8 (N, H, W, 3) as `read` gives them."""
+        return EvalTransform(self.mean, self.std)(pixels)
+
+    def prepare(self, pictures: Union[AnyPicture, Sequence[AnyPicture]]) -> np.ndarray:
+        """The network's input for one picture or several, float32 (N, 3, H, W).
+
+        Parameters
+        ----------
+        pictures : path, bytes or array, or a sequence of these
+            Files, their contents, or pixels uint8 (H, W, 3), RGB, of any size; also a batch (N, H, W, 3).
+
+        Raises
+        ------
+        UsageError
+            For a file that is not there, an array of another kind, and pictures of unequal size where the network has
+            no size of its own.
+        GluonAFFError
+            For a file that cannot be read.
+        """
+        pixels = [self._pixels(picture) for picture in one_by_one(pictures)]
+        if not pixels:
+            raise UsageError("no pictures were given")
+        sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in pixels})
+        if len(sizes) > 1:
+            raise UsageError(f"the pictures differ in size ({', '.join(sizes[:3])}): give them one by one")
+        return self.transform(np.stack(pixels))
+
+    def _pixels(self, picture: AnyPicture) -> np.ndarray:
+        if isinstance(picture, np.ndarray):
+            return self.fitted(checked(picture))
+        if isinstance(picture, bytes):
+            return self.read(picture, "the picture")
+        path = Path(picture).expanduser()
+        try:
+            return self.read(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            raise UsageError(f"no picture at {path}: there is no such file") from None
+        except OSError as error:
+            raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
+
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values, from which `from_json` makes it again: size, fit, crop_ratio, mean, std, classes."""
+        names: Optional[List[str]] = list(self.classes.names) if self.classes else None
+        return {
+            "size": self.size,
+            "fit": self.fit,
+            "crop_ratio": self.crop_ratio,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "classes": names,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> NetworkInput:
+        """What `to_json` gave. Raises KeyError, TypeError and ValueError for anything else."""
+        names, size, ratio = document["classes"], document["size"], document["crop_ratio"]
+        if not (size is None or (isinstance(size, int) and size > 0)):
+            raise ValueError(f"size {size!r}")
+        mean, std = (tuple(float(value) for value in document[name]) for name in ("mean", "std"))
+        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+            raise ValueError(f"mean {mean} and std {std}")
+        classes = names_of_classes([str(name) for name in names]) if names else None
+        return cls(size, str(document["fit"]), None if ratio is None else float(ratio), mean, std, classes)

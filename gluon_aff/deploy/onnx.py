@@ -1,0 +1,224 @@
+"""The ONNX form: MXNet's own exporter with what it gets wrong put right, and ONNX Runtime to run it.
+
+Put right: weights are no inputs (which keeps runtimes from folding them), the operator set is named whatever ONNX is
+installed, products of maps by a matrix (an FPN's resizing) are ONNX's MatMul over the right axes.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import warnings
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence, Union
+
+import mxnet as mx
+import numpy as np
+
+from ..errors import GluonAFFError, UsageError
+from .symbol import INPUT, Graph, example_shape
+
+MODEL = "model.onnx"
+OPSET = 13
+OUTPUT = "logits"
+
+_INSTALL = "pip install 'gluon_aff[onnx]'"
+_LARGEST = (1 << 31) - 1  # bytes: a protocol buffer's limit
+
+
+def to_onnx(graph: Graph, shape: Sequence[Union[int, str]], input_type: str = "float32") -> bytes:
+    """Return a graph as an ONNX model of operator set 13, its checker's full check passed.
+
+    Parameters
+    ----------
+    shape : sequence of int or str
+        Of the input; names are lengths that are open, such as ``("N", 3, 224, 224)``.
+    input_type : {"float32", "uint8"}
+
+    Raises
+    ------
+    UsageError
+        When ONNX is not installed or too new for MXNet's exporter, and for an operator that cannot be exported.
+    GluonAFFError
+        When ONNX's checker refuses the model.
+    """
+    onnx = _load_onnx()
+    from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
+
+    symbol, values = graph.symbol(), graph.values()
+    arrays = {name.split(":", 1)[1]: mx.nd.array(value, dtype=value.dtype) for name, value in values.items()}
+    is_open = any(isinstance(length, str) for length in shape)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(input_type))
+    try:
+        with _corrected(MXNetGraph), warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # it prints names
+            warnings.simplefilter("ignore")
+            made = MXNetGraph().create_onnx_graph_proto(
+                symbol,
+                arrays,
+                [example_shape(shape)],
+                [kind],
+                opset_version=OPSET,
+                dynamic=is_open,
+                dynamic_input_shapes=[tuple(shape)] if is_open else None,
+            )
+    except (AttributeError, NotImplementedError) as error:
+        raise UsageError(f"MXNet cannot export this network to ONNX: {error}") from error
+    except onnx.checker.ValidationError as error:
+        raise GluonAFFError(f"the exported graph is no valid ONNX: {str(error).splitlines()[0]}") from error
+    known = {name: array.shape for name, array in arrays.items()}
+    _, (output,), _ = symbol.infer_shape(**{INPUT: example_shape(shape)}, **known)
+    _tidy(made, shape, output)
+    model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", OPSET)], producer_name="gluon_aff")
+    model.ir_version = min(model.ir_version, 8)  # of ONNX 1.13; older runtimes read no later one
+    if model.ByteSize() > _LARGEST:
+        raise UsageError("the network takes more than 2 GB, which an ONNX file cannot hold")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        raise GluonAFFError(f"ONNX's checker refuses the exported model: {str(error).splitlines()[0]}") from error
+    return model.SerializeToString()
+
+
+def _tidy(made: Any, shape: Sequence[Union[int, str]], output: Sequence[int]) -> None:
+    """Leave ``data`` as the only input, drop what is not read, and name the output ``logits``."""
+    inputs = [value for value in made.input if value.name == INPUT]
+    del made.input[:]
+    made.input.extend(inputs)
+    read = {name for node in made.node for name in node.input}
+    unique = {tensor.name: tensor for tensor in made.initializer if tensor.name in read}
+    del made.initializer[:]
+    made.initializer.extend(unique.values())
+    old = made.output[0].name
+    for node in made.node:
+        node.output[:] = [OUTPUT if name == old else name for name in node.output]
+        node.input[:] = [OUTPUT if name == old else name for name in node.input]
+    made.output[0].name = OUTPUT
+    open_sides = [side for side in shape[1:] if side != 3]
+    lengths = made.output[0].type.tensor_type.shape.dim
+    for length, wanted, found in zip(lengths, (shape[0], None, *open_sides), output):
+        if isinstance(wanted, str):
+            length.dim_param = wanted
+        else:
+            length.dim_value = found
+    made.name = "gluon_aff"
+
+
+@contextmanager
+def _corrected(exporter: Any) -> Iterator[None]:
+    """Let MXNet's exporter use our translation of ``dot``; afterwards it is as it was."""
+    registry: Dict[str, Any] = exporter.registry_.setdefault(OPSET, {})
+    before = registry.get("dot")
+    registry["dot"] = _convert_dot
+    try:
+        yield
+    finally:
+        if before is None:
+            del registry["dot"]
+        else:
+            registry["dot"] = before
+
+
+def _convert_dot(node: Dict[str, Any], **kwargs: Any) -> List[Any]:
+    """Translate ``dot(a, b)``, the last axis of a with the first of b: a matrix and maps (N, C, H, W), either first."""
+    from onnx.helper import make_node
+
+    name, attrs = node["name"], node.get("attrs", {})
+    first, second = (kwargs["outputs_lookup"][place[0]][place[1]].name for place in node["inputs"])
+    ranks = [_rank(kwargs["mx_graph"], place[0]) for place in node["inputs"]]
+    nodes = []
+    for place, flag in enumerate(("transpose_a", "transpose_b")):
+        if attrs.get(flag) in ("True", "1"):
+            if ranks[place] != 2:
+                raise NotImplementedError(f"dot of transposed arrays of {ranks[place]} axes")
+            source = (first, second)[place]
+            nodes.append(make_node("Transpose", [source], [f"{name}_{flag}"], perm=[1, 0]))
+            first, second = (nodes[-1].output[0], second) if place == 0 else (first, nodes[-1].output[0])
+    if ranks[1] == 2:
+        return [*nodes, make_node("MatMul", [first, second], [name], name=name)]
+    if ranks != [2, 4]:
+        raise NotImplementedError(f"dot of arrays of {ranks[0]} and {ranks[1]} axes")
+    return [
+        *nodes,
+        make_node("Transpose", [second], [f"{name}_maps"], perm=[1, 2, 0, 3]),
+        make_node("MatMul", [first, f"{name}_maps"], [f"{name}_product"]),
+        make_node("Transpose", [f"{name}_product"], [name], name=name, perm=[2, 0, 1, 3]),
+    ]
+
+
+def _rank(nodes: List[Dict[str, Any]], number: int) -> int:
+    """Return how many axes a node's output has, so far as products of maps by matrices need to know it: 2 or 4."""
+    while True:
+        node = nodes[number]
+        if node["op"] == "dot":
+            return max(_rank(nodes, place[0]) for place in node["inputs"])
+        if node["op"] == "transpose" and "axes" in node.get("attrs", {}):
+            return len(ast.literal_eval(node["attrs"]["axes"]))
+        if node["op"] == "expand_dims":
+            return 2
+        if node["op"] in ("Convolution", "Pooling", "BatchNorm", "Pad") or not node["inputs"]:
+            return 4
+        number = node["inputs"][0][0]
+
+
+def _load_onnx() -> Any:
+    """Return ONNX, where it is one that MXNet's exporter can use."""
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.helper
+    except ImportError as error:
+        raise UsageError(f"ONNX is not installed here ({error}): {_INSTALL}") from error
+    try:
+        from onnx import mapping  # noqa: F401
+    except ImportError:
+        raise UsageError(
+            f"ONNX {onnx.__version__} is too new for MXNet's exporter, which needs its module mapping: {_INSTALL}"
+        ) from None
+    return onnx
+
+
+class ONNXNetwork:
+    """An ONNX model in ONNX Runtime, called as a Gluon network is: NDArray in, NDArray out.
+
+    Raises UsageError when ONNX Runtime is not installed, GluonAFFError when it cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        runtime = load_runtime()
+        if path.stat().st_size > _LARGEST:
+            raise GluonAFFError(f"{path} has {path.stat().st_size:,} bytes, more than an ONNX file can have")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            # from memory: a file could name other files as its arrays
+            session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise GluonAFFError(f"ONNX Runtime cannot read {path}: {str(error).splitlines()[0]}") from error
+        inputs = [value.name for value in session.get_inputs()]
+        if inputs != [INPUT] or len(session.get_outputs()) != 1:
+            raise GluonAFFError(f"{path} has the inputs {', '.join(inputs)}: expected {INPUT} and one output")
+        self._session = session
+        self.input_type: str = session.get_inputs()[0].type
+        self.input_shape: List[Any] = session.get_inputs()[0].shape
+        self.output_shape: List[Any] = session.get_outputs()[0].shape
+
+    def __call__(self, x: Any) -> mx.nd.NDArray:
+        """Return the outputs for a batch."""
+        return mx.nd.array(self.run(x.asnumpy() if isinstance(x, mx.nd.NDArray) else x))
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """Return the same for NumPy arrays."""
+        try:
+            return self._session.run(None, {INPUT: x})[0]
+        except Exception as error:
+            raise GluonAFFError(f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}") from error
+
+
+def load_runtime() -> Any:
+    """Return ONNX Runtime. Raise UsageError when it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError(f"ONNX Runtime is not installed here ({error}): {_INSTALL}") from error
+    return onnxruntime

@@ -1,0 +1,363 @@
+"""CIFAR in its official layouts, made up in miniature."""
+
+import gzip
+import io
+import pickle
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gluon_aff.data import load_image_set
+from gluon_aff.data.images import cifar
+from gluon_aff.errors import GluonAFFError, UsageError
+
+FINE = [f"fine{i}" for i in range(100)]
+COARSE = [f"coarse{i}" for i in range(20)]
+TEN = [f"class{i}" for i in range(10)]
+
+
+def made_up(count, seed):
+    """Pixels as red, green and blue planes, fine and coarse labels."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, 3072), dtype=np.uint8), rng.integers(0, 100, count), rng.integers(0, 20, count)
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes every string, text or bytes, as the byte string it was in Python 2, which wrote the official files."""
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, string):
+        content = string.encode("latin1") if isinstance(string, str) else string
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(string)
+
+    dispatch[str] = dispatch[bytes] = save_string
+
+
+def python2_pickle(batch):
+    content = io.BytesIO()
+    Python2Pickler(content, protocol=2).dump(batch)
+    return content.getvalue()
+
+
+def cifar100_files(kind):
+    files = {}
+    for split, count, seed in (("train", 60, 0), ("test", 20, 1)):
+        pixels, fine, coarse = made_up(count, seed)
+        if kind == "binary":
+            files[f"{split}.bin"] = np.column_stack([coarse, fine, pixels]).astype(np.uint8).tobytes()
+        else:
+            batch = {b"data": pixels, b"fine_labels": fine.tolist(), b"coarse_labels": coarse.tolist()}
+            files[split] = python2_pickle({**batch, b"batch_label": b"one", b"filenames": [b"x.png"] * count})
+    if kind == "binary":
+        files["fine_label_names.txt"] = ("\n".join(FINE) + "\n").encode()
+        files["coarse_label_names.txt"] = ("\n".join(COARSE) + "\n").encode()
+    else:
+        names = {b"fine_label_names": FINE, b"coarse_label_names": COARSE}
+        files["meta"] = python2_pickle({key: [name.encode() for name in value] for key, value in names.items()})
+    return files
+
+
+def cifar10_files(kind):
+    files = {}
+    suffix = ".bin" if kind == "binary" else ""
+    for seed, name in enumerate([f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]):
+        pixels, labels, _ = made_up(10, seed)
+        labels = labels % 10
+        if kind == "binary":
+            content = np.column_stack([labels, pixels]).astype(np.uint8).tobytes()
+        else:
+            content = python2_pickle({b"data": pixels, b"labels": labels.tolist()})
+        files[name + suffix] = content
+    if kind == "binary":
+        files["batches.meta.txt"] = ("\n".join(TEN) + "\n\n").encode()
+    else:
+        files["batches.meta"] = python2_pickle({b"label_names": [name.encode() for name in TEN]})
+    return files
+
+
+def pack(path, folder, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def unpack(folder, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+MAKERS = {"cifar10": cifar10_files, "cifar100": cifar100_files}
+VERSIONS = [(dataset, layout) for dataset in MAKERS for layout in cifar.LAYOUTS[dataset]]
+
+
+@pytest.fixture(params=VERSIONS, ids=[layout.archive.split(".")[0] for _, layout in VERSIONS])
+def version(request):
+    dataset, layout = request.param
+    return dataset, layout, MAKERS[dataset]("python" if layout.pickled else "binary")
+
+
+def expected_split(dataset, split):
+    if dataset == "cifar100":
+        pixels, fine, _ = made_up(*((60, 0) if split == "train" else (20, 1)))
+    else:
+        parts = [made_up(10, seed) for seed in (range(5) if split == "train" else [5])]
+        pixels, fine = np.concatenate([p for p, _, _ in parts]), np.concatenate([f % 10 for _, f, _ in parts])
+    return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), fine
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("place", ["archive", "folder of the archive", "unpacked", "folder of the unpacked"])
+def test_every_layout_at_every_place(tmp_path, version, split, place):
+    dataset, layout, files = version
+    if "archive" in place:
+        data_dir = pack(tmp_path / layout.archive, layout.folder, files)
+    else:
+        data_dir = unpack(tmp_path / layout.folder, files)
+    got = load_image_set(dataset, split, data_dir.parent if "folder of" in place else data_dir)
+    images, labels = expected_split(dataset, split)
+    np.testing.assert_array_equal(got.images, images)
+    np.testing.assert_array_equal(got.labels, labels)
+    assert got.images.dtype == np.uint8 and got.images.flags.c_contiguous and got.labels.dtype == np.int64
+    assert got.classes == tuple(TEN if dataset == "cifar10" else FINE)
+    assert got.name == dataset and Path(got.source).exists()
+
+
+@pytest.mark.parametrize("kind", ["binary", "python"])
+def test_coarse_labels(tmp_path, kind):
+    data_dir = unpack(tmp_path / "any-name", cifar100_files(kind))
+    got = load_image_set("cifar100", "train", data_dir, labels="coarse")
+    np.testing.assert_array_equal(got.labels, made_up(60, 0)[2])
+    assert got.classes == tuple(COARSE)
+
+
+def test_found_where_gluon_keeps_it(own_mxnet_home):
+    files = cifar100_files("binary")
+    unpack(own_mxnet_home / "datasets" / "cifar100", {name: files[name] for name in ("train.bin", "test.bin")})
+    got = load_image_set("cifar100", "train", download=False)
+    assert len(got) == 60
+    assert got.classes == tuple(str(i) for i in range(100)), "without names the classes are numbers"
+
+
+def test_resize(tmp_path):
+    data_dir = unpack(tmp_path / "c", cifar100_files("binary"))
+    assert load_image_set("cifar100", "test", data_dir, resize=24).images.shape == (20, 24, 24, 3)
+
+
+def test_pickles_of_python_3_with_text_keys(tmp_path):
+    pixels, fine, coarse = made_up(7, 0)
+    batch = {"data": pixels, "fine_labels": fine.tolist(), "coarse_labels": coarse.tolist()}
+    data_dir = unpack(tmp_path / "c", {"train": pickle.dumps(batch), "test": pickle.dumps(batch)})
+    assert len(load_image_set("cifar100", "train", data_dir)) == 7
+
+
+# What is wrong with the data -----------------------------------------------------------------------------------------
+
+
+def error_of(*args, **options):
+    with pytest.raises(GluonAFFError) as caught:
+        load_image_set(*args, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_truncated_archive(tmp_path, version):
+    dataset, layout, files = version
+    path = pack(tmp_path / layout.archive, layout.folder, files)
+    whole = path.read_bytes()
+    for length in (len(whole) // 2, len(whole) - 4):
+        path.write_bytes(whole[:length])
+        message = error_of(dataset, "train", path)
+        assert f"{path} ({length} bytes)" in message and "cut short" in message and "download it again" in message
+
+
+def test_an_archive_with_a_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "cifar-100-binary.tar.gz"
+    pack(path, "cifar-100-binary", cifar100_files("binary"))
+    with gzip.open(path) as handle:
+        plain = handle.read()
+    stored = bytearray(gzip.compress(plain, compresslevel=0))  # stored blocks: any pixel is still readable
+    stored[len(stored) // 2] ^= 1
+    path.write_bytes(stored)
+    assert "CRC check failed" in error_of("cifar100", "train", path)
+
+
+def test_not_an_archive(tmp_path):
+    path = tmp_path / "cifar-100-binary.tar.gz"
+    path.write_text("<html>404</html>")
+    assert "(16 bytes) cannot be read to its end as a .tar.gz archive" in error_of("cifar100", "train", path)
+
+
+def test_archive_of_another_data_set(tmp_path):
+    path = pack(tmp_path / "data.tar.gz", "x", cifar10_files("binary"))
+    assert "without train.bin or train: it is not CIFAR-100" in error_of("cifar100", "train", path)
+
+
+def test_a_zip_of_images_is_sent_to_the_right_door(tmp_path):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("train/cat/0.png", b"")
+    with pytest.raises(UsageError, match="zips of images go with --dataset folder"):
+        load_image_set("cifar10", "train", tmp_path / "images.zip")
+
+
+def test_wrong_record_length(tmp_path):
+    files = cifar100_files("binary")
+    data_dir = unpack(tmp_path / "c", {**files, "train.bin": files["train.bin"][:-1]})
+    message = error_of("cifar100", "train", data_dir)
+    assert f"{data_dir}/train.bin has {60 * 3074 - 1} bytes, expected whole records of 3074" in message
+    (data_dir / "train.bin").write_bytes(b"")
+    assert "has 0 bytes" in error_of("cifar100", "train", data_dir)
+
+
+def test_missing_batch(tmp_path):
+    files = cifar10_files("binary")
+    del files["data_batch_3.bin"]
+    data_dir = unpack(tmp_path / "c", files)
+    message = error_of("cifar10", "train", data_dir)
+    assert f"{data_dir} has no data_batch_3.bin" in message and "cifar-10-binary.tar.gz" in message
+    assert len(load_image_set("cifar10", "test", data_dir)) == 10
+
+
+@pytest.mark.parametrize("kind, name", [("binary", "train.bin"), ("python", "train")])
+@pytest.mark.parametrize("labels, wrong", [("fine", 100), ("coarse", 20)])
+def test_label_out_of_range(tmp_path, kind, name, labels, wrong):
+    files = cifar100_files(kind)
+    if kind == "binary":
+        content = bytearray(files[name])
+        content[7 * 3074 + (labels == "fine")] = wrong
+    else:
+        batch = pickle.loads(files[name], encoding="bytes")
+        batch[f"{labels}_labels".encode()][7] = wrong
+        content = python2_pickle(batch)
+    data_dir = unpack(tmp_path / "c", {**files, name: bytes(content)})
+    message = error_of("cifar100", "train", data_dir)
+    assert f"{data_dir}/{name}: image 7 has {labels} label {wrong}, expected 0 to {wrong - 1}" in message
+
+
+def test_wrong_number_of_class_names(tmp_path):
+    data_dir = unpack(tmp_path / "c", {**cifar100_files("binary"), "fine_label_names.txt": b"apple\nbear\n"})
+    assert "fine_label_names.txt has 2 fine class names, expected 100" in error_of("cifar100", "train", data_dir)
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.target),)
+
+
+def test_pickles_run_no_code(tmp_path):
+    target = tmp_path / "touched"
+    files = {**cifar100_files("python"), "train": pickle.dumps({"data": Malicious(str(target))}, protocol=2)}
+    message = error_of("cifar100", "train", unpack(tmp_path / "c", files))
+    assert "which CIFAR's files do not need" in message and "c/train" in message
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["eval", "exec", "getattr", "__import__"])
+def test_not_even_builtins(tmp_path, name):
+    content = b"\x80\x02c__builtin__\n%s\n." % name.encode()
+    data_dir = unpack(tmp_path / "c", {**cifar100_files("python"), "train": content})
+    assert f"__builtin__.{name}" in error_of("cifar100", "train", data_dir)
+
+
+@pytest.mark.parametrize(
+    "batch, told",
+    [
+        ([1, 2], "its data is NoneType"),
+        ({"data": np.zeros((4, 3072), np.float32)}, "its data is float32 (4, 3072), expected uint8 (N, 3072)"),
+        ({"data": np.zeros((4, 3071), np.uint8)}, "its data is uint8 (4, 3071)"),
+        ({"data": np.zeros((4, 3072), np.uint8)}, "no list of whole numbers 'coarse_labels'"),
+        ({"data": np.zeros((4, 3072), np.uint8), "coarse_labels": [0] * 4, "fine_labels": [0]}, "1 fine_labels for 4"),
+        ({"data": np.zeros((4, 3072), np.uint8), "coarse_labels": ["a"] * 4}, "no list of whole numbers"),
+    ],
+)
+def test_pickles_of_something_else(tmp_path, batch, told):
+    data_dir = unpack(tmp_path / "c", {**cifar100_files("python"), "train": pickle.dumps(batch, protocol=2)})
+    assert told in error_of("cifar100", "train", data_dir)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", python2_pickle({b"data": np.zeros(9000)})[:5000]])
+def test_damaged_pickle(tmp_path, content):
+    data_dir = unpack(tmp_path / "c", {**cifar100_files("python"), "train": content})
+    assert "is not a pickle of CIFAR's python version" in error_of("cifar100", "train", data_dir)
+
+
+def test_a_label_larger_than_any_integer_type(tmp_path):
+    batch = {"data": np.zeros((2, 3072), dtype=np.uint8), "fine_labels": [1, 2**70], "coarse_labels": [0, 0]}
+    data_dir = unpack(tmp_path / "c", {**cifar100_files("python"), "train": pickle.dumps(batch, protocol=2)})
+    assert f"image 1 has fine label {2**70}, expected 0 to 99" in error_of("cifar100", "train", data_dir)
+
+
+@pytest.mark.parametrize("names", [5, None, "ab", {}])
+def test_class_names_that_are_not_a_list(tmp_path, names):
+    files = {**cifar10_files("python"), "batches.meta": pickle.dumps({"label_names": names}, protocol=2)}
+    message = error_of("cifar10", "train", unpack(tmp_path / "c", files))
+    assert "batches.meta has " in message and "fine class names, expected 10" in message
+
+
+def test_nothing_there(tmp_path, own_mxnet_home):
+    message = error_of("cifar100", "train", tmp_path)
+    assert str(tmp_path) in message and "cifar-100-binary.tar.gz" in message and "--dataset folder" in message
+    message = error_of("cifar10", "train", download=False)
+    assert str(own_mxnet_home / "datasets" / "cifar10") in message and "cs.toronto.edu/~kriz/" in message
+
+
+# Downloading ---------------------------------------------------------------------------------------------------------
+
+
+def test_downloads_the_binary_version_from_its_home_and_checks_it(monkeypatch, own_mxnet_home):
+    asked = {}
+
+    def fetch(url, path, verify):
+        asked.update(url=url, path=path)
+        pack(path, "cifar-100-binary", cifar100_files("binary"))
+        with pytest.raises(GluonAFFError, match="has md5 .* expected 03b5dce01913d631647c71ecec9e9cb8"):
+            verify(path)
+        return path
+
+    monkeypatch.setattr(cifar, "download", fetch)
+    got = load_image_set("cifar100", "train")
+    assert asked["url"] == "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
+    assert asked["path"] == own_mxnet_home / "datasets" / "cifar100" / "cifar-100-binary.tar.gz"
+    assert len(got) == 60
+
+
+def test_a_data_dir_without_data_is_no_reason_to_download(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "download", lambda *args, **options: pytest.fail("must not download"))
+    assert "leave --data-dir out to download it" in error_of("cifar100", "train", tmp_path)
+
+
+# What was asked wrongly ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args, options, told",
+    [
+        (("svhn", "train"), {}, "no data set 'svhn': choose one of cifar10, cifar100, digits, folder"),
+        (("cifar100", "valid"), {}, "no split 'valid'"),
+        (("cifar10", "train"), {"labels": "coarse"}, "only cifar100 has coarse labels"),
+        (("cifar100", "train"), {"labels": "medium"}, "CIFAR-100 has no 'medium' labels, only coarse, fine"),
+        (("cifar100", "train"), {"data_dir": "/nowhere/at/all"}, "no data at /nowhere/at/all"),
+        (("cifar100", "train"), {"resize": 0}, "resize to 0 pixels"),
+        (("folder", "train"), {}, "the data set folder needs a path"),
+        (("digits", "train"), {"data_dir": "."}, "come with scikit-learn"),
+    ],
+)
+def test_wrong_arguments(args, options, told):
+    with pytest.raises(UsageError) as caught:
+        load_image_set(*args, **options)
+    assert told in str(caught.value)

@@ -1,0 +1,286 @@
+"""Image folders and zips, and the cache of what was decoded from them."""
+
+import io
+import os
+import time
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_aff.data import load_image_set
+from gluon_aff.data.images import folder
+from gluon_aff.errors import GluonAFFError, UsageError
+
+RNG = np.random.default_rng(0)
+PIXELS = {
+    f"{split}/{name}/{i}.png": RNG.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    for split, count in (("train", 4), ("test", 2))
+    for name in ("cat", "ant", "bee")
+    for i in range(count)
+}
+
+
+def png(image):
+    content = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(content, "PNG")
+    return content.getvalue()
+
+
+def contents():
+    return {name: png(pixels) for name, pixels in PIXELS.items()}
+
+
+def write(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+def write_zip(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def renamed(files, prefix="", test="test"):
+    return {prefix + name.replace("test/", f"{test}/"): content for name, content in files.items()}
+
+
+@pytest.fixture(params=["folder", "zip"])
+def place(request, tmp_path):
+    """Writes the files into a folder or a zip and returns it."""
+    if request.param == "folder":
+        return lambda files: write(tmp_path / "images", files)
+    return lambda files: write_zip(tmp_path / "images.zip", files)
+
+
+def error_of(*args, **options):
+    with pytest.raises(GluonAFFError) as caught:
+        load_image_set(*args, **options)
+    assert not isinstance(caught.value, UsageError) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"prefix": "top/"}, {"test": "val"}], ids=["plain", "top folder", "val"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_in_alphabetical_order_of_class_and_file(place, split, options):
+    got = load_image_set("folder", split, place(renamed(contents(), **options)))
+    names = sorted(name for name in PIXELS if name.startswith(split))
+    np.testing.assert_array_equal(got.images, np.stack([PIXELS[name] for name in names]))
+    assert [got.classes[label] for label in got.labels] == [name.split("/")[1] for name in names]
+    assert got.classes == ("ant", "bee", "cat") and got.labels.dtype == np.int64
+
+
+def test_what_is_no_image_of_the_set_is_left_out(place):
+    extra = {".DS_Store": b"x", "train/cat/.hidden.png": b"x", "train/cat/notes.txt": b"x", "README": b"x"}
+    extra["__MACOSX/train/cat/0.png"] = b"x"
+    got = load_image_set("folder", "train", place({**contents(), **extra}))
+    assert len(got) == 12
+
+
+def test_every_kind_of_image_becomes_rgb(place):
+    colours = Image.fromarray(PIXELS["train/cat/0.png"])
+    kinds = {
+        "0.png": colours.convert("L"),
+        "1.png": colours.convert("RGBA"),
+        "2.png": colours.convert("P"),
+        "3.png": colours.convert("LA"),
+        "4.PNG": colours.convert("1"),
+    }
+    palette = colours.convert("P")
+    palette.info["transparency"] = bytes(range(256))
+    kinds["5.png"] = palette
+    files = contents()
+    files.update({f"train/zebra/{name}": png(image) for name, image in kinds.items()})
+    files["test/zebra/0.png"] = files["test/cat/0.png"]
+    jpeg = io.BytesIO()
+    colours.save(jpeg, "JPEG")
+    files["train/zebra/6.jpeg"] = files["train/zebra/7.JPG"] = jpeg.getvalue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = load_image_set("folder", "train", place(files))
+    zebras = got.images[got.labels == 3]
+    assert zebras.shape == (8, 12, 12, 3)
+    np.testing.assert_array_equal(zebras[0], np.asarray(colours.convert("L").convert("RGB")))
+    np.testing.assert_array_equal(zebras[1], PIXELS["train/cat/0.png"])
+
+
+def test_resize_stretches_whatever_size(place):
+    files = {**contents(), "train/ant/9.png": png(np.zeros((30, 20, 3), dtype=np.uint8))}
+    got = load_image_set("folder", "train", place(files), resize=16)
+    assert got.images.shape == (13, 16, 16, 3)
+    assert (got.images[4] == 0).all()
+
+
+def test_an_odd_size_is_named(place):
+    path = place({**contents(), "train/bee/1.png": png(np.zeros((30, 20, 3), dtype=np.uint8))})
+    message = error_of("folder", "train", path)
+    assert "train/bee/1.png is 20x30, the images before it 12x12" in message and "--resize N" in message
+
+
+def test_images_must_be_squares(place):
+    oblong = png(np.zeros((30, 20, 3), dtype=np.uint8))
+    message = error_of("folder", "train", place(dict.fromkeys(PIXELS, oblong)))
+    assert "train/ant/0.png is 20x30, expected a square: give --resize N" in message
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: b"nothing of the kind"])
+def test_a_damaged_image_is_named(place, damage):
+    files = contents()
+    files["train/bee/2.png"] = damage(files["train/bee/2.png"])
+    message = error_of("folder", "train", place(files))
+    assert "train/bee/2.png cannot be read as an image" in message and "replace or remove it" in message
+
+
+def test_a_missing_split_is_named(place):
+    message = error_of("folder", "test", place({k: v for k, v in contents().items() if k.startswith("train")}))
+    assert "has no test images: expected test (or val)/<class>/*.png" in message and "found train" in message
+
+
+def test_val_is_ignored_beside_test(place):
+    files = contents()
+    files.update(
+        {name.replace("test/", "val/"): png(np.zeros((12, 12, 3), np.uint8)) for name in PIXELS if "test" in name}
+    )
+    got = load_image_set("folder", "test", place(files))
+    assert len(got) == 6 and got.images.any()
+
+
+def test_two_sets_in_one_zip_are_refused(tmp_path):
+    files = {**renamed(contents(), prefix="one/"), **renamed(contents(), prefix="two/")}
+    message = error_of("folder", "train", write_zip(tmp_path / "images.zip", files))
+    assert "holds several sets of images (one, two), expected one" in message
+
+
+def test_threads_never_read_a_zip_at_once(tmp_path, monkeypatch):
+    path = write_zip(tmp_path / "images.zip", contents())
+    reading, overlaps = [], []
+    read = zipfile.ZipFile.read
+
+    def slow_read(self, *args, **options):
+        overlaps.extend(reading)
+        reading.append(1)
+        time.sleep(0.01)
+        reading.pop()
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", slow_read)
+    monkeypatch.setattr(folder, "_BLOCK", 1)
+    monkeypatch.setattr(folder, "usable_cores", lambda: 4)
+    assert len(load_image_set("folder", "train", path)) == 12
+    assert not overlaps
+
+
+@pytest.mark.parametrize("test", ["test", "val"])
+def test_a_class_without_images_is_left_out_and_said(place, capsys, test):
+    files = {**renamed(contents(), test=test), "train/dog/notes.txt": b"x", f"{test}/dog/notes.txt": b"x"}
+    path = place(files)
+    for split, name in (("train", "train"), ("test", test)):
+        assert load_image_set("folder", split, path).classes == ("ant", "bee", "cat")
+        assert capsys.readouterr().err == f"note: {path}/{name}/dog holds no images: its class is left out\n"
+
+
+def test_different_classes_are_named(place):
+    files = {**contents(), "train/dog/0.png": png(PIXELS["train/cat/0.png"])}
+    for split in ("train", "test"):
+        assert "have different classes (dog in one only)" in error_of("folder", split, place(files))
+
+
+def test_no_images_at_all(tmp_path):
+    assert "found no such folders" in error_of("folder", "train", tmp_path)
+
+
+def test_a_truncated_zip(tmp_path):
+    path = write_zip(tmp_path / "images.zip", contents())
+    path.write_bytes(path.read_bytes()[:-30])
+    message = error_of("folder", "train", path)
+    assert f"{path} ({path.stat().st_size} bytes) is neither a folder nor a whole zip archive" in message
+
+
+def test_a_damaged_member_of_a_zip_is_named(tmp_path):
+    path = write_zip(tmp_path / "images.zip", contents())
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        content[archive.getinfo("train/ant/3.png").header_offset + 100] ^= 255
+    path.write_bytes(content)
+    message = error_of("folder", "train", path)
+    assert "train/ant/3.png: Bad CRC-32" in message
+
+
+# The cache -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """Counts how often a split was decoded."""
+    calls = []
+    decode_all = folder._decode_all
+    monkeypatch.setattr(folder, "_decode_all", lambda *args, **kw: calls.append(1) or decode_all(*args, **kw))
+    return calls
+
+
+def cached_files(home):
+    return sorted((home / "datasets" / "cache").glob("*"))
+
+
+def test_second_reading_comes_from_the_cache(place, decodings, own_mxnet_home):
+    path = place(contents())
+    first, second = (load_image_set("folder", "train", path) for _ in range(2))
+    assert len(decodings) == 1 and len(cached_files(own_mxnet_home)) == 1
+    np.testing.assert_array_equal(first.images, second.images)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    load_image_set("folder", "test", path)
+    load_image_set("folder", "train", path, resize=8)
+    assert len(decodings) == 3
+
+
+def test_changed_images_are_decoded_anew(place, decodings, own_mxnet_home):
+    path = place(contents())
+    load_image_set("folder", "train", path)
+    place({**contents(), "train/ant/0.png": png(PIXELS["train/cat/0.png"])})
+    changed = path if path.is_file() else path / "train" / "ant" / "0.png"
+    os.utime(changed, ns=(1, 1))
+    got = load_image_set("folder", "train", path)
+    np.testing.assert_array_equal(got.images[0], PIXELS["train/cat/0.png"])
+    assert len(decodings) == 2 and len(cached_files(own_mxnet_home)) == 1, "the old file is replaced"
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_bit,
+        lambda path: path.write_bytes(path.read_bytes()[:-200]),
+        lambda path: path.write_bytes(b""),
+        lambda path: np.savez(path, other=np.zeros(3)),
+    ],
+    ids=["bit", "short", "empty", "other content"],
+)
+def test_a_damaged_cache_is_rebuilt(place, decodings, own_mxnet_home, damage):
+    path = place(contents())
+    first = load_image_set("folder", "train", path)
+    damage(cached_files(own_mxnet_home)[0])
+    again = load_image_set("folder", "train", path)
+    np.testing.assert_array_equal(again.images, first.images)
+    assert len(decodings) == 2
+    load_image_set("folder", "train", path)
+    assert len(decodings) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(place, decodings, own_mxnet_home):
+    own_mxnet_home.write_text("a file where the folder should be")
+    path = place(contents())
+    assert len(load_image_set("folder", "train", path)) == 12
+    assert len(load_image_set("folder", "train", path)) == 12
+    assert len(decodings) == 2

@@ -1,0 +1,407 @@
+"""Making record files, going on after a stop, readers of other libraries, and damage of every kind."""
+
+import io
+import json
+import signal
+import struct
+import subprocess
+import sys
+import tarfile
+
+import mxnet as mx
+import numpy as np
+import pytest
+from image_files import WNIDS, jpeg, photograph, write_folder
+from PIL import Image
+from scipy.io import savemat
+
+from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, open_imagenet
+from gluon_aff.data.imagenet.normalisation import normalisation
+from gluon_aff.data.imagenet.sources import TreeSource
+from gluon_aff.data.records.checking import check_records, record_info
+from gluon_aff.data.records.manifest import read_manifest
+from gluon_aff.data.records.packing import PackOptions, pack
+from gluon_aff.data.records.reading import RecordFile
+from gluon_aff.data.records.writing import RecordWriter, framed
+from gluon_aff.errors import GluonAFFError, UsageError
+
+MAGIC = struct.pack("<I", 0xCED7230A)
+
+
+@pytest.fixture
+def images(tmp_path):
+    return TreeSource(write_folder(tmp_path / "images", WNIDS), WNIDS, split="train")
+
+
+@pytest.fixture
+def records(tmp_path, images):
+    pack(images, tmp_path / "a.rec", PackOptions())
+    return tmp_path / "a.rec"
+
+
+def files_of(path):
+    return {file.suffix: file.read_bytes() for file in sorted(path.parent.glob(f"{path.stem}.*"))}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"x", b"xyz1", MAGIC, b"abc" + MAGIC, b"abcd" + MAGIC + b"ef", MAGIC * 3, b"ab" + MAGIC * 2 + b"cd" + MAGIC],
+)
+def test_records_are_framed_as_mxnet_frames_them(tmp_path, payload):
+    writer = mx.recordio.MXRecordIO(str(tmp_path / "a.rec"), "w")
+    writer.write(payload)
+    writer.close()
+    assert framed(payload) == (tmp_path / "a.rec").read_bytes()
+
+
+def test_images_are_packed_byte_for_byte(images, records):
+    found = open_imagenet(records, WNIDS)
+    assert [image[1:] for image in found.images()] == [image[1:] for image in images.images()]
+    lines = [line.split("\t") for line in records.with_suffix(".lst").read_text().splitlines()]
+    assert [(int(key), float(label)) for key, label, _ in lines] == [(n, n // 2) for n in range(20)]
+    assert lines[3][2] == images.member(3)[0]
+
+
+def test_mxnets_readers_read_them(images, records):
+    data = mx.gluon.data.vision.ImageRecordDataset(str(records))
+    assert len(data) == 20
+    for number, expected in enumerate(images.images()):
+        pixels, label = data[number]
+        assert label == expected.label
+        assert np.array_equal(pixels.asnumpy(), np.asarray(Image.open(io.BytesIO(expected.content))))
+    options = {"path_imgrec": str(records), "data_shape": (3, 8, 8), "batch_size": 5, "verbose": False}
+    for more in ({}, {"path_imgidx": str(records.with_suffix(".idx")), "shuffle": True, "seed": 3}):
+        labels = [batch.label[0].asnumpy() for batch in mx.io.ImageRecordIter(**options, **more)]
+        assert sorted(np.concatenate(labels)) == sorted(number // 2 for number in range(20))
+
+
+def test_nothing_depends_on_the_number_of_workers(tmp_path, images):
+    options = PackOptions(resize=20, quality=80, shuffle=4)
+    for name, workers in (("one", 1), ("four", 4)):
+        (tmp_path / name).mkdir()
+        pack(images, tmp_path / name / "a.rec", options, workers=workers)
+    assert files_of(tmp_path / "one" / "a.rec") == files_of(tmp_path / "four" / "a.rec")
+
+
+def test_shuffling_is_by_seed(tmp_path, images):
+    labels = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        pack(images, tmp_path / f"{name}.rec", PackOptions(shuffle=seed))
+        labels.append([image.label for image in open_imagenet(tmp_path / f"{name}.rec", WNIDS).images()])
+    assert labels[0] == labels[1] != labels[2]
+    assert sorted(labels[0]) == sorted(labels[2])
+
+
+def test_only_larger_images_are_shrunk(tmp_path, images):
+    pack(images, tmp_path / "a.rec", PackOptions(resize=30))
+    for before, after in zip(images.images(), open_imagenet(tmp_path / "a.rec", WNIDS).images()):
+        size = Image.open(io.BytesIO(before.content)).size
+        if min(size) <= 30:
+            assert after.content == before.content
+        else:
+            new = Image.open(io.BytesIO(after.content)).size
+            assert min(new) == 30
+            assert max(new) == round(30 * max(size) / min(size))
+
+
+def test_the_manifest_counts(tmp_path, images, records):
+    manifest = read_manifest(records)
+    assert manifest["records"] == 20
+    assert manifest["counts"] == [2] * 10
+    assert manifest["classes"] == WNIDS
+    assert manifest["bytes"] == records.stat().st_size
+    assert set(manifest["sha256"]) == {"a.rec", "a.idx", "a.lst"}
+    info = record_info(records)
+    assert (info.records, info.counts, info.sides[0]) == (20, dict.fromkeys(range(10), 2), 17)
+
+
+def test_classes_of_ones_own_keep_their_names(tmp_path):
+    source = TreeSource(write_folder(tmp_path / "images", ["wasp", "ant"]), WNIDS, split="train")
+    pack(source, tmp_path / "a.rec", PackOptions())
+    assert open_imagenet(tmp_path / "a.rec", WNIDS).classes == ("ant", "wasp")
+
+
+def test_bad_images_are_left_out_and_named(tmp_path, images):
+    (images.path / images.member(3)[0]).write_bytes(b"no image")
+    told = []
+    manifest = pack(images, tmp_path / "a.rec", PackOptions(max_bad=1), on_bad=told.append)
+    assert told == manifest["bad"]
+    assert images.member(3)[0] in told[0]
+    assert manifest["records"] == 19
+    assert not check_records(tmp_path / "a.rec").faults
+    with pytest.raises(GluonAFFError, match="more than --max-bad 0"):
+        pack(images, tmp_path / "b.rec", PackOptions(max_bad=0))
+
+
+# -- stopping and going on
+
+
+class Stopped(Exception):
+    pass
+
+
+class Interrupted(TreeSource):
+    """Ends with an exception at some image."""
+
+    def __init__(self, path, number):
+        super().__init__(path, WNIDS, split="train")
+        self.number = number
+
+    def encoded(self, number):
+        if number == self.number:
+            raise Stopped
+        return super().encoded(number)
+
+
+@pytest.mark.parametrize("number", [0, 7, 19])
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, images, records, number):
+    path = tmp_path / "again" / "a.rec"
+    done = []
+
+    def noted(numbers, count):
+        done.append(count)
+        return numbers
+
+    with pytest.raises(Stopped):
+        pack(Interrupted(images.path, number), path, PackOptions())
+    assert not path.exists()
+    pack(images, path, PackOptions(), progress=noted)
+    assert done == [number]
+    assert files_of(path) == files_of(records)
+
+
+KILLED = """
+import sys, gluon_aff
+from pathlib import Path
+from gluon_aff.data.records.writing import RecordWriter
+writer = RecordWriter(Path(sys.argv[1]), {}, sync_bytes=2000)
+while True:
+    key = writer.position
+    writer.add(key, 1, bytes([key % 251]) * 700)
+    print(key, flush=True)
+"""
+
+
+def test_kill_9_loses_no_more_than_since_the_last_flush(tmp_path):
+    path = tmp_path / "a.rec"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        while process.stdout.readline().strip() != "9":
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    with RecordWriter(path, {}, sync_bytes=2000) as writer:
+        assert writer.position >= 6
+        for key in range(writer.position, 30):
+            writer.add(key, 1, bytes([key % 251]) * 700)
+        writer.finish()
+    whole = RecordFile(path)
+    assert [whole.read(number) for number in range(30)] == [(1, bytes([key]) * 700) for key in range(30)]
+    assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob("*.journal"))
+
+
+def begun(path):
+    """Four records are in the journal, and half of a fifth in the file."""
+    with RecordWriter(path, {"seed": 1}) as writer:
+        for key in range(4):
+            writer.add(key, 1, b"content %d" % key)
+        writer.sync()
+    with open(path.with_name(path.name + ".part"), "ab") as handle:
+        handle.write(MAGIC + b"half")
+
+
+def test_bytes_that_changed_after_a_stop_are_written_anew(tmp_path):
+    path = tmp_path / "a.rec"
+    begun(path)
+    with RecordWriter(path, {"seed": 1}) as writer:
+        assert writer.position == 4
+    part = tmp_path / "a.rec.part"
+    part.write_bytes(part.read_bytes().replace(b"content 2", b"content X"))
+    with RecordWriter(path, {"seed": 1}) as writer:
+        assert writer.position == 0
+
+
+def test_a_journal_cut_in_its_last_line_counts_up_to_there(tmp_path):
+    path = tmp_path / "a.rec"
+    begun(path)
+    with open(tmp_path / "a.rec.journal", "ab") as handle:
+        handle.write(b'{"bytes": 99')
+    with RecordWriter(path, {"seed": 1}) as writer:
+        assert writer.position == 4
+
+
+def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path):
+    path = tmp_path / "a.rec"
+    begun(path)
+    with pytest.raises(GluonAFFError, match="started from other images or with other options"):
+        RecordWriter(path, {"seed": 2})
+    with RecordWriter(path, {"seed": 1}), pytest.raises(GluonAFFError, match="another process is writing"):
+        RecordWriter(path, {"seed": 1})
+
+
+def test_existing_files_are_not_overwritten(images, records):
+    with pytest.raises(GluonAFFError, match="exists: remove it"):
+        pack(images, records, PackOptions())
+    with pytest.raises(UsageError, match="ends in .rec"):
+        pack(images, records.with_suffix(".record"), PackOptions())
+
+
+# -- damage
+
+
+def damaged(path, number, change):
+    """Change the bytes of a record in place."""
+    places = [int(line.split()[1]) for line in path.with_suffix(".idx").read_text().splitlines()]
+    content = bytearray(path.read_bytes())
+    end = [*places, len(content)][number + 1]
+    content[places[number] : end] = change(bytes(content[places[number] : end]))
+    path.write_bytes(content)
+
+
+CHANGES = {
+    "magic": lambda record: b"\1" + record[1:],
+    "too long": lambda record: record[:5] + bytes([record[5] + 16]) + record[6:],
+    "too short": lambda record: record[:4] + struct.pack("<I", 40) + record[8:],
+    "zeros": lambda record: bytes(len(record)),
+}
+LABEL = {"label": lambda record: record[:12] + struct.pack("<f", 77) + record[16:]}
+IMAGE = {
+    "image": lambda record: record[:32] + b"x" * (len(record) - 32),
+    "inside": lambda record: record[:-40] + bytes(20) + record[-20:],  # decoders read it
+}
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("change", [*CHANGES, *IMAGE])
+def test_training_goes_on_without_a_damaged_record(records, change, indexed):
+    damaged(records, 7, {**CHANGES, **IMAGE}[change])
+    if not indexed:
+        records.with_suffix(".idx").unlink()
+    told = []
+    source = open_imagenet(records, WNIDS, split="train", strict=False)
+    loader = ImageNetTrainLoader(
+        source, 6, ImageNetTransform(8), normalisation("records"), max_bad=2, on_bad=told.append
+    )
+    labels = np.concatenate([y for _, y in loader.batches(0)])
+    assert np.bincount(labels).tolist() == [2, 2, 2, 1, 2, 2, 2, 2, 2, 2]
+    assert 1 <= len(told) <= 2
+    assert all(str(records) in message for message in told)
+    if indexed:
+        assert "key 7" in told[0]
+    with pytest.raises(GluonAFFError):
+        strict = ImageNetTrainLoader(
+            open_imagenet(records, WNIDS), 6, ImageNetTransform(8), normalisation("records"), max_bad=0
+        )
+        list(strict.batches(0))
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *LABEL, *IMAGE])
+def test_check_names_the_record_by_its_key(records, change):
+    records.with_suffix(".manifest.json").unlink()
+    assert check_records(records).faults == []
+    damaged(records, 7, {**CHANGES, **LABEL, **IMAGE}[change])
+    found = check_records(records, classes=10, workers=2)
+    assert any("key 7" in fault for fault in found.faults), found.faults
+    assert not any(f"key {key}" in fault for fault in found.faults for key in (5, 6, 8, 9))
+    assert sum(found.counts.values()) == 19
+
+
+def test_check_compares_with_the_index_and_the_manifest(records):
+    index = records.with_suffix(".idx")
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join([*lines[:3], "3\t12", *lines[4:], lines[5]]) + "\n")
+    faults = "\n".join(check_records(records).faults)
+    assert "key 3: no record begins at byte 12" in faults
+    assert "key 5 is there more than once" in faults
+    assert "does not list the record at byte" in faults
+    assert "a.idx has SHA-256" in faults
+    index.unlink()
+    assert "a.idx is missing" in "\n".join(check_records(records).faults)
+
+
+def test_check_notices_a_file_cut_short(records):
+    records.write_bytes(records.read_bytes()[:-200])
+    faults = "\n".join(check_records(records).faults)
+    assert "cut short" in faults
+    assert "key 19: no record begins" in faults
+    assert "holds 19 records, its manifest counts 20" in faults
+
+
+def test_an_index_of_another_file(records):
+    index = records.with_suffix(".idx")
+    index.write_text("\n".join(index.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(GluonAFFError, match="lists 19 records, is not its own"):
+        RecordFile(records)
+    index.write_text("one two three\n")
+    with pytest.raises(GluonAFFError, match="not the index of a record file"):
+        RecordFile(records)
+
+
+def test_a_manifest_that_is_none(records):
+    records.with_suffix(".manifest.json").write_text(json.dumps([1]))
+    with pytest.raises(GluonAFFError, match="is not a manifest"):
+        open_imagenet(records, WNIDS)
+
+
+# -- the official archives
+
+
+def add(archive, name, content):
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def tar_of(files):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name, member in files.items():
+            add(archive, name, member)
+    return content.getvalue()
+
+
+def test_the_tar_of_tars_is_the_unpacked_folder(tmp_path, images):
+    classes = {
+        f"{wnid}.tar": tar_of({file.name: file.read_bytes() for file in sorted((images.path / wnid).iterdir())})
+        for wnid in WNIDS[::-1]
+    }
+    path = tmp_path / "ILSVRC2012_img_train.tar"
+    path.write_bytes(tar_of(classes))
+    source = open_imagenet(path, WNIDS, split="train")
+    assert [image[1:] for image in source.images()] == [image[1:] for image in images.images()]
+    pack(TreeSource(path, WNIDS, split="train"), tmp_path / "a.rec", PackOptions())
+    assert len(RecordFile(tmp_path / "a.rec")) == 20
+    path.write_bytes(path.read_bytes()[:-12000])
+    with pytest.raises(GluonAFFError, match="not a whole, uncompressed tar"):
+        open_imagenet(path, WNIDS)
+
+
+def test_the_validation_tar_with_the_official_list(tmp_path):
+    """The kit's numbers are in an order of its own, which meta.mat tells."""
+    path = tmp_path / "ILSVRC2012_img_val.tar"
+    path.write_bytes(tar_of({f"ILSVRC2012_val_{number:08d}.JPEG": jpeg(number) for number in (1, 2, 3)}))
+    truth = tmp_path / "ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text("2\n1\n3\n")
+    with pytest.raises(UsageError, match="put the kit's meta.mat beside it"):
+        open_imagenet(path, WNIDS, truth)
+    kit = np.zeros((4, 1), dtype=[("ILSVRC2012_ID", object), ("WNID", object), ("words", object)])
+    for row, wnid in enumerate((WNIDS[7], WNIDS[4], WNIDS[0], "n99999999")):  # the last: no class but a group of them
+        kit[row, 0] = (float(row + 1), wnid, "some words")
+    savemat(str(tmp_path / "meta.mat"), {"synsets": kit})
+    assert [image.label for image in open_imagenet(path, WNIDS, truth).images()] == [4, 7, 0]
+    truth.write_text("2\n1\n4\n")
+    with pytest.raises(UsageError, match="line 3: 4 is not the number of a class"):
+        open_imagenet(path, WNIDS, truth)
+
+
+def test_other_peoples_records_are_read(tmp_path):
+    """As im2rec writes them, with re-encoded images and keys that are not in order."""
+    writer = mx.recordio.MXIndexedRecordIO(str(tmp_path / "a.idx"), str(tmp_path / "a.rec"), "w")
+    for key in (5, 2, 9):
+        header = mx.recordio.IRHeader(0, float(key), key, 0)
+        writer.write_idx(key, mx.recordio.pack_img(header, np.asarray(photograph(2)), quality=90, img_fmt=".jpg"))
+    writer.write_idx(7, mx.recordio.pack(mx.recordio.IRHeader(0, 1.0, 7, 0), jpeg(2)[:300]))
+    writer.close()
+    source = open_imagenet(tmp_path / "a.rec", WNIDS)
+    assert [image.label for image in source.images()] == [5, 2, 9, 1]
+    assert source.encoded(1).where.endswith("a.rec, key 2")
+    (fault,) = check_records(tmp_path / "a.rec", 10).faults
+    assert "a.rec, key 7 cannot be read as an image" in fault
