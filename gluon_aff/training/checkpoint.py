@@ -270,22 +270,10 @@ def weights_in(checkpoint: Path) -> Path:
 def write_checkpoint(
     folder: Path, arrays: ArrayGroups, state: Dict[str, Any], description: Optional[Description] = None
 ) -> None:
-    """Write a checkpoint's files into an empty folder, and sync them.
+    """Write a checkpoint's files into an empty folder, and sync them. Raises OSError, GluonAFFError.
 
-    Parameters
-    ----------
-    folder : Path
-    arrays : dict
-        Groups of arrays by name; empty groups have no file.
-    state : dict
-        Everything else, as JSON.
-    description : dict, optional
-        What the weights say of themselves.
-
-    Raises
-    ------
-    OSError, GluonAFFError
-        When they cannot be written.
+    ``arrays`` are groups by name, of which empty ones have no file; ``state`` is everything else, as JSON;
+    ``description`` is what the weights say of themselves.
     """
     files = {}
     for group, members in arrays.items():

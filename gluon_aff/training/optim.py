@@ -25,13 +25,9 @@ class Updater:
     net : Block
         Initialised, its shapes known.
     optimizer : str
-        One of OPTIMIZERS.
-    momentum : float
-        Of "nag" and "sgd"; the others have none.
+        One of OPTIMIZERS, or UsageError. ``momentum`` is of "nag" and "sgd"; the others have none.
     wd : float
-        Weight decay.
-    decay_all : bool
-        False leaves biases and BatchNorm's gamma and beta without weight decay (``--no-wd``).
+        Weight decay; without ``decay_all`` biases and BatchNorm's gamma and beta have none.
     clip : float, optional
         Largest L2 norm of the gradient of the mean loss; a longer one is scaled down to it.
     accumulate : bool
@@ -40,11 +36,6 @@ class Updater:
         Updated with every step.
     mixed : bool
         Whether AMP is on.
-
-    Raises
-    ------
-    UsageError
-        For an unknown optimizer.
     """
 
     def __init__(
@@ -85,24 +76,11 @@ class Updater:
         self._create_states()
 
     def scaled(self, losses: List[mx.nd.NDArray]) -> ContextManager[List[mx.nd.NDArray]]:
-        """What to run backward from: the losses, under AMP times its loss scale."""
+        """Return what to run backward from: the losses, under AMP times its loss scale."""
         return amp.scale_loss(losses, self.trainer) if self.mixed else nullcontext(losses)
 
     def sum_gradients(self, group: SingleProcess, numbers: Sequence[float] = ()) -> List[float]:
-        """Add up the gradients over devices and ranks; call it before `step`.
-
-        Parameters
-        ----------
-        group : SingleProcess
-            The ranks.
-        numbers : sequence of float
-            More to add up on the way.
-
-        Returns
-        -------
-        list of float
-            The sums of ``numbers``.
-        """
+        """Add up the gradients over devices and ranks, before `step`; return the sums of ``numbers`` over the ranks."""
         self.trainer.allreduce_grads()
         sums = group.sum([parameter.list_grad()[0] for parameter in self._trained], numbers)
         for parameter in self._trained if group.size > 1 else ():
@@ -112,15 +90,7 @@ class Updater:
         return sums
 
     def step(self, lr: float, images: int) -> None:
-        """Update every parameter with the summed gradients.
-
-        Parameters
-        ----------
-        lr : float
-            Learning rate.
-        images : int
-            The gradient is that of the mean loss over so many images.
-        """
+        """Update every parameter with the summed gradients, which are of the mean loss over so many images."""
         self.trainer.set_learning_rate(lr)
         if self.clip:
             limit = self.clip * images / self.trainer._scale  # gradients still are sums, times AMP's loss scale
@@ -135,11 +105,11 @@ class Updater:
             self.ema.update()
 
     def arrays(self) -> Dict[str, mx.nd.NDArray]:
-        """The optimizer's arrays as ``"<structural name>:<slot>"``; equal on all devices, taken from the first."""
+        """Return the optimizer's arrays as ``"<structural name>:<slot>"``, which are equal on all devices."""
         return dict(self._slots())
 
     def numbers(self) -> Dict[str, Any]:
-        """The rest of its state: update counts and AMP's loss scale."""
+        """Return the rest of its state: update counts and AMP's loss scale."""
         optimizer = self.trainer.optimizer
         counts = next(iter(optimizer._all_index_update_counts.values()))
         numbers = {
@@ -153,13 +123,7 @@ class Updater:
         return numbers
 
     def load(self, arrays: Dict[str, mx.nd.NDArray], numbers: Dict[str, Any]) -> None:
-        """Take up the state that `arrays` and `numbers` gave.
-
-        Raises
-        ------
-        GluonAFFError
-            When it is another optimizer's.
-        """
+        """Restore the state that `arrays` and `numbers` gave. Raises GluonAFFError when it is another optimizer's."""
         for device in range(len(self.trainer._updaters)):
             slots = dict(self._slots(device))
             if set(slots) != set(arrays) or numbers["optimizer"] != self.optimizer:
@@ -171,7 +135,9 @@ class Updater:
                 arrays[key].copyto(array)
         optimizer = self.trainer.optimizer
         optimizer.num_update = numbers["num_update"]
-        for counts in self._update_counts():
+        for context in self.trainer._contexts:  # for each device id MXNet's optimizer keeps counts of its own
+            optimizer._set_current_context(context.device_id)
+        for counts in optimizer._all_index_update_counts.values():
             counts.update({self._names.index(name): count for name, count in numbers["counts"].items()})
         if self.mixed:
             scaler = self.trainer._amp_loss_scaler
@@ -185,13 +151,6 @@ class Updater:
                     weight = parameter.list_data()[device]
                     updater.states[index] = self.trainer.optimizer.create_state_multi_precision(index, weight)
                     updater.states_synced[index] = True
-
-    def _update_counts(self) -> List[Dict[int, int]]:
-        """One dictionary for each device id, as MXNet's optimizer keeps them."""
-        optimizer = self.trainer.optimizer
-        for context in self.trainer._contexts:
-            optimizer._set_current_context(context.device_id)
-        return list(optimizer._all_index_update_counts.values())
 
     def _slots(self, device: int = 0) -> Iterator[Tuple[str, mx.nd.NDArray]]:
         for index, state in self.trainer._updaters[device].states.items():
@@ -211,17 +170,7 @@ def _flatten(state: Any, slot: str = "0") -> Iterator[Tuple[str, mx.nd.NDArray]]
 class EMA:
     """average ← decay · average + (1 − decay) · value, after every update, for parameters and running statistics.
 
-    Parameters
-    ----------
-    net : Block
-        Initialised; the averages are kept on its first device.
-    decay : float
-        Between 0 and 1.
-
-    Raises
-    ------
-    UsageError
-        For any other decay.
+    The averages are kept on the network's first device. Raises UsageError for a decay that is not between 0 and 1.
     """
 
     def __init__(self, net: mx.gluon.Block, decay: float) -> None:
@@ -240,35 +189,22 @@ class EMA:
             average += (1.0 - self.decay) * self._parameters[name].list_data()[0]
 
     def load(self, arrays: Dict[str, mx.nd.NDArray]) -> None:
-        """Take up saved averages of the same network."""
+        """Restore saved averages of the same network."""
         for name, average in self.arrays.items():
             arrays[name].copyto(average)
 
 
 def resolve_dtype(dtype: Optional[str], devices: List[mx.Context]) -> str:
-    """``dtype``, or without one the authors' float16 on GPUs and float32 elsewhere."""
+    """Return ``dtype``, or without one the authors' float16 on GPUs and float32 elsewhere."""
     on_gpus = all(device.device_type == "gpu" for device in devices)
     return dtype or ("float16" if on_gpus else "float32")
 
 
 def start_mixed_precision(dtype: str, devices: List[mx.Context]) -> bool:
-    """Switch AMP on for the rest of the process, unless ``dtype`` is float32; call it before building the network.
+    """Switch AMP on for the rest of the process, unless ``dtype`` is float32, before building the network; return if.
 
-    Parameters
-    ----------
-    dtype : {"float32", "float16", "bfloat16"}
-        What is computed in; the network's parameters stay float32.
-    devices : list of Context
-
-    Returns
-    -------
-    bool
-        Whether AMP is on.
-
-    Raises
-    ------
-    UsageError
-        Where the devices cannot compute in ``dtype``.
+    ``dtype`` is "float32", "float16" or "bfloat16"; the network's parameters stay float32. Raises UsageError where the
+    devices cannot compute in it.
     """
     if dtype == "float32":
         return False

@@ -25,14 +25,8 @@ def plot_history(
 ) -> None:
     """Draw validation and training figures, losses and the learning rate against epochs.
 
-    Parameters
-    ----------
-    records : sequence of dict
-        A History's epochs. A task of one's own may have a validation loss in them, as "val_loss".
-    title : str
-    path : path
-    source : str, optional
-        What `source_of` reads from the file.
+    ``records`` are a History's epochs; a task of one's own may have a validation loss in them, as "val_loss".
+    ``source`` is what `source_of` reads from the file.
     """
     figure = new_figure(12, 4)
     figures, losses, rates = figure.subplots(1, 3)
@@ -59,16 +53,7 @@ def _draw(axes: Any, records: Sequence[Mapping[str, Any]], names: Mapping[str, s
 
 
 def plot_schedule(schedule: Schedule, title: str, path: PathLike, dpi: int = DPI) -> None:
-    """Draw the learning rate against epochs, in some 2000 points at most.
-
-    Parameters
-    ----------
-    schedule : Schedule
-    title : str
-    path : path
-    dpi : int
-        Pixels per inch of a PNG.
-    """
+    """Draw the learning rate against epochs, in some 2000 points at most."""
     updates = schedule.epochs * schedule.updates_per_epoch
     points = range(1, updates + 1, max(1, updates // 2000))
     figure = new_figure(6, 3.5)

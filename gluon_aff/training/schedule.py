@@ -48,33 +48,31 @@ class Schedule:
         decay_epochs: Sequence[int] = (),
         power: float = 2.0,
     ) -> None:
-        utils = import_gluoncv("gluoncv.utils")
-        LRScheduler, LRSequential = utils.LRScheduler, utils.LRSequential
-
         if mode not in MODES:
             raise UsageError(f"schedule {mode!r} is unknown; choose from {', '.join(MODES)}")
         if epochs < 1 or updates_per_epoch < 1:
             raise UsageError(f"a run of {epochs} epochs with {updates_per_epoch} updates each has nothing to schedule")
         self.epochs = epochs
         self.updates_per_epoch = updates_per_epoch
+        utils = import_gluoncv("gluoncv.utils")
         warm = warmup_epochs * updates_per_epoch
         rest = epochs * updates_per_epoch - warm
         segments = []
         if warm:
-            segments.append(_segment(LRScheduler, "linear", warm, warmup_lr, lr))
+            segments.append(_segment(utils.LRScheduler, "linear", warm, warmup_lr, lr))
         if rest > 0 and mode == "step":
             # GluonCV decays when its counter reaches the step; update 1 of an epoch is the one after its boundary
             steps = [epoch * updates_per_epoch + 1 - warm for epoch in decay_epochs]
-            segments.append(LRScheduler("step", base_lr=lr, niters=rest, step_iter=steps, step_factor=decay))
+            segments.append(utils.LRScheduler("step", base_lr=lr, niters=rest, step_iter=steps, step_factor=decay))
         elif rest > 0:
-            segments.append(_segment(LRScheduler, mode, rest, lr, lr if mode == "constant" else 0.0, power))
-        self._sequence = LRSequential(segments)
+            segments.append(_segment(utils.LRScheduler, mode, rest, lr, lr if mode == "constant" else 0.0, power))
+        self._sequence = utils.LRSequential(segments)
 
     def __call__(self, update: int) -> float:
         return float(self._sequence(update))
 
     def table(self) -> Iterator[Tuple[int, float, float]]:
-        """Per epoch: its number, the rate of its first update, the rate logged at its end."""
+        """Yield of each epoch its number, the rate of its first update, and the rate logged at its end."""
         for epoch in range(self.epochs):
             last = (epoch + 1) * self.updates_per_epoch
             yield epoch, self(last - self.updates_per_epoch + 1), self(last)
@@ -87,21 +85,21 @@ def _segment(scheduler: type, mode: str, updates: int, start: float, end: float,
 
 
 def warmup_epochs(options: Namespace) -> int:
-    """``--warmup-epochs``, or the authors' 10 with a cosine and none otherwise (their step runs had none)."""
+    """Return ``--warmup-epochs``, or the authors' 10 with a cosine and none otherwise (their step runs had none)."""
     if options.warmup_epochs is not None:
         return options.warmup_epochs
     return 10 if options.lr_mode == "cosine" or options.step_timing == "published" else 0
 
 
 def decay_epochs(options: Namespace) -> List[int]:
-    """The epochs of ``--lr-decay-period`` when it is given, of ``--lr-decay-epoch`` otherwise."""
+    """Return the epochs of ``--lr-decay-period`` when it is given, of ``--lr-decay-epoch`` otherwise."""
     if options.lr_decay_period:
         return list(range(options.lr_decay_period, options.num_epochs, options.lr_decay_period))
     return list(options.lr_decay_epoch)
 
 
 def from_options(options: Namespace, updates_per_epoch: int) -> Schedule:
-    """The schedule that a script's options describe.
+    """Return the schedule that a script's options describe.
 
     ``--step-timing published`` repeats the authors' runs without --cosine: no warm-up takes place, and each decay
     comes ``--warmup-epochs`` before the stated epoch.

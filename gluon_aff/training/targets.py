@@ -45,7 +45,7 @@ class Targets:
         self.seed = seed
 
     def lam(self, epoch: int, batch: int) -> float:
-        """Mixup's λ for a batch; 1.0 where nothing is mixed."""
+        """Return mixup's λ for a batch; 1.0 where nothing is mixed."""
         if epoch >= self.mixup_epochs:
             return 1.0
         stream = np.random.RandomState(np.array([_MIXUP_STREAM, self.seed, epoch, batch], dtype=np.uint32))
@@ -54,7 +54,7 @@ class Targets:
     def __call__(
         self, images: List[mx.nd.NDArray], labels: List[mx.nd.NDArray], epoch: int, batch: int
     ) -> List[Tuple[mx.nd.NDArray, mx.nd.NDArray]]:
-        """Per device (images, targets): targets are class indices (B,) or distributions (B, classes)."""
+        """Return per device (images, targets): targets are class indices (B,) or distributions (B, classes)."""
         if self.sparse:
             return list(zip(images, labels))
         lam = self.lam(epoch, batch)
@@ -75,19 +75,9 @@ class Distillation:
     their cross-entropy by the teacher's entropy, in which nothing is trained, and is 0 where the student agrees. The
     teacher is given the images that the student is given, augmented and mixed.
 
-    Parameters
-    ----------
-    targets
-        What the labels become; its head has as many classes as the teacher's.
-    teacher
-        Initialised on the training devices; its running statistics are not touched.
-    temperature, hard_weight
-        T and the labels' share.
-
-    Raises
-    ------
-    UsageError
-        T is not positive, or the share is not within 0 and 1.
+    ``targets`` are what the labels become, of as many classes as the teacher has, which is initialised on the training
+    devices; its running statistics are not touched. Raises UsageError for a temperature T that is not positive, or a
+    share ``hard_weight`` of the labels that is not within 0 and 1.
     """
 
     def __init__(
@@ -103,7 +93,7 @@ class Distillation:
     def __call__(
         self, images: List[mx.nd.NDArray], labels: List[mx.nd.NDArray], epoch: int, batch: int
     ) -> List[Tuple[mx.nd.NDArray, mx.nd.NDArray]]:
-        """Per device (images, targets): targets are (B, 2 · classes), the labels' distribution and the teacher's."""
+        """Return per device (images, targets): targets (B, 2 · classes), the labels' distribution and the teacher's."""
         pairs = []
         for data, target in self.targets(images, labels, epoch, batch):
             hard = mx.nd.one_hot(target, self.targets.classes) if target.ndim == 1 else target
@@ -112,11 +102,11 @@ class Distillation:
         return pairs
 
     def hard(self, target: mx.nd.NDArray) -> mx.nd.NDArray:
-        """The labels' part of what `__call__` made, (B, classes): what a metric compares with."""
+        """Return the labels' part of what `__call__` made, (B, classes): what a metric compares with."""
         return target[:, : self.targets.classes]
 
     def loss(self, output: mx.nd.NDArray, target: mx.nd.NDArray) -> mx.nd.NDArray:
-        """One value per image."""
+        """Return one value per image."""
         output = output.astype("float32")
         hard, soft = self.hard(target), target[:, self.targets.classes :]
         entropy = -(hard * mx.nd.log_softmax(output)).sum(axis=1)
