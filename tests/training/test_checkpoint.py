@@ -35,6 +35,7 @@ def names(checkpoints):
 
 
 def test_round_trip(checkpoints):
+    assert checkpoints.load(print) is None and checkpoints.newest() is None
     path = save(checkpoints, 3, 17, value=0.1)
     assert sorted(file.name for file in path.iterdir()) == ["model.params", "state.json", "trainer.params"]
     checkpoint = checkpoints.load(print)
@@ -42,11 +43,6 @@ def test_round_trip(checkpoints):
     np.testing.assert_array_equal(checkpoint.arrays["model"]["w"].asnumpy(), np.array([0.1, 3], dtype=np.float32))
     assert checkpoint.state["progress"] == {"epoch": 3}
     assert checkpoints.load(print).arrays["trainer"].keys() == {"w:0"}
-
-
-def test_none_at_all(checkpoints):
-    assert checkpoints.load(print) is None
-    assert checkpoints.newest() is None
 
 
 def test_the_last_two_the_best_and_every_nth_are_kept(checkpoints):
@@ -60,12 +56,9 @@ def test_the_last_two_the_best_and_every_nth_are_kept(checkpoints):
 
 def test_the_best_of_the_one_before_stays_until_it_is_not_needed(checkpoints):
     """Were the newest damaged, the one before would be used, and its best must still be there."""
-    save(checkpoints, 1, best=(0.5, 1))
-    save(checkpoints, 2, best=(0.5, 1))
-    save(checkpoints, 3, best=(0.9, 3))
-    assert names(checkpoints) == [name(1), name(2), name(3)]
-    save(checkpoints, 4, best=(0.9, 3))
-    assert names(checkpoints) == [name(3), name(4)]
+    for epoch, best, kept in ((1, 1, [1]), (2, 1, [1, 2]), (3, 3, [1, 2, 3]), (4, 3, [3, 4])):
+        save(checkpoints, epoch, best=(best / 10, best))
+        assert names(checkpoints) == [name(number) for number in kept]
 
 
 def test_best_is_a_link_with_the_authors_name_in_one_place(checkpoints, tmp_path):
@@ -80,63 +73,30 @@ def test_best_is_a_link_with_the_authors_name_in_one_place(checkpoints, tmp_path
     assert (link / "0.7-best.params").stat().st_ino == (link / "ema.params").stat().st_ino
 
 
-def damage_flip(path):
-    content = bytearray((path / "model.params").read_bytes())
+def flip(path):
+    content = bytearray(path.read_bytes())
     content[-20] ^= 1
-    (path / "model.params").write_bytes(content)
+    path.write_bytes(content)
 
 
-def damage_truncate(path):
-    os.truncate(path / "trainer.params", 30)
-
-
-def damage_remove(path):
-    (path / "model.params").unlink()
-
-
-def damage_state(path):
-    (path / "state.json").write_text('{"format": 1')
-
-
-def edit_state(path, **changes):
-    state = json.loads((path / "state.json").read_text())
-    (path / "state.json").write_text(json.dumps({**state, **changes}))
-
-
-def damage_progress(path):
-    edit_state(path, progress={"epoch": 7})
-
-
-def damage_digest(path):
-    edit_state(path, sha256="0" * 64)
-
-
-def damage_without_digest(path):
-    state = json.loads((path / "state.json").read_text())
-    del state["sha256"]
+def edit_state(path, without=None, **changes):
+    state = {**json.loads((path / "state.json").read_text()), **changes}
+    state.pop(without, None)
     (path / "state.json").write_text(json.dumps(state))
-
-
-def damage_names(path):
-    edit_state(path, format=1, files={"../../model.params": "0" * 64})
-
-
-def damage_depth(path):
-    (path / "state.json").write_text("[" * 100_000)
 
 
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (damage_flip, "another SHA-256"),
-        (damage_truncate, "trainer.params has 30 bytes"),
-        (damage_remove, "model.params is missing"),
-        (damage_state, "state.json cannot be read"),
-        (damage_depth, "state.json cannot be read"),
-        (damage_progress, "state.json has another content"),
-        (damage_digest, "state.json has another content"),
-        (damage_without_digest, "state.json has another content"),
-        (damage_names, "state.json has another content"),
+        (lambda path: flip(path / "model.params"), "another SHA-256"),
+        (lambda path: os.truncate(path / "trainer.params", 30), "trainer.params has 30 bytes"),
+        (lambda path: (path / "model.params").unlink(), "model.params is missing"),
+        (lambda path: (path / "state.json").write_text('{"format": 1'), "state.json cannot be read"),
+        (lambda path: (path / "state.json").write_text("[" * 100_000), "state.json cannot be read"),
+        (lambda path: edit_state(path, progress={"epoch": 7}), "state.json has another content"),
+        (lambda path: edit_state(path, sha256="0" * 64), "state.json has another content"),
+        (lambda path: edit_state(path, without="sha256"), "state.json has another content"),
+        (lambda path: edit_state(path, format=1, files={"../../model.params": "0" * 64}), "another content"),
     ],
 )
 def test_a_damaged_newest_one_is_reported_and_the_one_before_used(checkpoints, damage, reason):
@@ -156,32 +116,22 @@ def test_a_damaged_newest_one_is_reported_and_the_one_before_used(checkpoints, d
 
 
 def test_all_damaged(checkpoints):
-    damage_remove(save(checkpoints, 1))
+    (save(checkpoints, 1) / "model.params").unlink()
     with pytest.raises(GluonAFFError, match="every checkpoint under .* is damaged"):
         checkpoints.load(lambda line: None)
 
 
-def test_a_newer_format_is_not_taken_for_damage(checkpoints):
-    path = save(checkpoints, 1)
-    state = json.loads((path / "state.json").read_text())
-    (path / "state.json").write_text(json.dumps({**state, "format": 99}))
-    with pytest.raises(GluonAFFError, match="format 99, this version reads 1 and 2"):
-        checkpoints.load(print)
-
-
-def test_the_layout_of_the_state_does_not_matter(checkpoints):
+def test_other_formats_and_layouts(checkpoints):
+    """Format 1 had no digest of the state; the layout of the JSON does not matter; a newer format is no damage."""
     path = save(checkpoints, 1, best=(0.1 + 0.2, 1))
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps(dict(sorted(state.items())), indent=7))
     assert checkpoints.load(print).state["best"]["val"] == 0.1 + 0.2
-
-
-def test_the_format_without_a_digest_of_the_state_is_read(checkpoints):
-    path = save(checkpoints, 1, value=0.5)
-    state = json.loads((path / "state.json").read_text())
-    del state["sha256"]
-    (path / "state.json").write_text(json.dumps({**state, "format": 1}))
+    edit_state(path, without="sha256", format=1)
     assert checkpoints.load(print).state["progress"] == {"epoch": 1}
+    edit_state(path, format=99)
+    with pytest.raises(GluonAFFError, match="format 99, this version reads 1 and 2"):
+        checkpoints.load(print)
 
 
 def test_a_checkpoint_moved_elsewhere_and_linked_is_pruned_as_a_link(checkpoints, tmp_path):
@@ -200,24 +150,18 @@ def test_a_place_that_cannot_be_written(tmp_path):
         save(Checkpoints(tmp_path / "file" / "checkpoints", tmp_path / "best"), 1)
 
 
-def test_leftovers_of_a_crash_are_neither_read_nor_in_the_way(checkpoints):
-    save(checkpoints, 1)
-    half = checkpoints.directory / f".{name(2)}.tmp"
-    half.mkdir()
-    (half / "model.params").write_text("half")
-    assert checkpoints.load(print).state["progress"]["epoch"] == 1
-    save(checkpoints, 2)
-    assert names(checkpoints) == [name(1), name(2)]
-    assert not half.exists()
-
-
-def test_leftovers_are_removed_at_the_next_start(checkpoints):
+def test_leftovers_of_a_crash_are_not_in_the_way_and_removed_at_the_next_start(checkpoints):
     save(checkpoints, 1, best=(0.5, 1))
-    (checkpoints.directory / f".{name(2)}.tmp").mkdir()
+    for epoch in (2, 3):
+        half = checkpoints.directory / f".{name(epoch)}.tmp"
+        half.mkdir()
+        (half / "model.params").write_text("half")
     (checkpoints.directory / ".mine.tmp").mkdir()
     (checkpoints.best_link.parent / ".best.tmp").symlink_to("nowhere")
+    assert checkpoints.load(print).state["progress"]["epoch"] == 1
+    save(checkpoints, 2)
     checkpoints.remove_leftovers()
-    assert sorted(path.name for path in checkpoints.directory.iterdir()) == [".mine.tmp", name(1)]
+    assert sorted(path.name for path in checkpoints.directory.iterdir()) == [".mine.tmp", name(1), name(2)]
     assert not os.path.lexists(checkpoints.best_link.parent / ".best.tmp")
 
 

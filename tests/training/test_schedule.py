@@ -29,16 +29,12 @@ def logged(updates, **options):
 
 
 def test_cosine_runs_as_logged():
-    """The AFF-ResNet-32 super-class run: 97 updates per epoch, warm-up of 20 epochs."""
+    """The AFF-ResNet-32 super-class run, 97 updates per epoch and a warm-up of 20 epochs; the AFF-ResNeXt-47 run."""
     lr = logged(97)
     assert lr[:6] == ["0.010005", "0.020010", "0.030015", "0.040021", "0.050026", "0.060031"]
     assert lr[18:22] == ["0.190098", "0.200000", "0.199999", "0.199995"]
     assert lr[329] == "0.099997"
     assert lr[636:] == ["0.000011", "0.000005", "0.000001", "0.000000"][-4:]
-
-
-def test_another_base_rate_as_logged():
-    """The AFF-ResNeXt-47 run from lr 0.05."""
     lr = logged(97, lr=0.05)
     assert lr[:3] == ["0.002501", "0.005003", "0.007504"]
     assert lr[635:639] == ["0.000005", "0.000003", "0.000001", "0.000000"]
@@ -48,27 +44,26 @@ def changes(lr):
     return {epoch: rate for epoch, rate in enumerate(lr) if epoch == 0 or lr[epoch - 1] != rate}
 
 
-def test_step_decays_at_the_stated_epoch():
-    assert changes(logged(195, lr_mode="step", warmup_epochs=None)) == {0: "0.200000", 300: "0.020000", 450: "0.002000"}
-
-
-def test_step_runs_as_logged():
+def test_step_decays_at_the_stated_epochs_or_as_logged():
     """The fine-label runs had warmup_epochs 10 and decayed at 290 and 440; those with 20 at 280 and 430."""
-    published = {"lr_mode": "step", "step_timing": "published"}
-    assert changes(logged(195, warmup_epochs=10, **published)) == {0: "0.200000", 290: "0.020000", 440: "0.002000"}
-    assert changes(logged(97, warmup_epochs=20, **published)) == {0: "0.200000", 280: "0.020000", 430: "0.002000"}
-    assert changes(logged(97, warmup_epochs=None, **published))[290] == "0.020000"
-
-
-def test_step_decays_with_the_first_update_of_the_epoch():
-    schedule = Schedule("step", 0.2, epochs=6, updates_per_epoch=10, warmup_epochs=2, decay_epochs=[4])
-    assert schedule(40) == pytest.approx(0.2)
-    assert schedule(41) == pytest.approx(0.02)
-
-
-def test_decay_period():
-    lr = logged(10, lr_mode="step", warmup_epochs=None, num_epochs=9, lr_decay_period=3)
+    step = {"lr_mode": "step", "warmup_epochs": None}
+    published = {**step, "step_timing": "published"}
+    assert changes(logged(195, **step)) == {0: "0.200000", 300: "0.020000", 450: "0.002000"}
+    assert changes(logged(195, **{**published, "warmup_epochs": 10})) == {
+        0: "0.200000",
+        290: "0.020000",
+        440: "0.002000",
+    }
+    assert changes(logged(97, **{**published, "warmup_epochs": 20})) == {
+        0: "0.200000",
+        280: "0.020000",
+        430: "0.002000",
+    }
+    assert changes(logged(97, **published))[290] == "0.020000"
+    lr = logged(10, **step, num_epochs=9, lr_decay_period=3)
     assert changes(lr) == {0: "0.200000", 3: "0.020000", 6: "0.002000"}
+    schedule = Schedule("step", 0.2, epochs=6, updates_per_epoch=10, warmup_epochs=2, decay_epochs=[4])
+    assert (schedule(40), schedule(41)) == (pytest.approx(0.2), pytest.approx(0.02))
 
 
 def test_warmup_starts_where_it_is_told_and_works_in_every_mode():
@@ -79,13 +74,10 @@ def test_warmup_starts_where_it_is_told_and_works_in_every_mode():
         assert schedule(10) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(("mode", "end"), [("constant", 0.2), ("cosine", 0.0), ("poly", 0.0)])
-def test_ends(mode, end):
-    schedule = Schedule(mode, 0.2, epochs=3, updates_per_epoch=7)
-    assert schedule(21) == schedule(1000) == pytest.approx(end)
-
-
-def test_poly_power():
+def test_ends():
+    for mode, end in (("constant", 0.2), ("cosine", 0.0), ("poly", 0.0)):
+        schedule = Schedule(mode, 0.2, epochs=3, updates_per_epoch=7)
+        assert schedule(21) == schedule(1000) == pytest.approx(end)
     assert Schedule("poly", 1.0, epochs=1, updates_per_epoch=11, power=0.5)(5) == pytest.approx(0.5**0.5)
 
 
