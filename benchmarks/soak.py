@@ -56,7 +56,7 @@ def parse_args(argv=None):
 def read_until_stopped(place, counted):
     """Go through a loader's batches until SIGINT, then write the numbers of epochs and batches."""
     from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
-    from gluon_aff.data.imagenet.normalisation import normalisation
+    from gluon_aff.data.transform import normalisation
 
     stopped = []
     signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))
@@ -94,7 +94,7 @@ def prepare_images(args, scratch):
     from imagenet_feed import made_up_images, some_images, write_folder
 
     from gluon_aff.data import open_imagenet
-    from gluon_aff.data.records.packing import PackOptions, pack
+    from gluon_aff.data.records import PackOptions, pack
 
     contents = some_images(args.images, 250) if args.images else made_up_images(64)
     write_folder(scratch / "images", contents)

@@ -25,7 +25,7 @@ from ..runtime.home import mxnet_home
 from . import load_mxnet
 
 if TYPE_CHECKING:
-    from ..data.images.cifar import Layout
+    from ..data.cifar import Layout
 
 FEATURES = (
     "MKLDNN",
@@ -208,7 +208,7 @@ def _importable(topic: str, module: str) -> Finding:
 
 def _datasets() -> Iterator[Finding]:
     try:
-        from ..data.images import cifar
+        from ..data import cifar
     except ImportError as error:
         yield Finding("data", "broken", f"no data can be read: {error}", packages.pip("install", ".[cpu]"))
         return

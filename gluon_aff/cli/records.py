@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Iterable, List
+from typing import List
 
 from ..errors import GluonAFFError, UsageError
 from ..utils.console import progress
@@ -18,8 +18,8 @@ from .arguments import whole
 
 
 def make(args: argparse.Namespace) -> int:
-    from ..data.imagenet.sources import TreeSource
-    from ..data.records.packing import PackOptions, pack
+    from ..data.imagenet import TreeSource
+    from ..data.records import PackOptions, pack
 
     path = Path(args.data).expanduser()
     if not path.exists():
@@ -32,14 +32,16 @@ def make(args: argparse.Namespace) -> int:
         _warn(note)
     options = PackOptions(args.resize, args.quality, args.seed if args.shuffle else None, args.max_bad)
 
-    def shown(numbers: Iterable, done: int) -> Iterable:
-        if done:
-            print(f"resuming at image {done} of {len(source)}", file=sys.stderr)
-        return progress(numbers, len(source) - done, "records", "image")
-
     out = Path(args.out).expanduser()
     _check_beside(out, args.overwrite)
-    manifest = pack(source, out, options, workers=args.workers, progress=shown, on_bad=_warn)
+    manifest = pack(
+        source,
+        out,
+        options,
+        workers=args.workers,
+        progress=lambda items, total: progress(items, total, "records", "image"),
+        on_bad=_warn,
+    )
     used = sum(1 for count in manifest["counts"] if count)
     print(
         f"{out}: {manifest['records']} records of {used} classes, {manifest['bytes']} bytes, "
@@ -50,7 +52,7 @@ def make(args: argparse.Namespace) -> int:
 
 def _check_beside(out: Path, overwrite: bool) -> None:
     """Raise UsageError where a list or an index lies beside the record file that no manifest of ours lists."""
-    from ..data.records.manifest import manifest_path, read_manifest
+    from ..data.records import manifest_path, read_manifest
 
     try:
         manifest = read_manifest(out)
@@ -60,7 +62,7 @@ def _check_beside(out: Path, overwrite: bool) -> None:
     for path in (out.with_suffix(".idx"), out.with_suffix(".lst"), manifest_path(out)):
         if path.is_file() and (sha256_of(path) == sums.get(path.name) or (manifest and path == manifest_path(out))):
             allow(path)
-        elif path.exists() and not overwrite and not out.with_name(f"{out.name}.part").exists():
+        elif path.exists() and not overwrite:
             raise UsageError(
                 f"{path} is there and is none that records of this name were made with: choose another name, or "
                 "--overwrite to lose it"
@@ -68,7 +70,7 @@ def _check_beside(out: Path, overwrite: bool) -> None:
 
 
 def check(args: argparse.Namespace) -> int:
-    from ..data.records.checking import check_records
+    from ..data.records import check_records
 
     found = check_records(
         _records(args.records),
@@ -85,8 +87,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def info(args: argparse.Namespace) -> int:
-    from ..data.records.checking import record_info
-    from ..data.records.manifest import read_manifest
+    from ..data.records import read_manifest, record_info
 
     path = _records(args.records)
     found, manifest = record_info(path), read_manifest(path)
@@ -146,7 +147,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = actions.add_parser(
         "make",
         help="pack images into .rec, .idx, .lst and .manifest.json",
-        description="A stopped run resumes when the command is repeated. MXNet and GluonCV read what it makes.",
+        description="A stopped run leaves no .rec file. MXNet and GluonCV read what it makes.",
     )
     command.add_argument(
         "data", type=Reads(), metavar="IMAGES", help="folder or zip with class folders, or an official .tar"

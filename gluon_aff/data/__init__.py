@@ -1,12 +1,9 @@
 """Data sets, augmentation and batches: NumPy arrays in, NumPy arrays out. Knows nothing of networks or training."""
 
 from .autoaugment import AutoAugment, autoaugment_policy
-from .imagenet.loaders import ImageNetLoader, ImageNetTrainLoader
-from .imagenet.sources import open_imagenet
-from .imagenet.transform import ImageNetTransform
-from .images.image_set import ImageSet, check_labels
-from .images.loader import BatchLoader
-from .images.transform import TrainTransform
+from .image_set import ImageSet, check_labels
+from .imagenet import open_imagenet
+from .loader import BatchLoader, ImageNetLoader, ImageNetTrainLoader
 from .pairs import EvalPairs, PairLoader, PairSet, TrainPairs
 from .registry import (
     ImageDataset,
@@ -17,7 +14,7 @@ from .registry import (
     load_pair_set,
     register_dataset,
 )
-from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform
+from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, ImageNetTransform, TrainTransform
 
 __all__ = [
     "CIFAR_MEAN",

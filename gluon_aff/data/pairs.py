@@ -27,8 +27,8 @@ from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import usable_cores
 from ..utils import console
 from ..utils.prefetch import prefetch
-from .batches import Batch, Batches
 from .decoding import IGNORED, decode_image, decode_mask, open_image
+from .loader import Batch, Batches
 from .transform import EvalTransform
 from .trees import FileTree, joined, open_file_tree
 from .validation_split import HELD_OUT_SEED, OFFER, check_hold_out, split_off

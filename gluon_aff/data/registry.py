@@ -20,14 +20,13 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from ..errors import GluonAFFError, UsageError
 from ..runtime.home import mxnet_home
 from ..utils.files import PathLike
+from .cifar import CLASS_NAMES, load_cifar
 from .coco import load_coco
 from .decoding import resized
-from .images.cifar import load_cifar
-from .images.cifar_names import CIFAR10_NAMES, CIFAR100_NAMES, CIFAR100_SUPERCLASSES
-from .images.digits import SIZE as DIGITS_SIZE
-from .images.digits import load_digits
-from .images.folder import folder_classes, load_folder
-from .images.image_set import ImageSet
+from .digits import SIZE as DIGITS_SIZE
+from .digits import load_digits
+from .folder import folder_classes, load_folder
+from .image_set import ImageSet
 from .pairs import SIRST, PairSet, load_pair_folder
 from .shapes import load_shapes
 
@@ -293,15 +292,16 @@ def _cifar(name: str, **facts: Any) -> ImageDataset:
         name,
         lambda request: load_cifar(name, request.split, request.place, request.labels, request.download),
         official={"train": 50000, "test": 10000},
+        classes=CLASS_NAMES[name],
         size=32,
         **facts,
     )
 
 
 for _record in (
-    _cifar("cifar10", classes={"fine": CIFAR10_NAMES}),
+    _cifar("cifar10"),
     # 100 outputs also on the 20 coarse labels, as published
-    _cifar("cifar100", head=100, classes={"fine": CIFAR100_NAMES, "coarse": CIFAR100_SUPERCLASSES}),
+    _cifar("cifar100", head=100),
     ImageDataset(
         "digits",
         lambda request: load_digits(request.split, request.resize or DIGITS_SIZE),

@@ -14,11 +14,10 @@ import mxnet as mx
 import numpy as np
 
 from ..data import BatchLoader, EvalTransform, find_dataset, list_datasets, load_image_set
-from ..data.imagenet.crops import resized_side
-from ..data.imagenet.loaders import ImageNetLoader
-from ..data.imagenet.normalisation import NORMALISATIONS, normalisation
-from ..data.imagenet.sources import OFFICIAL_SIZES as IMAGENET_SIZES
-from ..data.imagenet.sources import HoldOut, RecordSource, open_imagenet
+from ..data.imagenet import OFFICIAL_SIZES as IMAGENET_SIZES
+from ..data.imagenet import RecordSource, open_imagenet
+from ..data.loader import ImageNetLoader
+from ..data.transform import NORMALISATIONS, normalisation, resized_side
 from ..errors import GluonAFFError, UsageError, last_line
 from ..facts import imagenet_classes
 
@@ -115,8 +114,7 @@ def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
     wnids, names = zip(*imagenet_classes())
     path = Path(options.data).expanduser()
     truth = None if options.ground_truth is None else Path(options.ground_truth).expanduser()
-    held_out = None if options.val_fraction is None else HoldOut(options.val_fraction, options.seed)
-    source = open_imagenet(path, wnids, truth, held_out=held_out)
+    source = open_imagenet(path, wnids, truth, val_fraction=options.val_fraction, seed=options.seed)
     records = isinstance(source, RecordSource)
     norm = options.normalisation or ("records" if records else "folder")
     mean_and_std, size = normalisation(norm), options.size or 224

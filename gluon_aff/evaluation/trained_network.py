@@ -10,8 +10,7 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 
-from ..data.pictures import NetworkInput
-from ..data.pictures.network_input import AnyPicture
+from ..data.pictures import AnyPicture, NetworkInput
 from ..deploy import ExportedNetwork, Predictor, predictor_of_exported, predictor_of_net
 from ..errors import UsageError
 from ..models.common import SegmentationNet

@@ -11,10 +11,9 @@ import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from ..data.class_names import imagenet_wnids, known_classes
-from ..data.imagenet.normalisation import NORMALISATIONS, mean_and_std, normalisation
-from ..data.imagenet.sources import OFFICIAL_SIZES, HoldOut
+from ..data.imagenet import OFFICIAL_SIZES, EncodedImage, ImageNetSource
 from ..data.pictures import NetworkInput
-from ..data.source import EncodedImage, ImageNetSource
+from ..data.transform import NORMALISATIONS, mean_and_std, normalisation
 from ..data.validation_split import OFFER
 from ..errors import UsageError
 from ..runtime.home import mxnet_home
@@ -430,15 +429,15 @@ def open_split(options: Namespace, split: str) -> ImageNetSource:
     """The images of "train" or "val", or as many of them as asked for. Raises UsageError and GluonAFFError."""
     wnids = imagenet_wnids()
     truth = Path(options.ground_truth).expanduser() if options.ground_truth and split == "val" else None
-    held_out = None
-    if options.val_fraction is not None:
-        if options.val_dir or options.use_rec:
-            raise UsageError(
-                "--val-fraction takes validation images from --data-dir: leave it out, or --val-dir and --use-rec"
-            )
-        held_out = HoldOut(options.val_fraction, options.seed)
+    if options.val_fraction is not None and (options.val_dir or options.use_rec):
+        raise UsageError(
+            "--val-fraction takes validation images from --data-dir: leave it out, or --val-dir and --use-rec"
+        )
     strict = options.max_bad == 0
-    source = open_imagenet(place_of(options, split), wnids, truth, split=split, strict=strict, held_out=held_out)
+    place, seed = place_of(options, split), options.seed
+    source = open_imagenet(
+        place, wnids, truth, split=split, strict=strict, val_fraction=options.val_fraction, seed=seed
+    )
     count = options.train_images if split == "train" else options.test_images
     return source if count is None else _Subset(source, count, options.seed)
 

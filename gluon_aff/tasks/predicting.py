@@ -15,8 +15,7 @@ import mxnet as mx
 import numpy as np
 
 from ..data.class_names import ClassNames
-from ..data.pictures import NetworkInput, find_pictures
-from ..data.pictures.network_input import AnyPicture, checked, one_by_one
+from ..data.pictures import AnyPicture, NetworkInput, checked, find_pictures, one_by_one
 from ..deploy import Prediction, predict_stream
 from ..deploy.predicting import Item
 from ..errors import GluonAFFError, UsageError

@@ -223,7 +223,7 @@ def _predict_images(
     batch_size = options.test_batch_size * len(contexts)
     stream = predict_stream(predictor, chosen, batch_size, max(1, options.num_data_workers))
     found = tally.counted(progress(stream, len(chosen), "predicting", "picture"))
-    sheets = write_masks(found, str(out), "table", [predictor.classes[number] for number in range(trained.outputs)])
+    sheets = write_masks(found, str(out), "csv", [predictor.classes[number] for number in range(trained.outputs)])
     if not tally.images:
         raise GluonAFFError(f"none of the {len(chosen)} images of {options.images} can be read")
     return tally.images, sheets

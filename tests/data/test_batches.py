@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gluon_aff.data.batches import Batches
+from gluon_aff.data.loader import Batches
 from gluon_aff.errors import UsageError
 
 

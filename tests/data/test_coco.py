@@ -2,15 +2,14 @@
 
 import functools
 import http.server
-import io
 import json
 import shutil
 import sys
 import threading
-import zipfile
 
 import numpy as np
 import pytest
+from pair_files import encoded, write, write_zip
 from PIL import Image
 
 from gluon_aff.data import coco, load_pair_set
@@ -68,30 +67,13 @@ def instances(**changed):
 
 
 def jpeg(number, size=(WIDTH, HEIGHT)):
-    content = io.BytesIO()
-    Image.new("L" if number == 3 else "RGB", size, 40 * number).save(content, "JPEG")
-    return content.getvalue()
+    return encoded(Image.new("L" if number == 3 else "RGB", size, 40 * number), "JPEG")
 
 
 def contents(annotations=None):
     files = {JSON: json.dumps(annotations or instances()).encode()}
     files.update({f"train2017/{i:012d}.jpg": jpeg(i) for i in range(1, 5)})
     return files
-
-
-def write(root, files):
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-    return root
-
-
-def write_zip(path, files):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
 
 
 @pytest.fixture
@@ -298,32 +280,23 @@ def test_packed_run_lengths_are_those_pycocotools_packs(height, width, share):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Serves the folder it is given; ``asked`` lists the paths, and ``at_once`` how many were open together."""
+    """Serves the folder it is given; ``asked`` lists the paths."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
         def do_GET(self):
-            with lock:
-                asked.append(self.path)
-                running.append(1)
-                most[0] = max(most[0], len(running))
-            try:
-                super().do_GET()
-            finally:
-                with lock:
-                    running.pop()
+            made.asked.append(self.path)
+            super().do_GET()
 
-    lock, asked, running, most = threading.Lock(), [], [], [0]
     folder = tmp_path / "served"
     folder.mkdir()
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-    made.daemon_threads = True
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
-    thread.start()
-    made.folder, made.asked, made.most = folder, asked, most
+    made.daemon_threads, made.folder, made.asked = True, folder, []
     made.home = f"http://127.0.0.1:{made.server_port}/"
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
     monkeypatch.setattr(coco, "HOME", made.home)
     yield made
     made.shutdown()
@@ -370,18 +343,6 @@ def test_download_follows_the_address_in_the_json_and_checks_what_comes(server, 
         assert not image.exists()
     (root / JSON).write_bytes(broken("images", coco_url=f"{server.home}elsewhere/1.jpg"))
     assert is_whole(load_pair_set("coco", "train", root, download=True))
-
-
-def test_at_most_eight_at_a_time(server, tmp_path):
-    made = instances()
-    first = made["images"][0]
-    made["images"] = [{**first, "id": i, "file_name": f"{i:012d}.jpg"} for i in range(40)]
-    sign = made["annotations"][0]
-    made["annotations"] = [{**sign, "image_id": i} for i in range(40)]
-    write(server.folder, {f"train2017/{i:012d}.jpg": jpeg(1) for i in range(40)})
-    root = write(tmp_path / "coco", {JSON: json.dumps(made).encode()})
-    assert len(load_pair_set("coco", "train", root, download=True)) == 40
-    assert 1 <= server.most[0] <= 8 and len(server.asked) == 40
 
 
 def test_downloading_into_a_zip_is_refused(tmp_path):

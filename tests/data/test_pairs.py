@@ -1,62 +1,52 @@
+"""Images with masks: sets of them, and folders and zips in every mode and in SIRST's layout, right and wrong."""
+
+import io
 import threading
 
 import numpy as np
 import pytest
+from pair_files import encoded, write, write_zip
+from PIL import Image
 
 from gluon_aff.data import PairSet, list_datasets, load_pair_set
-from gluon_aff.errors import UsageError
+from gluon_aff.errors import GluonAFFError, UsageError
 
 
-def made_up(count=5, side=10, read=None):
+def made_up(count=5, side=10, read=None, **options):
     def numbered(name):
         return np.full((side, side, 3), int(name), dtype=np.uint8), np.zeros((side, side), dtype=np.uint8)
 
-    return PairSet("made-up", "memory", [str(i) for i in range(count)], read or numbered, note="5 images")
+    return PairSet("made-up", "memory", [str(i) for i in range(count)], read or numbered, "5 images", **options)
 
 
-def test_pairs_are_read_when_asked_for_and_kept():
-    asked = []
-
-    def read(name):
-        asked.append(name)
-        return np.zeros((4, 4, 3), dtype=np.uint8), np.zeros((4, 4), dtype=np.uint8)
-
-    made = made_up(read=read)
+def test_pairs_are_read_when_asked_for_and_kept_up_to_a_limit():
+    made = made_up(cache_bytes=2 * 4 * 100)
+    asked, read = [], made.read
+    made.read = lambda name: asked.append(name) or read(name)
     assert asked == [] and len(made) == 5
-    first = made.pair(3)
-    assert made.pair(3)[0] is first[0] and asked == ["3"]
+    kept = [made.pair(i)[0] is made.pair(i)[0] for i in (3, 0, 1, 2, 4)]
+    assert kept == [True, True, False, False, False] and asked == list("30112244")
+    for pixels in made.pair(0):
+        with pytest.raises(ValueError, match="read-only"):
+            pixels[0, 0] = 1
 
 
-def test_no_more_is_kept_than_the_limit():
-    few = made_up()
-    made = PairSet(few.name, few.source, few.names, few.read, cache_bytes=2 * 4 * 100)
-    kept = [made.pair(i)[0] is made.pair(i)[0] for i in range(5)]
-    assert kept == [True, True, False, False, False]
+IMAGE, MASK = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
 
 
 @pytest.mark.parametrize(
     ("image", "mask", "told"),
     [
-        (np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), r"the image is float64 \(4, 4, 3\)"),
-        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), r"the image is uint8 \(4, 4\)"),
-        (
-            np.zeros((4, 4, 3), np.uint8),
-            np.zeros((4, 5), np.uint8),
-            r"the mask is uint8 \(4, 5\), expected uint8 \(4, 4\)",
-        ),
-        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4)), "the mask is float64"),
-        (np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 255, np.uint8), "the mask holds 255, expected 0 and 1 only"),
+        (np.zeros((4, 4, 3)), MASK, r"the image is float64 \(4, 4, 3\)"),
+        (MASK, MASK, r"the image is uint8 \(4, 4\)"),
+        (IMAGE, np.zeros((4, 5), np.uint8), r"the mask is uint8 \(4, 5\), expected uint8 \(4, 4\)"),
+        (IMAGE, np.zeros((4, 4)), "the mask is float64"),
+        (IMAGE, MASK + 255, "the mask holds 255, expected 0 and 1 only"),
     ],
 )
 def test_pairs_that_someone_else_reads_are_checked(image, mask, told):
     with pytest.raises(UsageError, match=rf"0 of made-up \(memory\): {told}"):
         made_up(read=lambda name: (image, mask)).pair(0)
-
-
-def test_what_is_kept_cannot_be_written_to():
-    for pixels in made_up().pair(0):
-        with pytest.raises(ValueError, match="read-only"):
-            pixels[0, 0] = 1
 
 
 def test_threads_share_a_set():
@@ -80,16 +70,9 @@ def test_a_subset_is_seeded_and_the_beginning_of_a_larger_one():
     assert made.subset(5, seed=2).names != small.names
     assert [int(small.pair(i)[0][0, 0, 0]) for i in range(5)] == [int(name) for name in small.names]
     assert small.note == "5 of these, drawn with seed 1: 5 images"
-
-
-@pytest.mark.parametrize("n", [0, 6])
-def test_a_subset_that_cannot_be(n):
-    with pytest.raises(UsageError, match=f"cannot take {n} images of made-up: choose 1 to 5"):
-        made_up().subset(n, seed=0)
-
-
-def test_names_of_the_data_sets():
-    assert list_datasets(masks=True) == ["sirst", "coco", "folder", "shapes"]
+    for n in (0, 21):
+        with pytest.raises(UsageError, match=f"cannot take {n} images of made-up: choose 1 to 20"):
+            made.subset(n, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +87,251 @@ def test_names_of_the_data_sets():
         (("shapes", "trainval"), {}, "shapes has no split 'trainval': choose one of train, val"),
         (("sirst", "train"), {"download": True}, "sirst cannot be downloaded, only coco can"),
         (("shapes", "train"), {"mask_threshold": 128}, "a mask threshold is for data sets of kind folder"),
+        (("shapes", "train"), {"classes": 3}, "shapes marks foreground and background, leave it out"),
+        (("folder", "train", "."), {"classes": 4, "mask_threshold": 9}, "leave it out, or --classes"),
     ],
 )
 def test_what_cannot_be_asked_for(arguments, options, message):
+    assert list_datasets(masks=True) == ["sirst", "coco", "folder", "shapes"]
     with pytest.raises(UsageError, match=message) as caught:
         load_pair_set(*arguments, **options)
     assert "\n" not in str(caught.value)
+
+
+# Folders and zips ----------------------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+PIXELS = {name: RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8) for name in "abc"}
+MASKS = {name: RNG.integers(0, 2, (6, 8), dtype=np.uint8) for name in "abc"}
+GREY, RED = PIXELS["a"][..., 0], PIXELS["a"] * np.uint8([1, 0, 0])
+
+
+def contents(ending="", lists="", **changed):
+    """{name: bytes}; ``changed`` replaces files by names in which / is __ and . is _at_, None removes them."""
+    files = {f"{lists}train.txt": b"a\nb\n", f"{lists}val.txt": b"c\n"}
+    for name in "abc":
+        files[f"images/{name}.png"] = encoded(PIXELS[name])
+        files[f"masks/{name}{ending}.png"] = encoded(255 * MASKS[name])
+    for name, content in changed.items():
+        files[name.replace("__", "/").replace("_at_", ".")] = content
+    return {name: content for name, content in files.items() if content is not None}
+
+
+@pytest.fixture(params=["folder", "zip"])
+def place(request, tmp_path):
+    """Writes the files into a folder or a zip and returns it."""
+    if request.param == "zip":
+        return lambda files: write_zip(tmp_path / "set.zip", files)
+    return lambda files: write(tmp_path / "set", files)
+
+
+def error_of(*arguments, **options):
+    with pytest.raises(GluonAFFError) as caught:
+        load_pair_set(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("top", ["", "top/"])
+def test_pairs_in_the_order_of_the_list(place, top):
+    files = {top + name: content for name, content in contents(train_at_txt=b"b\n\n a \r\n").items()}
+    got = load_pair_set("folder", "train", place({**files, "__MACOSX/x.png": b"", ".DS_Store": b""}))
+    assert got.names == ("b", "a") and got.name == "folder"
+    for i, name in enumerate(got.names):
+        image, mask = got.pair(i)
+        np.testing.assert_array_equal(image, PIXELS[name])
+        np.testing.assert_array_equal(mask, MASKS[name])
+        assert image.dtype == mask.dtype == np.uint8
+    share = 100 * np.mean([MASKS["a"].mean(), MASKS["b"].mean()])
+    assert got.note == f"folder train: 2 images, {share:.2g} % foreground"
+
+
+def test_sirst_layout_and_a_pair_of_two_sizes(place, capsys):
+    large = np.repeat(np.repeat(255 * MASKS["b"], 2, axis=0), 2, axis=1)
+    path = place(contents("_pixels0", lists="idx_427/", masks__b_pixels0_at_png=encoded(large)))
+    np.testing.assert_array_equal(load_pair_set("sirst", "val", path).pair(0)[1], MASKS["c"])
+    got = load_pair_set("sirst", "train", path)
+    noted = capsys.readouterr().err
+    assert "images/b.png is 8x6, but its mask b_pixels0.png 16x12; the mask is resized" in noted
+    assert noted.count("\n") == 1
+    np.testing.assert_array_equal(got.pair(1)[1], MASKS["b"])
+
+
+def test_masks_without_foreground_are_counted(tmp_path, capsys):
+    black = encoded(np.zeros((6, 8), dtype=np.uint8))
+    load_pair_set("folder", "train", write(tmp_path, contents(masks__a_at_png=black)))
+    assert capsys.readouterr().err == "note: 1 of 2 masks of folder train hold no foreground\n"
+
+
+def test_a_folder_without_lists_is_split_by_the_seed(place, capsys):
+    files = contents(train_at_txt=None, val_at_txt=None)
+    for number in range(7):
+        files[f"images/d{number}.png"] = encoded(np.full((6, 8, 3), number // 2, dtype=np.uint8))  # d0 and d1 are alike
+        files[f"masks/d{number}.png"] = encoded(255 * MASKS["a"])
+    path = place(files)
+    with pytest.raises(UsageError, match="write one with one id per line; or --val-fraction 0.1 holds out"):
+        load_pair_set("folder", "train", path)
+
+    def drawn(seed):
+        return [load_pair_set("folder", split, path, val_fraction=0.4, seed=seed).names for split in ("train", "val")]
+
+    for train, val in map(drawn, range(5)):
+        assert sorted(train + val) == ["a", "b", "c", *(f"d{number}" for number in range(7))] and 3 <= len(val) <= 5
+        for pair_of in ({"d0", "d1"}, {"d2", "d3"}, {"d4", "d5"}):
+            assert pair_of <= set(train) or pair_of <= set(val)
+    assert drawn(3) == drawn(3) != drawn(4)
+    assert "note: 3 of 10 images are copies of another one, by their content" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no split 'test': with --val-fraction there are train and val"):
+        load_pair_set("folder", "test", path, val_fraction=0.4)
+
+
+def test_a_fraction_of_a_folder_with_lists_is_refused(place):
+    with pytest.raises(UsageError, match="--val-fraction 0.5: .* has lists .train, val., leave it out"):
+        load_pair_set("folder", "train", place(contents()), val_fraction=0.5)
+
+
+GREY_RGB = np.repeat(GREY[..., None], 3, axis=2)
+PALETTE = Image.fromarray(PIXELS["a"]).quantize(8)
+
+
+@pytest.mark.parametrize(
+    "image, expected",
+    [
+        (Image.fromarray(GREY), GREY_RGB),
+        (Image.fromarray(np.dstack([PIXELS["a"], GREY])), PIXELS["a"]),
+        (Image.fromarray(np.dstack([GREY, GREY[::-1]]), "LA"), GREY_RGB),
+        (PALETTE, np.asarray(PALETTE.convert("RGB"))),
+        (Image.fromarray(GREY.astype(np.uint16) * 256 + 77), GREY_RGB),
+        (Image.fromarray(GREY > 99), np.uint8(255) * (GREY_RGB > 99)),
+    ],
+    ids=["L", "RGBA", "LA", "P", "I;16", "1"],
+)
+def test_images_of_every_mode(tmp_path, image, expected):
+    path = write(tmp_path, contents(images__a_at_png=encoded(image)))
+    np.testing.assert_array_equal(load_pair_set("folder", "train", path).pair(0)[0], expected)
+
+
+def test_images_of_other_formats_and_lists_of_file_names(tmp_path):
+    files = contents(images__a_at_png=None, images__a_at_jpg=encoded(PIXELS["a"], "JPEG"), train_at_txt=b"a.jpg\nb.png")
+    got = load_pair_set("folder", "train", write(tmp_path, files))
+    assert got.names == ("a", "b") and np.abs(got.pair(0)[0].mean() - PIXELS["a"].mean()) < 20
+
+
+def palette_mask(*colours):
+    image = Image.fromarray(MASKS["a"], "P")
+    image.putpalette([value for colour in colours for value in colour])
+    return image
+
+
+@pytest.mark.parametrize(
+    "mask, expected",
+    [
+        (MASKS["a"], MASKS["a"]),
+        (MASKS["a"].astype(bool), MASKS["a"]),
+        (MASKS["a"].astype(np.uint16) * 65535, MASKS["a"]),
+        (np.repeat(255 * MASKS["a"][..., None], 3, axis=2), MASKS["a"]),
+        (palette_mask((0, 0, 0), (255, 255, 255)), MASKS["a"]),
+        (palette_mask((255, 255, 255), (0, 0, 0)), 1 - MASKS["a"]),
+        (palette_mask((0, 0, 0), (128, 0, 0)), MASKS["a"]),
+        (np.dstack([*3 * [255 * MASKS["a"]], np.full((6, 8), 255, np.uint8)]), MASKS["a"]),
+        (np.dstack([*3 * [255 * MASKS["a"]], RNG.integers(0, 255, (6, 8), np.uint8)]), MASKS["a"]),
+        (np.dstack([*3 * [np.full((6, 8), 200, np.uint8)], 255 * MASKS["a"]]), MASKS["a"]),
+    ],
+    ids=["0 and 1", "1 bit", "16 bits", "RGB", "palette", "upside down", "colours", "RGBA", "transparent", "opacity"],
+)
+def test_masks_of_every_mode(tmp_path, mask, expected):
+    path = write(tmp_path, contents(masks__a_at_png=encoded(mask)))
+    got = load_pair_set("folder", "train", path).pair(0)[1]
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("dataset, ending, lists", [("folder", "", ""), ("sirst", "_pixels0", "idx_427/")])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_masks_have_one_rule(tmp_path, mode, dataset, ending, lists):
+    large = np.zeros((40, 60), np.uint8)
+    large[10:30, 20:44] = 255
+    noisy = encoded(Image.fromarray(large).convert(mode), "JPEG", quality=80)
+    assert len(np.unique(np.asarray(Image.open(io.BytesIO(noisy))))) > 2
+    files = {**contents(ending, lists), "images/a.png": encoded(np.zeros((40, 60, 3), np.uint8))}
+    files[f"masks/a{ending}.jpg"] = noisy
+    del files[f"masks/a{ending}.png"]
+    got = load_pair_set(dataset, "train", write(tmp_path, files)).pair(0)[1]
+    assert np.count_nonzero(got != (large > 0)) <= 8 and set(np.unique(got)) == {0, 1}
+
+
+def test_masks_of_several_classes(tmp_path):
+    numbers = np.arange(48, dtype=np.uint8).reshape(6, 8) % 4
+    numbers[0, :3] = 255
+    coloured = Image.fromarray(numbers, "P")
+    coloured.putpalette([(37 * i) % 256 for i in range(768)])
+    files = {"masks__a_at_png": encoded(numbers), "masks__b_at_png": encoded(coloured), "masks__c_at_png": None}
+    path = write(tmp_path, contents(**files, classes_at_txt=b"ground\ncat\ndog\neel\n"))
+    got = load_pair_set("folder", "train", path, classes=4)
+    assert got.classes == 4 and got.class_names == ("ground", "cat", "dog", "eel") == got.subset(1, 0).class_names
+    for i in range(2):
+        np.testing.assert_array_equal(got.pair(i)[1], numbers)
+    assert got.foreground[0] == pytest.approx(((numbers > 0) & (numbers < 255)).mean())
+    for options, message in (
+        ({"classes": 3}, "has the values 0, 1, 2, 3, 255: expected class numbers, 0 to 2, and 255"),
+        ({"classes": 5}, "classes.txt has 4 names for 5 classes"),
+        ({}, "for class numbers give --classes 4"),
+    ):
+        assert message in error_of("folder", "train", path, **options)
+
+
+def test_values_between_count_from_the_threshold_on(tmp_path):
+    mask = encoded(np.where(MASKS["a"], 200, GREY // 2).astype(np.uint8))
+    path = write(tmp_path, contents(masks__a_at_png=mask))
+    assert "a.png has the values" in error_of("folder", "train", path)
+    got = load_pair_set("folder", "train", path, mask_threshold=128)
+    np.testing.assert_array_equal(got.pair(0)[1], MASKS["a"])
+
+
+NOT_KEPT = {"masks__b_at_png": None, "masks__b_at_jpg": encoded(MASKS["b"], "JPEG")}
+BAD = {
+    "value 7": ({"masks__b_at_png": encoded(7 * MASKS["b"])}, "masks/b.png has the values 0, 7: a mask .* --classes 8"),
+    "value 128": ({"masks__b_at_png": encoded(128 * MASKS["b"])}, "masks/b.png has the values 0, 128: a mask"),
+    "1 and 255": (
+        {"masks__b_at_png": encoded(np.array([[0, 1, 255]], dtype=np.uint8))},
+        "masks/b.png has the values 0, 1, 255: a mask",
+    ),
+    "coloured": ({"masks__b_at_png": encoded(RED)}, "masks/b.png is coloured, expected a grey mask"),
+    "coloured classes": ({"masks__b_at_png": encoded(RED)}, "is coloured, expected class numbers, 0 to 1", 2),
+    "JPEG classes": (NOT_KEPT, "is a JPEG, which does not keep class numbers: save it as PNG", 2),
+    "empty mask": ({"masks__b_at_png": b""}, r"masks/b.png is empty \(0 bytes\)"),
+    "empty image": ({"images__b_at_png": b""}, r"images/b.png is empty \(0 bytes\)"),
+    "no image": ({"masks__b_at_png": b"hello"}, r"masks/b.png cannot be read as an image \(unknown format\)"),
+    "cut short": ({"masks__b_at_png": contents()["masks/b.png"][:60]}, "masks/b.png cannot be read as an image"),
+    "image missing": ({"images__b_at_png": None}, "train.txt lists b, but .*images has no b.png"),
+    "mask missing": ({"masks__b_at_png": None}, "train.txt lists b, but .*masks has no b.png"),
+    "image twice": ({"images__b_at_jpg": b"x"}, "images has b.jpg and b.png: which is it"),
+    "listed twice": ({"train_at_txt": b"a\nb\na\n"}, "train.txt lists a more than once"),
+    "empty list": ({"train_at_txt": b"\n"}, "train.txt is empty"),
+    "binary list": ({"train_at_txt": b"\xff\xfe\x00"}, "train.txt is not text"),
+    "no list": ({"train_at_txt": None}, "folder has no split 'train': there is no .*train.txt, choose one of val"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named(place, case):
+    changed, message, *classes = BAD[case]
+    path = place(contents(**changed))
+    with pytest.raises(GluonAFFError, match=message) as caught:
+        load_pair_set("folder", "train", path, classes=classes[0] if classes else 1)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_is_no_such_set(place, tmp_path):
+    message = error_of("folder", "train", place({"train.txt": b"a"}))
+    assert "expected images/, masks/ and <split>.txt in it, found train.txt" in message
+    (tmp_path / "text.zip").write_bytes(b"hello")
+    assert "neither a folder nor a whole zip archive" in error_of("folder", "train", tmp_path / "text.zip")
+
+
+def test_damage_inside_a_zip_is_named(tmp_path):
+    path = write_zip(tmp_path / "set.zip", contents())
+    content = bytearray(path.read_bytes())
+    content[content.index(contents()["masks/a.png"]) + 50] ^= 255
+    path.write_bytes(content)
+    assert "set.zip/masks/a.png" in error_of("folder", "train", path)

@@ -113,3 +113,13 @@ def test_folders_and_zips_list_alike(tmp_path):
         assert tree.folders() == ["x"] and tree.files() == ["a.txt"]
         assert list(tree.below("", (".png", ".jpg"))) == ["x/b.png", "x/y/c.JPG"]
         assert tree.exists("x/y/c.JPG") and not tree.exists("x/y")
+
+
+def test_a_forked_process_opens_a_zip_anew(tmp_path, monkeypatch):
+    """As the workers of Gluon's DataLoader do: the position in an open file is shared by parent and children."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a", b"x")
+    tree = ZipTree(tmp_path / "a.zip")
+    before = tree._zip
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert tree.read("a") == b"x" and tree._zip is not before

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from gluon_aff.data import load_image_set, open_imagenet
-from gluon_aff.data.imagenet.sources import HoldOut
 from gluon_aff.data.trees import open_file_tree
 from gluon_aff.data.validation_split import split_off
 from gluon_aff.errors import GluonAFFError, UsageError
@@ -80,12 +79,12 @@ def test_both_readers_split_alike(plain, tmp_path, kind):
                 archive.write(file, str(file.relative_to(plain.parent)))
     for small, large in (("train", "train"), ("test", "val")):
         images = load_image_set("folder", small, place, val_fraction=0.3, seed=5)
-        source = open_imagenet(place, ["n1"], split=large, held_out=HoldOut(0.3, 5))
+        source = open_imagenet(place, ["n1"], split=large, val_fraction=0.3, seed=5)
         assert images.classes == source.classes == ("cat", "dog", "eel") and len(images) == len(source)
         decoded = [np.asarray(Image.open(f)) for f in (BytesIO(e.content) for e in source.images())]
         assert np.array_equal(images.images, np.stack(decoded))
         assert images.labels.tolist() == [each.label for each in source.images()]
-    assert any("copies" in note for note in open_imagenet(place, ["n1"], split="train", held_out=HoldOut(0.3, 5)).notes)
+    assert any("copies" in note for note in open_imagenet(place, ["n1"], split="train", val_fraction=0.3, seed=5).notes)
 
 
 def test_what_has_a_validation_part_is_not_split_again(plain, tmp_path):
@@ -96,7 +95,7 @@ def test_what_has_a_validation_part_is_not_split_again(plain, tmp_path):
     with pytest.raises(UsageError, match="has test .or val. images of its own, leave it out"):
         load_image_set("folder", "train", tmp_path / "set", val_fraction=0.5)
     with pytest.raises(UsageError, match="has val images of its own, leave it out"):
-        open_imagenet(tmp_path / "set", ["n1"], held_out=HoldOut(0.5, 0))
+        open_imagenet(tmp_path / "set", ["n1"], val_fraction=0.5)
     with pytest.raises(UsageError, match="digits has test images of its own, leave it out"):
         load_image_set("digits", "train", val_fraction=0.5)
 

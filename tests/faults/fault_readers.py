@@ -37,17 +37,13 @@ from PIL import Image
 from gluon_aff import facts, published
 from gluon_aff.comparison.authors_logs import read_csv
 from gluon_aff.comparison.run_curves import open_curve
+from gluon_aff.data.cifar import load_cifar, load_pickle
 from gluon_aff.data.coco import load_coco
 from gluon_aff.data.decoding import decode_image, decode_mask
-from gluon_aff.data.imagenet.sources import TreeSource
-from gluon_aff.data.imagenet.truth import read_ground_truth
-from gluon_aff.data.images.cifar import load_cifar
-from gluon_aff.data.images.folder import load_folder
-from gluon_aff.data.images.pickles import load_pickle
+from gluon_aff.data.folder import load_folder
+from gluon_aff.data.imagenet import TreeSource, read_ground_truth
 from gluon_aff.data.pairs import load_pair_folder
-from gluon_aff.data.records.checking import check_records, record_info
-from gluon_aff.data.records.packing import PackOptions, pack
-from gluon_aff.data.records.reading import RecordFile
+from gluon_aff.data.records import PackOptions, RecordFile, check_records, pack, record_info
 from gluon_aff.data.trees import open_file_tree
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.launching import read_hosts

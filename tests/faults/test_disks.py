@@ -48,11 +48,6 @@ def one_line(done, *words):
     return "refused"
 
 
-def temporary(folder):
-    """What is left but what the same command goes on from (records' .part and journal)."""
-    return [name for name in leftovers(folder) if not name.endswith(".part")]
-
-
 def gluon(*words):
     return [sys.executable, "-m", "gluon_aff", *words]
 
@@ -120,7 +115,7 @@ def test_a_full_disk(made, disk, counted, name):
     done = run(outputs(folder)[name], disk, folder)
     counted("full disks", one_line(done, "No space left", "free on its disk"))
     assert (disk / "out" / "mine").read_text() == "mine"
-    assert not temporary(disk)
+    assert not leftovers(disk)
 
 
 @pytest.mark.parametrize("size", [0, 700])
@@ -130,7 +125,7 @@ def test_a_limit_on_file_sizes(made, tmp_path, counted, name, size):
     (tmp_path / "out").mkdir()
     done = run(outputs(folder)[name], tmp_path, folder, preexec_fn=limit(size))
     counted("limits on file sizes", one_line(done, "File too large", "incomplete", "temporary directory"))
-    assert not temporary(tmp_path)
+    assert not leftovers(tmp_path)
 
 
 @pytest.fixture

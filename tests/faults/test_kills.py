@@ -136,7 +136,7 @@ CACHED = """
 import sys
 from pathlib import Path
 from hashlib import sha256
-from gluon_aff.data.images.folder import load_folder
+from gluon_aff.data.folder import load_folder
 from gluon_aff.utils import console
 
 def main(argv):

@@ -1,4 +1,4 @@
-"""Making record files, going on after a stop, readers of other libraries, and damage of every kind."""
+"""Making record files, a killed build, readers of other libraries, damage of every kind, and the commands."""
 
 import io
 import json
@@ -15,15 +15,13 @@ from image_files import WNIDS, jpeg, photograph, write_folder
 from PIL import Image
 from scipy.io import savemat
 
+from gluon_aff.cli import main as cli
 from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, open_imagenet
-from gluon_aff.data.imagenet.normalisation import normalisation
-from gluon_aff.data.imagenet.sources import TreeSource
-from gluon_aff.data.records.checking import check_records, record_info
-from gluon_aff.data.records.manifest import read_manifest
-from gluon_aff.data.records.packing import PackOptions, pack
-from gluon_aff.data.records.reading import RecordFile
-from gluon_aff.data.records.writing import RecordWriter, framed
+from gluon_aff.data.imagenet import EncodedImage, TreeSource
+from gluon_aff.data.records import PackOptions, RecordFile, check_records, pack, read_manifest, record_info
+from gluon_aff.data.transform import normalisation
 from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.utils import console
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 
@@ -43,15 +41,40 @@ def files_of(path):
     return {file.suffix: file.read_bytes() for file in sorted(path.parent.glob(f"{path.stem}.*"))}
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [b"", b"x", b"xyz1", MAGIC, b"abc" + MAGIC, b"abcd" + MAGIC + b"ef", MAGIC * 3, b"ab" + MAGIC * 2 + b"cd" + MAGIC],
-)
-def test_records_are_framed_as_mxnet_frames_them(tmp_path, payload):
-    writer = mx.recordio.MXRecordIO(str(tmp_path / "a.rec"), "w")
-    writer.write(payload)
+class Contents:
+    """What `pack` reads, of any contents."""
+
+    classes = tuple(WNIDS)
+
+    def __init__(self, path, contents):
+        self.path, self.contents = path, contents
+
+    def __len__(self):
+        return len(self.contents)
+
+    def member(self, number):
+        return f"{number}.jpg", number
+
+    def encoded(self, number):
+        return EncodedImage(f"{number}.jpg", number, self.contents[number])
+
+
+def test_records_are_framed_as_mxnet_frames_them(tmp_path):
+    """Also where the magic number lies in an image, at a multiple of four or not."""
+    contents = [
+        jpeg(1)[:-2] + extra + b"\xff\xd9"
+        for extra in (b"", b"x", *(b"abcd"[:n] + MAGIC * m for n in range(4) for m in (1, 2)))
+    ]
+    pack(Contents(tmp_path, contents), tmp_path / "a.rec", PackOptions())
+    reader = mx.recordio.MXIndexedRecordIO(str(tmp_path / "a.idx"), str(tmp_path / "a.rec"), "r")
+    writer = mx.recordio.MXIndexedRecordIO(str(tmp_path / "b.idx"), str(tmp_path / "b.rec"), "w")
+    for number, content in enumerate(contents):
+        record = reader.read_idx(number)
+        assert mx.recordio.unpack(record)[1] == content
+        writer.write_idx(number, record)
     writer.close()
-    assert framed(payload) == (tmp_path / "a.rec").read_bytes()
+    for suffix in (".rec", ".idx"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
 def test_images_are_packed_byte_for_byte(images, records):
@@ -133,108 +156,50 @@ def test_bad_images_are_left_out_and_named(tmp_path, images):
         pack(images, tmp_path / "b.rec", PackOptions(max_bad=0))
 
 
-# -- stopping and going on
-
-
-class Stopped(Exception):
-    pass
-
-
 class Interrupted(TreeSource):
     """Ends with an exception at some image."""
 
-    def __init__(self, path, number):
-        super().__init__(path, WNIDS, split="train")
-        self.number = number
-
     def encoded(self, number):
-        if number == self.number:
-            raise Stopped
+        if number == 7:
+            raise KeyboardInterrupt
         return super().encoded(number)
 
 
-@pytest.mark.parametrize("number", [0, 7, 19])
-def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, images, records, number):
+def test_a_stopped_build_leaves_nothing_and_starts_over(tmp_path, images, records):
     path = tmp_path / "again" / "a.rec"
-    done = []
-
-    def noted(numbers, count):
-        done.append(count)
-        return numbers
-
-    with pytest.raises(Stopped):
-        pack(Interrupted(images.path, number), path, PackOptions())
-    assert not path.exists()
-    pack(images, path, PackOptions(), progress=noted)
-    assert done == [number]
+    with pytest.raises(KeyboardInterrupt):
+        pack(Interrupted(images.path, WNIDS, split="train"), path, PackOptions())
+    assert not list(path.parent.iterdir())
+    pack(images, path, PackOptions())
     assert files_of(path) == files_of(records)
 
 
 KILLED = """
-import sys, gluon_aff
+import sys, time
 from pathlib import Path
-from gluon_aff.data.records.writing import RecordWriter
-writer = RecordWriter(Path(sys.argv[1]), {}, sync_bytes=2000)
-while True:
-    key = writer.position
-    writer.add(key, 1, bytes([key % 251]) * 700)
-    print(key, flush=True)
+from gluon_aff.data.imagenet import TreeSource
+from gluon_aff.data.records import PackOptions, pack
+
+def told(keys, total):
+    for done, key in enumerate(keys):
+        if done == 7:
+            print("killed", flush=True)
+            time.sleep(60)
+        yield key
+
+pack(TreeSource(Path(sys.argv[1]), [], split="train"), Path(sys.argv[2]), PackOptions(), progress=told)
 """
 
 
-def test_kill_9_loses_no_more_than_since_the_last_flush(tmp_path):
-    path = tmp_path / "a.rec"
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True) as process:
-        while process.stdout.readline().strip() != "9":
-            assert process.poll() is None
+def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path, images, records):
+    path = tmp_path / "again" / "a.rec"
+    command = [sys.executable, "-c", KILLED, str(images.path), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().strip() == "killed"
         process.send_signal(signal.SIGKILL)
-    with RecordWriter(path, {}, sync_bytes=2000) as writer:
-        assert writer.position >= 6
-        for key in range(writer.position, 30):
-            writer.add(key, 1, bytes([key % 251]) * 700)
-        writer.finish()
-    whole = RecordFile(path)
-    assert [whole.read(number) for number in range(30)] == [(1, bytes([key]) * 700) for key in range(30)]
-    assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob("*.journal"))
-
-
-def begun(path):
-    """Four records are in the journal, and half of a fifth in the file."""
-    with RecordWriter(path, {"seed": 1}) as writer:
-        for key in range(4):
-            writer.add(key, 1, b"content %d" % key)
-        writer.sync()
-    with open(path.with_name(path.name + ".part"), "ab") as handle:
-        handle.write(MAGIC + b"half")
-
-
-def test_bytes_that_changed_after_a_stop_are_written_anew(tmp_path):
-    path = tmp_path / "a.rec"
-    begun(path)
-    with RecordWriter(path, {"seed": 1}) as writer:
-        assert writer.position == 4
-    part = tmp_path / "a.rec.part"
-    part.write_bytes(part.read_bytes().replace(b"content 2", b"content X"))
-    with RecordWriter(path, {"seed": 1}) as writer:
-        assert writer.position == 0
-
-
-def test_a_journal_cut_in_its_last_line_counts_up_to_there(tmp_path):
-    path = tmp_path / "a.rec"
-    begun(path)
-    with open(tmp_path / "a.rec.journal", "ab") as handle:
-        handle.write(b'{"bytes": 99')
-    with RecordWriter(path, {"seed": 1}) as writer:
-        assert writer.position == 4
-
-
-def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path):
-    path = tmp_path / "a.rec"
-    begun(path)
-    with pytest.raises(GluonAFFError, match="started from other images or with other options"):
-        RecordWriter(path, {"seed": 2})
-    with RecordWriter(path, {"seed": 1}), pytest.raises(GluonAFFError, match="another process is writing"):
-        RecordWriter(path, {"seed": 1})
+    assert not files_of(path)
+    pack(images, path, PackOptions())
+    assert files_of(path)[".rec"] == files_of(records)[".rec"]
 
 
 def test_existing_files_are_not_overwritten(images, records):
@@ -341,6 +306,66 @@ def test_a_manifest_that_is_none(records):
         open_imagenet(records, WNIDS)
 
 
+@pytest.mark.parametrize("line", ["1\t" + "9" * 20, "9" * 30 + "\t8", "1\t-" + "9" * 20])
+def test_numbers_of_an_index_that_no_file_can_have(records, line):
+    records.with_suffix(".idx").write_text(f"0\t0\n{line}\n")
+    with pytest.raises(GluonAFFError, match=r"a.idx is not the index of a record file"):
+        RecordFile(records)
+    assert any("a.idx is not the index" in fault for fault in check_records(records).faults)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"classes": [1, 2]}, "'classes' holds 1"),
+        ({"classes": "ab"}, "'classes' is 'ab'"),
+        ({"sha256": ["x"]}, r"'sha256' is \['x'\]"),
+        ({"sha256": {"a.rec": 5}}, "'sha256' holds 5"),
+        ({"sha256": {"../../etc/passwd": "0"}}, "is not the name of a file"),
+        ({"records": "20"}, "'records' is '20'"),
+        ({"options": None}, "'options' is None"),
+        ({"bad": [[]]}, r"'bad' holds \[\]"),
+        ({"counts": ["x"]}, "'counts' holds 'x'"),
+    ],
+)
+def test_a_manifest_with_entries_of_other_types(records, entry, told):
+    path = records.with_suffix(".manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))
+    for use in (check_records, lambda place: open_imagenet(place, WNIDS)):
+        with pytest.raises(GluonAFFError, match=rf"a.manifest.json is not a manifest of records: .*{told}"):
+            use(records)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "\udcff".encode("utf-8", "surrogateescape")])
+def test_a_manifest_that_no_one_can_parse(records, text):
+    records.with_suffix(".manifest.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(GluonAFFError, match=r"cannot read .*a.manifest.json"):
+        check_records(records)
+
+
+@pytest.mark.parametrize("label", [float("nan"), float("inf"), -1.0, 0.5, 10.0])
+def test_labels_that_are_no_class_numbers(records, label):
+    records.with_suffix(".manifest.json").unlink()
+    content = bytearray(records.read_bytes())
+    content[8 + 4 : 8 + 8] = struct.pack("<f", label)
+    records.write_bytes(content)
+    told = f"a.rec, key 0 has the label {label:g}: expected a class number below 10"
+    with pytest.raises(GluonAFFError, match=told):
+        open_imagenet(records, WNIDS).encoded(0)
+    assert any(told in fault for fault in check_records(records, classes=10).faults)
+    if label != 10:
+        with pytest.raises(GluonAFFError, match="key 0 has the label"):
+            record_info(records)
+
+
+def test_info_counts_images_that_cannot_be_read(records):
+    damaged(records, 7, lambda record: record[:32] + b"x" * (len(record) - 32))
+    records.with_suffix(".manifest.json").unlink()
+    content = records.read_bytes()
+    records.write_bytes(content.replace((b"crc3")[::-1], bytes(4)))
+    assert record_info(records).formats["unreadable"] == 1
+
+
 # -- the official archives
 
 
@@ -405,3 +430,74 @@ def test_other_peoples_records_are_read(tmp_path):
     assert source.encoded(1).where.endswith("a.rec, key 2")
     (fault,) = check_records(tmp_path / "a.rec", 10).faults
     assert "a.rec, key 7 cannot be read as an image" in fault
+
+
+# -- the commands
+
+
+def run(*arguments):
+    return console.run(cli.main, ["records", *map(str, arguments)])
+
+
+@pytest.fixture
+def splits(tmp_path):
+    write_folder(tmp_path / "set" / "train", ["wasp", "ant"], 3)
+    write_folder(tmp_path / "set" / "val", ["wasp", "ant"], 1)
+    (tmp_path / "set" / "train" / "bee").mkdir()
+    return tmp_path / "set"
+
+
+def test_make_check_info(tmp_path, splits, capsys):
+    out = tmp_path / "train.rec"
+    assert run("make", splits, out, "--resize", 20, "--shuffle", "-j", 2) == 0
+    done = capsys.readouterr()
+    assert "train.rec: 6 records of 2 classes" in done.out
+    assert f"warning: {splits}/train/bee holds no image" in done.err
+    assert run("check", out) == 0
+    assert capsys.readouterr() == ("6 records, 2 classes, 0 faults\n", "")
+    assert run("info", out) == 0
+    text = capsys.readouterr().out
+    assert "classes    2, numbers 0 to 2, 3 to 3 images each" in text
+    assert "from set; resize 20, quality 95, shuffle 0; 0 images left out" in text
+    assert run("info", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["manifest"]["classes"] == ["ant", "bee", "wasp"]
+    assert run("make", splits, out) == 1
+    assert "exists" in capsys.readouterr().err
+    (tmp_path / "train.manifest.json").unlink()
+    assert run("check", out) == 0
+    assert "without its checksums a changed label is not noticed" in capsys.readouterr().err
+
+
+def test_check_ends_with_1_and_names_the_key(tmp_path, splits, capsys):
+    out = tmp_path / "val.rec"
+    assert run("make", splits, out, "--split", "val") == 0
+    content = bytearray(out.read_bytes())
+    content[40:90] = bytes(50)
+    out.write_bytes(content)
+    capsys.readouterr()
+    assert run("check", out) == 1
+    text = capsys.readouterr().out
+    assert f"{out}, key 0 has other bytes than were packed" in text
+    assert "2 records, 1 classes, 2 faults" in text  # the image and the file's checksum
+
+
+def test_a_flat_val_needs_its_list(tmp_path, capsys):
+    (write_folder(tmp_path, WNIDS[:1], 1) / WNIDS[0]).rename(tmp_path / "val")
+    assert run("make", tmp_path, tmp_path / "a.rec", "--split", "val") == 2
+    assert "--ground-truth" in capsys.readouterr().err
+    (tmp_path / "val.txt").write_text(f"{WNIDS[0]}_0.JPEG 7\n")
+    assert run("make", tmp_path, tmp_path / "a.rec", "--split", "val", "--ground-truth", tmp_path / "val.txt") == 0
+    assert (tmp_path / "a.lst").read_text() == f"0\t7.000000\tval/{WNIDS[0]}_0.JPEG\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("make", "nowhere", "a.rec"), "no images at nowhere"),
+        (("check", "nowhere.rec"), "no record file"),
+        (("info", "."), "no record file"),
+    ],
+)
+def test_wrong_places_are_named(arguments, message, capsys):
+    assert run(*arguments) == 2
+    assert message in capsys.readouterr().err

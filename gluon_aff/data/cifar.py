@@ -6,24 +6,53 @@ dictionaries with `data`, uint8 (N, 3072), and lists of labels. Pixels are red, 
 
 from __future__ import annotations
 
+import codecs
+import io
+import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ...errors import GluonAFFError, UsageError
-from ...runtime.home import mxnet_home
-from ...utils.download import Verify, download, expect
-from ..trees import FileTree, FolderTree, PackedTree
+from ..errors import GluonAFFError, UsageError
+from ..runtime.home import mxnet_home
+from ..utils.download import Verify, download, expect
 from .image_set import ImageSet
-from .pickles import load_pickle
+from .trees import FileTree, FolderTree, PackedTree
+
+try:
+    from numpy._core.multiarray import _reconstruct
+except ImportError:
+    from numpy.core.multiarray import _reconstruct  # type: ignore[attr-defined]
 
 HOME = "https://www.cs.toronto.edu/~kriz/"
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-CLASS_COUNTS: Mapping[str, Dict[str, int]] = {"cifar10": {"fine": 10}, "cifar100": {"coarse": 20, "fine": 100}}
 _PIXELS = 3 * 32 * 32
+
+_CIFAR10 = """
+airplane automobile bird cat deer dog frog horse ship truck
+"""
+_CIFAR100 = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+willow_tree wolf woman worm
+"""
+_CIFAR100_COARSE = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture
+insects large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores
+medium_mammals non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
+"""
+#: Names of the classes in the order of their numbers, for each kind of labels, the default first.
+CLASS_NAMES: Dict[str, Dict[str, Tuple[str, ...]]] = {
+    "cifar10": {"fine": tuple(_CIFAR10.split())},
+    "cifar100": {"fine": tuple(_CIFAR100.split()), "coarse": tuple(_CIFAR100_COARSE.split())},
+}
 
 
 @dataclass(frozen=True)
@@ -103,12 +132,14 @@ def load_cifar(
     Without ``data_dir`` it is looked for in ``$MXNET_HOME/datasets/<dataset>`` and downloaded to there. Raises
     GluonAFFError when it is missing, cut short or damaged, UsageError for labels the data set does not have.
     """
-    if labels not in CLASS_COUNTS[dataset]:
-        raise UsageError(f"{TITLES[dataset]} has no {labels!r} labels, only {', '.join(CLASS_COUNTS[dataset])}")
+    if labels not in CLASS_NAMES[dataset]:
+        raise UsageError(f"{TITLES[dataset]} has no {labels!r} labels, only {', '.join(sorted(CLASS_NAMES[dataset]))}")
     place = data_dir or default_place(dataset)
     found = _find(dataset, split, place)
     if found is None and data_dir is None and download_missing:
-        found = _find(dataset, split, _download(dataset, place))
+        layout = LAYOUTS[dataset][0]
+        archive = download(HOME + layout.archive, place / layout.archive, verify=layout.check())
+        found = _find(dataset, split, archive)
     if found is None:
         layout = LAYOUTS[dataset][0]
         raise GluonAFFError(
@@ -118,12 +149,12 @@ def load_cifar(
         )
     layout, source = found
     read = _read_pickled if layout.pickled else _read_binary
-    parts = [read(source, name, layout, CLASS_COUNTS[dataset]) for name in layout.files[split]]
+    parts = [read(source, name, layout, CLASS_NAMES[dataset]) for name in layout.files[split]]
     images = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return ImageSet(
         images=np.ascontiguousarray(images),
         labels=np.concatenate([part[labels] for _, part in parts]),
-        classes=_class_names(source, layout, labels, CLASS_COUNTS[dataset][labels]),
+        classes=_class_names(source, layout, labels, len(CLASS_NAMES[dataset][labels])),
         name=dataset,
         source=str(source.path),
     )
@@ -172,13 +203,8 @@ def _expected_files(layout: Layout) -> set:
     return {*layout.files["train"], *layout.files["test"], *layout.names.values()}
 
 
-def _download(dataset: str, folder: Path) -> Path:
-    layout = LAYOUTS[dataset][0]
-    return download(HOME + layout.archive, folder / layout.archive, verify=layout.check())
-
-
 def _read_binary(
-    source: FileTree, name: str, layout: Layout, class_counts: Mapping[str, int]
+    source: FileTree, name: str, layout: Layout, names: Mapping[str, Sequence[str]]
 ) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     content = source.read(name)
     length = len(layout.keys) + _PIXELS
@@ -189,12 +215,12 @@ def _read_binary(
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(-1, length)
     labels = {kind: records[:, column].astype(np.int64) for column, kind in enumerate(layout.keys)}
-    _check_range(source.where(name), labels, class_counts)
+    _check_range(source.where(name), labels, names)
     return records[:, len(layout.keys) :], labels
 
 
 def _read_pickled(
-    source: FileTree, name: str, layout: Layout, class_counts: Mapping[str, int]
+    source: FileTree, name: str, layout: Layout, names: Mapping[str, Sequence[str]]
 ) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     where = source.where(name)
     batch = _with_text_keys(load_pickle(source.read(name), where))
@@ -210,17 +236,17 @@ def _read_pickled(
         if len(numbers) != len(pixels):
             raise GluonAFFError(f"{where} has {len(numbers)} {key} for {len(pixels)} images: download it again")
         labels[kind] = np.array(numbers)  # of objects when a number is larger than int64
-    _check_range(where, labels, class_counts)
+    _check_range(where, labels, names)
     return pixels, {kind: numbers.astype(np.int64) for kind, numbers in labels.items()}
 
 
-def _check_range(where: str, labels: Mapping[str, np.ndarray], class_counts: Mapping[str, int]) -> None:
+def _check_range(where: str, labels: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> None:
     for kind, numbers in labels.items():
-        wrong = np.flatnonzero((numbers < 0) | (numbers >= class_counts[kind]))
+        wrong = np.flatnonzero((numbers < 0) | (numbers >= len(names[kind])))
         if len(wrong):
             raise GluonAFFError(
                 f"{where}: image {wrong[0]} has {kind} label {numbers[wrong[0]]}, expected 0 to "
-                f"{class_counts[kind] - 1}: the file is damaged or of another data set, download it again"
+                f"{len(names[kind]) - 1}: the file is damaged or of another data set, download it again"
             )
 
 
@@ -249,3 +275,43 @@ def _with_text_keys(loaded: Any) -> Dict[str, Any]:
 
 def _text(item: Any) -> str:
     return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """How protocol 2 carries bytes; other encodings than latin1 (compression among them) have no business here."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"encoding {encoding!r}")
+    return codecs.encode(text, encoding)
+
+
+_ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """A pickle names functions for the reader to call: any but the few that rebuild an array stops the reading."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which CIFAR's files do not need")
+        return _ALLOWED[module, name]
+
+
+def load_pickle(content: bytes, where: str) -> Any:
+    """Return the object in a pickle, text of Python 2 as bytes. ``where`` names the file in messages.
+
+    Raises GluonAFFError for anything that is not a whole, harmless pickle.
+    """
+    try:
+        return _Unpickler(io.BytesIO(content), encoding="bytes").load()
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        reason = " ".join(str(error).split())
+        raise GluonAFFError(
+            f"{where} is not a pickle of CIFAR's python version ({reason}): "
+            "the file is damaged or not the official one, unpack or download it again"
+        ) from error

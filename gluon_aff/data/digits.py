@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import GluonAFFError
-from ..decoding import resized
+from ..errors import GluonAFFError
+from .decoding import resized
 from .image_set import ImageSet
 
 SIZE = 32

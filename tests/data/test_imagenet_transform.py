@@ -7,8 +7,8 @@ from image_files import photograph
 from PIL import ImageEnhance
 
 from gluon_aff.data import ImageNetTransform
-from gluon_aff.data.imagenet import transform as steps
-from gluon_aff.data.imagenet.crops import centre
+from gluon_aff.data import transform as steps
+from gluon_aff.data.transform import centre
 from gluon_aff.errors import UsageError
 
 IMAGE = np.asarray(photograph(2))

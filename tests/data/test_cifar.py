@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gluon_aff.data import load_image_set
-from gluon_aff.data.images import cifar
+from gluon_aff.data import cifar, load_image_set
 from gluon_aff.errors import GluonAFFError, UsageError
 
 FINE = [f"fine{i}" for i in range(100)]

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_aff.data import load_image_set
-from gluon_aff.data.images import folder
+from gluon_aff.data import folder, load_image_set
 from gluon_aff.errors import GluonAFFError, UsageError
 
 RNG = np.random.default_rng(0)

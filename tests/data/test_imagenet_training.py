@@ -10,8 +10,8 @@ from PIL import Image
 
 from gluon_aff.data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from gluon_aff.data.decoding import decode_image
-from gluon_aff.data.imagenet.normalisation import normalisation
-from gluon_aff.data.records.packing import PackOptions, pack
+from gluon_aff.data.records import PackOptions, pack
+from gluon_aff.data.transform import normalisation
 from gluon_aff.errors import GluonAFFError, UsageError
 
 RECORDS = normalisation("records")

@@ -11,11 +11,10 @@ from image_files import WNIDS, jpeg, write_folder
 from PIL import Image
 
 from gluon_aff.data.decoding import decode_image
-from gluon_aff.data.imagenet.crops import centre
-from gluon_aff.data.imagenet.loaders import ImageNetLoader
-from gluon_aff.data.imagenet.normalisation import NORMALISATIONS, normalisation
-from gluon_aff.data.imagenet.sources import open_imagenet
-from gluon_aff.data.records.reading import RecordFile
+from gluon_aff.data.imagenet import open_imagenet
+from gluon_aff.data.loader import ImageNetLoader
+from gluon_aff.data.records import RecordFile
+from gluon_aff.data.transform import NORMALISATIONS, centre, normalisation
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.evaluation.protocol import record_passes
 

@@ -5,30 +5,34 @@ A set without test/, which may have no train/ either but ``<class>/*`` alone, ca
 
 from __future__ import annotations
 
+import hashlib
 import sys
+import zipfile
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
-from ...errors import GluonAFFError, UsageError
-from ...runtime.threads import usable_cores
-from ...utils import console
-from ...utils.prefetch import prefetch
-from ..decoding import decode_image
-from ..trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
-from ..validation_split import OFFER, split_off
-from .cache import DecodedCache
+from ..errors import GluonAFFError, UsageError
+from ..runtime.home import mxnet_home
+from ..runtime.threads import usable_cores
+from ..utils import console
+from ..utils.files import atomic_write
+from ..utils.prefetch import prefetch
+from .decoding import decode_image
 from .image_set import ImageSet
+from .trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
+from .validation_split import OFFER, split_off
 
 _BLOCK = 256  # images a thread decodes at a time
+_FORMAT = 2  # of the cache; raise it when decoding gives other pixels than before
 
 
 def load_folder(
     path: Path, split: str, resize: Optional[int] = None, val_fraction: Optional[float] = None, seed: int = 0
 ) -> ImageSet:
-    """Decode a split of an image folder; what was decoded is kept for the next time (see `decoded_cache`).
+    """Decode a split of an image folder; what was decoded is kept for the next time (see `DecodedCache`).
 
     Classes are the folders of train/ in alphabetical order, and test/ (or val/) must have the same. Images become RGB
     (alpha is dropped) and must be squares of one size, or are stretched to ``resize`` x ``resize`` (bilinear).
@@ -191,3 +195,43 @@ def folder_classes(place: Path) -> Tuple[str, ...]:
         return tuple(next(iter(tree.listing.values()), tree.plain))
     except (GluonAFFError, OSError):
         return ()
+
+
+class DecodedCache:
+    """The decoded images of one source and split: decoding 60,000 small files takes far longer than reading an array.
+
+    Kept in ``$MXNET_HOME/datasets/cache``, one file per source, split and size, written again when ``fingerprint``,
+    which stands for the state of the source's files, has changed. It may be deleted at any time; a damaged one is
+    ignored, and so is a place that cannot be written.
+    """
+
+    def __init__(self, source: Path, split: str, resize: Optional[int], fingerprint: str) -> None:
+        key = repr((str(source.resolve()), split, resize, _FORMAT))
+        name = f"{source.stem}-{split}-{_hash(key)[:16]}.npz"
+        self.path = mxnet_home() / "datasets" / "cache" / name
+        self._fingerprint = _hash(fingerprint)
+
+    def load(self) -> Optional[np.ndarray]:
+        """uint8 (N, H, W, 3), or None without a whole file of the source's present state."""
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                if str(stored["fingerprint"]) != self._fingerprint:
+                    return None
+                images = stored["images"]  # zip's checksum covers it
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        return images if images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3 else None
+
+    def save(self, images: np.ndarray) -> None:
+        try:
+            # not np.savez: stopped by Ctrl-C it leaves an archive that complains when it is collected
+            with atomic_write(self.path, "wb") as handle, zipfile.ZipFile(handle, "w") as stored:
+                for name, array in (("images", images), ("fingerprint", np.array(self._fingerprint))):
+                    with stored.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
+        except GluonAFFError:
+            pass  # the cache only saves time
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -7,8 +7,8 @@ from typing import Tuple
 
 import numpy as np
 
-from ...errors import UsageError
-from ..validation_split import HELD_OUT_SEED, check_hold_out
+from ..errors import UsageError
+from .validation_split import HELD_OUT_SEED, check_hold_out
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,284 @@
+"""ImageNet's images and data sets laid out like it: class folders, a flat folder with a list, a zip, tar or .rec file.
+
+Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabetical order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import GluonAFFError, UsageError
+from .records import RecordFile, class_number, read_manifest
+from .trees import IMAGE_SUFFIXES, FileTree, FolderTree, TarTree, ZipTree
+from .validation_split import OFFER, split_off
+
+SPLITS = {"train", "val", "test"}
+#: Images of the splits of ImageNet-1k.
+OFFICIAL_SIZES = {"train": 1281167, "val": 50000}
+
+
+Parts = Tuple[str, ...]  # of a file or folder, from the set's own place on
+
+
+class EncodedImage(NamedTuple):
+    """An image file's content with its class number; ``where`` names it in messages."""
+
+    where: str
+    label: int
+    content: bytes
+
+
+class ImageNetSource:
+    """``len()`` images, each by its number, through threads as well; ``classes`` names the class numbers.
+
+    ``notes`` has remarks about the set, ``damage`` names the parts of it that cannot be found; both are mostly empty.
+    """
+
+    path: Path
+    classes: Tuple[str, ...]
+    notes: Tuple[str, ...] = ()
+    damage: Tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def encoded(self, number: int) -> EncodedImage:
+        """An image by its number. Raises GluonAFFError for a file that cannot be read."""
+        raise NotImplementedError
+
+    def images(self) -> Iterator[EncodedImage]:
+        """All of them, once, in order."""
+        return (self.encoded(number) for number in range(len(self)))
+
+
+class RecordSource(ImageNetSource):
+    """The images of a .rec file."""
+
+    def __init__(self, path: Path, wnids: Sequence[str], strict: bool = True) -> None:
+        self.path = path
+        manifest = read_manifest(path)
+        self.classes = tuple(manifest["classes"] if manifest else wnids)
+        self._file = RecordFile(path, strict)
+        self.damage = tuple(self._file.damage)
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def encoded(self, number: int) -> EncodedImage:
+        label, content = self._file.read(number)
+        where = self._file.where(number)
+        return EncodedImage(where, class_number(label, where, len(self.classes)), content)
+
+
+class TreeSource(ImageNetSource):
+    """Image files in a folder, zip or tar. Of train and val folders, only what lies in ``split``.
+
+    With a ``val_fraction`` the set has no val: it is what `split_off` draws of train, or of all class folders.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        wnids: Sequence[str],
+        ground_truth: Optional[Path] = None,
+        split: str = "val",
+        val_fraction: Optional[float] = None,
+        seed: int = 0,
+    ) -> None:
+        self.path = path
+        if path.is_dir():
+            self._tree: FileTree = FolderTree(path)
+        else:
+            self._tree = TarTree(path) if path.suffix == ".tar" else ZipTree(path, "a folder, a .rec file, a tar")
+        found = [tuple(name.split("/")) for name in sorted(self._tree.below("", IMAGE_SUFFIXES))]
+        files = _of_split(found, split if val_fraction is None else "train")
+        val = _of_split(found, "val") if val_fraction is not None else []
+        if val and val != files:
+            raise UsageError(f"--val-fraction {val_fraction:g}: {path} has val images of its own, leave it out")
+        if not files:
+            offer = f"; or {OFFER}" if split == "val" and _of_split(found, "train") else ""
+            raise GluonAFFError(
+                f"{path} holds no .JPEG, .jpg or .png images: expected {split}/<wnid>/*.JPEG or a flat {split}/{offer}"
+            )
+        if ground_truth is None:
+            empty = _empty_classes([tuple(name.split("/")) for name in self._tree.empty("", IMAGE_SUFFIXES)], files)
+            self.notes = tuple(f"{path}/{'/'.join(folder)} holds no image" for folder in empty)
+            self.classes, labels = _labels_of_folders(path, files, wnids, [folder[-1] for folder in empty])
+        else:
+            self.classes = tuple(wnids)
+            labels = _labels_of_list(files, read_ground_truth(ground_truth, wnids), ground_truth)
+        self._members = [("/".join(file), label) for file, label in zip(files, labels)]
+        if val_fraction is not None:
+            self._keep_part(split, val_fraction, seed)
+
+    def _keep_part(self, split: str, val_fraction: float, seed: int) -> None:
+        """Keep the members of the training or the validation part."""
+        classes: Dict[str, List[str]] = {}
+        for name, label in self._members:
+            classes.setdefault(self.classes[label], []).append(name)
+        parts = split_off(self._tree, dict(sorted(classes.items())), val_fraction, seed)
+        kept = {name for names in (parts.train if split == "train" else parts.val).values() for name in names}
+        self._members = [member for member in self._members if member[0] in kept]
+        self.notes = (*self.notes, *parts.notes) if split == "train" else ()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def member(self, number: int) -> Tuple[str, int]:
+        """Name, relative to the path, and class number of an image."""
+        return self._members[number]
+
+    def encoded(self, number: int) -> EncodedImage:
+        name, label = self._members[number]
+        return EncodedImage(self._tree.where(name), label, self._tree.read(name))
+
+
+def open_imagenet(
+    path: Path,
+    wnids: Sequence[str],
+    ground_truth: Optional[Path] = None,
+    *,
+    split: str = "val",
+    strict: bool = True,
+    val_fraction: Optional[float] = None,
+    seed: int = 0,
+) -> ImageNetSource:
+    """Return the images at ``path``: a .rec file, a folder, a zip or a tar.
+
+    ``wnids`` are the names of all classes, in order. Images in class folders need no list; a flat folder needs
+    ``ground_truth`` (see `read_ground_truth`). Folders of which none is a known wnid are classes of their own, in
+    alphabetical order. ``split``, "train" or "val", is the folder to look into where a place holds both. A damaged .rec
+    file is an error, unless ``strict`` is False: then the records that can be found are there, and ``damage`` of the
+    source tells of the rest. ``val_fraction`` makes val, which class folders have not, that share of
+    each class, drawn by ``seed``.
+
+    Raises UsageError and GluonAFFError.
+    """
+    if not path.exists():
+        raise UsageError(f"no data at {path}: there is no such file or folder")
+    if path.suffix == ".rec":
+        if ground_truth is not None:
+            raise UsageError(f"{path} holds its labels: leave the ground truth file out")
+        if val_fraction is not None:
+            raise UsageError(f"--val-fraction is for folders, zips and tars of class folders, {path} is a record file")
+        return RecordSource(path, wnids, strict)
+    if val_fraction is not None and ground_truth is not None:
+        raise UsageError("--val-fraction is for class folders: leave the ground truth file out")
+    return TreeSource(path, wnids, ground_truth, split, val_fraction, seed)
+
+
+def _labels_of_list(files: Sequence[Parts], listed: Dict[str, int], path: Path) -> List[int]:
+    missing = [file[-1] for file in files if _stem(file[-1]) not in listed]
+    if missing:
+        raise UsageError(f"{path} has no label for {len(missing)} of {len(files)} images, such as {missing[0]}")
+    return [listed[_stem(file[-1])] for file in files]
+
+
+def _labels_of_folders(
+    path: Path, files: Sequence[Parts], wnids: Sequence[str], empty: Sequence[str]
+) -> Tuple[Tuple[str, ...], List[int]]:
+    folders = sorted({file[-2] if len(file) > 1 else "" for file in files})
+    if folders == [""] or (len(folders) == 1 and folders[0] in SPLITS):
+        raise UsageError(
+            f"the {len(files)} images in {path} are not in class folders: give a file with their classes "
+            f"(--ground-truth), or sort them into {folders[0] or 'val'}/<wnid>/"
+        )
+    unknown = sorted(set(folders) - set(wnids))
+    if unknown and len(unknown) < len(folders):
+        raise GluonAFFError(
+            f"{path}: {len(folders) - len(unknown)} folders are wnids of ImageNet, {len(unknown)} are not, such as "
+            f"{unknown[0]!r}: remove these, or give none a wnid"
+        )
+    classes = tuple(sorted({*folders, *empty})) if unknown else tuple(wnids)
+    numbers = {name: number for number, name in enumerate(classes)}
+    return classes, [numbers[file[-2]] for file in files]
+
+
+def _of_split(files: Sequence[Parts], split: str) -> Sequence[Parts]:
+    """What lies in the folder ``split``; everything, when the first folders that differ are not train, val and test."""
+    for depth in range(max((len(file) - 1 for file in files), default=0)):
+        level = {file[depth] if len(file) > depth + 1 else "" for file in files}
+        if level <= SPLITS:
+            return [file for file in files if file[depth] == split]
+        if len(level) > 1:
+            break
+    return files
+
+
+def _empty_classes(empty: Sequence[Parts], files: Sequence[Parts]) -> List[Parts]:
+    """Of the folders without images, those that lie beside class folders."""
+    parents = {file[:-2] for file in files if len(file) > 1}
+    return sorted(folder for folder in empty if folder[:-1] in parents)
+
+
+def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
+    """Return the class number of each image of a flat folder, by its name without suffix.
+
+    From lines ``name number`` (Caffe's val.txt), from lines ``name,wnid ...`` (Kaggle's LOC_val_solution.csv), or from
+    the development kit's ILSVRC2012_validation_ground_truth.txt, one number a line. The kit's numbers are not in the
+    order of the wnids, so its meta.mat must lie beside. Raises UsageError naming the line, and GluonAFFError.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if lines and all(_is_number(line.strip()) for line in lines):
+        return _official(path, lines, wnids)
+    numbers = {wnid: number for number, wnid in enumerate(wnids)}
+    labels: Dict[str, int] = {}
+    for line_number, line in enumerate(lines, 1):
+        words = line.replace(",", " ").split()
+        if not words or words[0] == "ImageId":
+            continue
+        label = numbers.get(words[1]) if len(words) > 1 else None
+        if label is None and len(words) > 1 and _is_number(words[1]) and int(words[1]) < len(wnids):
+            label = int(words[1])
+        if label is None:
+            raise UsageError(
+                f"{path}, line {line_number}: {line[:60]!r} is not an image's name with its class, a number below "
+                f"{len(wnids)} or a wnid"
+            )
+        labels[_stem(words[0])] = label
+    return labels
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 18
+
+
+def _stem(name: str) -> str:
+    """A file's name without folders and suffix."""
+    return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def _official(path: Path, lines: Sequence[str], wnids: Sequence[str]) -> Dict[str, int]:
+    meta = path.with_name("meta.mat")
+    if not meta.is_file():
+        raise UsageError(
+            f"{path} holds the development kit's numbers, which are in another order than the wnids: put the kit's "
+            "meta.mat beside it, or give lines of image name and class"
+        )
+    names = _official_wnids(meta)
+    labels: Dict[str, int] = {}
+    numbers = {wnid: number for number, wnid in enumerate(wnids)}
+    for line_number, line in enumerate(lines, 1):
+        wnid: Optional[str] = names[int(line) - 1] if 0 < int(line) <= len(names) else None
+        if wnid not in numbers:
+            raise UsageError(f"{path}, line {line_number}: {line} is not the number of a class in {meta}")
+        labels[f"ILSVRC2012_val_{line_number:08d}"] = numbers[wnid]
+    return labels
+
+
+def _official_wnids(meta: Path) -> List[str]:
+    """The wnids in the order of the kit's numbers, 1 first."""
+    from scipy.io import loadmat
+
+    try:
+        synsets = loadmat(str(meta), squeeze_me=True)["synsets"]
+        found = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise GluonAFFError(
+            f"cannot read {meta} ({error}): expected the development kit's file of that name"
+        ) from error
+    return [found[number] for number in sorted(found)]

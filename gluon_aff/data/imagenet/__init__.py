@@ -1,1 +1,0 @@
-"""ImageNet and data sets laid out like it, decoded batch by batch."""

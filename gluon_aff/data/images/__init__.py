@@ -1,1 +1,0 @@
-"""Small images held in memory: CIFAR, digits, folders."""

@@ -1,0 +1,668 @@
+"""MXNet's record files (.rec): read by number, made from images, and checked record by record.
+
+The format: a little-endian magic number, a word with 3 bits of kind and 29 of length, the payload, padding to four
+bytes. A payload that contains the magic number at a multiple of four is cut there into several parts, so at such places
+of the file the magic number always begins a part: that is how one finds on behind damage.
+
+Beside ``NAME.rec`` lie ``NAME.idx`` (where each key's record begins), ``NAME.lst`` (class number and name of each key)
+and ``NAME.manifest.json``, see `read_manifest`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import struct
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Tuple, Union
+
+import numpy as np
+from PIL import Image
+
+from ..errors import GluonAFFError, UsageError
+from ..utils.files import atomic_write, sha256_of, write_json
+from ..utils.prefetch import prefetch
+from .decoding import UnreadableImage, decode_image, open_image
+
+_MAGIC = struct.pack("<I", 0xCED7230A)
+_HEAD = struct.Struct("<4sI")
+_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+_BLOCK = 1 << 20
+_CHECKSUM = int.from_bytes(b"crc3", "big") << 32  # so that what others keep in that place is not taken for one
+_LABEL = struct.Struct("<4sIIf")  # a part's head, then an image record's flag and label
+_SAMPLE = 500  # images whose headers `record_info` reads
+
+Progress = Callable[[Iterable, int], Iterable]
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+class RecordFile:
+    """The records of a .rec file in the order in which they lie there. Threads may share it.
+
+    With an .idx file beside it the records are where that says, and each is checked when it is read: its parts must
+    reach to the beginning of the next. Without one, opening walks over every header, which takes minutes for a large
+    file on a slow disk.
+
+    Raises GluonAFFError when the file is damaged or cut short or the index is not its own. With ``strict=False`` what
+    can be found is kept, and ``damage`` says what cannot. ``indexed=False`` ignores the .idx file.
+    """
+
+    def __init__(self, path: Path, strict: bool = True, indexed: bool = True) -> None:
+        self.path = path
+        self.damage: List[str] = []
+        self.keys: Dict[int, int] = {}  # by the places where records begin; messages name a record by its key
+        self._strict = strict
+        index = path.with_suffix(".idx")
+        try:
+            self._handle = open(path, "rb")  # noqa: SIM115
+            self._size = os.fstat(self._handle.fileno()).st_size
+            self._spans = self._listed(index) if indexed and index.is_file() else self._walked()
+        except OSError as error:
+            raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def offset(self, number: int) -> int:
+        """Where a record begins."""
+        return int(self._spans[number][0])
+
+    def where(self, number: int) -> str:
+        """The record's name in messages: its key in the .idx file; without one, its number."""
+        key = self.keys.get(self.offset(number))
+        return f"{self.path}, record {number}" if key is None else f"{self.path}, key {key}"
+
+    def label(self, number: int) -> float:
+        """The label of a record, without reading its image."""
+        begin, end = self._spans[number].tolist()
+        content = os.pread(self._handle.fileno(), min(end - begin, _LABEL.size), begin)
+        if len(content) == _LABEL.size and content.startswith(_MAGIC):
+            _, word, flag, label = _LABEL.unpack(content)
+            if flag == 0 and word & 0x1FFFFFFF >= _LABEL.size:
+                return label
+        return self.read(number)[0]
+
+    def read(self, number: int) -> Tuple[float, bytes]:
+        """Label and image file of a record. Raises GluonAFFError naming the record."""
+        from mxnet import recordio
+
+        begin, end = self._spans[number].tolist()
+        try:
+            header, content = recordio.unpack(_payload(os.pread(self._handle.fileno(), end - begin, begin)))
+        except OSError as error:
+            raise GluonAFFError(f"cannot read {self.where(number)}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise GluonAFFError(f"{self.where(number)} at byte {begin} is damaged: {error}") from None
+        except struct.error:
+            raise GluonAFFError(f"{self.where(number)} is too short for an image record") from None
+        if header.id2 >> 32 == _CHECKSUM >> 32 and header.id2 != _checksum(content):
+            raise GluonAFFError(
+                f"{self.where(number)} has other bytes than were packed: copy the file or make it again"
+            )
+        if header.flag:
+            raise GluonAFFError(f"{self.where(number)} has {header.flag} labels, expected one: pack the set again")
+        return header.label, content
+
+    def _listed(self, index: Path) -> np.ndarray:
+        """Where the records of an .idx file begin and end, (N, 2)."""
+        entries = _read_index(index)
+        keys, begins = entries[np.argsort(entries[:, 1], kind="stable")].T
+        if not len(begins) or begins[0] != 0 or len(np.unique(begins)) < len(begins) or (begins % 4).any():
+            raise GluonAFFError(
+                f"{index.name} lists {len(begins)} records, but not as those of {self.path} can lie: they are not of "
+                "one set, make them again"
+            )
+        inside = np.count_nonzero(begins < self._size)
+        if inside < len(begins):
+            self._damaged(
+                f"{self.path} is cut short: it ends at byte {self._size}, {index.name} lists {len(begins)} records, "
+                f"{len(begins) - inside} of them behind that",
+            )
+        spans = np.stack([begins[:inside], np.append(begins[1:inside], self._size)[:inside]], axis=1)
+        if inside:
+            begin, end = spans[-1].tolist()
+            try:
+                _payload(os.pread(self._handle.fileno(), end - begin, begin))
+            except ValueError as error:
+                self._damaged(
+                    f"{self.path} is damaged or cut short, or {index.name}, which lists {inside} records, is not its "
+                    f"own: the last one {error}"
+                )
+                spans = spans[:-1]
+        self.keys = dict(zip(spans[:, 0].tolist(), keys.tolist()))
+        return spans
+
+    def _walked(self) -> np.ndarray:
+        """Where the records begin and end, (N, 2), found from header to header."""
+        spans: List[Tuple[int, int]] = []
+        position = 0
+        while position < self._size:
+            end = _end_of_record(self._handle, position, self._size)
+            if end is not None:
+                spans.append((position, end))
+                position = end
+                continue
+            following = _next_record(self._handle, (spans[-1][0] if spans else position) + 4, self._size)
+            if following < position:  # the last record claimed too much
+                position = spans.pop()[0]
+            elif following == position:  # this one does
+                following = _next_record(self._handle, position + 4, self._size)
+            self._damaged(
+                f"{self.path} is damaged or cut short at byte {position} of {self._size}, after {len(spans)} records"
+            )
+            position = following
+        return np.array(spans, dtype=np.int64).reshape(-1, 2)
+
+    def _damaged(self, message: str) -> None:
+        if self._strict:
+            raise GluonAFFError(f"{message}: copy it or make it again")
+        self.damage.append(message)
+
+
+def class_number(label: float, where: str, classes: Optional[int] = None) -> int:
+    """Return a record's label as a class number; ``where`` names the record in the message.
+
+    Raises GluonAFFError for a label that is not a whole number (NaN is not), negative, or not below ``classes``.
+    """
+    if not math.isfinite(label) or label != int(label) or label < 0 or (classes is not None and label >= classes):
+        below = "" if classes is None else f" below {classes}"
+        raise GluonAFFError(f"{where} has the label {label:g}: expected a class number{below}")
+    return int(label)
+
+
+def _read_index(path: Path) -> np.ndarray:
+    """Keys and places of an .idx file's lines, int64 (N, 2). Raises GluonAFFError for a line that is neither."""
+    with open(path, encoding="ascii", errors="replace") as lines:
+        words = [line.split() for line in lines]
+    try:
+        entries = [(int(key), int(place)) for key, place in filter(None, words)]
+        return np.array(entries, dtype=np.int64).reshape(-1, 2)
+    except (ValueError, OverflowError):
+        raise GluonAFFError(
+            f"{path} is not the index of a record file: expected lines of two numbers, make it again"
+        ) from None
+
+
+def _checksum(content: bytes) -> int:
+    """What our record files have in the header's second id, which MXNet reserves and leaves at 0."""
+    return _CHECKSUM | zlib.crc32(content)
+
+
+def _payload(content: bytes) -> bytes:
+    """The payload of a record's parts, which must fill ``content``. Raises ValueError."""
+    parts: List[bytes] = []
+    position = 0
+    expected: Tuple[int, ...] = (_WHOLE, _FIRST)
+    while expected:
+        magic, kind, length = _head(content[position : position + _HEAD.size])
+        start = position + _HEAD.size
+        if magic != _MAGIC or kind not in expected:
+            raise ValueError("does not begin as a record does" if not parts else "is not complete")
+        if start + length > len(content):
+            raise ValueError(f"claims {length} bytes where {max(0, len(content) - start)} are")
+        parts.append(content[start : start + length])
+        expected = () if kind in (_WHOLE, _LAST) else (_MIDDLE, _LAST)
+        position = start + length + -length % 4
+    if position < len(content):
+        raise ValueError(f"leaves {len(content) - position} bytes over before the next")
+    return _MAGIC.join(parts)
+
+
+def _head(content: bytes) -> Tuple[bytes, int, int]:
+    """Magic number, kind and length; no magic number when there are too few bytes."""
+    magic, word = _HEAD.unpack(content) if len(content) == _HEAD.size else (b"", 0)
+    return magic, word >> 29, word & 0x1FFFFFFF
+
+
+def _end_of_record(handle: BinaryIO, position: int, size: int) -> Optional[int]:
+    """Where the record ends that begins at ``position``, or None when there is no whole one."""
+    expected: Tuple[int, ...] = (_WHOLE, _FIRST)
+    while expected:
+        handle.seek(position)
+        magic, kind, length = _head(handle.read(_HEAD.size))
+        if magic != _MAGIC or kind not in expected or position + _HEAD.size + length > size:
+            return None
+        expected = () if kind in (_WHOLE, _LAST) else (_MIDDLE, _LAST)
+        position += _HEAD.size + length + -length % 4
+    return position
+
+
+def _next_record(handle: BinaryIO, position: int, size: int) -> int:
+    """The first place from ``position`` on at which a record begins, or ``size``."""
+    while position < size:
+        handle.seek(position)
+        block = handle.read(_BLOCK + _HEAD.size)
+        found = block.find(_MAGIC)
+        while found >= 0:
+            _, kind, _ = _head(block[found : found + _HEAD.size])
+            if found % 4 == 0 and kind in (_WHOLE, _FIRST):
+                return position + found
+            found = block.find(_MAGIC, found + 1)
+        position += _BLOCK
+    return size
+
+
+# The manifest ---------------------------------------------------------------------------------------------------------
+
+_MANIFEST: Dict[str, Tuple[type, Any]] = {  # of each entry its type, and that of its items
+    "source": (str, None),
+    "options": (dict, (int, type(None))),
+    "images": (int, None),
+    "list_sha256": (str, None),
+    "records": (int, None),
+    "bytes": (int, None),
+    "sha256": (dict, str),
+    "bad": (list, str),
+    "classes": (list, str),
+    "counts": (list, int),
+}
+
+
+def manifest_path(records: Path) -> Path:
+    """The manifest's name, given that of the .rec file."""
+    return records.with_suffix(".manifest.json")
+
+
+def read_manifest(records: Path) -> Optional[Dict[str, Any]]:
+    """Read the manifest of a .rec file.
+
+    Its ``source`` names the packed folder or archive, ``images`` and ``list_sha256`` describe its list of images,
+    ``options`` how they were packed. ``records`` and ``bytes`` measure the .rec file, ``sha256`` has the digest of each
+    file by name. ``classes`` are the names of the class numbers, ``counts`` their numbers of images, ``bad`` the
+    messages about images left out.
+
+    Parameters
+    ----------
+    records : Path
+        The .rec file.
+
+    Returns
+    -------
+    dict or None
+        None when there is no manifest.
+
+    Raises
+    ------
+    GluonAFFError
+        When the manifest cannot be read, is not one, or has an entry of another type.
+    """
+    path = manifest_path(records)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise GluonAFFError(f"cannot read {path}: {error}; remove it or make the records again") from error
+    fault = next(_manifest_faults(content), None)
+    if fault:
+        raise GluonAFFError(f"{path} is not a manifest of records: {fault}; remove it or make the records again")
+    return content
+
+
+def _manifest_faults(content: Any) -> Iterator[str]:
+    if not isinstance(content, dict):
+        yield "it is not a JSON object"
+        return
+    for name, (kind, item_kind) in _MANIFEST.items():
+        value = content.get(name)
+        if not isinstance(value, kind):
+            yield f"{name!r} is {value!r:.40}, expected {kind.__name__}"
+            return
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        yield from (f"{name!r} holds {item!r:.40}" for item in items if not isinstance(item, item_kind))
+    beside = (name for name in content["sha256"] if not name or "/" in name or name in (".", ".."))
+    yield from (f"'sha256' has {name!r}, which is not the name of a file" for name in beside)
+
+
+# Making ---------------------------------------------------------------------------------------------------------------
+
+
+class PackSource(Protocol):
+    """Encoded images by number, see `imagenet.TreeSource`."""
+
+    path: Path
+    classes: Tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def member(self, number: int) -> Tuple[str, int]:
+        """Name and class number of an image."""
+
+    def encoded(self, number: int) -> Any:
+        """An `EncodedImage`. Raises GluonAFFError when it cannot be read."""
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """How images become records.
+
+    Attributes
+    ----------
+    resize : int or None
+        The short side of images that are larger, in pixels; they are shrunk with smoothing and encoded again. All
+        others, and all without it, are packed as they are, byte for byte.
+    quality : int
+        Of JPEG that is encoded again, 1 to 100.
+    shuffle : int or None
+        The seed of the order in which images are packed; None for the order of classes and names.
+    max_bad : int
+        How many images that cannot be read may be left out.
+    """
+
+    resize: Optional[int] = None
+    quality: int = 95
+    shuffle: Optional[int] = None
+    max_bad: int = 50
+
+    def __post_init__(self) -> None:
+        if (self.resize is not None and self.resize < 1) or not 1 <= self.quality <= 100 or self.max_bad < 0:
+            raise UsageError(
+                f"resize {self.resize}, quality {self.quality}, at most {self.max_bad} bad images: expected at least "
+                "1, 1 to 100, and no negative number"
+            )
+
+
+def pack(
+    source: PackSource,
+    path: Path,
+    options: PackOptions,
+    *,
+    workers: int = 1,
+    progress: Progress = lambda items, total: items,
+    on_bad: Callable[[str], None] = lambda message: None,
+) -> Dict[str, Any]:
+    """Write ``path``, a .rec file, with .idx, .lst and .manifest.json beside it, and return the manifest.
+
+    ``workers`` threads read, check and encode; no byte depends on their number. The .rec file gets its name when all is
+    written: a call that is stopped leaves none. ``progress(keys, total)`` may wrap what is iterated over.
+
+    Every image is decoded: one that cannot be is left out and named to ``on_bad``. Raises GluonAFFError for more than
+    ``max_bad`` of them, for a file that exists and for what cannot be written, UsageError for a path without .rec.
+    """
+    if path.suffix != ".rec":
+        raise UsageError(f"{path}: the name of a record file ends in .rec")
+    if path.exists():
+        raise GluonAFFError(f"{path} exists: remove it, or choose another name")
+    members = [source.member(number) for number in range(len(source))]
+    if options.shuffle is not None:
+        order = np.random.default_rng(options.shuffle).permutation(len(members)).tolist()
+    else:
+        order = list(range(len(members)))
+    names = [members[number][0] for number in order]
+    entries: List[Tuple[int, int, int]] = []  # key, class number, place in the file
+    bad: List[str] = []
+    size, digest = 0, hashlib.sha256()
+    workers = max(1, workers)
+    with atomic_write(path, "wb") as handle:
+        contents = prefetch(
+            lambda key: (key, _content(source, order[key], options)), range(len(order)), workers, 4 * workers, "encode"
+        )
+        for key, content in progress(contents, len(order)):
+            if isinstance(content, bytes):
+                label = members[order[key]][1]
+                record = _image_record(key, label, content)
+                handle.write(record)
+                digest.update(record)
+                entries.append((key, label, size))
+                size += len(record)
+                continue
+            bad.append(content)
+            on_bad(content)
+            if len(bad) > options.max_bad:
+                raise GluonAFFError(
+                    f"{content}: image {len(bad)} that cannot be read, more than --max-bad {options.max_bad}; "
+                    "replace them, or allow more"
+                )
+        lists = {
+            ".idx": "".join(f"{key}\t{place}\n" for key, _, place in entries),
+            ".lst": "".join(f"{key}\t{label:f}\t{names[key]}\n" for key, label, _ in entries),
+        }
+        manifest = {
+            "source": source.path.name,
+            "options": {"resize": options.resize, "quality": options.quality, "shuffle": options.shuffle},
+            "images": len(members),
+            "list_sha256": _sha256("\n".join(f"{members[number][0]}\t{members[number][1]}" for number in order)),
+            "records": len(entries),
+            "bytes": size,
+            "sha256": {
+                path.name: digest.hexdigest(),
+                **{path.with_suffix(suffix).name: _sha256(text) for suffix, text in lists.items()},
+            },
+            "bad": bad,
+            "classes": list(source.classes),
+            "counts": np.bincount([label for _, label, _ in entries], minlength=len(source.classes)).tolist(),
+        }
+        write_json(manifest, manifest_path(path))  # first: it tells whose the others are
+        for suffix, text in lists.items():
+            with atomic_write(path.with_suffix(suffix)) as beside:
+                beside.write(text)
+    return manifest
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _content(source: PackSource, number: int, options: PackOptions) -> Union[bytes, str]:
+    """The record's image file, or the message about one that is left out."""
+    try:
+        encoded = source.encoded(number)
+        return _shrunk(encoded.content, encoded.where, options.resize, options.quality)
+    except GluonAFFError as error:
+        return error.fault if isinstance(error, UnreadableImage) else str(error)
+
+
+def _shrunk(content: bytes, where: str, short_side: Optional[int], quality: int) -> bytes:
+    """An image file whose short side is larger than ``short_side`` as JPEG of that size, any other as it is."""
+    image = Image.fromarray(decode_image(content, where, opencv=True))
+    if short_side is None or min(image.size) <= short_side:
+        return content
+    scale = short_side / min(image.size)
+    width, height = (short_side if side == min(image.size) else round(side * scale) for side in image.size)
+    buffer = io.BytesIO()
+    image.resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return buffer.getvalue()
+
+
+def _image_record(key: int, label: int, content: bytes) -> bytes:
+    """An image file with class number and checksum, as MXNet's iterators and data sets read them."""
+    from mxnet import recordio
+
+    return _framed(recordio.pack(recordio.IRHeader(0, float(label), key, _checksum(content)), content))
+
+
+def _framed(payload: bytes) -> bytes:
+    """A record as it lies in the file: cut where the payload has the magic number at a multiple of four.
+
+    MXNet's own writer does the same, but does not notice a full disk.
+    """
+    parts, begin, found = [], 0, payload.find(_MAGIC)
+    while found >= 0:
+        if found % 4 == 0:
+            parts.append(payload[begin:found])
+            begin = found = found + 4
+            found = payload.find(_MAGIC, found)
+        else:
+            found = payload.find(_MAGIC, found + 1)
+    parts.append(payload[begin:])
+    kinds = [_WHOLE] if len(parts) == 1 else [_FIRST, *[_MIDDLE] * (len(parts) - 2), _LAST]
+    return b"".join(
+        _HEAD.pack(_MAGIC, kind << 29 | len(part)) + part + bytes(-len(part) % 4) for kind, part in zip(kinds, parts)
+    )
+
+
+# Checking -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class RecordCheck:
+    """What `check_records` found.
+
+    Attributes
+    ----------
+    records : int
+        Records in the file.
+    counts : dict
+        Class number -> records of it.
+    faults : list of str
+        What is wrong, by key.
+    notes : list of str
+        What could not be checked.
+    """
+
+    records: int = 0
+    counts: Dict[int, int] = field(default_factory=dict)
+    faults: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
+
+
+def check_records(
+    path: Path,
+    classes: Optional[int] = None,
+    *,
+    workers: int = 1,
+    progress: Progress = lambda items, total: items,
+) -> RecordCheck:
+    """Look at every record of a .rec file: framing, index, class number, and whether its image can be decoded.
+
+    The records are found from header to header, so damage to one hides no other. With a manifest, counts and checksums
+    are compared, too; a label that was changed to that of another class is noticed by these alone.
+
+    Parameters
+    ----------
+    path : Path
+        The .rec file.
+    classes : int, optional
+        Class numbers must be below it; by default the number of classes in the manifest, without one any.
+    workers : int
+        Threads that decode.
+    progress : callable
+        ``progress(looks, total)`` may wrap what is iterated over.
+
+    Raises
+    ------
+    GluonAFFError
+        When the file itself, or its manifest, cannot be read.
+    """
+    records = RecordFile(path, strict=False, indexed=False)
+    manifest = read_manifest(path)
+    if classes is None and manifest is not None:
+        classes = len(manifest["classes"])
+    found = RecordCheck(records=len(records), faults=list(records.damage))
+    index = path.with_suffix(".idx")
+    if index.is_file():
+        records.keys = _checked_keys(records, index, found.faults)
+    else:
+        found.faults.append(f"{index} is missing: shuffling readers need it")
+    workers = max(1, workers)
+    looks = prefetch(
+        lambda number: _look(records, number, classes), range(len(records)), workers, 32 * workers, "check"
+    )
+    counts: Counter = Counter()
+    for label, fault in progress(looks, len(records)):
+        if label is not None:
+            counts[label] += 1
+        if fault:
+            found.faults.append(fault)
+    found.counts = dict(sorted(counts.items()))
+    if manifest is None:
+        found.notes.append(f"{manifest_path(path)} is missing: without its checksums a changed label is not noticed")
+        return found
+    if manifest["records"] != len(records):
+        found.faults.append(f"{path} holds {len(records)} records, its manifest counts {manifest['records']}")
+    for name, expected in sorted(manifest["sha256"].items()):
+        file = path.with_name(name)
+        actual = sha256_of(file) if file.is_file() else "no such file"
+        if actual != expected:
+            found.faults.append(f"{file} has SHA-256 {actual}, its manifest says {expected}")
+    return found
+
+
+def _checked_keys(records: RecordFile, index: Path, faults: List[str]) -> Dict[int, int]:
+    """Place -> key of the index, whose own faults are added to ``faults``."""
+    try:
+        entries = _read_index(index).tolist()
+    except GluonAFFError as error:
+        faults.append(str(error))
+        return {}
+    places = {records.offset(number) for number in range(len(records))}
+    faults += [f"{index}, key {key}: no record begins at byte {place}" for key, place in entries if place not in places]
+    twice = [key for key, count in Counter(key for key, _ in entries).items() if count > 1]
+    faults += [f"{index}, key {key} is there more than once" for key in twice]
+    keys = {place: key for key, place in entries}
+    faults += [f"{index} does not list the record at byte {place}" for place in sorted(places - set(keys))]
+    return keys
+
+
+def _look(records: RecordFile, number: int, classes: Optional[int]) -> Tuple[Optional[int], str]:
+    """A record's class number, and what is wrong with it."""
+    where = records.where(number)
+    try:
+        value, content = records.read(number)
+        label = class_number(value, where, classes)
+    except GluonAFFError as error:
+        return None, str(error)
+    try:
+        decode_image(content, where, opencv=True)
+    except UnreadableImage as error:
+        return label, error.fault
+    return label, ""
+
+
+@dataclass
+class RecordInfo:
+    """What is in a .rec file.
+
+    Attributes
+    ----------
+    records, bytes : int
+        Its size.
+    counts : dict
+        Class number -> records of it.
+    formats : dict
+        File format and mode -> images of the sample.
+    sides : list of int
+        Short sides of the sample in pixels: least, median and most; empty when no image can be read.
+    sample : int
+        Images looked at, evenly spaced over the file.
+    """
+
+    records: int
+    bytes: int
+    counts: Dict[int, int]
+    formats: Dict[str, int]
+    sides: List[int]
+    sample: int
+
+
+def record_info(path: Path) -> RecordInfo:
+    """Read every label and the headers of some images. Raises GluonAFFError for a damaged file or label."""
+    records = RecordFile(path)
+    counts = Counter(class_number(records.label(number), records.where(number)) for number in range(len(records)))
+    formats: Counter = Counter()
+    sides = []
+    chosen = np.unique(np.linspace(0, len(records) - 1, min(_SAMPLE, len(records))).astype(int)).tolist()
+    for number in chosen:
+        try:
+            image = open_image(records.read(number)[1], f"record {number}")
+        except UnreadableImage:
+            formats["unreadable"] += 1
+            continue
+        formats[f"{image.format} {image.mode}"] += 1
+        sides.append(min(image.size))
+    return RecordInfo(
+        len(records),
+        path.stat().st_size,
+        dict(sorted(counts.items())),
+        dict(formats.most_common()),
+        np.percentile(sides, [0, 50, 100]).astype(int).tolist() if sides else [],
+        len(chosen),
+    )

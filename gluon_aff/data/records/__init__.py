@@ -1,1 +1,0 @@
-"""Record files (.rec): writing, reading, checking."""
