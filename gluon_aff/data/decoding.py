@@ -22,13 +22,7 @@ _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I")
 
 
 class UnreadableImage(GluonAFFError):
-    """An image file that cannot be decoded.
-
-    Attributes
-    ----------
-    fault : str
-        The file and what is wrong with it: the message without its advice, for lists of such files.
-    """
+    """An image file that cannot be decoded; ``fault`` is the message without its advice, for lists of such files."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(f"{fault}: replace or remove it")
@@ -36,23 +30,9 @@ class UnreadableImage(GluonAFFError):
 
 
 def open_image(content: bytes, where: str) -> Image.Image:
-    """An image file, opened but not decoded: its format, mode and size.
+    """Return an image file, opened but not decoded: its format, mode and size. ``where`` names it in messages.
 
-    Parameters
-    ----------
-    content : bytes
-        The file's content.
-    where : str
-        Names the file in messages.
-
-    Returns
-    -------
-    PIL.Image.Image
-
-    Raises
-    ------
-    UnreadableImage
-        When it is empty, of a format that is not among `FORMATS`, damaged, or of more than `MAX_PIXELS` pixels.
+    Raises UnreadableImage when it is empty, of a format that is not among `FORMATS`, damaged, or too large.
     """
     if not content:
         raise UnreadableImage(f"{where} is empty (0 bytes)")
@@ -67,30 +47,13 @@ def open_image(content: bytes, where: str) -> Image.Image:
 
 
 def decode_image(content: bytes, where: str, *, opencv: bool = False) -> np.ndarray:
-    """An image file as RGB.
+    """Return an image file as RGB, uint8 (H, W, 3). Raises UnreadableImage as `open_image` does.
 
     Grey, palette and CMYK become RGB, alpha is dropped, of 16 bits the upper 8 are kept. A camera's note on orientation
     (EXIF) is ignored, as ImageNet's usual tools do: masks are of the pixels as stored.
 
-    Parameters
-    ----------
-    content : bytes
-        The file's content.
-    where : str
-        Names the file in messages.
-    opencv : bool
-        Decode JPEG by OpenCV, which takes a quarter less time than Pillow and gives the same pixels. JPEG that does not
-        end as it should is still decoded by Pillow, which tells a file cut short from a whole one.
-
-    Returns
-    -------
-    ndarray
-        uint8 (H, W, 3).
-
-    Raises
-    ------
-    UnreadableImage
-        As `open_image` does.
+    With ``opencv`` OpenCV decodes JPEG, which takes a quarter less time than Pillow and gives the same pixels. JPEG
+    that does not end as it should is still decoded by Pillow, which tells a file cut short from a whole one.
     """
     image = open_image(content, where)
     try:
@@ -108,38 +71,17 @@ def decode_image(content: bytes, where: str, *, opencv: bool = False) -> np.ndar
 
 
 def decode_mask(content: bytes, where: str, threshold: Optional[int] = None, classes: int = 1) -> np.ndarray:
-    """A mask file as foreground 1 and background 0, or as class numbers.
+    """Return a mask file as foreground 1 and background 0, or as class numbers: uint8 (H, W).
 
-    A mask of one class holds 0 and 1, or 0 and the largest value of its depth (255, 65535). Grey may be saved in
-    colour, and with a palette: a palette of greys counts by its greys, any other by its indices. Transparency is
-    ignored, unless it alone varies: then what is opaque is the foreground. A JPEG's values are noisy, so those of at
-    least 128 are foreground.
+    A mask of one class holds 0 and 1, or 0 and the largest value of its depth (255, 65535); with a ``threshold`` any
+    values, those of at least this much are foreground. Grey may be saved in colour, and with a palette: a palette of
+    greys counts by its greys, any other by its indices. Transparency is ignored, unless it alone varies: then what is
+    opaque is the foreground. A JPEG's values are noisy, so those of at least 128 are foreground.
 
-    A mask of several classes holds their numbers, 0 to classes - 1, and `IGNORED` where a pixel is of none; a palette
-    counts by its indices.
+    A mask of several ``classes``, the background's 0 among them, holds their numbers and `IGNORED` where a pixel is of
+    none; a palette counts by its indices.
 
-    Parameters
-    ----------
-    content : bytes
-        The file's content.
-    where : str
-        Names the file in messages.
-    threshold : int, optional
-        The mask may hold any values; those of at least this much are foreground.
-    classes : int
-        1 for foreground and background; K for as many classes, the background's 0 among them.
-
-    Returns
-    -------
-    ndarray
-        uint8 (H, W).
-
-    Raises
-    ------
-    UnreadableImage
-        As `open_image` does.
-    GluonAFFError
-        For a mask that is coloured, or holds other values; they are named.
+    Raises UnreadableImage as `open_image` does, GluonAFFError for a mask that is coloured, or holds other values.
     """
     image = open_image(content, where)
     try:

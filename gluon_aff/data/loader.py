@@ -167,12 +167,23 @@ class BatchLoader(Batches):
 
 
 class ImageFileBatches(Batches):
-    """What ImageNet's loaders share; they override `pixels`.
+    """Batches of image files: x, float32 (B, 3, size, size), and y, int64 (B,). Both of ImageNet's loaders are these.
 
     ``workers`` threads share the images of a few batches, however many they are, so that memory does not grow with
-    them. Every image of the set is asked for once per epoch. One that cannot be read makes its batch smaller, is named
-    once to ``on_bad``, in whichever thread, and kept in ``bad``; with more than ``max_bad`` of them (None: no limit,
-    0: not one) a pass ends with a GluonAFFError.
+    them. Every image of the source is asked for once per epoch; batch sizes differ by one at most, and by the images
+    that cannot be read. Such an image is named once to ``on_bad``, in whichever thread, and kept in ``bad``; with more
+    than ``max_bad`` of them (None: no limit, 0: not one) a pass ends with a GluonAFFError.
+
+    Parameters
+    ----------
+    source
+        Of `open_imagenet`.
+    batch_size
+        Images in a batch of this process, at most.
+    normalise
+        Of `normalisation`.
+    options
+        ``workers``, ``shard`` and ``seed`` of `Batches`.
     """
 
     def __init__(
@@ -262,29 +273,10 @@ class ImageFileBatches(Batches):
 
 
 class ImageNetLoader(ImageFileBatches):
-    """Batches of a source, in its order: x, float32 (B, 3, size, size), and y, int64 (B,).
+    """The images of a source in its order, as networks are validated on them (see `centre`, also for ``crop_ratio``).
 
-    Batch sizes differ by one at most, and by the images that cannot be read.
-
-    Parameters
-    ----------
-    source
-        Of `open_imagenet`.
-    batch_size
-        Images in a batch of this process, at most.
-    transform
-        Of `normalisation`.
-    crop_ratio
-        Size divided by the short side it is cut from; None for what is usual (see `centre`).
-    workers
-        Threads that decode ahead (0: when asked for).
-    shard
-        (rank, ranks), this process's part of every batch of all of them together.
-    skip_bad
-        Leave out images that cannot be read, as many as ``max_bad`` (None: any number) says. Without it the first ends
-        the pass with a GluonAFFError that names it.
-    on_bad
-        Is told of each of them once.
+    With ``skip_bad`` images that cannot be read are left out, as many as ``max_bad`` says; without it the first ends
+    the pass. Arguments otherwise as in `ImageFileBatches`.
     """
 
     def __init__(
@@ -314,29 +306,10 @@ class ImageNetLoader(ImageFileBatches):
 
 
 class ImageNetTrainLoader(ImageFileBatches):
-    """Batches of a source: x, float32 (B, 3, size, size), and y, int64 (B,).
+    """The images of a source, shuffled and augmented by ``transform``, which has the size.
 
-    An epoch passes over every image of the source once, whatever the batch size and the number of processes; batch
-    sizes differ by one at most, and by the images that cannot be read (see `ImageFileBatches`). The order depends on
-    seed and epoch, an image's augmentation on seed, epoch and its number in the source, and on nothing else: not on
-    workers, shards or where a pass begins.
-
-    Parameters
-    ----------
-    source
-        Of `open_imagenet`.
-    batch_size
-        Images in a batch of this process, at most.
-    transform
-        The augmentation; it has the size.
-    normalise
-        Of `normalisation`.
-    shard
-        (rank, ranks), this process's part of every batch of all of them together.
-    max_bad
-        How many images may be unreadable; 0 stops at the first, None never.
-    on_bad
-        Is told of each of them once.
+    The order depends on seed and epoch, an image's augmentation on seed, epoch and its number in the source, and on
+    nothing else: not on workers, shards or where a pass begins. Arguments otherwise as in `ImageFileBatches`.
     """
 
     def __init__(

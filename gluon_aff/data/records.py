@@ -20,7 +20,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Tuple, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,9 @@ from ..errors import GluonAFFError, UsageError
 from ..utils.files import atomic_write, sha256_of, write_json
 from ..utils.prefetch import prefetch
 from .decoding import UnreadableImage, decode_image, open_image
+
+if TYPE_CHECKING:
+    from .imagenet import TreeSource
 
 _MAGIC = struct.pack("<I", 0xCED7230A)
 _HEAD = struct.Struct("<4sI")
@@ -272,27 +275,12 @@ def manifest_path(records: Path) -> Path:
 
 
 def read_manifest(records: Path) -> Optional[Dict[str, Any]]:
-    """Read the manifest of a .rec file.
+    """Return the manifest of a .rec file, None without one. Raises GluonAFFError for what is not one.
 
     Its ``source`` names the packed folder or archive, ``images`` and ``list_sha256`` describe its list of images,
     ``options`` how they were packed. ``records`` and ``bytes`` measure the .rec file, ``sha256`` has the digest of each
     file by name. ``classes`` are the names of the class numbers, ``counts`` their numbers of images, ``bad`` the
     messages about images left out.
-
-    Parameters
-    ----------
-    records : Path
-        The .rec file.
-
-    Returns
-    -------
-    dict or None
-        None when there is no manifest.
-
-    Raises
-    ------
-    GluonAFFError
-        When the manifest cannot be read, is not one, or has an entry of another type.
     """
     path = manifest_path(records)
     try:
@@ -323,21 +311,6 @@ def _manifest_faults(content: Any) -> Iterator[str]:
 
 
 # Making ---------------------------------------------------------------------------------------------------------------
-
-
-class PackSource(Protocol):
-    """Encoded images by number, see `imagenet.TreeSource`."""
-
-    path: Path
-    classes: Tuple[str, ...]
-
-    def __len__(self) -> int: ...
-
-    def member(self, number: int) -> Tuple[str, int]:
-        """Name and class number of an image."""
-
-    def encoded(self, number: int) -> Any:
-        """An `EncodedImage`. Raises GluonAFFError when it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -371,7 +344,7 @@ class PackOptions:
 
 
 def pack(
-    source: PackSource,
+    source: TreeSource,
     path: Path,
     options: PackOptions,
     *,
@@ -451,7 +424,7 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _content(source: PackSource, number: int, options: PackOptions) -> Union[bytes, str]:
+def _content(source: TreeSource, number: int, options: PackOptions) -> Union[bytes, str]:
     """The record's image file, or the message about one that is left out."""
     try:
         encoded = source.encoded(number)
@@ -504,19 +477,7 @@ def _framed(payload: bytes) -> bytes:
 
 @dataclass
 class RecordCheck:
-    """What `check_records` found.
-
-    Attributes
-    ----------
-    records : int
-        Records in the file.
-    counts : dict
-        Class number -> records of it.
-    faults : list of str
-        What is wrong, by key.
-    notes : list of str
-        What could not be checked.
-    """
+    """What `check_records` found: class number -> records, what is wrong by key, and what could not be checked."""
 
     records: int = 0
     counts: Dict[int, int] = field(default_factory=dict)
@@ -534,23 +495,9 @@ def check_records(
     """Look at every record of a .rec file: framing, index, class number, and whether its image can be decoded.
 
     The records are found from header to header, so damage to one hides no other. With a manifest, counts and checksums
-    are compared, too; a label that was changed to that of another class is noticed by these alone.
-
-    Parameters
-    ----------
-    path : Path
-        The .rec file.
-    classes : int, optional
-        Class numbers must be below it; by default the number of classes in the manifest, without one any.
-    workers : int
-        Threads that decode.
-    progress : callable
-        ``progress(looks, total)`` may wrap what is iterated over.
-
-    Raises
-    ------
-    GluonAFFError
-        When the file itself, or its manifest, cannot be read.
+    are compared, too; a label that was changed to that of another class is noticed by these alone. Class numbers must
+    be below ``classes``, or the manifest's number of them. ``workers`` threads decode; ``progress(looks, total)`` may
+    wrap what is iterated over. Raises GluonAFFError when the file itself, or its manifest, cannot be read.
     """
     records = RecordFile(path, strict=False, indexed=False)
     manifest = read_manifest(path)
@@ -619,20 +566,10 @@ def _look(records: RecordFile, number: int, classes: Optional[int]) -> Tuple[Opt
 
 @dataclass
 class RecordInfo:
-    """What is in a .rec file.
+    """What is in a .rec file: its size, class number -> records, and a look at evenly spaced images.
 
-    Attributes
-    ----------
-    records, bytes : int
-        Its size.
-    counts : dict
-        Class number -> records of it.
-    formats : dict
-        File format and mode -> images of the sample.
-    sides : list of int
-        Short sides of the sample in pixels: least, median and most; empty when no image can be read.
-    sample : int
-        Images looked at, evenly spaced over the file.
+    ``formats`` are file format and mode -> images of the ``sample``, ``sides`` the least, median and most of their
+    short sides in pixels; empty when none can be read.
     """
 
     records: int
