@@ -64,7 +64,7 @@ EXTRAS = {
     "coco": COCO,
     "onnx": ONNX,
     "tensorboard": TENSORBOARD,
-    "licences": ['pip-licenses==5.5.1; python_version >= "3.9"'],  # docs/supply.md
+    "licences": ['pip-licenses==5.5.1; python_version >= "3.9"'],  # docs/install.md
     # ruff and mypy to the dot: another release formats and judges differently; mypy 1.14 is the last for Python 3.8
     "test": [
         *COCO,

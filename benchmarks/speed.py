@@ -5,7 +5,7 @@
 
 Every contender is a process of its own (contender.py), so that libraries do not share thread pools and memory; they
 take turns, step by step, so that a drifting machine meets all of them. Figures are medians with their spread. Leave the
-machine alone meanwhile. docs/speed.md explains the options, RESULTS.md has the figures.
+machine alone meanwhile. README.md explains the options, RESULTS.md has the figures.
 """
 
 import argparse

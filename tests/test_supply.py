@@ -1,4 +1,4 @@
-"""docs/supply.md has every dependency of setup.py, and what it says of life without one is so."""
+"""docs/install.md has every dependency of setup.py, and what it says of life without one is so."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from PIL import Image
 import gluon_aff
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "supply.md"
+PAGE = ROOT / "docs" / "install.md"
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="only in a clone")
 
@@ -37,7 +37,8 @@ def required():
 
 
 def rows():
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    section = PAGE.read_text(encoding="utf-8").split("## Dependencies")[1]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 
 

@@ -38,7 +38,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="run a training script on several workers, here or over ssh",
         usage="gluon-aff launch -n WORKERS [-s SERVERS] [-H HOSTFILE --address ADDRESS] [...] -- COMMAND...",
         description="Starts MXNet's scheduler, servers and the workers, which train one network together, and ends all "
-        "of them when one fails. Rank 0's output is shown, everybody's is in --log-dir. See docs/several-machines.md.",
+        "of them when one fails. Rank 0's output is shown, everybody's is in --log-dir. See docs/training.md.",
     )
     command.add_argument(
         "-n", "--workers", type=whole(1, 1024), required=True, help="processes that train, one rank each"

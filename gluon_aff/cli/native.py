@@ -43,7 +43,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "native",
         help="build the native operator, see whether it is in use, remove it",
-        description="MS-CAM's fusions as one operator, compiled for this machine: see docs/speed.md. It is built when "
+        description="MS-CAM's fusions as one operator, compiled for this machine: see docs/deploy.md. It is built when "
         "a fusion is first used and a compiler is there; GLUON_AFF_NATIVE=0 prevents that, and its use.",
     )
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)

@@ -52,7 +52,7 @@ def test_the_maps_are_those_of_the_network(tmp_path):
 
 
 class Segments(mx.gluon.HybridBlock):
-    """The FPN step of docs/own-networks.md on the two last maps."""
+    """The FPN step of docs/networks.md on the two last maps."""
 
     def __init__(self, features, width=16):
         super().__init__()

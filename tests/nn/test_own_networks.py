@@ -1,4 +1,4 @@
-"""The code of docs/own-networks.md runs as it stands, gives the shapes it states, and its blocks can be trained."""
+"""The code of docs/networks.md runs as it stands, gives the shapes it states, and its blocks can be trained."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-networks.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "networks.md"
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="only in a clone")
 TEXT = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
