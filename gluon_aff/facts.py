@@ -9,11 +9,10 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from .errors import GluonAFFError
 
-Record = Dict[str, Any]
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def published_runs() -> Dict[str, Record]:
+def published_runs() -> Dict[str, Dict[str, Any]]:
     """id -> record of runs.json, the authors' training runs; params/README-results.md explains the fields."""
     return {record["id"]: record for record in _read("runs.json")}
 
@@ -29,22 +28,22 @@ def imagenet_classes() -> List[Tuple[str, str]]:
         return [(row["wnid"], row["name"]) for row in csv.DictReader(handle)]
 
 
-def paper_tables() -> Record:
+def paper_tables() -> Dict[str, Any]:
     """Tables 3, 4 and 5 of the paper."""
     return _read("paper_tables.json")
 
 
-def readme_figures() -> Record:
+def readme_figures() -> Dict[str, Any]:
     """The ImageNet errors that the authors' README states for the release."""
     return _read("readme_figures.json")
 
 
-def sirst_figures() -> Record:
+def sirst_figures() -> Dict[str, Any]:
     """IoU and nIoU on SIRST from "Asymmetric Contextual Modulation", with their setting and source."""
     return _read("sirst.json")
 
 
-def model_figures() -> Dict[str, Record]:
+def model_figures() -> Dict[str, Dict[str, Any]]:
     """Model name -> its parameters and FLOPs, as ``gluon-aff models --count params/models.json`` counted them."""
     return {record["name"]: record for record in _read("models.json")}
 

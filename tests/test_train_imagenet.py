@@ -18,8 +18,7 @@ from PIL import Image
 from script_runs import ROOT, assert_equal, load_script, results, runner
 
 from gluon_aff.cli import main as cli
-from gluon_aff.comparison import open_curve
-from gluon_aff.comparison.authors_logs import read_log
+from gluon_aff.comparison import open_curve, read_log
 from gluon_aff.tasks import get_task, parts
 from gluon_aff.tasks.opening import open_network
 from gluon_aff.training.history import History

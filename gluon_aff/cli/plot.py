@@ -35,7 +35,7 @@ def depth(args: argparse.Namespace) -> int:
 
 
 def history(args: argparse.Namespace) -> int:
-    from ..comparison.runs_plot import draw_runs
+    from ..comparison import draw_runs
 
     names = names_of(args.names, len(args.runs), "runs")
     for curve in draw_runs(args.runs, Path(args.out), names, args.dpi):

@@ -1,17 +1,12 @@
-"""Comparing a run with the authors' runs and the paper's figures.
+"""Comparing runs with the authors' runs, the paper's figures and each other.
 
-- Curves: `learning_curve`; `run_curves` opens our runs, `authors_logs` reads the authors', `references` names the
-  published ones and the paper's figures.
-- One run and one reference: `comparison`, `comparison_plot`, `settings` (hyper-parameters side by side).
-- Many runs: `runs_plot`, `depth_plot` (the paper's Fig. 7), `ablation_report`, `result_tables`.
+- One run and one reference: `curves` opens both, `settings` has their hyper-parameters, `comparison` the report.
+- Published figures in tables: `result_tables`; the paper's Fig. 7: `depth_plot`.
+- Ablations: `paired` has the statistics, `ablation_report` the report of a grid.
 """
 
-from .authors_logs import read_csv, read_log
-from .comparison import Comparison
-from .comparison_plot import draw_comparison
-from .learning_curve import ACCURACY, ERROR, Curve, Point
-from .references import reference, references
-from .run_curves import open_curve
+from .comparison import Comparison, draw_comparison, draw_runs
+from .curves import ACCURACY, ERROR, Curve, Point, open_curve, read_csv, read_log, reference, references
 
 __all__ = [
     "ACCURACY",
@@ -20,6 +15,7 @@ __all__ = [
     "Curve",
     "Point",
     "draw_comparison",
+    "draw_runs",
     "open_curve",
     "read_csv",
     "read_log",

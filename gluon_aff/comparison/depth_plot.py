@@ -25,32 +25,16 @@ from ..utils.resampling import Span
 from .paired import Measured, interval
 
 _OURS, _THEIRS = "ours", "the paper's"
-_TABLES = ("table4_integration", "table3_aggregation_scale")  # the first that has a strategy counts
 
 
 @dataclass(frozen=True)
 class DepthPoint:
     """One network of one depth.
 
-    Attributes
-    ----------
-    host, strategy : str
-        The network and its fusion.
-    blocks : int
-        Residual blocks in each stage.
-    parameters : int
-        Of the whole network.
-    accuracy : float
-        Mean over ``runs``, in 0..1, of the last epoch or of the epoch that was best on held-out images; of an FPN the
-        IoU.
-    std : float or None
-        Sample standard deviation over ``runs``, None for a single run.
-    runs : int
-        Number of seeds.
-    data : str
-        What it was trained and tested on; of a report behind its name, that of its directory.
-    interval : (float, float) or None
-        Of ``accuracy``, 95 %: over seeds, of a report also over test images where their shares were kept.
+    ``parameters`` are the whole network's. ``accuracy`` (of an FPN the IoU) is the mean over ``runs`` seeds, in 0..1,
+    of the last epoch or of the epoch that was best on held-out images; ``std`` their sample standard deviation, None
+    for a single run; ``interval`` is of 95 %, over seeds, of a report also over test images where their shares were
+    kept. ``data``: what it was trained and tested on, of a report behind the name of its directory.
     """
 
     host: str
@@ -65,48 +49,31 @@ class DepthPoint:
 
 
 def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> List[DepthPoint]:
-    """The paper's figures (Tables 3 and 4) on one network.
+    """Return the paper's figures (Tables 3 and 4) on one network, of all fusions or of ``strategies``.
 
     Parameters are counted on our networks, with the table's bottleneck ratios and a 100-way head.
-
-    Parameters
-    ----------
-    host : str
-        One of `list_ablation_hosts`.
-    strategies : collection of str, optional
-        The fusions wanted (default: all).
     """
+    task, tables = task_of_host(host), paper_tables()
+    budgets = dict.fromkeys(tables["table4_integration"]["rows"], "table4")  # which counts where both have a strategy
+    budgets.update({name: "table3" for name in tables["table3_aggregation_scale"]["rows"] if name not in budgets})
+    model = task.ablation_hosts[host]
+    options = {"classes": 100} if issubclass(model_entry(model).network, ClassificationNet) else {}
     points = []
-    done = set()
-    for name, budget in zip(_TABLES, ("table4", "table3")):
-        for strategy in paper_tables()[name]["rows"]:
-            if strategy in done or (strategies is not None and strategy not in strategies):
-                continue
-            done.add(strategy)
-            r = bottleneck_ratio(budget, strategy)
-            for blocks in range(1, 5):
-                value = paper_accuracy(host, blocks, strategy)
-                if value is not None:
-                    parameters = _parameters(host, strategy, r, blocks)
-                    data = task_of_host(host).paper_setting
-                    points.append(DepthPoint(host, strategy, blocks, parameters, value, None, 1, data))
+    for strategy, budget in budgets.items():
+        if strategies is not None and strategy not in strategies:
+            continue
+        r = bottleneck_ratio(budget, strategy)
+        for blocks in range(1, 5):
+            value = paper_accuracy(host, blocks, strategy)
+            if value is not None:
+                net = build_model(model, fusion=strategy, r=r, blocks=blocks, channel_times=1, **options)
+                parameters = count_parameters(net)[0]
+                points.append(DepthPoint(host, strategy, blocks, parameters, value, None, 1, task.paper_setting))
     return points
 
 
-def _parameters(host: str, strategy: str, r: int, blocks: int) -> int:
-    name = task_of_host(host).ablation_hosts[host]
-    options = {"classes": 100} if issubclass(model_entry(name).network, ClassificationNet) else {}
-    net = build_model(name, fusion=strategy, r=r, blocks=blocks, channel_times=1, **options)
-    return count_parameters(net)[0]
-
-
 def our_points(places: Sequence[str]) -> List[DepthPoint]:
-    """Our figures, as means over seeds.
-
-    Parameters
-    ----------
-    places : sequence of str
-        Ablation reports (report.json or its directory) and runs (directories).
+    """Return our figures, as means over seeds, of ablation reports (report.json or its directory) and runs.
 
     Raises
     ------
@@ -121,10 +88,10 @@ def our_points(places: Sequence[str]) -> List[DepthPoint]:
         path = Path(place).expanduser()
         path = path / "report.json" if (path / "report.json").is_file() else path
         if (path / HISTORY).is_file():
-            key, accuracy = _of_run(path)
-            runs.setdefault(key, []).append(accuracy)
+            network, accuracy = _of_run(path)
+            runs.setdefault(network, []).append(accuracy)
         elif path.is_file():
-            points += _of_report(path.resolve(), _read(path))
+            points += _of_report(path.resolve())
         else:
             raise UsageError(f"{place} is neither a report of `gluon-aff ablation` nor a run: give their directories")
     for (host, strategy, blocks, parameters, data), values in runs.items():
@@ -135,48 +102,31 @@ def our_points(places: Sequence[str]) -> List[DepthPoint]:
     return points
 
 
-def _read(path: Path) -> Dict[str, Any]:
+def _of_report(path: Path) -> Iterator[DepthPoint]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        report["host"], report["rows"]
+        host, rows = report["host"], report["rows"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise GluonAFFError(f"{path} is no report of `gluon-aff ablation` ({error!r})") from error
-    return report
-
-
-def _of_report(path: Path, report: Dict[str, Any]) -> Iterator[DepthPoint]:
     name = path.parent.name if path.stem == "report" else path.stem
-    for row in report["rows"]:
-        yield DepthPoint(
-            report["host"],
-            row["strategy"],
-            row["blocks"],
-            row["parameters"],
-            row["final_mean"],
-            row["final_spread"],
-            len(row["seeds"]),
-            f"{name}: {_data(report['data'])}",
-            None if row.get("final_low") is None else (row["final_low"], row["final_high"]),
-        )
+    data = f"{name}: {_data(report['data'])}"
+    for row in rows:
+        mean, std, runs = row["final_mean"], row["final_spread"], len(row["seeds"])
+        span = None if row.get("final_low") is None else (row["final_low"], row["final_high"])
+        yield DepthPoint(host, row["strategy"], row["blocks"], row["parameters"], mean, std, runs, data, span)
 
 
 def _of_run(path: Path) -> Tuple[Tuple, float]:
+    """((host, strategy, blocks, parameters, data), figure)."""
     history = History(path / HISTORY)
     header, epochs = history.header(), history.epochs()
     if not epochs:
         raise GluonAFFError(f"{path} has no finished epoch yet: leave it out, or wait for one")
-    options = header.get("options", {})
-    hosts = list_ablation_hosts()
+    options, hosts = header.get("options", {}), list_ablation_hosts()
     if options.get("model") not in hosts:
         raise UsageError(f"{path} trained {options.get('model')!r}: the figure has {', '.join(hosts)}")
-    key = (
-        options["model"],
-        canonical_fusion(options["fusion"]),
-        options["blocks"],
-        header["parameters"],
-        _data(header["data"]),
-    )
-    return key, epochs[-1]["val"]
+    network = (options["model"], canonical_fusion(options["fusion"]), options["blocks"], header["parameters"])
+    return (*network, _data(header["data"])), epochs[-1]["val"]
 
 
 def _data(data: Dict[str, Any]) -> str:
@@ -185,7 +135,7 @@ def _data(data: Dict[str, Any]) -> str:
 
 
 def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: PathLike, dpi: int = DPI) -> None:
-    """A panel for each report, for the runs of each host and data set, and for the paper's; a colour for each strategy.
+    """Draw a panel for each report, the runs of each host and data set, and the paper's; a colour for each strategy.
 
     Ours are markers with their interval of 95 %, hollow where there is but one seed; a line through them would show
     noise as if it were a course. Strategies stand a little beside each other. Intervals of two seeds, which are very

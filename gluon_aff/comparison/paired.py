@@ -2,21 +2,24 @@
 
 A difference is uncertain because other seeds would have trained other networks, and because other test images would
 have given other figures. `interval` has both: a bootstrap over seeds and images, with Student's t for few seeds.
+`contrasts` holds every strategy of a grid against a baseline.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import GluonAFFError
+from ..facts import paper_accuracy
 from ..tasks.final_score import Shares
 from ..utils.resampling import LEVEL, image_weights, quotient
 
 _DRAWS, _BLOCK, _SEED = 4000, 250, 0
+_DECIDED = 0.05  # of Holm's adjusted p
 
 #: In words, for reports and plans.
 RULE = (
@@ -24,6 +27,9 @@ RULE = (
     "(a bootstrap over seeds and images, Student's t for the seeds' part); else it is undecided. "
     "Single seeds decide nothing, and neither does the order of the means."
 )
+
+#: (blocks, strategy, seed) -> a run's result, or its images' shares.
+Key = Tuple[int, str, int]
 
 
 class Measured(NamedTuple):
@@ -33,17 +39,11 @@ class Measured(NamedTuple):
     shares: Optional[Shares] = None
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A mean over seeds with its confidence interval.
 
-    Attributes
-    ----------
-    mean, low, high : float
-    p_value : float
-        Two-sided, that the true mean is 0; by the same standard error.
-    images : bool
-        Whether the interval knows of the choice of test images, not of the seeds alone.
+    ``p_value`` is two-sided, that the true mean is 0, by the same standard error. ``images``: whether the interval
+    knows of the choice of test images, not of the seeds alone.
     """
 
     mean: float
@@ -55,17 +55,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class ImageTest:
-    """Two networks on the same images.
-
-    Attributes
-    ----------
-    better, worse : int
-        Images on which the first is better than the second, and worse.
-    p_value : float
-        Two-sided: exact McNemar for classifiers, Wilcoxon's signed rank on the images' IoU for segmentation.
-    name : str
-        Of the test.
-    """
+    """On how many images the first of two networks is better and worse, and the two-sided p of the test ``name``."""
 
     better: int
     worse: int
@@ -74,7 +64,7 @@ class ImageTest:
 
 
 def interval(runs: Sequence[Measured], others: Optional[Sequence[Measured]] = None) -> Optional[Interval]:
-    """Mean figure of runs, or mean difference from their pairs in ``others``, with a confidence interval of 95 %.
+    """Estimate the mean figure of runs, or the mean difference from their pairs in ``others``, with 95 % confidence.
 
     A bootstrap draws seeds and images anew, together (4,000 draws, fixed seed; images alike for all networks). Its
     variance less the seeds' part, (n - 1) / n of s^2 / n, is the images' part. `half_width` joins both: seeds by
@@ -104,7 +94,7 @@ def interval(runs: Sequence[Measured], others: Optional[Sequence[Measured]] = No
     if count < 2:
         return None
     seeds = float(values.var(ddof=1)) / count
-    drawn = _bootstrap(runs, others)
+    drawn = _bootstrap(runs, others or [])
     images = 0.0 if drawn is None else max(0.0, float(drawn.var()) - seeds * (count - 1) / count)
     mean = float(values.mean())
     reach = float(half_width(1 - LEVEL, seeds, images, count))
@@ -112,7 +102,7 @@ def interval(runs: Sequence[Measured], others: Optional[Sequence[Measured]] = No
 
 
 def half_width(level: float, seeds: Any, images: Any, count: int) -> Any:
-    """Half an interval that misses with the chance ``level``, or less often.
+    """Return half an interval that misses with the chance ``level``, or less often.
 
     Parameters
     ----------
@@ -142,18 +132,18 @@ def _p_value(size: float, seeds: float, images: float, count: int) -> float:
     return high
 
 
-def _bootstrap(runs: Sequence[Measured], others: Optional[Sequence[Measured]]) -> Optional[np.ndarray]:
+def _bootstrap(runs: Sequence[Measured], others: Sequence[Measured]) -> Optional[np.ndarray]:
     """Means over drawn seeds of figures of drawn images; None where shares were not kept."""
     mine = [run.shares for run in runs if run.shares is not None]
-    theirs = [other.shares for other in others or [] if other.shares is not None]
-    if len(mine) < len(runs) or len(theirs) < len(others or []):
+    theirs = [other.shares for other in others if other.shares is not None]
+    if len(mine) < len(runs) or len(theirs) < len(others):
         return None
     for one, other in zip(mine, theirs):
         _check_same(one, other)
-    random = np.random.default_rng(_SEED)
     alike = all(each.images == mine[0].images for each in mine)
     if not alike and len({len(each.images) for each in mine}) > 1:
         return None
+    random = np.random.default_rng(_SEED)
     means: List[np.ndarray] = []
     for _ in range(0, _DRAWS, _BLOCK):
         seeds = random.integers(len(mine), size=(_BLOCK, len(mine)))
@@ -186,41 +176,117 @@ def _check_same(one: Shares, other: Shares) -> None:
 
 
 def image_test(one: Shares, other: Shares) -> ImageTest:
-    """On how many images ``one`` is better and worse than ``other``, and how likely chance alone is to make as much.
+    """Test two networks image by image: exact McNemar for classifiers, Wilcoxon's signed ranks of IoU for segmentation.
 
     Raises GluonAFFError for different images.
     """
+    from scipy.stats import wilcoxon
+
     _check_same(one, other)
     first, second = (quotient(each.part, each.whole) for each in (one, other))
     better, worse = int((first > second).sum()), int((first < second).sum())
     if (one.whole == 1).all() and (other.whole == 1).all():
         return ImageTest(better, worse, mcnemar(better, worse), "McNemar")
-    return ImageTest(better, worse, _signed_rank(first - second), "Wilcoxon")
+    p_value = float(wilcoxon(first - second).pvalue) if better + worse else 1.0
+    return ImageTest(better, worse, p_value, "Wilcoxon")
 
 
 def mcnemar(better: int, worse: int) -> float:
-    """Exact two-sided p: a fair coin for every image that only one of two classifiers has right."""
+    """Return the exact two-sided p: a fair coin for every image that only one of two classifiers has right."""
     from scipy.stats import binom
 
     return min(1.0, 2 * float(binom.cdf(min(better, worse), better + worse, 0.5)))
 
 
-def _signed_rank(differences: np.ndarray) -> float:
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(differences).pvalue) if differences.any() else 1.0
-
-
 def holm(p_values: Sequence[float]) -> List[float]:
-    """Holm's adjusted p: below 0.05 in all the cases where the chance of a single false one stays below 0.05."""
-    order = np.argsort(p_values)
+    """Return Holm's adjusted p: below 0.05 in all where the chance of a single false one stays below 0.05."""
     adjusted, least = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
+    for rank, place in enumerate(np.argsort(p_values)):
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = least
     return adjusted
 
 
-def discordant(pairs: Sequence[Tuple[Shares, Shares]]) -> float:
-    """Share of the images on which two networks differ, mean over pairs."""
-    return float(np.mean([np.mean(one.part * other.whole != other.part * one.whole) for one, other in pairs]))
+def contrasts(results: Sequence[Dict[str, Any]], baseline: str, shares: Mapping[Key, Shares]) -> List[Dict[str, Any]]:
+    """Compare every strategy with ``baseline``, for each number of blocks.
+
+    Parameters
+    ----------
+    results : sequence of dict
+        Of `tasks.ablation.results`.
+    baseline : str
+    shares : mapping
+        Of `tasks.ablation.shares`; empty where no run kept any.
+
+    Returns
+    -------
+    list of dict
+        JSON's types: "difference" with "low", "high", "p" and "p_holm" (None for one seed), "verdict" ("ahead",
+        "behind", "undecided", "one seed"), "spread" of the differences between seeds, "discordant" (share of the images
+        on which the two differ), the "paper"'s difference, and "pairs", a record for each seed.
+    """
+    cells: Dict[Tuple[int, str], Dict[int, Dict[str, Any]]] = {}
+    for run in results:
+        cells.setdefault((run["blocks"], run["strategy"]), {})[run["seed"]] = run
+    rows = []
+    for blocks in sorted({run["blocks"] for run in results}):
+        base = cells.get((blocks, baseline), {})
+        others = [cells[key] for key in sorted(cells) if key[0] == blocks and key[1] != baseline]
+        family = [_contrast(mine, base, shares) for mine in others if mine.keys() & base.keys()]
+        _judge(family)
+        rows += family
+    return rows
+
+
+def _contrast(
+    mine: Mapping[int, Dict[str, Any]], base: Mapping[int, Dict[str, Any]], shares: Mapping[Key, Shares]
+) -> Dict[str, Any]:
+    """The row of one strategy; runs by seed."""
+    seeds = sorted(mine.keys() & base.keys())
+    one, other = (
+        [Measured(runs[s]["final"], shares.get((runs[s]["blocks"], runs[s]["strategy"], s))) for s in seeds]
+        for runs in (mine, base)
+    )
+    differences = [first.figure - second.figure for first, second in zip(one, other)]
+    kept = [(first.shares, second.shares) for first, second in zip(one, other) if first.shares and second.shares]
+    tests: List[Optional[Dict[str, Any]]] = [None] * len(seeds)
+    if len(kept) == len(seeds):
+        tests = [asdict(image_test(*pair)) for pair in kept]
+    found = interval(one, other)
+    first, second = mine[seeds[0]], base[seeds[0]]
+    theirs, paper = (paper_accuracy(run["host"], run["blocks"], run["strategy"]) for run in (first, second))
+    discordant = [np.mean(one.part * other.whole != other.part * one.whole) for one, other in kept]
+    return {
+        "strategy": first["strategy"],
+        "baseline": second["strategy"],
+        "blocks": first["blocks"],
+        "seeds": len(seeds),
+        "difference": float(np.mean(differences)),
+        "low": found and found.low,
+        "high": found and found.high,
+        "p": found and found.p_value,
+        "images_drawn": bool(found and found.images),
+        "spread": float(np.std(differences, ddof=1)) if len(seeds) > 1 else None,
+        "discordant": float(np.mean(discordant)) if discordant else None,
+        "paper": None if theirs is None or paper is None else round(theirs - paper, 4),
+        "pairs": [
+            {"seed": seed, "difference": difference, "images": test}
+            for seed, difference, test in zip(seeds, differences, tests)
+        ],
+    }
+
+
+def _judge(rows: Sequence[Dict[str, Any]]) -> None:
+    """Give rows Holm's p over those that have an interval, and what they come to."""
+    for row in rows:
+        row.update(p_holm=None, verdict="one seed")
+    decided = [row for row in rows if row["p"] is not None]
+    for row, adjusted in zip(decided, holm([row["p"] for row in decided])):
+        side = "ahead" if row["difference"] > 0 else "behind"
+        row.update(p_holm=adjusted, verdict=side if adjusted < _DECIDED else "undecided")
+
+
+def in_order(figures: Mapping[str, float]) -> str:
+    """Write names by falling figure, equal ones joined by =: ``iaff > aff > a = b > add``."""
+    levels = sorted(set(figures.values()), reverse=True)
+    return " > ".join(" = ".join(sorted(name for name in figures if figures[name] == level)) for level in levels)

@@ -13,13 +13,13 @@ from gluon_aff.comparison import (
     Curve,
     Point,
     draw_comparison,
+    draw_runs,
     open_curve,
+    read_log,
     reference,
     references,
 )
-from gluon_aff.comparison.authors_logs import read_log
-from gluon_aff.comparison.learning_curve import matched, sampled
-from gluon_aff.comparison.runs_plot import draw_runs
+from gluon_aff.comparison.comparison import sampled
 from gluon_aff.comparison.settings import differing, settings_of_header, side_by_side
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.facts import published_runs
@@ -311,7 +311,7 @@ def test_names(capsys):
 @pytest.mark.parametrize("epochs", [1, 3, 14, 15, 37, 400, 1000])
 def test_rows_that_are_printed(epochs):
     curve = Curve("x", ACCURACY, tuple(Point(epoch, 0.5) for epoch in range(epochs)))
-    shown = [pair.epoch for pair in sampled(matched(curve, curve))]
+    shown = [pair.epoch for pair in sampled(Comparison(curve, curve).pairs)]
     assert shown[0] == 0
     assert shown[-1] == epochs - 1
     assert len(shown) <= 14

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from gluon_aff.cli import main as cli
-from gluon_aff.comparison import ACCURACY, Comparison, Curve, Point, comparison_plot, depth_plot
+from gluon_aff.comparison import ACCURACY, Comparison, Curve, Point, comparison, depth_plot, draw_runs, open_curve
 from gluon_aff.comparison.depth_plot import our_points, paper_points
-from gluon_aff.comparison.run_curves import open_curve
-from gluon_aff.comparison.runs_plot import draw_runs
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.training import Schedule
 from gluon_aff.training.history import History
@@ -173,7 +171,7 @@ def test_a_short_run_is_compared_over_its_own_epochs_and_shown_in_the_whole(monk
 
     def drawn(epochs):
         found = Comparison(curve("run", epochs), curve("reference", 60))
-        axes = panels(monkeypatch, comparison_plot, lambda: comparison_plot.draw_comparison(found, "comparison.png"))
+        axes = panels(monkeypatch, comparison, lambda: comparison.draw_comparison(found, "comparison.png"))
         return [max(max(line.get_xdata()) for line in each.lines if len(line.get_xdata()) > 2) for each in axes]
 
     assert drawn(10) == [9, 9, 59]

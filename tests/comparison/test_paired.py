@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gluon_aff.comparison.contrasts import contrasts, in_order
-from gluon_aff.comparison.paired import Measured, holm, image_test, interval, mcnemar
+from gluon_aff.comparison.paired import Measured, contrasts, holm, image_test, in_order, interval, mcnemar
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.tasks.final_score import Shares
 

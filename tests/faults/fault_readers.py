@@ -35,8 +35,7 @@ import numpy as np
 from PIL import Image
 
 from gluon_aff import facts, published
-from gluon_aff.comparison.authors_logs import read_csv
-from gluon_aff.comparison.run_curves import open_curve
+from gluon_aff.comparison import open_curve, read_csv
 from gluon_aff.data.cifar import load_cifar, load_pickle
 from gluon_aff.data.coco import load_coco
 from gluon_aff.data.decoding import decode_image, decode_mask

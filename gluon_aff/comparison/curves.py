@@ -1,0 +1,387 @@
+"""Validation figures over epochs, of our runs, the authors' logs and runs, and the paper's rows.
+
+`open_curve` opens what a user calls a run; `reference` finds what is published, by name: the authors' runs
+(params/runs.json, params/curves), the figures of the paper's tables and of their README.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import math
+import re
+from argparse import Namespace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import GluonAFFError, UsageError, near_matches
+from ..facts import curve_file, paper_tables, published_runs, readme_figures
+from ..published import catalogue
+from ..tasks import get_task, list_tasks
+from ..training.history import HISTORY, read_records
+from .settings import settings_of_flags, settings_of_header
+
+ACCURACY, ERROR = "accuracy", "top-1 error"
+
+_NUMBER = r"(-?\d+(?:\.\d+)?(?:e-?\d+)?|nan|inf)"
+_CIFAR = re.compile(rf"\[Epoch (\d+)\] train={_NUMBER} val={_NUMBER}")
+_IMAGENET = re.compile(rf"\[Epoch (\d+)\] validation: err-top1={_NUMBER} err-top5={_NUMBER}")
+_FLAGS = re.compile(r"Namespace\((.*)\)")
+_FLAG = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,]*)")
+
+
+class Point(NamedTuple):
+    epoch: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Validation figures of one run, or a single figure without epochs (``points`` empty, ``value`` set).
+
+    Attributes
+    ----------
+    name : str
+        For headings.
+    metric : str
+        ACCURACY, ERROR or another task's; from 0 to 1.
+    points : tuple of Point
+        In the order of epochs, which count from 0.
+    settings : dict
+        Hyper-parameters under `settings.NAMES`.
+    planned : int or None
+        Epochs that the run is to have.
+    notes : tuple of str
+        What a reader of a comparison must know.
+    """
+
+    name: str
+    metric: str
+    points: Tuple[Point, ...] = ()
+    value: Optional[float] = None
+    settings: Dict[str, Any] = field(default_factory=dict)
+    planned: Optional[int] = None
+    notes: Tuple[str, ...] = ()
+
+    def best(self, until: Optional[int] = None) -> Point:
+        """Return the best point, the first of equal ones, up to and including epoch ``until``."""
+        points = [point for point in self.points if until is None or point.epoch <= until]
+        return max(points, key=lambda point: (self._goodness(point.value), -point.epoch))
+
+    def final(self) -> Point:
+        return self.points[-1]
+
+    def goal(self) -> float:
+        """Return the best figure, or the only one there is."""
+        if self.points:
+            return self.best().value
+        assert self.value is not None
+        return self.value
+
+    def reached(self, value: float) -> Optional[Point]:
+        """Return the first point at least as good as ``value``."""
+        goal = self._goodness(value)
+        return next((point for point in self.points if self._goodness(point.value) >= goal), None)
+
+    def measured_as(self, metric: str) -> Curve:
+        """Turn accuracies into errors, or back. Raises UsageError for other metrics."""
+        if metric == self.metric:
+            return self
+        if {metric, self.metric} != {ACCURACY, ERROR}:
+            raise UsageError(
+                f"{self.name} is measured by {self.metric}, the other by {metric}: they cannot be compared"
+            )
+        points = tuple(Point(point.epoch, 1 - point.value) for point in self.points)
+        return replace(self, metric=metric, points=points, value=None if self.value is None else 1 - self.value)
+
+    def by_epoch(self) -> Dict[int, float]:
+        return dict(self.points)
+
+    def _goodness(self, value: float) -> float:
+        if math.isnan(value):
+            return -math.inf
+        return -value if self.metric == ERROR else value
+
+
+# Whatever a user calls a run
+
+
+def open_curve(text: str, number: Optional[int] = None) -> Curve:
+    """Open the learning curve of one run.
+
+    Parameters
+    ----------
+    text : str
+        A run's directory, a history.jsonl, a log of the authors' scripts, a .csv, or a published name.
+    number : int, optional
+        Which of several runs in a log (default: the longest, the last of equally long ones).
+
+    Raises
+    ------
+    UsageError, GluonAFFError
+        For what is none of these, cannot be read or has no finished epoch.
+    """
+    path = Path(text).expanduser()
+    if not path.exists():
+        curve = _named(text)
+    elif path.is_dir() or path.suffix == ".jsonl":
+        curve = _of_history(path / HISTORY if path.is_dir() else path)
+    elif path.suffix == ".csv":
+        curve = _of_logged(read_csv(path), str(path), ())
+    else:
+        return _of_log(path, number)
+    if number is not None:
+        raise UsageError(f"--segment chooses a run of a log file: {text} is none, leave it out")
+    return curve
+
+
+def _named(text: str) -> Curve:
+    try:
+        curve = reference(text)
+    except UsageError as error:
+        raise UsageError(f"{text} is neither a file or directory nor a published run ({error})") from None
+    if not curve.points:
+        raise UsageError(f"{text} is a single figure without epochs: it can stand behind --with only")
+    return curve
+
+
+def _of_history(path: Path) -> Curve:
+    records = read_records(path)
+    header = next((record for record in records if record["record"] == "header"), {})
+    epochs = [record for record in records if record["record"] == "epoch"]
+    if not epochs:
+        raise GluonAFFError(f"{path} has no finished epoch yet: try again when there is one")
+    if not all(isinstance(r.get("epoch"), int) and isinstance(r.get("val"), (int, float)) for r in epochs):
+        raise GluonAFFError(
+            f"{path} has an epoch without number or validation figure (epoch, val): it is not the history of a "
+            "training run here"
+        )
+    options, task = header.get("options", {}), header.get("task", "cifar")
+    try:
+        settings = settings_of_header(header)
+        metric = get_task(task).metric_of(Namespace(**options)) if task in list_tasks() else ACCURACY
+    except (KeyError, TypeError, AttributeError) as error:
+        raise GluonAFFError(f"{path}: its header is not one of a training run here ({error!r})") from error
+    name = str(path.parent) if path.name == HISTORY else str(path)
+    points = tuple(Point(record["epoch"], record["val"]) for record in epochs)
+    return Curve(name, metric, points, settings=settings, planned=options.get("num_epochs"))
+
+
+# The authors' logs as files: several runs in a row, each with its flags and its figures per epoch
+
+
+@dataclass
+class LoggedRun:
+    """One run of a log. ``number`` counts the lines of flags before it, runs without a finished epoch included."""
+
+    number: int
+    flags: Dict[str, Any]
+    metric: str = ACCURACY
+    points: List[Point] = field(default_factory=list)
+
+
+def read_log(path: Path) -> List[LoggedRun]:
+    """Read the runs of a log that finished an epoch.
+
+    A run begins with a line of flags, ``Namespace(...)``, or where the epochs start over.
+
+    Raises
+    ------
+    GluonAFFError
+        For a file that cannot be read or has no finished epoch.
+    """
+    runs = [LoggedRun(0, {})]
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                _read_line(line, runs)
+    except OSError as error:
+        raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
+    found = [run for run in runs if run.points]
+    if not found:
+        raise GluonAFFError(
+            f"{path} has no line of a finished epoch: expected '[Epoch 0] train=... val=...' or "
+            "'[Epoch 0] validation: err-top1=... err-top5=...'"
+        )
+    return found
+
+
+def _read_line(line: str, runs: List[LoggedRun]) -> None:
+    flags = _FLAGS.search(line)
+    if flags:
+        values = {name: _literal(text.strip()) for name, text in _FLAG.findall(flags.group(1))}
+        if runs[-1].points or runs[-1].flags:
+            runs.append(LoggedRun(runs[-1].number + 1, values))
+        else:
+            runs[-1].flags = values
+        return
+    for pattern, metric, group in ((_CIFAR, ACCURACY, 3), (_IMAGENET, ERROR, 2)):
+        match = pattern.search(line)
+        if match:
+            epoch = int(match.group(1))
+            if runs[-1].points and epoch <= runs[-1].points[-1].epoch:
+                runs.append(LoggedRun(runs[-1].number + 1, runs[-1].flags))
+            runs[-1].metric = metric
+            runs[-1].points.append(Point(epoch, float(match.group(group))))
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def read_csv(path: Path) -> LoggedRun:
+    """Read a curve of params/curves, or another table with its columns. Raises GluonAFFError for any other file."""
+    try:
+        with open(path, encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle)
+            columns = reader.fieldnames or []
+            column = next((name for name in ("val_acc", "err_top1") if name in columns), None)
+            if column is None or "epoch" not in columns:
+                raise GluonAFFError(
+                    f"{path} is not a curve: expected the columns epoch and val_acc or err_top1, "
+                    f"found {', '.join(columns)}"
+                )
+            points = [Point(int(row["epoch"]), float(row[column])) for row in reader]
+    except (OSError, UnicodeDecodeError) as error:
+        raise GluonAFFError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except (ValueError, TypeError) as error:
+        raise GluonAFFError(f"{path}: a value is not a number ({error})") from error
+    if not points:
+        raise GluonAFFError(f"{path} has no epochs")
+    return LoggedRun(0, {}, ACCURACY if column == "val_acc" else ERROR, points)
+
+
+def _of_log(path: Path, number: Optional[int]) -> Curve:
+    def listed(runs: Sequence[LoggedRun]) -> str:
+        return ", ".join(f"{run.number} ({len(run.points)} epochs)" for run in runs)
+
+    runs = read_log(path)
+    run = max(runs, key=lambda run: (len(run.points), run.number))
+    if number is not None:
+        chosen = [run for run in runs if run.number == number]
+        if not chosen:
+            raise UsageError(f"{path} has no run {number} with epochs: choose {listed(runs)}")
+        run = chosen[0]
+    others = [other for other in runs if other is not run]
+    if not others:
+        return _of_logged(run, str(path), ())
+    note = f"{path} holds several runs, this is {run.number}; --segment chooses {listed(others)}"
+    return _of_logged(run, f"{path}, run {run.number}", (note,))
+
+
+def _of_logged(run: LoggedRun, name: str, notes: Tuple[str, ...]) -> Curve:
+    """Return a log's run; when it is a published one, with all that is known of it."""
+    points = tuple(run.points)
+    for identity in published_runs():
+        known = _curve_of_run(identity)
+        if known.metric == run.metric and known.points == points:
+            return replace(known, name=name, notes=(*notes, *known.notes))
+    if run.flags:
+        notes = (*notes, "settings are the flags as logged; some have no effect in the authors' scripts")
+    try:
+        settings = settings_of_flags(run.flags) if run.flags else {}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        settings, notes = {}, (*notes, f"the flags in the log are damaged ({error!r}): no settings are known")
+    planned = run.flags.get("num_epochs")
+    return Curve(name, run.metric, points, None, settings, planned if isinstance(planned, int) else None, notes)
+
+
+# What is published, by name
+
+
+def references() -> List[str]:
+    """List every name that `reference` knows."""
+    return sorted({*published_runs(), *_published_without_log(), *_rows()})
+
+
+def reference(text: str) -> Curve:
+    """Return a published curve or figure by its name.
+
+    Parameters
+    ----------
+    text : str
+        A published id or run, a row of the paper's tables or of the authors' README (``table4/aff/resnet_b4``,
+        ``table5/AFF-ResNet-50``, ``readme/AFF-ResNet-50``), or a part of one such name alone.
+
+    Raises
+    ------
+    UsageError
+        For a name that fits none or several; with similar names.
+    """
+    names = references()
+    alternatives = {name: record["alternative_reading_of"] for name, record in catalogue().items()}
+    text = alternatives.get(text) or text
+    hits = [name for name in names if name == text] or [name for name in names if text.lower() in name.lower()]
+    if len(hits) != 1:
+        reason = near_matches(text, names) if not hits else f"it could be {', '.join(hits[:8])}"
+        raise UsageError(f"no single reference {text!r}: {reason}; `gluon-aff compare --list` prints all")
+    if hits[0] in published_runs():
+        return _curve_of_run(hits[0])
+    return {**_published_without_log(), **_rows()}[hits[0]]
+
+
+def _curve_of_run(identity: str) -> Curve:
+    record, logged = published_runs()[identity], read_csv(curve_file(identity))
+    notes = tuple(record["notes"])
+    if record["data"] == "imagenet":
+        notes += (
+            f"their record iterator counted {record['best']['images']:,} images at the best epoch, not 50,000: an "
+            "exact count typically differs by 0.0002",
+        )
+    points, planned = tuple(logged.points), record["flags"]["num_epochs"]
+    return Curve(identity, logged.metric, points, None, _settings_of_run(record), planned, notes)
+
+
+def _settings_of_run(record: Dict[str, Any]) -> Dict[str, Any]:
+    """Return what a run's network is known to be and what its flags really did."""
+    settings = settings_of_flags({**record["flags"], **record["effective"]}, record["network"])
+    return {**settings, "data": record["data"], "labels": record["labels"]}
+
+
+def _published_without_log() -> Dict[str, Curve]:
+    curves = {}
+    for name, record in catalogue().items():
+        if name not in published_runs() and not record["alternative_reading_of"]:
+            metric = ACCURACY if record["metric"] == "acc" else ERROR
+            note = "the authors published no log with its epochs: the figure is that of the file's name"
+            curves[name] = Curve(name, metric, value=record["value"], notes=(note,))
+    return curves
+
+
+def _rows() -> Dict[str, Curve]:
+    """Return the figures of the paper's tables and of the README."""
+    tables, readme = paper_tables(), readme_figures()
+    figures: Dict[str, Tuple[str, float]] = {}
+    for short, key in (("table3", "table3_aggregation_scale"), ("table4", "table4_integration")):
+        for row, values in tables[key]["rows"].items():
+            for column, value in zip(tables[key]["columns"], values):
+                if value is not None and not column.startswith("fpn"):  # segmentation: another figure altogether
+                    figures[f"{short}/{row}/{column}"] = (ACCURACY, value)
+    for short, rows in (("table5", tables["table5_imagenet"]["rows"]), ("readme", readme["rows"])):
+        for row, values in rows.items():
+            if values[0] is not None:
+                figures[f"{short}/{row}"] = (ERROR, values[0] / 100)
+    runs = {**tables["runs"], **{f"readme/{row}": values[1] for row, values in readme["rows"].items()}}
+    return {name: _row(name, metric, value, runs.get(name)) for name, (metric, value) in figures.items()}
+
+
+def _row(name: str, metric: str, value: float, run: Optional[str]) -> Curve:
+    settings: Dict[str, Any] = {}
+    note = "of another paper, as cited"
+    if run:
+        settings, note = _settings_of_run(published_runs()[run]), f"the run is {run}"
+    elif name.count("/") == 2:  # what the paper's Tables 2 to 4 say of a run on CIFAR-100
+        _, fusion, column = name.split("/")
+        host, blocks = column.rsplit("_b", 1)
+        host = f"cifar {host}" + (" (paper)" if host == "resnet" else "")  # the generation before the release
+        settings = {
+            **{"data": "cifar100", "labels": "coarse", "outputs": 100, "host": host, "fusion": fusion},
+            **{"blocks": int(blocks), "width": 1, "images per update": 128, "epochs": 400, "optimizer": "nag"},
+            **{"learning rate": 0.2, "schedule": "step", "decay factor": 0.1},
+        }
+        note = "accuracy on CIFAR-100's 20 coarse labels with a 100-way head; settings as in the paper's Table 2"
+    return Curve(name, metric, value=value, settings=settings, notes=(note,))
