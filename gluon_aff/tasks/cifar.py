@@ -24,9 +24,8 @@ from ..data import (
 from ..data.class_names import known_classes
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
-from ..utils.limits import MAX_SIDE
 from . import options as groups
-from .options import OptionParser, Switch, number
+from .options import COUNT, SIDE, OptionParser, Switch, number
 from .task import Data, Options, Record, Setup, Task, register_task, smaller_batch
 
 if TYPE_CHECKING:
@@ -77,10 +76,8 @@ class CIFAR(Task[ImageData]):
             default="fine",
             help="CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published",
         )
-        data.add_argument("--classes", type=number(int, 1), help="outputs of the network (default: the data set's)")
-        data.add_argument(
-            "--resize", type=number(int, 1, MAX_SIDE), metavar="PIXELS", help="make all images this wide and high"
-        )
+        data.add_argument("--classes", type=COUNT, help="outputs of the network (default: the data set's)")
+        data.add_argument("--resize", type=SIDE, metavar="PIXELS", help="make all images this wide and high")
         data.add_argument(
             "--pad", type=number(int, 0, 256), default=4, metavar="PIXELS", help="of the random crop (%(default)s)"
         )
@@ -89,10 +86,8 @@ class CIFAR(Task[ImageData]):
         groups.val_fraction_option(data)
         groups.hold_out_options(data)
         model = groups.model_options(parser, MODELS)
-        model.add_argument(
-            "--blocks", type=number(int, 1), default=1, metavar="B", help="blocks per stage (%(default)s)"
-        )
-        model.add_argument("--channel-times", type=number(int, 1), help="width (default: 4, inception: 1)")
+        model.add_argument("--blocks", type=COUNT, default=1, metavar="B", help="blocks per stage (%(default)s)")
+        model.add_argument("--channel-times", type=COUNT, help="width (default: 4, inception: 1)")
         model.add_argument(
             "--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)"
         )

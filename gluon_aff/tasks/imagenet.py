@@ -17,10 +17,9 @@ from ..data.transform import NORMALISATIONS, mean_and_std, normalisation
 from ..data.validation_split import OFFER
 from ..errors import UsageError
 from ..runtime.home import mxnet_home
-from ..utils.limits import MAX_SIDE
 from ..utils.outputs import Reads
 from . import options as groups
-from .options import OptionParser, Role, Switch, number
+from .options import COUNT, NATURAL, POSITIVE, SIDE, OptionParser, Role, Switch, number
 from .task import Data, Options, Record, Setup, Task, register_task
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class ImageNet(Task[ImageNetData]):
         )
         parser.add_argument(
             "--log-interval",
-            type=number(int),
+            type=NATURAL,
             default=50,
             metavar="N",
             help="a line every N batches, 0: none (%(default)s)",
@@ -314,17 +313,17 @@ def _data_options(parser: OptionParser) -> None:
             help="its index (default: the .idx file beside it)",
             role=Role.FREE,
         )
-    add("--classes", type=number(int, 1), help="outputs of the network (default: the data's classes)")
+    add("--classes", type=COUNT, help="outputs of the network (default: the data's classes)")
     add(
         "--max-bad",
-        type=number(int),
+        type=NATURAL,
         default=50,
         metavar="N",
         help="images that may be unreadable (%(default)s)",
         role=Role.FREE,
     )
     add("--strict", dest="max_bad", action="store_const", const=0, help="--max-bad 0: stop at the first")
-    add("--input-size", type=number(int, 1, MAX_SIDE), default=224, metavar="PIXELS", help="(default: %(default)s)")
+    add("--input-size", type=SIDE, default=224, metavar="PIXELS", help="(default: %(default)s)")
     add(
         "--crop-ratio",
         type=number(float, 0, 1, above=True),
@@ -362,9 +361,7 @@ def _model_options(parser: OptionParser) -> None:
     model.add_argument("--start-layer", type=number(int, 1, 4), default=3, help="first stage that fuses (%(default)s)")
     model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
     model.add_argument(
-        "--last-gamma",
-        action=Switch,
-        help="start the last norm of each block at gamma 0, in both hosts",
+        "--last-gamma", action=Switch, help="start the last norm of each block at gamma 0, in both hosts"
     )
     model.add_argument(
         "--authors-last-gamma",
@@ -387,12 +384,9 @@ def _model_options(parser: OptionParser) -> None:
 def _teacher_options(parser: OptionParser) -> None:
     group = parser.add_argument_group("distillation")
     group.add_argument(
-        "--teacher",
-        type=Reads(),
-        metavar="NAME",
-        help="a network of GluonCV's or of ours, a published id, or a file",
+        "--teacher", type=Reads(), metavar="NAME", help="a network of GluonCV's or of ours, a published id, or a file"
     )
-    group.add_argument("--temperature", type=number(float, above=True), default=20.0, help="(default: %(default)s)")
+    group.add_argument("--temperature", type=POSITIVE, default=20.0, help="(default: %(default)s)")
     group.add_argument(
         "--hard-weight", type=number(float, 0, 1), default=0.5, help="of the labels' loss; the rest is the teacher's"
     )

@@ -13,6 +13,7 @@ from ..data.autoaugment import VARIANTS
 from ..errors import UsageError
 from ..training import OPTIMIZERS
 from ..training.schedule import MODES
+from ..utils.limits import MAX_SIDE
 from ..utils.outputs import Reads, Writes
 
 _UNSET = object()
@@ -192,6 +193,12 @@ def number(kind: type, low: float = 0, high: Optional[float] = None, above: bool
     return convert
 
 
+COUNT = number(int, 1)
+NATURAL = number(int)
+POSITIVE = number(float, above=True)
+SIDE = number(int, 1, MAX_SIDE)  # of an image, in pixels
+
+
 def epochs(text: str) -> List[int]:
     """An argparse type: '300,450' as increasing epoch numbers; '' as none."""
     words = [word.strip() for word in text.strip("[]").split(",") if word.strip()]
@@ -210,14 +217,10 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", choices=datasets, default=default, help="data set (default: %(default)s)")
     group.add_argument(
-        "--data-dir",
-        type=Reads(),
-        metavar="PLACE",
-        help="folder, archive or zip that holds the data",
-        role=Role.FREE,
+        "--data-dir", type=Reads(), metavar="PLACE", help="folder, archive or zip that holds the data", role=Role.FREE
     )
-    group.add_argument("--train-images", type=number(int, 1), metavar="N", help="train on N of the images only")
-    group.add_argument("--test-images", type=number(int, 1), metavar="N", help="validate on N of the images only")
+    group.add_argument("--train-images", type=COUNT, metavar="N", help="train on N of the images only")
+    group.add_argument("--test-images", type=COUNT, metavar="N", help="validate on N of the images only")
     group.add_argument(
         "-j",
         "--num-data-workers",
@@ -244,7 +247,7 @@ def hold_out_options(group: OptionGroup) -> None:
     """--hold-out: epochs are chosen on training images, the test images scored once."""
     group.add_argument(
         "--hold-out",
-        type=number(int, 1),
+        type=COUNT,
         metavar="N",
         help="validate on N of the training images, the same for every --seed, and score the test images once, at "
         "the end, with the best of these epochs",
@@ -284,10 +287,10 @@ def model_options(parser: OptionParser, models: Sequence[str]) -> OptionGroup:
 
 def optimisation_options(parser: OptionParser) -> OptionGroup:
     group = parser.add_argument_group("optimisation")
-    group.add_argument("--batch-size", type=number(int, 1), default=128, help="per device (default: %(default)s)")
-    group.add_argument("--num-epochs", type=number(int, 1), default=640, help="(default: %(default)s)")
+    group.add_argument("--batch-size", type=COUNT, default=128, help="per device (default: %(default)s)")
+    group.add_argument("--num-epochs", type=COUNT, default=640, help="(default: %(default)s)")
     group.add_argument("--optimizer", choices=OPTIMIZERS, default="nag", help="(default: %(default)s)")
-    group.add_argument("--lr", type=number(float, above=True), default=0.2, help="learning rate (default: %(default)s)")
+    group.add_argument("--lr", type=POSITIVE, default=0.2, help="learning rate (default: %(default)s)")
     group.add_argument(
         "--momentum", type=number(float, 0, 1), default=0.9, help="of nag and sgd (default: %(default)s)"
     )
@@ -297,8 +300,8 @@ def optimisation_options(parser: OptionParser) -> OptionGroup:
     )
     group.add_argument("--lr-mode", choices=MODES, default="step", help="schedule (default: %(default)s)")
     group.add_argument("--cosine", dest="lr_mode", action="store_const", const="cosine", help="--lr-mode cosine")
-    group.add_argument("--lr-decay", type=number(float, above=True), default=0.1, help="step factor (%(default)s)")
-    group.add_argument("--lr-decay-period", type=number(int), default=0, metavar="N", help="a step every N epochs")
+    group.add_argument("--lr-decay", type=POSITIVE, default=0.1, help="step factor (%(default)s)")
+    group.add_argument("--lr-decay-period", type=NATURAL, default=0, metavar="N", help="a step every N epochs")
     group.add_argument("--lr-decay-epoch", type=epochs, default=[300, 450], metavar="E,E", help="or at these (300,450)")
     group.add_argument(
         "--step-timing",
@@ -306,15 +309,13 @@ def optimisation_options(parser: OptionParser) -> OptionGroup:
         default="stated",
         help="published: no warm-up, and steps --warmup-epochs before the stated epochs, as in the authors' step runs",
     )
-    group.add_argument("--poly-power", type=number(float, above=True), default=2.0, help="(default: %(default)s)")
+    group.add_argument("--poly-power", type=POSITIVE, default=2.0, help="(default: %(default)s)")
     group.add_argument("--warmup-lr", type=number(float), default=0.0, help="where the warm-up starts (%(default)s)")
-    group.add_argument(
-        "--warmup-epochs", type=number(int), help="linear warm-up (default: 10 with --cosine, else none)"
-    )
-    group.add_argument("--clip-gradient", type=number(float, above=True), metavar="NORM", help="limit its L2 norm")
+    group.add_argument("--warmup-epochs", type=NATURAL, help="linear warm-up (default: 10 with --cosine, else none)")
+    group.add_argument("--clip-gradient", type=POSITIVE, metavar="NORM", help="limit its L2 norm")
     group.add_argument(
         "--update-parts",
-        type=number(int, 1),
+        type=COUNT,
         metavar="N",
         help="N parts of --batch-size images make one update, on fewer devices one after another, each normalised by "
         "itself (default: the recipe's devices; without a recipe one for each device)",
@@ -325,7 +326,7 @@ def optimisation_options(parser: OptionParser) -> OptionGroup:
         off=("--batch-as-published",),
         help="one part of --batch-size images for each device, whatever the recipe says",
     )
-    group.add_argument("--accumulate", type=number(int, 1), default=1, metavar="N", help="N batches make one update")
+    group.add_argument("--accumulate", type=COUNT, default=1, metavar="N", help="N batches make one update")
     group.add_argument(
         "--ema", type=number(float, 0, 1, above=True), metavar="DECAY", help="average the weights, as 0.999"
     )
@@ -349,9 +350,9 @@ def mixing_options(parser: OptionParser) -> None:
     """What changes a classifier's targets."""
     group = parser.add_argument_group("targets")
     group.add_argument("--mixup", action=Switch, help="mix each batch with itself reversed")
-    group.add_argument("--mixup-alpha", type=number(float, above=True), default=1.0, help="(default: %(default)s)")
+    group.add_argument("--mixup-alpha", type=POSITIVE, default=1.0, help="(default: %(default)s)")
     group.add_argument(
-        "--mixup-off-epoch", type=number(int), default=40, metavar="N", help="not in the last N epochs (%(default)s)"
+        "--mixup-off-epoch", type=NATURAL, default=40, metavar="N", help="not in the last N epochs (%(default)s)"
     )
     group.add_argument("--label-smoothing", action=Switch, help="distribute 0.1 over all classes")
 
@@ -391,12 +392,7 @@ def run_options(parser: OptionParser) -> OptionGroup:
         role=Role.PLACE,
     )
     group.add_argument(
-        "--save-period",
-        type=number(int),
-        default=0,
-        metavar="N",
-        help="keep every Nth epoch's checkpoint",
-        role=Role.FREE,
+        "--save-period", type=NATURAL, default=0, metavar="N", help="keep every Nth epoch's checkpoint", role=Role.FREE
     )
     group.add_argument(
         "--logging-dir",
@@ -413,10 +409,7 @@ def run_options(parser: OptionParser) -> OptionGroup:
         role=Role.PLACE,
     )
     group.add_argument(
-        "--tensorboard",
-        action=Switch,
-        help="event files in the run's directory as well",
-        role=Role.FREE,
+        "--tensorboard", action=Switch, help="event files in the run's directory as well", role=Role.FREE
     )
     group.add_argument(
         "--save-plot-dir",

@@ -21,7 +21,7 @@ from ..utils.console import progress
 from ..utils.limits import MAX_SIDE
 from ..utils.outputs import Reads, Writes
 from . import options as groups
-from .options import OptionParser, Role, Switch, number
+from .options import COUNT, SIDE, OptionParser, Role, Switch, number
 from .task import Data, Options, Record, Setup, Task, register_task, smaller_batch
 
 if TYPE_CHECKING:
@@ -90,11 +90,7 @@ class Segmentation(Task[PairData]):
             "--base-size", type=number(int, 2, MAX_SIDE), default=512, metavar="PIXELS", help="(%(default)s)"
         )
         data.add_argument(
-            "--crop-size",
-            type=number(int, 1, MAX_SIDE),
-            default=480,
-            metavar="PIXELS",
-            help="of the training images (%(default)s)",
+            "--crop-size", type=SIDE, default=480, metavar="PIXELS", help="of the training images (%(default)s)"
         )
         groups.val_fraction_option(data)
         groups.hold_out_options(data)
@@ -109,10 +105,8 @@ class Segmentation(Task[PairData]):
         model = groups.model_options(parser, MODELS)
         parser.alias("--fusion", "--fuse-mode")
         parser.alias("--sync-bn", "--syncbn")
-        model.add_argument(
-            "--blocks", type=number(int, 1), default=3, metavar="B", help="blocks per stage (%(default)s)"
-        )
-        model.add_argument("--channel-times", type=number(int, 1), default=1, help="width (default: %(default)s)")
+        model.add_argument("--blocks", type=COUNT, default=3, metavar="B", help="blocks per stage (%(default)s)")
+        model.add_argument("--channel-times", type=COUNT, default=1, help="width (default: %(default)s)")
         model.add_argument(
             "--stem", choices=("std", "tiny"), default="std", help="std halves the size twice, tiny never (%(default)s)"
         )
@@ -143,7 +137,7 @@ class Segmentation(Task[PairData]):
         scoring = parser.add_argument_group("scoring")
         scoring.add_argument(
             "--test-batch-size",
-            type=number(int, 1),
+            type=COUNT,
             default=16,
             metavar="N",
             help="of validation (default: %(default)s)",
