@@ -20,7 +20,7 @@ from ..errors import GluonAFFError, UsageError
 from ..runtime.home import mxnet_home
 from ..utils.download import Verify, download, expect
 from .image_set import ImageSet
-from .trees import FileTree, FolderTree, PackedTree
+from .trees import FileTree, PackedTree
 
 try:
     from numpy._core.multiarray import _reconstruct
@@ -177,7 +177,7 @@ def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, FileT
         candidates: List[FileTree] = [PackedTree(place, wanted)]
     else:
         places = [place, *(place / layout.folder for layout in layouts)]
-        candidates = [FolderTree(folder) for folder in places if folder.is_dir()]
+        candidates = [FileTree(folder) for folder in places if folder.is_dir()]
     for source in candidates:
         for layout in layouts:
             missing = [name for name in layout.files[split] if not source.exists(name)]

@@ -10,7 +10,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
 from .records import RecordFile, class_number, read_manifest
-from .trees import IMAGE_SUFFIXES, FileTree, FolderTree, TarTree, ZipTree
+from .trees import IMAGE_SUFFIXES, FileTree, TarTree, ZipTree
 from .validation_split import OFFER, split_off
 
 SPLITS = {"train", "val", "test"}
@@ -88,7 +88,7 @@ class TreeSource(ImageNetSource):
     ) -> None:
         self.path = path
         if path.is_dir():
-            self._tree: FileTree = FolderTree(path)
+            self._tree: FileTree = FileTree(path)
         else:
             self._tree = TarTree(path) if path.suffix == ".tar" else ZipTree(path, "a folder, a .rec file, a tar")
         found = [tuple(name.split("/")) for name in sorted(self._tree.below("", IMAGE_SUFFIXES))]

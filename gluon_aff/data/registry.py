@@ -123,15 +123,10 @@ class ImageDataset:
     splits: Tuple[str, str] = ("train", "val")
     size_limits: Optional[Tuple[float, float]] = None
 
-    @property
-    def label_kinds(self) -> List[str]:
-        """Kinds of labels, the default first."""
-        return list(self.classes or ["fine"])
-
     def class_names(self, labels: Optional[str] = None, place: Optional[PathLike] = None) -> Optional[Sequence[str]]:
         """Return the names of its classes, as far as they are known without reading the images."""
         if self.classes is not None:
-            return self.classes[labels or self.label_kinds[0]]
+            return self.classes[labels or next(iter(self.classes))]
         return self.names_at(Path(place).expanduser()) if self.names_at and place else None
 
 
@@ -199,7 +194,8 @@ def load_image_set(
     record = find_dataset(dataset)
     if split not in SPLITS:
         raise UsageError(f"no split {split!r}: choose one of {', '.join(SPLITS)}")
-    if labels not in record.label_kinds and len(record.label_kinds) == 1:
+    kinds = list(record.classes or ["fine"])
+    if labels not in kinds and len(kinds) == 1:
         raise UsageError(f"labels {labels!r} with {dataset}: only cifar100 has coarse labels")
     if resize is not None and resize < 1:
         raise UsageError(f"resize to {resize} pixels: expected at least 1")

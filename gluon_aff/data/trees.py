@@ -30,67 +30,28 @@ _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
 class FileTree:
-    """Reading and listing; names are paths below the root with slashes, "" is the root. Threads may share it."""
+    """The files of a folder, links followed; archives list and read theirs by the same names.
+
+    Names are paths below the root with slashes, "" is the root. Threads may share a tree.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def folders(self, folder: str = "") -> List[str]:
-        """Names of the folders directly in a folder, sorted, hidden ones left out; none if there is no such folder."""
-        raise NotImplementedError
-
-    def files(self, folder: str = "") -> List[str]:
-        """The same for files."""
-        raise NotImplementedError
-
-    def below(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
-        """Paths of all files in a folder and below it whose names end so, in whichever case."""
-        yield from (joined(folder, name) for name in self.files(folder) if name.lower().endswith(endings))
-        for name in self.folders(folder):
-            yield from self.below(joined(folder, name), endings)
-
-    def empty(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
-        """Paths of the folders below a folder that hold neither folders nor files whose names end so."""
-        inner = self.folders(folder)
-        if not inner and not any(name.lower().endswith(endings) for name in self.files(folder)):
-            yield folder
-        for name in inner:
-            yield from self.empty(joined(folder, name), endings)
-
-    def exists(self, name: str) -> bool:
-        """Whether there is a file of that name."""
-        raise NotImplementedError
-
-    def read(self, name: str) -> bytes:
-        """The content of a file. Raises GluonAFFError when it cannot be read or is larger than `MAX_BYTES`."""
-        raise NotImplementedError
-
-    def state(self, name: str) -> Tuple[int, int]:
-        """Size and time (in a zip its checksum, in a tar its place): what changes when the file does."""
-        raise NotImplementedError
-
-    def where(self, name: str) -> str:
-        """The file, for a message."""
-        return f"{self.path}/{name}" if name else str(self.path)
-
-    def _check_size(self, name: str, size: int) -> None:
-        if size > MAX_BYTES:
-            raise GluonAFFError(f"{self.where(name)} has {size:,} bytes, more than {MAX_BYTES:,}: it is not read")
-
-
-class FolderTree(FileTree):
-    """A folder; links are followed."""
-
-    def folders(self, folder: str = "") -> List[str]:
+        """Return the folders directly in a folder, sorted, hidden ones left out; none if there is no such folder."""
         return sorted(entry.name for entry in self._entries(folder) if entry.is_dir())
 
     def files(self, folder: str = "") -> List[str]:
+        """Return the same for files."""
         return sorted(entry.name for entry in self._entries(folder) if entry.is_file())
 
     def exists(self, name: str) -> bool:
+        """Return whether there is a file of that name."""
         return (self.path / name).is_file()
 
     def read(self, name: str) -> bytes:
+        """Return a file's content. Raises GluonAFFError when it cannot be read or is larger than `MAX_BYTES`."""
         try:
             with open(self.path / name, "rb") as handle:
                 self._check_size(name, os.fstat(handle.fileno()).st_size)
@@ -99,8 +60,27 @@ class FolderTree(FileTree):
             raise GluonAFFError(f"cannot read {self.where(name)}: {error.strerror or error}") from error
 
     def state(self, name: str) -> Tuple[int, int]:
+        """Return size and time (in a zip its checksum, in a tar its place): what changes when the file does."""
         found = (self.path / name).stat()
         return found.st_size, found.st_mtime_ns
+
+    def where(self, name: str) -> str:
+        """Return the file's place, for a message."""
+        return f"{self.path}/{name}" if name else str(self.path)
+
+    def below(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
+        """Yield all files in a folder and below it whose names end so, in whichever case."""
+        yield from (joined(folder, name) for name in self.files(folder) if name.lower().endswith(endings))
+        for name in self.folders(folder):
+            yield from self.below(joined(folder, name), endings)
+
+    def empty(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
+        """Yield the folders below a folder that hold neither folders nor files whose names end so."""
+        inner = self.folders(folder)
+        if not inner and not any(name.lower().endswith(endings) for name in self.files(folder)):
+            yield folder
+        for name in inner:
+            yield from self.empty(joined(folder, name), endings)
 
     def _entries(self, folder: str) -> List[os.DirEntry]:
         try:
@@ -108,6 +88,10 @@ class FolderTree(FileTree):
                 return [entry for entry in entries if not entry.name.startswith(_HIDDEN)]
         except OSError:
             return []
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > MAX_BYTES:
+            raise GluonAFFError(f"{self.where(name)} has {size:,} bytes, more than {MAX_BYTES:,}: it is not read")
 
 
 class _Archive(FileTree):
@@ -269,7 +253,7 @@ class PackedTree(_Archive):
 
 def open_file_tree(path: Path) -> FileTree:
     """The tree of a folder or a zip. Raises GluonAFFError when it is neither."""
-    return FolderTree(path) if path.is_dir() else ZipTree(path)
+    return FileTree(path) if path.is_dir() else ZipTree(path)
 
 
 def joined(*parts: str) -> str:
