@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import gluon_aff  # noqa: F401  # before MXNet, which it makes importable
-from gluon_aff.cli.arguments import whole
 from gluon_aff.errors import GluonAFFError, UsageError, last_line
 from gluon_aff.models import build_model
 from gluon_aff.models.summary import summarize
 from gluon_aff.training.history import git_commit
 from gluon_aff.utils import console
+from gluon_aff.utils.arguments import number
 from gluon_aff.utils.files import write_json
 from gluon_aff.utils.tables import markdown_table
 
@@ -313,7 +313,7 @@ def markdown(document):
         "",
     ]
     rows = [
-        (row["label"], number(row["ratio"]), row["of"] or "-", row["to"] or "-", number(row["goal"], "g"))
+        (row["label"], figure(row["ratio"]), row["of"] or "-", row["to"] or "-", figure(row["goal"], "g"))
         for row in document["ratios"]
     ]
     lines += [*markdown_table(("ratio", "measured", "of", "to", "goal"), rows), ""]
@@ -325,7 +325,7 @@ def markdown(document):
                 continue
             low, high = (1000 * seconds for seconds in result["spread"])
             cells = (f"{result['images_per_second']:.1f}", f"{1000 * result['median']:.1f}", f"{low:.1f} - {high:.1f}")
-            work = (f"{result['gflops']:.0f}", number(result["of_product"]), f"{result['peak_mib']:.0f}")
+            work = (f"{result['gflops']:.0f}", figure(result["of_product"]), f"{result['peak_mib']:.0f}")
             speeds.append((name, *cells, *work))
         header = ("contender", "images/s", "ms", "least - most", "GFLOP/s", "of a product's", "peak MiB")
         lines += [*markdown_table(header, speeds), ""]
@@ -336,7 +336,7 @@ def markdown(document):
     return "\n".join(lines).rstrip() + "\n"
 
 
-def number(value, form=".2f"):
+def figure(value, form=".2f"):
     return "-" if value is None else f"{value:{form}}"
 
 
@@ -375,12 +375,12 @@ def parse_args(argv):
     parser.add_argument("--forms", type=words_of(FORMS), default=["native"], help=f"of {', '.join(FORMS)}")
     parser.add_argument("--against", type=words_of(AGAINST), default=["add"], help=f"of {', '.join(AGAINST)}")
     parser.add_argument("--against-python", metavar="FILE", default=sys.executable, help="the Python that has PyTorch")
-    parser.add_argument("--batch-size", type=whole(1), default=32, help="(default: %(default)s)")
-    parser.add_argument("--size", type=whole(1), default=32, help="height and width (default: %(default)s)")
+    parser.add_argument("--batch-size", type=number(int, 1), default=32, help="(default: %(default)s)")
+    parser.add_argument("--size", type=number(int, 1), default=32, help="height and width (default: %(default)s)")
     for name in ("--blocks", "--channel-times", "--classes"):
-        parser.add_argument(name, type=whole(1), help="of the network")
-    parser.add_argument("--threads", type=whole(1), help="default: OMP_NUM_THREADS, or the physical cores")
-    parser.add_argument("--rounds", type=whole(1), default=7, help="that count (default: %(default)s)")
+        parser.add_argument(name, type=number(int, 1), help="of the network")
+    parser.add_argument("--threads", type=number(int, 1), help="default: OMP_NUM_THREADS, or the physical cores")
+    parser.add_argument("--rounds", type=number(int, 1), default=7, help="that count (default: %(default)s)")
     parser.add_argument("--profile", action="store_true", help="time by operator of the first fusion and form instead")
     parser.add_argument("--json", metavar="FILE", help="write all figures")
     parser.add_argument("--render", metavar="FILE", help="print the tables of an earlier --json, measure nothing")

@@ -18,10 +18,11 @@ import gluon_aff  # noqa: F401  # before MXNet, which it makes importable
 # isort: split
 import numpy as np
 
-from gluon_aff.cli.arguments import figure_file, list_of
+from gluon_aff.cli.arguments import figure_file
 from gluon_aff.comparison.paired import LEVEL, RULE, half_width
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.utils import console
+from gluon_aff.utils.arguments import list_of
 from gluon_aff.utils.figures import label_axes, new_figure, write_figure
 from gluon_aff.utils.outputs import Writes, guarded
 from gluon_aff.utils.tables import text_table

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .utils import program
+from .utils import streams
 
-program.begin()  # if this process is a command of ours: before the slow imports
+streams.begin_command()  # if this process is a command of ours: before the slow imports
 
 from ._version import __version__  # noqa: E402
 from .runtime import importing  # noqa: E402
@@ -26,7 +26,7 @@ def _native() -> None:
 
 
 importing.after_mxnet.append(_native)
-importing.begin(program.is_ours())  # raises a GluonAFFError that says what to run when MXNet cannot work here
+importing.begin(streams.is_command())  # raises a GluonAFFError that says what to run when MXNet cannot work here
 
 if TYPE_CHECKING:
     from . import published

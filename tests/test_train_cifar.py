@@ -302,7 +302,7 @@ def test_flags_that_would_do_nothing_are_refused(train):
         (["--sync-bn"], "--sync-bn joins the batches of several devices"),
         (["--dtype", "float16"], "float16 needs a GPU"),
         (["--askc-type", "AFFF"], "did you mean aff"),
-        (["--num-epochs", "0"], "--num-epochs: '0' is not a whole number at least 1"),
+        (["--num-epochs", "0"], "--num-epochs: '0' is not a whole number of at least 1"),
         (["--data-dir", "."], "no data directory"),
         (["--model", "resnext38_32x4d"], "type train_cifar.py --model resnext --blocks 4 --tag paper"),
         (["--scenario", "x"], "--scenario: it is of the paper-time scripts; type --model resnet or resnext"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..runtime import importing
-from ..utils import program
+from ..utils import streams
 
 
 def load_mxnet() -> None:
@@ -11,6 +11,6 @@ def load_mxnet() -> None:
 
     Raises MXNetImportError, which says what to run.
     """
-    program.begin()
+    streams.begin_command()
     importing.import_mxnet()
-    program.imported()
+    streams.end_imports()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import List
 
 from ..errors import UsageError
+from ..utils.arguments import list_of, number
 from ..utils.outputs import Reads, Writes
-from .arguments import list_of
 
 
 def ablation(args: argparse.Namespace) -> int:
@@ -73,12 +73,6 @@ def ablation(args: argparse.Namespace) -> int:
     return code
 
 
-def _epochs(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"--epochs {text}: expected a whole number of at least 1")
-    return int(text)
-
-
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make it known to the command line."""
     command = commands.add_parser(
@@ -97,7 +91,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--baseline", default="add", help="what the others are compared with (default: %(default)s)")
     command.add_argument("--blocks", type=list_of(int), default=[1], help="list of b (default: 1)")
-    command.add_argument("--epochs", type=_epochs, required=True)
+    command.add_argument("--epochs", type=number(int, 1), required=True)
     command.add_argument("--seeds", type=list_of(int), default=[0], help="list of seeds (default: 0)")
     command.add_argument(
         "--learning-rates",
@@ -105,7 +99,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         metavar="A,B",
         help="first choose one of these for each strategy, on the images of -- --hold-out N, with a seed of its own",
     )
-    command.add_argument("--search-epochs", type=_epochs, metavar="N", help="length of that search (default: --epochs)")
+    command.add_argument(
+        "--search-epochs", type=number(int, 1), metavar="N", help="length of that search (default: --epochs)"
+    )
     command.add_argument(
         "--rates-of",
         type=Reads(list_of(str)),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence
+from typing import Any, Dict, List, NoReturn, Optional, Sequence
 
 from ..errors import UsageError
+from ..utils.arguments import MAX_SIDE, nonempty, number
 from ..utils.figures import DPI, FORMATS, figure_format
 from ..utils.files import json_text, printable, write_json
-from ..utils.limits import MAX_SIDE
 from ..utils.outputs import Reads, Writes
 
 _ENDINGS = ", ".join(f".{form}" for form in FORMATS)
@@ -49,37 +49,6 @@ class CommandParser(argparse.ArgumentParser):
         return patterns.get(str(action.nargs), name)
 
 
-def whole(least: int, most: Optional[int] = None) -> Callable[[str], int]:
-    """An argparse type: a whole number within bounds."""
-
-    def read(text: str) -> int:
-        if not text.isdigit() or int(text) < least or (most is not None and int(text) > most):
-            bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {bounds}")
-        return int(text)
-
-    return read
-
-
-def list_of(kind: Callable[[str], Any]) -> Callable[[str], List[Any]]:
-    """An argparse type: values of one kind with commas between them."""
-
-    def read(text: str) -> List[Any]:
-        try:
-            return [kind(part) for part in text.split(",") if part]
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers like 1,2") from None
-
-    return read
-
-
-def nonempty(text: str) -> str:
-    """An argparse type: any text but an empty one, which would stand for the current directory."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: give a name or a path")
-    return text
-
-
 def figure_file(text: str) -> str:
     """An argparse type: a file whose ending names a format that figures can be written in."""
     try:
@@ -110,7 +79,11 @@ def add_figures(group: argparse._ActionsContainer) -> None:
 
 def _add_dpi(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--dpi", type=whole(10, 1200), default=DPI, metavar="N", help="pixels per inch of a .png (default: %(default)s)"
+        "--dpi",
+        type=number(int, 10, 1200),
+        default=DPI,
+        metavar="N",
+        help="pixels per inch of a .png (default: %(default)s)",
     )
 
 
@@ -154,8 +127,8 @@ def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return _add_network(command)
 
 
-def add_described_weights(command: argparse.ArgumentParser, exported: bool = False) -> None:
-    """The same with the weights as an argument of their own; ``exported``: of an exported network, too."""
+def add_weights_argument(command: argparse.ArgumentParser, exported: bool = False) -> None:
+    """`add_weights` with an argument for --weights; ``exported``: of an exported network, too."""
     more = ", or an exported network's folder" if exported else ""
     command.add_argument(
         "weights",
@@ -201,7 +174,7 @@ def add_preprocessing(group: argparse._ActionsContainer) -> None:
     group.add_argument("--labels", choices=("fine", "coarse"), help="of CIFAR-100")
     group.add_argument(
         "--input-size",
-        type=whole(1, MAX_SIDE),
+        type=number(int, 1, MAX_SIDE),
         metavar="N",
         help="ImageNet's crop (default: 224); other images are resized to this (default: as in training, else 32 for "
         "classification and 512 for segmentation)",
@@ -238,7 +211,7 @@ def add_pictures(group: argparse._ArgumentGroup, count: int, *names: str, more: 
     )
     group.add_argument(
         "--count",
-        type=whole(1),
+        type=number(int, 1),
         default=count,
         metavar="N",
         help="at most N images, spaced evenly over all found (default: %(default)s)",

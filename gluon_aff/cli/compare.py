@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..utils.arguments import number
 from ..utils.outputs import Reads, Writes, claim
-from .arguments import add_figure, add_json, print_report, whole
+from .arguments import add_figure, add_json, print_report
 
 if TYPE_CHECKING:
     from ..comparison import Curve
@@ -67,7 +68,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--list", action="store_true", help="print every name that --with knows")
     command.add_argument("--segment", type=int, metavar="K", help="which run of a log that holds several")
-    command.add_argument("--every", type=whole(1), metavar="N", help="print every Nth epoch (default: about 14 in all)")
+    command.add_argument(
+        "--every", type=number(int, 1), metavar="N", help="print every Nth epoch (default: about 14 in all)"
+    )
     add_figure(command, "--plot", "the plot (default: comparison.png in the run's directory, or in this one)")
     add_json(command)
     command.set_defaults(run=compare)

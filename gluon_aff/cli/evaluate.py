@@ -6,9 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from ..utils.limits import MAX_SIDE
+from ..utils.arguments import MAX_SIDE, nonempty, number
 from ..utils.outputs import Reads, Writes
-from .arguments import add_json, add_weights, model_options, nonempty, print_report, whole
+from .arguments import add_json, add_weights, model_options, print_report
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -70,7 +70,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
     group.add_argument(
         "--input-size",
-        type=whole(1, MAX_SIDE),
+        type=number(int, 1, MAX_SIDE),
         metavar="N",
         help="ImageNet's crop (default: 224); others are resized to this",
     )
@@ -101,15 +101,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="exact: every image once (default); upstream: the authors' wrapping record iterator, padding counted",
     )
     group.add_argument(
-        "--passes", type=whole(1), default=3, metavar="N", help="upstream: passes to report (%(default)s)"
+        "--passes", type=number(int, 1), default=3, metavar="N", help="upstream: passes to report (%(default)s)"
     )
     group.add_argument(
-        "--batch-size", type=whole(1), metavar="N", help="over all devices (default: 128; upstream: 512)"
+        "--batch-size", type=number(int, 1), metavar="N", help="over all devices (default: 128; upstream: 512)"
     )
     group.add_argument(
         "-j",
         "--workers",
-        type=whole(0),
+        type=number(int, 0),
         default=min(4, os.cpu_count() or 1),
         metavar="N",
         help="threads that make batches; no figure depends on it (default here: %(default)s)",

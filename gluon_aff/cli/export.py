@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Union
 
+from ..utils.arguments import nonempty, number
 from ..utils.outputs import Reads, Writes
-from .arguments import add_described_weights, add_gpus, add_preprocessing, data_of, model_options, nonempty, whole
+from .arguments import add_gpus, add_preprocessing, add_weights_argument, data_of, model_options
 
 
 def export(args: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def export(args: argparse.Namespace) -> int:
 
 def batch_size(text: str) -> Union[int, str]:
     """An argparse type: a number of pictures, or "dynamic"."""
-    return text if text == "dynamic" else whole(1, 4096)(text)
+    return text if text == "dynamic" else number(int, 1, 4096)(text)
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -49,7 +50,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Writes a folder with the network and manifest.json, opens it again, compares its outputs with the "
         "network's, and puts it in place only then.",
     )
-    add_described_weights(command)
+    add_weights_argument(command)
     group = command.add_argument_group("form")
     group.add_argument(
         "--to",
@@ -91,7 +92,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "folders named like classes, or with masks, accuracy or IoU before and after are reported",
     )
     group.add_argument(
-        "--count", type=whole(1), default=200, metavar="N", help="at most N of them, evenly spaced (%(default)s)"
+        "--count", type=number(int, 1), default=200, metavar="N", help="at most N of them, evenly spaced (%(default)s)"
     )
     add_gpus(command)
     command.set_defaults(run=export)

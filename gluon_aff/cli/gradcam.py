@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List
 
+from ..utils.arguments import number
 from ..utils.outputs import Reads
-from .arguments import add_figures, add_pictures, add_viewer, data_of, model_options, names_of, whole
+from .arguments import add_figures, add_pictures, add_viewer, data_of, model_options, names_of
 
 
 def gradcam(args: argparse.Namespace) -> int:
@@ -22,8 +23,8 @@ def gradcam(args: argparse.Namespace) -> int:
     names = names_of(args.names, len(weights), "networks") or [""] * len(weights)
     pictures = find_pictures(args.images, args.count)
     rows: Dict[str, List[ExplainedImage]] = {}
-    for number, (each, name) in enumerate(zip(weights, names)):
-        model, options = (args.model, model_options(args)) if number == 0 else (None, {})
+    for index, (each, name) in enumerate(zip(weights, names)):
+        model, options = (args.model, model_options(args)) if index == 0 else (None, {})
         network = open_network(each, model, options, contexts, data_of(args))
         images = explain_images(network, pictures, args.target, args.layer, args.method, args.batch_size)
         rows[_unique(name or network.title, rows)] = images
@@ -70,6 +71,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--compare", type=Reads(several=True), default="", metavar="ID,FILE,RUN", help="more networks, a row for each"
     )
     group.add_argument("--names", default="", metavar="A,B", help="names of the rows (default: the weights')")
-    group.add_argument("--batch-size", type=whole(1), default=8, metavar="N", help="(default: %(default)s)")
+    group.add_argument("--batch-size", type=number(int, 1), default=8, metavar="N", help="(default: %(default)s)")
     add_figures(group)
     command.set_defaults(run=gradcam)

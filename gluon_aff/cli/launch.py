@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from ..errors import UsageError
+from ..utils.arguments import number
 from ..utils.outputs import Reads, Writes
-from .arguments import whole
 
 
 def launch(args: argparse.Namespace) -> int:
@@ -41,9 +41,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "of them when one fails. Rank 0's output is shown, everybody's is in --log-dir. See docs/training.md.",
     )
     command.add_argument(
-        "-n", "--workers", type=whole(1, 1024), required=True, help="processes that train, one rank each"
+        "-n", "--workers", type=number(int, 1, 1024), required=True, help="processes that train, one rank each"
     )
-    command.add_argument("-s", "--servers", type=whole(1, 1024), default=1, help="processes that add up (default: 1)")
+    command.add_argument(
+        "-s", "--servers", type=number(int, 1, 1024), default=1, help="processes that add up (default: 1)"
+    )
     command.add_argument(
         "-H", "--hosts", type=Reads(), metavar="FILE", help="lines [user@]host[:slots] (default: this machine)"
     )
@@ -57,7 +59,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--timeout",
-        type=whole(1),
+        type=number(int, 1),
         default=600,
         metavar="SECONDS",
         help="a rank that waits longer than this for the others gives up (default: %(default)s)",

@@ -12,12 +12,12 @@ from .. import facts
 from ..errors import UsageError
 from ..published import ids_by_model
 from ..utils import console
+from ..utils.arguments import MAX_SIDE, number
 from ..utils.files import atomic_write, json_text
-from ..utils.limits import MAX_SIDE
 from ..utils.outputs import Writes
 from ..utils.tables import text_table
 from . import load_mxnet
-from .arguments import add_model_options, model_options, whole
+from .arguments import add_model_options, model_options
 
 _Figures = Dict[str, Any]
 
@@ -131,7 +131,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     command = commands.add_parser("summary", help="layers of a network: shapes, parameters, FLOPs")
     command.add_argument("name", help="a name of `gluon-aff models`")
-    command.add_argument("--input-size", type=whole(1, MAX_SIDE), metavar="N", help="height and width of the input")
+    command.add_argument(
+        "--input-size", type=number(int, 1, MAX_SIDE), metavar="N", help="height and width of the input"
+    )
     add_model_options(command)
     command.set_defaults(run=summary)
 

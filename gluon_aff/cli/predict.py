@@ -8,8 +8,9 @@ import sys
 import time
 from typing import Iterable
 
+from ..utils.arguments import nonempty, number
 from ..utils.outputs import Reads, Writes
-from .arguments import add_described_weights, add_gpus, add_preprocessing, data_of, model_options, nonempty, whole
+from .arguments import add_gpus, add_preprocessing, add_weights_argument, data_of, model_options
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -57,7 +58,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Classifiers print the likeliest classes with their softmax scores; segmentation networks write "
         "masks and overlays. An image that cannot be read is named and skipped.",
     )
-    add_described_weights(command, exported=True)
+    add_weights_argument(command, exported=True)
     command.add_argument(
         "images",
         nargs="+",
@@ -66,7 +67,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="files, folders, zips, a folder inside a zip, patterns in quotes; '-' reads a list from standard input",
     )
     group = command.add_argument_group("output")
-    group.add_argument("--top", type=whole(1), default=5, metavar="K", help="classes for each image (%(default)s)")
+    group.add_argument(
+        "--top", type=number(int, 1), default=5, metavar="K", help="classes for each image (%(default)s)"
+    )
     group.add_argument(
         "--format", choices=("table", "csv", "jsonl"), default="table", help="jsonl: a line of JSON each (%(default)s)"
     )
@@ -79,11 +82,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--strict", action="store_true", help="exit with 1 when an image could not be read")
     add_preprocessing(command.add_argument_group("preprocessing", "default: what the weights tell"))
     group = command.add_argument_group("run")
-    group.add_argument("--batch-size", type=whole(1), default=32, metavar="N", help="(%(default)s)")
+    group.add_argument("--batch-size", type=number(int, 1), default=32, metavar="N", help="(%(default)s)")
     group.add_argument(
         "-j",
         "--workers",
-        type=whole(1),
+        type=number(int, 1),
         default=min(4, os.cpu_count() or 1),
         metavar="N",
         help="threads that read and decode; no figure depends on it (default here: %(default)s)",

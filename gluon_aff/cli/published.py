@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from .. import published
 from ..errors import GluonAFFError
+from ..utils.arguments import nonempty
 from ..utils.outputs import Reads, Writes, claim
 from ..utils.tables import text_table
-from .arguments import nonempty
 
 if TYPE_CHECKING:
     from ..published.structure import Structure

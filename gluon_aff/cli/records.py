@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import List
 
 from ..errors import GluonAFFError, UsageError
+from ..utils.arguments import number
 from ..utils.console import progress
 from ..utils.files import sha256_of
 from ..utils.outputs import Reads, Writes, allow
-from .arguments import whole
 
 
 def make(args: argparse.Namespace) -> int:
@@ -138,7 +138,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     records = commands.add_parser("records", help="make, check and describe MXNet's record files (.rec)")
     actions = records.add_subparsers(dest="action", metavar="ACTION", required=True)
     workers = {
-        "type": whole(1),
+        "type": number(int, 1),
         "default": os.cpu_count() or 1,
         "metavar": "N",
         "help": "threads; nothing written depends on their number (default here: %(default)s)",
@@ -162,18 +162,20 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--resize",
-        type=whole(1),
+        type=number(int, 1),
         metavar="N",
         help="shrink a larger short side to N pixels (default: all images as they are)",
     )
     command.add_argument(
-        "--quality", type=whole(1, 100), default=95, metavar="N", help="of shrunk JPEG (default: %(default)s)"
+        "--quality", type=number(int, 1, 100), default=95, metavar="N", help="of shrunk JPEG (default: %(default)s)"
     )
     command.add_argument("--shuffle", action="store_true", help="pack in random order, not class by class")
-    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of --shuffle (default: %(default)s)")
+    command.add_argument(
+        "--seed", type=number(int, 0), default=0, metavar="N", help="of --shuffle (default: %(default)s)"
+    )
     command.add_argument(
         "--max-bad",
-        type=whole(0),
+        type=number(int, 0),
         default=50,
         metavar="N",
         help="unreadable images that may be left out; 0 stops at the first (default: %(default)s)",
@@ -187,7 +189,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Names every fault by its key and ends with 1 if there is one.",
     )
     command.add_argument("records", type=Reads(), metavar="FILE.rec")
-    command.add_argument("--classes", type=whole(1), metavar="N", help="labels are below N (default: by the manifest)")
+    command.add_argument(
+        "--classes", type=number(int, 1), metavar="N", help="labels are below N (default: by the manifest)"
+    )
     command.add_argument("-j", "--workers", **workers)
     command.set_defaults(run=check)
 

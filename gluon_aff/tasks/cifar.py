@@ -24,8 +24,9 @@ from ..data import (
 from ..data.class_names import known_classes
 from ..data.pictures import NetworkInput
 from ..errors import UsageError
+from ..utils.arguments import number
 from . import options as groups
-from .options import COUNT, SIDE, OptionParser, Switch, number
+from .options import COUNT, SIDE, OptionParser, Switch
 from .task import Data, Options, Record, Setup, Task, register_task, smaller_batch
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ from ..data.transform import NORMALISATIONS, mean_and_std, normalisation
 from ..data.validation_split import OFFER
 from ..errors import UsageError
 from ..runtime.home import mxnet_home
+from ..utils.arguments import number
 from ..utils.outputs import Reads
 from . import options as groups
-from .options import COUNT, NATURAL, POSITIVE, SIDE, OptionParser, Role, Switch, number
+from .options import COUNT, NATURAL, POSITIVE, SIDE, OptionParser, Role, Switch
 from .task import Data, Options, Record, Setup, Task, register_task
 
 if TYPE_CHECKING:

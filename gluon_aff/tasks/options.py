@@ -7,13 +7,13 @@ import enum
 import os
 from argparse import ArgumentTypeError
 from difflib import get_close_matches
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence, Set
+from typing import Any, Dict, List, NoReturn, Optional, Sequence, Set
 
 from ..data.autoaugment import VARIANTS
 from ..errors import UsageError
 from ..training import OPTIMIZERS
 from ..training.schedule import MODES
-from ..utils.limits import MAX_SIDE
+from ..utils.arguments import MAX_SIDE, number
 from ..utils.outputs import Reads, Writes
 
 _UNSET = object()
@@ -173,24 +173,6 @@ class Switch(argparse.Action):
         option_string: Optional[str] = None,
     ) -> None:
         setattr(namespace, self.dest, option_string not in self.off)
-
-
-def number(kind: type, low: float = 0, high: Optional[float] = None, above: bool = False) -> Callable[[str], Any]:
-    """An argparse type: a finite number of ``kind`` of at least ``low`` (or above it) and at most ``high``."""
-
-    def convert(text: str) -> Any:
-        try:
-            value = kind(text)
-            good = (value > low if above else value >= low) and (high is None or value <= high) and value - value == 0
-        except ValueError:
-            good = False
-        if not good:
-            limits = f"{'above' if above else 'at least'} {low:g}" + (f" and at most {high:g}" if high else "")
-            what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} {limits}")
-        return value
-
-    return convert
 
 
 COUNT = number(int, 1)

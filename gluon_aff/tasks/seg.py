@@ -17,11 +17,11 @@ from ..data.pictures import NetworkInput
 from ..errors import UsageError
 from ..segmentation.losses import CLASS_LOSS, LOSSES
 from ..training.history import epoch_line
+from ..utils.arguments import MAX_SIDE, number
 from ..utils.console import progress
-from ..utils.limits import MAX_SIDE
 from ..utils.outputs import Reads, Writes
 from . import options as groups
-from .options import COUNT, SIDE, OptionParser, Role, Switch, number
+from .options import COUNT, SIDE, OptionParser, Role, Switch
 from .task import Data, Options, Record, Setup, Task, register_task, smaller_batch
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from ..training.optim import resolve_dtype, start_mixed_precision
 from ..training.plots import plot_schedule
 from ..training.schedule import from_options, warmup_epochs
 from ..utils.console import say
-from ..utils.streams import outliving_terminal
+from ..utils.streams import tolerate_lost_output
 from .config import identity, without
 from .final_score import score_once, wanted
 from .options import Role
@@ -44,7 +44,7 @@ class Outcome:
     final: Optional[EpochRecord]
 
 
-@outliving_terminal()
+@tolerate_lost_output()
 def train_run(task: Task, options: Namespace) -> Outcome:
     """Start or resume the run in ``options.save_dir``, to its end or until a signal stops it.
 

@@ -17,7 +17,7 @@ from ..errors import GluonAFFError, UsageError
 from ..utils.console import say
 from ..utils.figures import source_of
 from ..utils.files import PathLike, atomic_write, cannot_write, remove_leftovers
-from ..utils.streams import outliving_terminal, output_lost
+from ..utils.streams import output_lost, tolerate_lost_output
 from .checkpoint import Checkpoints, Description
 from .history import HISTORY, EpochRecord, History, epoch_line
 from .listeners import event_files
@@ -107,7 +107,7 @@ class Run:
         remove_leftovers(self.directory)
 
     def __enter__(self) -> Run:
-        self._closing.enter_context(outliving_terminal())
+        self._closing.enter_context(tolerate_lost_output())
         return self
 
     def __exit__(

@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable, Iterator, NoReturn, Optional, Sequen
 
 from .._version import __version__
 from ..errors import GluonAFFError
-from . import program, streams
+from . import streams
 
 DEBUG = "GLUON_AFF_DEBUG"  # a variable: with any value, unforeseen errors keep their traceback
 EVERY = 60.0  # seconds between two signs of life where there is no terminal
@@ -33,7 +33,7 @@ def run_program(main: Main) -> NoReturn:
         As for `run`.
     """
     streams.open_missing()
-    program.imported()
+    streams.end_imports()
     for stream in (sys.stdout, sys.stderr):
         streams.take_any_name(stream)
     streams.watch_output()
@@ -77,6 +77,11 @@ def run(main: Main, argv: Optional[Sequence[str]] = None) -> int:
     except MemoryError as error:
         reason = str(error)
         code = _failed(f"out of memory{reason and ': '}{reason}; take smaller images or batches")
+    except RuntimeError as error:  # pathlib's, for "~nobody/photo.png"
+        if "home directory" not in str(error):
+            code = _unforeseen(error)
+        else:
+            code = _failed("a name begins with ~ and a user who is not here: write the folder out, or ./~name", 2)
     except Exception as error:
         lost = _lost_output() if isinstance(error, OSError) and error.filename is None else 0
         if lost:

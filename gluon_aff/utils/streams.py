@@ -1,4 +1,4 @@
-"""Standard output and standard error: open from the start, able to take any name, and lost without harm."""
+"""A process that is a command of ours: Ctrl-C during its imports, and standard streams that exist and may be lost."""
 
 from __future__ import annotations
 
@@ -6,8 +6,48 @@ import codecs
 import contextlib
 import io
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Any, Callable, Iterator, Optional, TextIO
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def is_command() -> bool:
+    """Whether this process is ``gluon-aff``, ``python -m gluon_aff`` or one of the training scripts.
+
+    Returns
+    -------
+    bool
+        While Python imports the package of the module that ``-m`` names, and only then, ``sys.argv[0]`` is "-m".
+    """
+    program = (sys.argv or [""])[0]
+    name = os.path.basename(program)
+    beside_package = os.path.dirname(os.path.abspath(program)) == _ROOT
+    return name in ("-m", "gluon-aff") or (beside_package and name.startswith("train_"))
+
+
+def begin_command() -> None:
+    """Get a command of ours ready for its imports; `end_imports` ends that. In any other process nothing happens."""
+    if is_command():
+        open_missing()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _leave)
+
+
+def end_imports() -> None:
+    """From here on Ctrl-C raises KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(number: int, frame: Optional[FrameType]) -> None:
+    """At once: there is nothing to save yet, and a KeyboardInterrupt may come back as another error from an import."""
+    try:
+        os.write(2, b"stopped\n")
+    finally:
+        os._exit(128 + number)
 
 
 def open_missing() -> None:
@@ -86,7 +126,7 @@ def _silence(stream: TextIO) -> None:
         os.close(null)
 
 
-class _Outliving:
+class _Tolerant:
     """A stream that takes everything, also after the terminal, pipe or disk behind it has gone."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -118,22 +158,22 @@ class _Outliving:
 
 
 @contextlib.contextmanager
-def outliving_terminal() -> Iterator[None]:
+def tolerate_lost_output() -> Iterator[None]:
     """While entered, losing standard output or standard error raises nothing: what is printed there is dropped."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_outliving, before)
+    sys.stdout, sys.stderr = map(_tolerant, before)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
 
 
-def _outliving(stream: Any) -> Any:
-    if stream is None or isinstance(stream, _Outliving):
+def _tolerant(stream: Any) -> Any:
+    if stream is None or isinstance(stream, _Tolerant):
         return stream
-    return _Outliving(stream.stream if isinstance(stream, _Watched) else stream)
+    return _Tolerant(stream.stream if isinstance(stream, _Watched) else stream)
 
 
 def output_lost() -> Optional[str]:
-    """Why standard output was lost within `outliving_terminal`; None while it is there."""
-    return sys.stdout.lost if isinstance(sys.stdout, _Outliving) else None
+    """Why standard output was lost within `tolerate_lost_output`; None while it is there."""
+    return sys.stdout.lost if isinstance(sys.stdout, _Tolerant) else None

@@ -6,8 +6,9 @@ from gluon_aff.errors import UsageError
 from gluon_aff.tasks import get_task
 from gluon_aff.tasks import options as groups
 from gluon_aff.tasks.config import check_same, list_recipes, read_recipe, read_yaml, without
-from gluon_aff.tasks.options import OptionParser, Role, Switch, number
+from gluon_aff.tasks.options import OptionParser, Role, Switch
 from gluon_aff.training import Run
+from gluon_aff.utils.arguments import number
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_given_are_only_those_on_the_command_line(parser):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--blocks", "0"], "'0' is not a whole number at least 1"),
+        (["--blocks", "0"], "'0' is not a whole number of at least 1"),
         (["--blocks", "1.5"], "'1.5' is not a whole number"),
         (["--lr", "0"], "'0' is not a number above 0"),
         (["--lr", "nan"], "'nan' is not a number above 0"),

@@ -33,6 +33,11 @@ def raising(error):
             1,
             f"error: {'n' * 77}...: File name too long; choose another name or place",
         ),
+        (
+            RuntimeError("Could not determine home directory."),
+            2,
+            "error: a name begins with ~ and a user who is not here: write the folder out, or ./~name",
+        ),
         (MemoryError("4 TiB"), 1, "error: out of memory: 4 TiB; take smaller images or batches"),
     ],
 )

@@ -1,0 +1,51 @@
+"""Types of a command line's arguments: each reads a text or says in words what is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError
+from typing import Any, Callable, List, Optional
+
+#: The widest and highest that images may be resized to, in pixels: beyond, an option is a slip of the keyboard.
+MAX_SIDE = 8192
+
+
+def number(kind: type, low: float = 0, high: Optional[float] = None, above: bool = False) -> Callable[[str], Any]:
+    """A finite number of ``kind``, int or float, of at least ``low`` (or above it) and at most ``high``."""
+
+    def convert(text: str) -> Any:
+        try:
+            if kind is int and not text.strip().isdecimal():
+                raise ValueError
+            value = kind(text)
+            good = (value > low if above else value >= low) and (high is None or value <= high) and math.isfinite(value)
+        except ValueError:
+            good = False
+        if not good:
+            bounds = (
+                f"above {low:g}" if above else f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+            )
+            bounds += f" and at most {high:g}" if above and high else ""
+            raise ArgumentTypeError(f"{text!r} is not {'a whole number' if kind is int else 'a number'} {bounds}")
+        return value
+
+    return convert
+
+
+def list_of(kind: Callable[[str], Any]) -> Callable[[str], List[Any]]:
+    """Values of one kind with commas between them."""
+
+    def read(text: str) -> List[Any]:
+        try:
+            return [kind(part) for part in text.split(",") if part]
+        except ValueError:
+            raise ArgumentTypeError(f"{text!r} is not a list of numbers like 1,2") from None
+
+    return read
+
+
+def nonempty(text: str) -> str:
+    """Any text but an empty one, which would stand for the current directory."""
+    if not text.strip():
+        raise ArgumentTypeError("it is empty: give a name or a path")
+    return text
