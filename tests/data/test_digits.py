@@ -20,15 +20,11 @@ def test_splits_share_no_image_and_make_up_the_whole():
 
 def test_the_split_never_changes():
     test = load_image_set("digits", "test")
-    assert test.labels[:12].tolist() == [3, 7, 3, 9, 0, 8, 7, 0, 8, 0, 3, 3]
-    assert int(load_image_set("digits", "test", resize=8).images[..., 0].sum()) == 1776711
-
-
-def test_images_are_32_pixels_rgb():
-    test = load_image_set("digits", "test")
     assert test.images.shape == (359, 32, 32, 3) and test.images.dtype == np.uint8
     assert (test.images[..., :1] == test.images).all()
     assert test.classes == tuple("0123456789")
+    assert test.labels[:12].tolist() == [3, 7, 3, 9, 0, 8, 7, 0, 8, 0, 3, 3]
+    assert int(load_image_set("digits", "test", resize=8).images[..., 0].sum()) == 1776711
 
 
 def test_without_scikit_learn(monkeypatch):

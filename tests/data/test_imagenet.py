@@ -1,22 +1,25 @@
-"""ImageNet's validation images from folders, zips and record files: labels, pixels, counts, and what goes wrong."""
+"""ImageNet's images from folders, zips and record files: labels, pixels, order, draws, counts, and what goes wrong."""
 
 import io
+import re
 import struct
+import threading
 import zipfile
 
 import mxnet as mx
 import numpy as np
 import pytest
-from image_files import WNIDS, jpeg, write_folder
+from image_files import WNIDS, jpeg, photograph, saved, write_folder
 from PIL import Image
 
+from gluon_aff.data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from gluon_aff.data.decoding import decode_image
-from gluon_aff.data.imagenet import open_imagenet
-from gluon_aff.data.loader import ImageNetLoader
-from gluon_aff.data.records import RecordFile
+from gluon_aff.data.records import PackOptions, RecordFile, pack
 from gluon_aff.data.transform import NORMALISATIONS, centre, normalisation
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.evaluation.protocol import record_passes
+
+RECORDS = normalisation("records")
 
 
 def write_records(path, contents, labels):
@@ -64,45 +67,15 @@ def test_the_two_normalisations():
         normalisation("torch")
 
 
-def test_folder_zip_and_records_give_the_same_batches(tmp_path):
-    root = write_folder(tmp_path / "set" / "val", WNIDS)
-    archive = tmp_path / "set.zip"
-    with zipfile.ZipFile(archive, "w") as handle:
-        for path in sorted(root.rglob("*.JPEG"), reverse=True):
-            handle.write(path, path.relative_to(root))
-    members = sorted(root.rglob("*.JPEG"))
-    labels = [WNIDS.index(path.parent.name) for path in members]
-    records = write_records(tmp_path / "set.rec", [path.read_bytes() for path in members], labels)
-    x, y, _ = loaded(open_imagenet(tmp_path / "set", WNIDS))
-    assert y.tolist() == labels
-    for source, workers in ((archive, 0), (records, 0), (records, 3)):
-        other, numbers, loader = loaded(open_imagenet(source, WNIDS), workers=workers)
-        assert len(loader.source) == 20
-        assert np.array_equal(x, other)
-        assert np.array_equal(y, numbers)
-
-
 def test_some_of_the_classes_keep_their_numbers(tmp_path):
     source = open_imagenet(write_folder(tmp_path, [WNIDS[7], WNIDS[2]], 1), WNIDS)
     assert [image.label for image in source.images()] == [2, 7]
     assert source.classes == tuple(WNIDS)
 
 
-def test_classes_of_ones_own_are_in_alphabetical_order(tmp_path):
-    source = open_imagenet(write_folder(tmp_path, ["wasp", "ant"], 1), WNIDS)
-    assert source.classes == ("ant", "wasp")
-    assert [image.label for image in source.images()] == [0, 1]
-
-
 def test_wnids_and_other_folders_do_not_mix(tmp_path):
     with pytest.raises(GluonAFFError, match="2 folders are wnids.*1 are not, such as 'ant'"):
         open_imagenet(write_folder(tmp_path, [*WNIDS[:2], "ant"], 1), WNIDS)
-
-
-def test_train_images_are_not_validation_images(tmp_path):
-    write_folder(tmp_path / "train", WNIDS[:2], 2)
-    write_folder(tmp_path / "val", WNIDS[:2], 1)
-    assert len(open_imagenet(tmp_path, WNIDS)) == 2
 
 
 @pytest.mark.parametrize("line", ["ILSVRC_{}.JPEG 4", "ILSVRC_{},n00000004 1 2 3 4 n00000004 5 6 7 8"])
@@ -142,22 +115,6 @@ def test_nothing_to_read(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"PK")
     with pytest.raises(GluonAFFError, match="neither a folder, a .rec file, a tar nor a whole zip"):
         open_imagenet(tmp_path / "x.zip", WNIDS)
-
-
-@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"no image"])
-def test_a_bad_image_is_named_or_left_out_and_counted(tmp_path, damage):
-    root = write_folder(tmp_path, WNIDS[:4])
-    bad = root / WNIDS[1] / f"{WNIDS[1]}_1.JPEG"
-    bad.write_bytes(damage(bad.read_bytes()))
-    source = open_imagenet(root, WNIDS)
-    for workers in (0, 2):
-        with pytest.raises(GluonAFFError, match=f"{bad.name} cannot be read as an image .*--skip-bad"):
-            loaded(source, workers=workers)
-        x, y, loader = loaded(source, workers=workers, skip_bad=True)
-        assert y.tolist() == [0, 0, 1, 2, 2, 3, 3]
-        assert len(x) == 7
-        assert len(loader.bad) == 1
-        assert str(bad) in loader.bad[0]
 
 
 def test_images_smaller_than_the_crop_are_enlarged():
@@ -200,17 +157,11 @@ def test_damaged_record_files_are_noticed(tmp_path):
     path.with_suffix(".idx").unlink()
     with pytest.raises(GluonAFFError, match="at byte 0 of .*, after 0 records"):
         RecordFile(path)
-
-
-def test_records_without_a_class_number(tmp_path):
-    path = write_records(tmp_path / "a.rec", [jpeg(0)], [2.5])
-    with pytest.raises(GluonAFFError, match="key 0 has the label 2.5"):
-        list(open_imagenet(path, WNIDS).images())
-    writer = mx.recordio.MXRecordIO(str(tmp_path / "b.rec"), "w")
+    writer = mx.recordio.MXRecordIO(str(path), "w")
     writer.write(mx.recordio.pack(mx.recordio.IRHeader(2, [1.0, 2.0], 0, 0), jpeg(0)))
     writer.close()
     with pytest.raises(GluonAFFError, match="record 0 has 2 labels, expected one"):
-        list(open_imagenet(tmp_path / "b.rec", WNIDS).images())
+        RecordFile(path).read(0)
 
 
 def labels_of_passes(path, batch_size, count):
@@ -240,3 +191,206 @@ def test_the_turn_of_passes_begins_anew_where_it_comes_out_even():
     turn = [98, 98, 97] * 10 + [98, 97]
     assert [span.batches for span in record_passes(50000, 512, 64)] == turn * 2
     assert sum(turn) * 512 == 32 * 50000
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """23 images of 10 classes."""
+    root = write_folder(tmp_path_factory.mktemp("images"), WNIDS)
+    for number in range(3):
+        (root / WNIDS[9] / f"more_{number}.JPEG").write_bytes(jpeg(200 + number))
+    return open_imagenet(root, WNIDS, split="train")
+
+
+def loader(source, batch_size=4, size=8, autoaugment=None, **options):
+    return ImageNetTrainLoader(source, batch_size, ImageNetTransform(size, autoaugment=autoaugment), RECORDS, **options)
+
+
+class Counting:
+    """A source that notes which of its images are asked for."""
+
+    def __init__(self, source):
+        self.source, self.asked = source, []
+        self.path, self.classes, self.notes, self.damage = source.path, source.classes, (), ()
+
+    def __len__(self):
+        return len(self.source)
+
+    def encoded(self, number):
+        self.asked.append(number)
+        return self.source.encoded(number)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 4, 5, 7, 23, 64])
+def test_every_image_once_in_each_of_five_epochs(source, batch_size, workers):
+    counting = Counting(source)
+    made = loader(counting, batch_size, workers=workers)
+    orders = []
+    for epoch in range(5):
+        counting.asked.clear()
+        sizes = [len(y) for _, y in made.batches(epoch)]
+        assert sorted(counting.asked) == list(range(23))
+        assert sum(sizes) == 23
+        assert len(sizes) == len(made) == -(-23 // batch_size)
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= batch_size
+        orders.append(tuple(counting.asked))
+    if batch_size == 1 and not workers:
+        assert len(set(orders)) == 5
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_shards_cut_the_same_batches(source, ranks):
+    """Without overlap or gap, and with the pixels that one process would see."""
+    whole = list(loader(source, 3 * ranks, seed=5).batches(1))
+    parts = [list(loader(source, 3, seed=5, shard=(rank, ranks)).batches(1)) for rank in range(ranks)]
+    for (x, y), *pieces in zip(whole, *parts):
+        assert np.array_equal(x, np.concatenate([piece[0] for piece in pieces]))
+        assert np.array_equal(y, np.concatenate([piece[1] for piece in pieces]))
+    assert {len(part) for part in parts} == {len(whole)}
+
+
+def test_batches_depend_on_seed_and_epoch_only(source):
+    policy = autoaugment_policy("imagenet")
+    first = list(loader(source, seed=1, autoaugment=policy).batches(3))
+    again = loader(source, seed=1, autoaugment=policy, workers=3)
+    list(again.batches(2))
+    for start in (0, 2, 5):
+        rest = list(again.batches(3, start))
+        assert len(rest) == len(first) - start
+        assert all(np.array_equal(a, c) and np.array_equal(b, d) for (a, b), (c, d) in zip(first[start:], rest))
+    for other in (loader(source, seed=2, autoaugment=policy).batches(3), again.batches(4)):
+        assert not np.array_equal(next(other)[0], first[0][0])
+    image = np.asarray(photograph(2))
+    drawn = [again.pixels(image, epoch, 7) for epoch in (0, 0, 1)]
+    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
+
+
+def test_train_and_val_folders_are_told_apart(tmp_path):
+    write_folder(tmp_path / "set" / "train", ["ant", "train"], 3)
+    write_folder(tmp_path / "set" / "val", ["ant", "train"], 1)
+    train = open_imagenet(tmp_path, (), split="train")
+    assert (len(train), train.classes) == (6, ("ant", "train"))
+    assert len(open_imagenet(tmp_path, train.classes, split="val")) == 2
+    assert len(open_imagenet(tmp_path / "set" / "train", (), split="train")) == 6
+    write_folder(tmp_path / "alone" / "train", WNIDS, 1)
+    with pytest.raises(GluonAFFError, match="holds no .*expected val/"):
+        open_imagenet(tmp_path / "alone", WNIDS, split="val")
+
+
+def test_an_empty_class_is_noted_and_keeps_its_number(tmp_path):
+    write_folder(tmp_path, ["ant", "wasp"], 1)
+    (tmp_path / "bee").mkdir()
+    found = open_imagenet(tmp_path, (), split="train")
+    assert found.notes == (f"{tmp_path}/bee holds no image",)
+    assert found.classes == ("ant", "bee", "wasp")
+    assert [image.label for image in found.images()] == [0, 2]
+
+
+def odd_files(root):
+    """Three that cannot be read and six that can, in one class."""
+    folder = root / WNIDS[0]
+    folder.mkdir(parents=True)
+    image = photograph(2)
+    grey16 = (np.arange(64 * 64).reshape(64, 64) * 16).astype(np.uint16)
+    orientation = Image.Exif()
+    orientation[274] = 6
+    for name, content in {
+        "bad_text.JPEG": b"<html>not found</html>",
+        "bad_cut.JPEG": jpeg(2, size=(200, 200))[:-900],
+        "bad_empty.JPEG": b"",
+        "cmyk.JPEG": saved(image.convert("CMYK"), quality=95),
+        "grey.JPEG": jpeg(2, "L"),
+        "palette.png": saved(image.quantize(256), "PNG"),
+        "png.JPEG": saved(image, "PNG"),
+        "sixteen.png": saved(Image.fromarray(grey16), "PNG"),
+        "turned.JPEG": saved(photograph(0), exif=orientation),
+    }.items():
+        (folder / name).write_bytes(content)
+    return open_imagenet(root, WNIDS, split="train")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_images_are_named_once_and_left_out(tmp_path, workers):
+    source, told = odd_files(tmp_path), []
+    made = loader(source, 5, workers=workers, max_bad=3, on_bad=told.append)
+    for epoch in range(2):
+        batches = list(made.batches(epoch))
+        assert sum(len(y) for _, y in batches) == sum(len(x) for x, _ in batches) == 6
+    assert sorted(told) == made.bad
+    assert [re.split(" cannot| is empty", message)[0].rsplit("/", 1)[1] for message in made.bad] == [
+        "bad_cut.JPEG",
+        "bad_empty.JPEG",
+        "bad_text.JPEG",
+    ]
+
+
+@pytest.mark.parametrize(("most", "message"), [(0, r"bad_\w+.JPEG cannot"), (2, "the 3th one, more than --max-bad 2")])
+def test_more_bad_images_than_allowed_end_the_run(tmp_path, most, message):
+    made = loader(odd_files(tmp_path), 5, max_bad=most)
+    with pytest.raises(GluonAFFError, match=message):
+        list(made.batches(0))
+
+
+def test_a_batch_of_bad_images_only_is_an_error(tmp_path):
+    source = odd_files(tmp_path)
+    with pytest.raises(GluonAFFError, match="a whole batch"):
+        list(loader(source, 1).batches(0))
+
+
+def test_opencv_and_pillow_read_the_same_pixels():
+    for number in range(5):
+        for content in (jpeg(number), jpeg(number, "L")):
+            trailed = content + b"\0"  # no longer ends as JPEG does: read by Pillow
+            assert np.array_equal(decode_image(content, "x", opencv=True), decode_image(trailed, "x", opencv=True))
+
+
+def test_closing_a_pass_ends_the_threads(source):
+    batches = loader(source, workers=2).batches(0)
+    next(batches)
+    assert any(thread.name.startswith("image") for thread in threading.enumerate())
+    batches.close()
+    assert not any(thread.name.startswith("image") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_folder_zip_and_records_give_the_same_batches(tmp_path, source, training):
+    """In training augmented alike, by AutoAugment too."""
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as handle:
+        for number in reversed(range(len(source))):
+            name, _ = source.member(number)
+            handle.write(source.path / name, name)
+    pack(source, tmp_path / "set.rec", PackOptions())
+    policy = autoaugment_policy("imagenet")
+
+    def batches(path, workers=0):
+        found = open_imagenet(path, WNIDS, split="train")
+        if not training:
+            return loaded(found, workers=workers)[:2]
+        x, y = zip(*loader(found, autoaugment=policy, workers=workers).batches(0))
+        return np.concatenate(x), np.concatenate(y)
+
+    x, y = batches(source.path)
+    assert np.array_equal(np.sort(y), [image.label for image in source.images()])
+    for path, workers in ((archive, 0), (tmp_path / "set.rec", 0), (tmp_path / "set.rec", 3)):
+        other, labels = batches(path, workers)
+        assert np.array_equal(x, other) and np.array_equal(y, labels)
+    if training:
+        assert not np.array_equal(x, np.concatenate([x for x, _ in loader(source).batches(0)]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_validation_names_a_bad_image_or_leaves_it_out(tmp_path, workers):
+    source = odd_files(tmp_path)
+    with pytest.raises(GluonAFFError, match=r"bad_\w+.JPEG (cannot be read as an image|is empty) .*--skip-bad"):
+        loaded(source, workers=workers)
+    x, y, made = loaded(source, 2, workers=workers, skip_bad=True, max_bad=3)  # the first batch has bad ones only
+    assert len(x) == len(y) == 6 and len(made.bad) == 3 and str(tmp_path) in made.bad[0]
+    with pytest.raises(GluonAFFError, match="more than --max-bad 2"):
+        loaded(source, workers=workers, skip_bad=True, max_bad=2)
+    with pytest.raises(UsageError, match="at most -1 bad images"):
+        loaded(source, skip_bad=True, max_bad=-1)
+    with pytest.raises(UsageError, match="crop ratio 1.5"):
+        loaded(source, crop_ratio=1.5)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gluon_aff.data import BatchLoader, ImageSet, TrainTransform, autoaugment_policy, check_labels
+from gluon_aff.data.loader import Batches
 from gluon_aff.errors import UsageError
 
 
@@ -45,12 +46,6 @@ def test_every_image_once_with_its_label():
     seen = [(i, int(y)) for x, labels in made.batches(0) for i, y in zip(x[:, 0, 0, 0].astype(int), labels)]
     assert sorted(seen) == [(i, i % 5) for i in range(50)]
     assert len(made) == 7 and sum(map(made.size_of, range(7))) == 50
-
-
-def test_drop_last_leaves_the_incomplete_batch_out():
-    made = loader(drop_last=True)
-    assert len(made) == 6 and sum(map(made.size_of, range(6))) == 48
-    assert [len(y) for _, y in made.batches(0)] == [8] * 6
 
 
 def test_types_and_shapes():
@@ -102,6 +97,8 @@ def test_an_abandoned_iterator_leaves_no_threads(workers):
     del dropped
     gc.collect()
     assert not loader_threads()
+    list(loader(workers=workers).batches(0))
+    assert not loader_threads()
 
 
 def test_closing_does_not_make_the_batches_that_were_queued(monkeypatch):
@@ -118,11 +115,6 @@ def test_closing_does_not_make_the_batches_that_were_queued(monkeypatch):
     next(iterator)
     iterator.close()
     assert len(made) <= 2  # the one taken and the one on the way; a third was queued
-    assert not loader_threads()
-
-
-def test_a_finished_iterator_leaves_no_threads():
-    list(loader(workers=2).batches(0))
     assert not loader_threads()
 
 
@@ -155,16 +147,12 @@ def test_prefetch_is_bounded():
     iterator.close()
 
 
-def test_no_batch_at_all_is_refused():
+def test_an_incomplete_batch_is_left_out_where_asked_for():
+    made = loader(drop_last=True)
+    assert [len(y) for _, y in made.batches(0)] == [8] * 6 and len(made) == 6
     with pytest.raises(UsageError, match="50 images, fewer than one batch of 64"):
         loader(batch_size=64, drop_last=True)
     assert len(loader(batch_size=64)) == 1
-
-
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"workers": -1}, {"seed": -1}])
-def test_bad_numbers_are_refused(options):
-    with pytest.raises(UsageError, match="expected a batch size of at least 1"):
-        loader(**options)
 
 
 def test_a_start_outside_the_epoch_is_refused():
@@ -225,3 +213,58 @@ def test_several_processes_draw_each_for_itself_and_leave_nothing_out():
     drawn = [batch[0][0, 3, 0, 0] for part in made for batch in part]
     assert len(set(drawn)) == len(drawn)
     assert drawn[0] == next(loader(draws, seed=1).batches(0))[0][0, 3, 0, 0]
+
+
+class Numbers(Batches):
+    """Batches of the images' own numbers."""
+
+    def make(self, chosen, epoch, index):
+        return chosen, chosen
+
+
+def passes(epoch=0, start=0, **options):
+    return [x.tolist() for x, _ in Numbers(**{"shuffle": True, **options}).batches(epoch, start)]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 23, 250])
+def test_even_batches_hold_every_image_once_and_differ_by_one_at_most(count):
+    for epoch in range(5):
+        made = passes(epoch, count=count, batch_size=8, last="even")
+        sizes = [len(batch) for batch in made]
+        assert sorted(sum(made, [])) == list(range(count))
+        assert len(made) == -(-count // 8) and max(sizes) <= 8 and max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("last", ["drop", "keep", "even"])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_parts_of_all_processes_together_are_the_batches_of_one(last, ranks):
+    whole = passes(3, count=52, batch_size=4 * ranks, last=last)
+    parts = [passes(3, count=52, batch_size=4, last=last, shard=(rank, ranks)) for rank in range(ranks)]
+    assert [sum(batch, []) for batch in zip(*parts)] == whole
+    assert {len(part) for part in parts} == {len(whole)}
+
+
+def test_a_pass_can_begin_anywhere():
+    options = {"count": 23, "batch_size": 4, "last": "even", "shard": (1, 2)}
+    assert passes(2, 1, **options) == passes(2, **options)[1:]
+
+
+def test_a_batch_too_small_for_all_processes_is_refused():
+    with pytest.raises(UsageError, match="9 images: a batch cannot be cut into 2 parts"):
+        Numbers(9, 4, shuffle=False, shard=(0, 2))
+    assert passes(shuffle=False, count=9, batch_size=4, last="even", shard=(1, 2)) == [[2, 3], [6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"shard": (2, 2)}, {"last": "wrap"}, {"seed": -1}, {"workers": -1}]
+)
+def test_arguments_out_of_range(options):
+    with pytest.raises(UsageError, match="expected a batch size of at least 1"):
+        Numbers(**{"count": 10, "batch_size": 4, "shuffle": True, **options})
+
+
+def test_the_order_is_that_of_earlier_runs():
+    """Runs begun before must resume with the same order."""
+    assert passes(3, count=6, batch_size=6, seed=1) == [
+        np.random.default_rng(np.random.SeedSequence(1, spawn_key=(3,))).permutation(np.arange(6)).tolist()
+    ]
