@@ -46,32 +46,15 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a network is from, for its manifest.
+    """Where a network is from, for its manifest."""
 
-    Attributes
-    ----------
-    name : str
-        What it is, in words.
-    task : str or None
-        Name of the task that it was trained for.
-    weights : str or None
-        What its weights are called, and their SHA-256.
-    sha256 : str or None
-    figure : str or None
-        A figure that is known for it, in words.
-    data : dict
-        What is known of its images.
-    version : str or None
-        Of gluon_aff.
-    """
-
-    name: str
-    task: Optional[str] = None
-    weights: Optional[str] = None
-    sha256: Optional[str] = None
-    figure: Optional[str] = None
-    data: Optional[Dict[str, Any]] = None
-    version: Optional[str] = None
+    name: str  #: what it is, in words
+    task: Optional[str] = None  #: name of the task that it was trained for
+    weights: Optional[str] = None  #: what its weights are called
+    sha256: Optional[str] = None  #: of its weights
+    figure: Optional[str] = None  #: a figure that is known for it, in words
+    data: Optional[Dict[str, Any]] = None  #: what is known of its images
+    version: Optional[str] = None  #: of gluon_aff
 
 
 @dataclass(frozen=True)

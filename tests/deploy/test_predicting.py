@@ -2,7 +2,12 @@
 
 import io
 import json
+import re
+import subprocess
+import sys
+import textwrap
 import zipfile
+from pathlib import Path
 
 import golden
 import mxnet as mx
@@ -91,6 +96,26 @@ def test_every_form_predicts_alike(folder, net, tmp_path, to):
     tolerance = 0.2 if to == "int8" else 1e-4
     for first, second in zip(one, other):
         assert np.abs(first.logits - second.logits).max() < tolerance * np.ptp(first.logits)
+
+
+def test_the_pages_example_needs_neither_gluon_aff_nor_mxnet(folder, net, tmp_path):
+    """The block of docs/deploy.md with ONNX Runtime, as it stands there; tests/test_docs.py runs the others."""
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    page = Path(gluon_aff.__file__).parents[1] / "docs/deploy.md"
+    if not page.exists():
+        pytest.skip("the page is not in an installed package")
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = [textwrap.dedent(block) for block in blocks if "onnxruntime" in block]
+    assert "gluon_aff" not in code and "mxnet" not in code
+    seen = NetworkInput(32, classes=ClassNames(KINDS))
+    deploy.export(net, tmp_path / "out", "onnx", input=seen, with_preprocessing=True, fold=True)
+    picture = str(folder / "test/ant/0.png")
+    words = [sys.executable, "-c", code, str(tmp_path / "out"), picture]
+    name, score = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout.split()
+    (found,) = gluon_aff.predict(net, picture, input=seen)
+    assert name == found.top(1)[0][1]
+    assert float(score) == pytest.approx(found.logits.max(), abs=1e-4 * np.ptp(found.logits))
 
 
 def test_scores_are_a_softmax_and_top_is_sorted(net, folder):

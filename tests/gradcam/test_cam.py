@@ -228,19 +228,19 @@ def test_of_other_libraries_networks():
         default_layer(mx.gluon.model_zoo.vision.alexnet())
 
 
-def test_paths():
-    paths = layer_paths(small())
-    assert {"features", "features.4.0", "features.4.0.attention.local_att.1", "output"} <= set(paths)
-
-
-def test_unknown_layers_are_answered_with_those_there_are():
+@pytest.mark.parametrize(
+    "layer, message",
+    [
+        ("layer4", "no layer 'layer4' in this CIFARResNet: choose one of features, features.0, "),
+        ("features.4.1", "choose one of features.4.0, features.4.0.resfwd, "),
+        ("features.6.0", "features.6 has no layers inside"),
+    ],
+)
+def test_unknown_layers_are_answered_with_those_there_are(layer, message):
     net = small()
-    with pytest.raises(UsageError, match="no layer 'layer4' in this CIFARResNet: choose one of features, features.0, "):
-        grad_cam(net, images(1, 32), layer="layer4")
-    with pytest.raises(UsageError, match="choose one of features.4.0, features.4.0.resfwd, "):
-        grad_cam(net, images(1, 32), layer="features.4.1")
-    with pytest.raises(UsageError, match="features.6 has no layers inside"):
-        grad_cam(net, images(1, 32), layer="features.6.0")
+    assert {"features", "features.4.0", "features.4.0.attention.local_att.1", "output"} <= set(layer_paths(net))
+    with pytest.raises(UsageError, match=message):
+        grad_cam(net, images(1, 32), layer=layer)
 
 
 @pytest.mark.parametrize(
@@ -262,25 +262,35 @@ def test_what_is_refused(changes, message):
         grad_cam(linear_head(), **{"x": images(), "layer": "body", **changes})
 
 
-def test_networks_without_weights_and_with_broken_ones():
+class Aside(LinearHead):
+    def hybrid_forward(self, F, x):
+        self.unused(x)
+        return super().hybrid_forward(F, x)
+
+
+def test_networks_that_cannot_be_explained():
     with pytest.raises(UsageError, match="no weights yet"):
         grad_cam(LinearHead(), images(), layer="body")
     net = linear_head()
     net.fc.bias.set_data(mx.nd.array([np.nan] * 4))
     with pytest.raises(GluonAFFError, match="not finite"):
         grad_cam(net, images(), layer="body")
-
-
-def test_a_layer_that_the_output_does_not_use():
-    class Aside(LinearHead):
-        def hybrid_forward(self, F, x):
-            self.unused(x)
-            return super().hybrid_forward(F, x)
-
     net = Aside()
     net.initialize()
     with pytest.raises(UsageError, match="does not depend on layer unused"):
         grad_cam(net, images(), layer="unused")
+    net = nn.HybridSequential()
+    net.add(nn.Dense(3))
+    net.initialize()
+    with pytest.raises(UsageError, match="has no layer that gives maps of more than one position: name a layer"):
+        grad_cam(net, images())
+
+
+def test_a_network_names_its_layer_itself():
+    net = linear_head()
+    net.cam_layer = "body.0"
+    assert default_layer(net) == "body.0"
+    np.testing.assert_array_equal(grad_cam(net, images()), grad_cam(net, images(), layer="body.0"))
 
 
 def test_resizing_is_bilinear_between_pixel_centres():
@@ -314,14 +324,6 @@ def test_a_network_of_ones_own_needs_no_layer(hybrid):
     np.testing.assert_array_equal(grad_cam(net, x), grad_cam(net, x, layer="second"))
     assert default_layer(linear_head(), mx.nd.array(x)) == "body"
     assert not np.array_equal(grad_cam(net, x), grad_cam(net, x, layer="first"))
-
-
-def test_a_network_without_maps_is_told():
-    net = nn.HybridSequential()
-    net.add(nn.Dense(3))
-    net.initialize()
-    with pytest.raises(UsageError, match="has no layer that gives maps of more than one position: name a layer"):
-        grad_cam(net, images())
 
 
 def test_overlay_of_any_picture():

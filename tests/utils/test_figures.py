@@ -24,7 +24,7 @@ print(os.environ["MPLBACKEND"], type(figure.canvas).__name__)
 """
 
 
-@pytest.mark.parametrize("backend", ["module://ipykernel.pylab.backend_inline", "no_such_backend", "qtagg"])
+@pytest.mark.parametrize("backend", ["module://ipykernel.pylab.backend_inline", "no_such_backend"])
 def test_the_backend_does_not_matter(tmp_path, backend):
     path = tmp_path / "figure.png"
     done = subprocess.run(
