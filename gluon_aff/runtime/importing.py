@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import re
+import resource
 import sys
 import types
 import warnings
@@ -80,7 +81,9 @@ def _explained() -> Iterator[None]:
         known = _explain(error)
         if known:
             raise known from None
-        raise MXNetImportError(f"MXNet cannot be imported: {type(error).__name__}: {_line(error)}") from error
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        memory = f"; it may use {most >> 20} MB of memory (ulimit -v), which may be too little" if most > 0 else ""
+        raise MXNetImportError(f"MXNet cannot be imported: {type(error).__name__}: {_line(error)}{memory}") from error
 
 
 def _check_wheels() -> None:

@@ -14,11 +14,12 @@ import traceback
 from typing import Any, Callable, Iterable, Iterator, NoReturn, Optional, Sequence, TextIO
 
 from .._version import __version__
-from ..errors import GluonAFFError
+from ..errors import GluonAFFError, last_line
 from . import streams
 
 DEBUG = "GLUON_AFF_DEBUG"  # a variable: with any value, unforeseen errors keep their traceback
 EVERY = 60.0  # seconds between two signs of life where there is no terminal
+_NO_MEMORY = ("bad_alloc", "Resource temporarily unavailable", "Cannot allocate memory", "ut of memory")  # MXNet's
 FAILED, STOPPED, READER_GONE = 1, 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
 Main = Callable[[Optional[Sequence[str]]], Optional[int]]
@@ -74,14 +75,6 @@ def run(main: Main, argv: Optional[Sequence[str]] = None) -> int:
         code = _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
         code = _failed("stopped", STOPPED, prefix="")
-    except MemoryError as error:
-        reason = str(error)
-        code = _failed(f"out of memory{reason and ': '}{reason}; take smaller images or batches")
-    except RuntimeError as error:  # pathlib's, for "~nobody/photo.png"
-        if "home directory" not in str(error):
-            code = _unforeseen(error)
-        else:
-            code = _failed("a name begins with ~ and a user who is not here: write the folder out, or ./~name", 2)
     except Exception as error:
         lost = _lost_output() if isinstance(error, OSError) and error.filename is None else 0
         if lost:
@@ -100,6 +93,12 @@ def _unforeseen(error: Exception) -> int:
     """The exit code after an error that is not one of ours."""
     if isinstance(error, BrokenPipeError):
         return READER_GONE
+    text = last_line(error)
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
+        reason = "" if isinstance(error, MemoryError) and not str(error) else f": {text}"
+        return _failed(f"out of memory{reason}; take smaller images or batches, or lift the limit (ulimit -v)")
+    if isinstance(error, RuntimeError) and "home directory" in text:  # pathlib's, for "~nobody/photo.png"
+        return _failed("a name begins with ~ and a user who is not here: write the folder out, or ./~name", 2)
     if os.environ.get(DEBUG):
         raise error
     if isinstance(error, OSError) and error.filename is not None:  # a name that the system cannot take, for one

@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Any, Callable, Iterator, Optional, TextIO
 
@@ -32,6 +33,8 @@ def begin_command() -> None:
     """Get a command of ours ready for its imports; `end_imports` ends that. In any other process nothing happens."""
     if is_command():
         open_missing()
+        if any(option.startswith("e") for option in sys.warnoptions):  # PYTHONWARNINGS=error: libraries warn
+            warnings.simplefilter("default")
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _leave)
 

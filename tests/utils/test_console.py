@@ -34,11 +34,21 @@ def raising(error):
             f"error: {'n' * 77}...: File name too long; choose another name or place",
         ),
         (
+            RuntimeError("Traceback of C++\nMXNetError: std::bad_alloc"),
+            1,
+            "error: out of memory: MXNetError: std::bad_alloc; take smaller images or batches, or lift the limit "
+            "(ulimit -v)",
+        ),
+        (
             RuntimeError("Could not determine home directory."),
             2,
             "error: a name begins with ~ and a user who is not here: write the folder out, or ./~name",
         ),
-        (MemoryError("4 TiB"), 1, "error: out of memory: 4 TiB; take smaller images or batches"),
+        (
+            MemoryError("4 TiB"),
+            1,
+            "error: out of memory: 4 TiB; take smaller images or batches, or lift the limit (ulimit -v)",
+        ),
     ],
 )
 def test_known_ends_are_one_line(capsys, error, code, line):
