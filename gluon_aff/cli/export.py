@@ -13,16 +13,14 @@ from .arguments import add_gpus, add_preprocessing, add_weights_argument, data_o
 
 def export(args: argparse.Namespace) -> int:
     from ..runtime import devices
-    from ..tasks.exporting import export_weights
+    from ..tasks.exporting import export_network
+    from ..tasks.opening import open_network
 
-    done = export_weights(
-        args.weights,
+    contexts = devices.pick(args.gpus)[:1]
+    done = export_network(
+        open_network(args.weights, args.model, model_options(args), contexts, data_of(args)),
         Path(args.out),
         args.to,
-        devices.pick(args.gpus)[:1],
-        args.model,
-        model_options(args),
-        data_of(args),
         images=args.images,
         count=args.count,
         input_size=args.input_size,

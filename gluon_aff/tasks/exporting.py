@@ -1,11 +1,10 @@
-"""Exporting weights of any kind: what is known of them goes into the manifest, the user's pictures into the check."""
+"""Exporting a trained network: what is known of it goes into the manifest, the user's pictures into the check."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
-import mxnet as mx
 import numpy as np
 
 from .._version import __version__
@@ -14,31 +13,25 @@ from ..deploy import Export, Source, export
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork
 from ..utils.files import sha256_of
-from .opening import open_network
 
 Truth = Optional[List[Any]]
 
 
-def export_weights(
-    weights: str,
+def export_network(
+    trained: TrainedNetwork,
     directory: Path,
     to: str,
-    devices: List[mx.Context],
-    model: Optional[str] = None,
-    options: Optional[Dict[str, Any]] = None,
-    data: Optional[Dict[str, Any]] = None,
     *,
     images: Optional[Sequence[str]] = None,
     count: Optional[int] = None,
     input_size: Optional[int] = None,
     **form: Any,
 ) -> Export:
-    """Export a catalogue id, a .params file or a run.
+    """Export what `open_network` opened.
 
     Parameters
     ----------
-    weights, model, options, data, devices
-        As for `open_network`.
+    trained : TrainedNetwork
     directory, to, input_size, form
         As for `deploy.export`.
     images : sequence of str, optional
@@ -50,15 +43,14 @@ def export_weights(
     Raises
     ------
     UsageError, GluonAFFError
-        For what cannot be opened, exported or written.
+        For what cannot be exported or written.
     """
-    trained = open_network(weights, model, options, devices, data)
     pixels, truth = _pictures(trained, images, count, input_size) if images else (None, None)
     source = Source(
         name=trained.network,
         task=trained.task,
         weights=trained.file.name,
-        sha256=sha256_of(trained.file),
+        sha256=sha256_of(trained.file) if trained.file.is_file() else None,
         figure=trained.figure,
         data={name: value for name, value in trained.data.items() if name not in ("data", "ground_truth", "classes")},
         version=__version__,

@@ -24,11 +24,12 @@ from ..training.checkpoint import (
     Description,
     description_path,
     find_checkpoint,
-    read_checkpoint,
     read_description,
+    read_state,
     weights_in,
 )
 from ..training.history import HISTORY, History
+from ..utils.files import sha256_of
 from ..zoo import create_model
 from .config import read_yaml
 from .task import Task, get_task, list_tasks, task_of_dataset, task_of_network
@@ -242,7 +243,12 @@ def read_run(path: Path, which: str = "best") -> FinishedRun:
     place = find_checkpoint(path, which)
     if place is None:
         raise GluonAFFError(f"{path} is neither a run with a checkpoint nor a checkpoint of a training script")
-    state = read_checkpoint(place).state
+    state, weights = read_state(place), weights_in(place)
+    for name, expected in state["files"].items():
+        if not (place / name).is_file():
+            raise Damaged(place, f"{name} is missing")
+        if name == weights.name and sha256_of(weights) != expected:
+            raise Damaged(place, f"{name} has another SHA-256 than was written")
     saved, data = state.get("options", {}), state.get("data", {})
     if not isinstance(saved, dict) or not isinstance(data, dict):
         raise Damaged(place, "state.json has options or data that are no list of names and values")
@@ -258,7 +264,6 @@ def read_run(path: Path, which: str = "best") -> FinishedRun:
             raise UsageError(f"{source} is not a list of 'option: value' lines")
         task.parser().checked({name: value for name, value in values.items() if name in defaults}, source)
     options = Namespace(**{**defaults, **free, **saved, **_FRESH})
-    weights = weights_in(place)
     return FinishedRun(task, place, weights, state, options, read_description(weights))
 
 

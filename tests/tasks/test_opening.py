@@ -48,6 +48,13 @@ def folder_run(tmp_path_factory):
     return place / "run"
 
 
+def with_description(weights, to):
+    """A copy of a file of weights, and of what lies beside it."""
+    for ending in (".params", ".json"):
+        shutil.copy(weights.with_suffix(ending), to.with_suffix(ending))
+    return to
+
+
 @pytest.fixture
 def photo(tmp_path):
     path = tmp_path / "photo.jpg"
@@ -92,18 +99,13 @@ def test_a_run_is_one_object(folder_run, photo):
 def test_weights_alone_know_it_too(folder_run, photo, tmp_path):
     """As a colleague gets them: the file and what lies beside it, under any name, without the run."""
     of_run = gluon_aff.load_run(folder_run)
-    for ending in (".params", ".json"):
-        shutil.copy(of_run.file.with_suffix(ending), tmp_path / f"mine{ending}")
-    alone = gluon_aff.load_run(tmp_path / "mine.params")
+    alone = gluon_aff.load_run(with_description(of_run.file, tmp_path / "mine.params"))
     assert alone.input == of_run.input and alone.classes == NAMES and alone.figure == of_run.figure
     assert np.array_equal(alone.net(alone.prepare(photo)).asnumpy(), of_run.net(of_run.prepare(photo)).asnumpy())
     text = (tmp_path / "mine.json").read_text(encoding="utf-8")
     assert str(folder_run.parent) not in text  # nothing of the machine it was trained on
     assert len(text) < 2000
-
-
-def test_the_authors_name_has_it_as_well(folder_run):
-    (named,) = (folder_run / "best").glob("*-best.params")
+    (named,) = (folder_run / "best").glob("*-best.params")  # the authors' name has it as well
     assert gluon_aff.load_run(named).classes == NAMES
     assert len(list(folder_run.glob("checkpoints/*/*-best.json"))) == 1
 
@@ -116,28 +118,23 @@ def test_what_the_user_says_wins(folder_run):
 
 
 def test_a_lone_file_is_scored_as_its_run(folder_run, tmp_path, capsys):
-    weights = gluon_aff.load_run(folder_run).file
-    for ending in (".params", ".json"):
-        shutil.copy(weights.with_suffix(ending), tmp_path / f"mine{ending}")
+    mine = str(with_description(gluon_aff.load_run(folder_run).file, tmp_path / "mine.params"))
     words = ["evaluate", "--gpus", "", "--json", "-", "--data", str(folder_run.parent / "images"), "--weights"]
     capsys.readouterr()
     found = []
-    for place in (str(folder_run), str(tmp_path / "mine.params")):
+    for place in (str(folder_run), mine):
         assert console.run(cli.main, [*words, place]) == 0
         found.append(json.loads(capsys.readouterr().out))
     assert found[0]["top1"] == found[1]["top1"] == found[1]["claim"]["value"]
     save_images(tmp_path / "large", ("test", "train"), NAMES, (50, 50), per_class=1)
-    assert console.run(cli.main, [*words, str(tmp_path / "mine.params"), "--data", str(tmp_path / "large")]) == 0
+    assert console.run(cli.main, [*words, mine, "--data", str(tmp_path / "large")]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 3  # seen at 32x32
 
 
 @pytest.mark.parametrize(
     "entries, message",
     [
-        (
-            {"network": {"name": "cifar_resnet", "pretrained": "x"}},
-            "describes no network of ours .*no option pretrained",
-        ),
+        ({"network": {"name": "cifar_resnet", "pretrained": "x"}}, "no network of ours .*no option pretrained"),
         ({"network": {"fusion": "aff"}}, "describes no network of ours"),
         ({"network": {"name": "nonesuch"}}, "describes no network of ours .*unknown model"),
         ({"network": 7}, "has no network that can be understood"),
@@ -150,9 +147,8 @@ def test_a_lone_file_is_scored_as_its_run(folder_run, tmp_path, capsys):
 )
 def test_a_description_of_somebody_elses_making(entries, message, folder_run, tmp_path):
     """With digests that are right, it can still say anything."""
-    weights = gluon_aff.load_run(folder_run).file
-    shutil.copy(weights, tmp_path / "a.params")
-    document = {**json.loads(weights.with_suffix(".json").read_text(encoding="utf-8")), **entries}
+    with_description(gluon_aff.load_run(folder_run).file, tmp_path / "a.params")
+    document = {**json.loads((tmp_path / "a.json").read_text(encoding="utf-8")), **entries}
     document.pop("sha256")
     (tmp_path / "a.json").write_text(json.dumps({**document, "sha256": digest_of_document(document)}), encoding="utf-8")
     with pytest.raises((GluonAFFError, UsageError), match=message):
@@ -176,14 +172,10 @@ def test_what_does_not_belong_together_is_told(folder_run, tmp_path):
     gluon_aff.create_model("cifar_aff_resnet8", classes=3, channel_times=1).save_parameters(str(file))
     with pytest.raises(GluonAFFError, match="a.json describes other weights: their SHA-256 is"):
         open_network(str(file))
+    beside.write_text('{"nodes": []}', encoding="utf-8")  # of another program
+    assert open_network(str(file)).network.startswith("cifar_")
     beside.unlink()
     assert open_network(str(file)).claim is None
-
-
-def test_a_file_of_another_program_beside_weights_is_none_of_ours(folder_run, tmp_path):
-    shutil.copy(gluon_aff.load_run(folder_run).file, tmp_path / "a.params")
-    (tmp_path / "a.json").write_text('{"nodes": []}', encoding="utf-8")
-    assert open_network(str(tmp_path / "a.params")).network.startswith("cifar_")
 
 
 def test_runs_of_earlier_versions_open(folder_run, tmp_path, photo):
@@ -252,9 +244,8 @@ def test_photographs_and_masks(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # the true network, with one block in each stage
         patch.setattr(parts, "create_model", partial(gluon_aff.create_model, layers=(1, 1, 1, 1)))
         assert get_task("imagenet").main([str(word) for word in argv]) == 0
-        for ending in (".params", ".json"):
-            shutil.copy((tmp_path / "run/best/model.params").with_suffix(ending), (tmp_path / "a").with_suffix(ending))
-    assert gluon_aff.load_run(tmp_path / "a.params").net.call["layers"] == [1, 1, 1, 1]
+        alone = with_description(tmp_path / "run/best/model.params", tmp_path / "a.params")
+    assert gluon_aff.load_run(alone).net.call["layers"] == [1, 1, 1, 1]
     monkeypatch.setattr(parts, "create_model", partial(gluon_aff.create_model, layers=(1, 1, 1, 1)))
     run = gluon_aff.load_run(tmp_path / "run")
     assert run.input == NetworkInput(32, "crop", 0.8, *mean_and_std("records")) and run.classes == NAMES
@@ -265,7 +256,5 @@ def test_photographs_and_masks(tmp_path, monkeypatch):
     assert get_task("seg").main([str(word) for word in argv]) == 0
     run = gluon_aff.load_run(tmp_path / "seg")
     assert run.segments and run.input.size == 48 and run.classes is None and run.figure.startswith("IoU ")
-    alone = tmp_path / "alone.params"
-    for ending in (".params", ".json"):
-        shutil.copy(run.file.with_suffix(ending), alone.with_suffix(ending))
-    assert gluon_aff.load_run(alone).net(run.prepare(next(images.rglob("*.png")))).shape == (1, 1, 48, 48)
+    alone = gluon_aff.load_run(with_description(run.file, tmp_path / "alone.params"))
+    assert alone.net(run.prepare(next(images.rglob("*.png")))).shape == (1, 1, 48, 48)
