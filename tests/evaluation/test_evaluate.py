@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 
 import mxnet as mx
 import numpy as np
@@ -28,7 +27,6 @@ from gluon_aff.evaluation import (
 from gluon_aff.evaluation.protocol import record_passes
 from gluon_aff.evaluation.scoring import claimed_pass, pass_scores
 from gluon_aff.facts import imagenet_classes, published_runs
-from gluon_aff.tasks import get_task
 from gluon_aff.tasks.opening import open_network
 
 CPU = [mx.cpu()]
@@ -204,26 +202,26 @@ def test_another_order_of_records_is_noticed():
 
 
 @pytest.mark.parametrize(
-    ("identity", "number", "images"),
+    ("identity", "batch_size", "number", "images"),
     [
-        ("release_imagenet_AFF-ResNet-50_0.2028", 236, 49664),
-        ("release_imagenet_AFF-ResNeXt-50_0.2028", 232, 50176),
-        ("release_imagenet_iAFF-ResNet-50_0.2022", 239, 49664),
-        ("release_imagenet_iAFF-ResNeXt-50_0.1978", 239, 49664),
+        ("release_imagenet_AFF-ResNet-50_0.2028", 512, 236, 49664),
+        ("release_imagenet_AFF-ResNeXt-50_0.2028", 512, 232, 50176),
+        ("release_imagenet_iAFF-ResNet-50_0.2022", 512, 239, 49664),
+        ("release_imagenet_iAFF-ResNeXt-50_0.1978", 512, 239, 49664),
+        ("release_imagenet_iAFF-ResNeXt-50_0.1978", 256, None, 0),
+        ("paper_imagenet_resnet50_AFF_nomixup_0.2162", 256, 91, 0),  # resumed: its log begins with epoch 65
+        (None, 512, None, 0),
     ],
 )
-def test_the_pass_that_a_published_file_was_scored_in(identity, number, images):
+def test_the_pass_that_a_published_file_was_scored_in(identity, batch_size, number, images):
     """The epoch in the file's name, the passes before it, and the images that its error is a fraction of."""
-    claim = Claim("", "top-1 error", 0.2, images, "imagenet", run=identity)
-    assert claimed_pass(claim, 512) == number
-    assert claimed_pass(claim, 256) is None
-    assert record_passes(50000, 512, number)[-1].images == images == published.record(identity)["images"]
+    claim = identity and Claim("", "top-1 error", 0.2, images, "imagenet", run=identity)
+    assert claimed_pass(claim, batch_size) == number
+    if images:
+        assert record_passes(50000, 512, number)[-1].images == images == published.record(identity)["images"]
 
 
-def test_the_pass_of_a_resumed_run_and_of_none():
-    resumed = Claim("", "top-1 error", 0.2, 0, "imagenet", run="paper_imagenet_resnet50_AFF_nomixup_0.2162")
-    assert claimed_pass(resumed, 256) == 91  # its log begins with epoch 65
-    assert claimed_pass(None, 512) is None
+def test_catalogue_and_logs_agree_on_what_was_counted():
     for identity, run in published_runs().items():
         if run["published_file"]:
             assert published.record(identity)["images"] == run["published_file"]["images"], identity
@@ -269,20 +267,22 @@ def test_other_classes_are_refused(tmp_path):
         scored(part, Constant(10), {"dataset": "digits"})
 
 
-def test_as_many_classes_of_other_names_are_scored_with_a_note(tmp_path):
-    found = scored(folders(tmp_path, "abcdefghij"), Constant(10), {"dataset": "digits"})
-    assert len(found.predictions) == 10
-    (note,) = found.notes
-    assert note.endswith("labels are compared by their numbers")
-    assert f"note       {note}" in ClassificationReport(found, {}).lines()
-    assert found.to_json()["notes"] == [note]
-
-
-@pytest.mark.parametrize("data", [{}, {"dataset": "folder", "data": "/not/there/any/more"}])
-def test_a_wider_head_of_unknown_classes_is_scored_with_a_note(tmp_path, data):
-    place = folders(tmp_path, "ab")
-    assert scored(place, Constant(10), data).notes == ["the network has 10 outputs, the data 2 classes (a, b)"]
-    assert scored(place, Constant(2), data).notes == []
+@pytest.mark.parametrize(
+    ("names", "outputs", "data", "note"),
+    [
+        ("abcdefghij", 10, {"dataset": "digits"}, "labels are compared by their numbers"),
+        ("ab", 10, {}, "the network has 10 outputs, the data 2 classes (a, b)"),
+        ("ab", 10, {"dataset": "folder", "data": "/gone"}, "the network has 10 outputs, the data 2 classes (a, b)"),
+        ("ab", 2, {}, None),
+        ("ab", 2, {"dataset": "folder", "data": "/gone"}, None),
+    ],
+)
+def test_classes_that_may_be_others_are_scored_with_a_note(tmp_path, names, outputs, data, note):
+    found = scored(folders(tmp_path, names), Constant(outputs), data)
+    assert len(found.predictions) == len(names) and len(found.notes) == (note is not None)
+    for each in found.notes:
+        assert each.endswith(note) and found.to_json()["notes"] == [each]
+        assert f"note       {each}" in ClassificationReport(found, {}).lines()
 
 
 def test_labels_come_from_the_weights_or_the_user(tmp_path, own_mxnet_home, capsys):
@@ -360,50 +360,26 @@ def test_a_file_is_recognised_scored_and_written(weights, tmp_path, capsys):
     assert named == found
 
 
-def test_a_run_is_scored_as_it_was_validated(tmp_path, capsys):
-    run = tmp_path / "digits"
-    sizes = ["--train-images", "64", "--test-images", "50", "--num-epochs", "1", "--channel-times", "1"]
-    assert get_task("cifar").main(["--dataset", "digits", "--gpus", "", "--save-dir", str(run), *sizes]) == 0
-    capsys.readouterr()
-    last = json.loads((run / "history.jsonl").read_text().splitlines()[-1])
-    checkpoint = next((run / "checkpoints").glob("epoch-*"))
-    for place in (run, run / "best", checkpoint):
-        found = evaluate_json(capsys, "--weights", place)
-        assert (found["dataset"], found["images"], found["top1"]) == ("digits", 50, last["val"])
-        assert found["top5"] == last["val_top5"]
-        assert found["claim"]["value"] == last["val"]
-    copy = shutil.copytree(checkpoint, tmp_path / "checkpoint")
-    (copy / "model.params").write_bytes(b"x" + (copy / "model.params").read_bytes()[1:])
-    with pytest.raises(GluonAFFError, match="another SHA-256"):
-        open_network(str(copy))
-
-
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        ([], "no data set is known for these weights: give --dataset"),
-        (["--dataset", "digits", "--classes", "10"], "--classes describes a network: say which with --model"),
-        (["--dataset", "digits", "--protocol", "upstream"], "record iterator was for ImageNet only"),
-        (["--dataset", "digits", "--skip-bad"], "--skip-bad is for --dataset imagenet"),
-        (["--dataset", "digits", "--normalisation", "folder"], "--normalisation is for --dataset imagenet"),
-        (["--dataset", "imagenet"], "ImageNet needs its place: --data"),
-        (["--dataset", "digits", "--model", "cifar_aff_resnet14"], "does not fit"),
-        (["--dataset", "digits", "--labels", "coarse"], "only cifar100 has coarse labels"),
+        ("", "no data set is known for these weights: give --dataset"),
+        ("--dataset digits --classes 10", "--classes describes a network: say which with --model"),
+        ("--dataset digits --protocol upstream", "record iterator was for ImageNet only"),
+        ("--dataset digits --skip-bad", "--skip-bad is for --dataset imagenet"),
+        ("--dataset digits --normalisation folder", "--normalisation is for --dataset imagenet"),
+        ("--dataset imagenet", "ImageNet needs its place: --data"),
+        ("--dataset digits --model cifar_aff_resnet14", "does not fit"),
+        ("--dataset digits --labels coarse", "only cifar100 has coarse labels"),
+        ("--weights nothing.params", "neither a file nor an id"),
+        ("--weights release_cifar100_AFF-ResNet-32_fine_0.8357", "gluon-aff published fetch"),
+        ("--weights .", "neither a run with a checkpoint nor a checkpoint"),
     ],
 )
-def test_options_that_do_not_belong_together(weights, argv, told):
-    with pytest.raises(UsageError, match=told):
-        evaluate("--weights", weights, *argv)
-
-
-def test_weights_that_are_not_there(tmp_path):
-    for name, told in (
-        ("nothing.params", "neither a file nor an id"),
-        ("release_cifar100_AFF-ResNet-32_fine_0.8357", "gluon-aff published fetch"),
-        (str(tmp_path), "neither a run with a checkpoint nor a checkpoint"),
-    ):
-        with pytest.raises(GluonAFFError, match=told):
-            evaluate("--weights", name, "--dataset", "digits")
+def test_weights_and_options_that_cannot_be_used(weights, argv, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GluonAFFError if argv.startswith("--weights") else UsageError, match=told):
+        evaluate("--weights", weights, *argv.split())
 
 
 def test_the_classes_of_imagenet():

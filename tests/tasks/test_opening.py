@@ -117,15 +117,16 @@ def test_what_the_user_says_wins(folder_run):
     assert other.input.size == 32 and other.classes == tuple("0123456789")
 
 
-def test_a_lone_file_is_scored_as_its_run(folder_run, tmp_path, capsys):
+def test_a_run_and_its_lone_file_are_scored_as_it_was_validated(folder_run, tmp_path, capsys):
     mine = str(with_description(gluon_aff.load_run(folder_run).file, tmp_path / "mine.params"))
     words = ["evaluate", "--gpus", "", "--json", "-", "--data", str(folder_run.parent / "images"), "--weights"]
     capsys.readouterr()
-    found = []
-    for place in (str(folder_run), mine):
-        assert console.run(cli.main, [*words, place]) == 0
-        found.append(json.loads(capsys.readouterr().out))
-    assert found[0]["top1"] == found[1]["top1"] == found[1]["claim"]["value"]
+    best = max(History(folder_run / "history.jsonl").epochs(), key=lambda record: record["val"])
+    for place in (folder_run, folder_run / "best", (folder_run / "best").resolve(), mine):
+        assert console.run(cli.main, [*words, str(place)]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["dataset"], found["images"], found["top5"]) == ("folder", 12, best["val_top5"])
+        assert found["top1"] == best["val"] == found["claim"]["value"]
     save_images(tmp_path / "large", ("test", "train"), NAMES, (50, 50), per_class=1)
     assert console.run(cli.main, [*words, mine, "--data", str(tmp_path / "large")]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 3  # seen at 32x32
@@ -216,6 +217,8 @@ def test_create_model_takes_a_run(folder_run, photo, tmp_path):
     (copy / "model.params").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(GluonAFFError, match="model.params is not what was written"):
         gluon_aff.create_model("cifar_aff_resnet8", pretrained=copy)
+    with pytest.raises(GluonAFFError, match="model.params has another SHA-256"):
+        open_network(str(copy))
 
 
 @pytest.mark.parametrize(
