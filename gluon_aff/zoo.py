@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Type, Union
+from typing import Any, Dict, List, Optional, Union
 
 import mxnet as mx
 
 from . import models, published
 from .errors import UsageError
 from .models import build_model, initializer_of, model_entry
-from .models.common import ClassificationNet, Network, SegmentationNet
+from .models.common import Network
 from .models.features import FeatureMaps
 from .training.checkpoint import read_description
 
-_TASKS: Dict[str, Type[Network]] = {"classification": ClassificationNet, "segmentation": SegmentationNet}
+_TASKS = ("classification", "segmentation")
 
 
 def create_model(
@@ -111,7 +111,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False, task: Optional[
         raise UsageError(f"no task {task!r}: choose one of {', '.join(_TASKS)}")
     names = models.list_models(pattern)
     if task is not None:
-        names = [name for name in names if issubclass(model_entry(name).network, _TASKS[task])]
+        names = [name for name in names if model_entry(name).network.task == task]
     published_for = published.ids_by_model()
     return [name for name in names if name in published_for] if pretrained else names
 

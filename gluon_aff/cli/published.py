@@ -16,7 +16,7 @@ from ..utils.outputs import Reads, Writes, claim
 from ..utils.tables import text_table
 
 if TYPE_CHECKING:
-    from ..published.structure import Structure
+    from ..published.recognition import Structure
 
 
 _ARRAYS = Writes(nonempty, forms=("npz", "safetensors"))
@@ -123,12 +123,12 @@ def _array_rows(container: published.Container) -> List[Tuple[str, str, str]]:
 
 
 def _described(structure: Structure) -> List[str]:
-    from ..published.structure import INVISIBLE
+    from ..published.recognition import INVISIBLE
 
-    options = {"tag": structure.tag, "fusion": structure.fusion, "r": structure.r, "start_layer": structure.start_layer}
-    options.update(layers=_shape(structure.layers), classes=structure.classes, **structure.options)
+    options = {**structure.properties(), "layers": _shape(structure.base.layers)}
+    host = options.pop("host")
     told = ", ".join(f"{key} {value}" for key, value in options.items() if value not in (None, ""))
-    lines = [f"host        {structure.host}: {told}"]
+    lines = [f"host        {host}: {told}"]
     others = [
         other.fusion + (f" (r {other.r})" if other.r != structure.r else "") for other in structure.ambiguous_with
     ]

@@ -123,7 +123,7 @@ def _records(name: str) -> Path:
 
 
 def _wnids() -> List[str]:
-    from ..published import params_directory
+    from ..facts import params_directory
 
     with open(params_directory() / "imagenet_classes.csv", encoding="utf-8", newline="") as handle:
         return [row["wnid"] for row in csv.DictReader(handle)]

@@ -14,7 +14,7 @@ from ..data.pictures import AnyPicture, NetworkInput
 from ..deploy import ExportedNetwork, Predictor, predictor_of_exported, predictor_of_net
 from ..errors import UsageError
 from ..models.common import SegmentationNet
-from ..published.hosts import head_of
+from ..published.recognition import head_of
 
 
 @dataclass

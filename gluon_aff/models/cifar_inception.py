@@ -117,6 +117,9 @@ class CIFARInception(ClassificationNet):
     in_channels : of the images. classes : outputs; 0 for none, the features instead.
     """
 
+    input_size = 32
+    variants = {"mid_width": ("input", "output"), "kernel5": ("dilated", "true")}
+
     def __init__(
         self,
         blocks: int = 3,

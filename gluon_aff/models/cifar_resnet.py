@@ -47,6 +47,8 @@ class CIFARResNet(ClassificationNet):
     deep_stem : three 3x3 convolutions for the first one (an option of the release).
     """
 
+    input_size = 32
+
     def __init__(
         self,
         blocks: int = 3,

@@ -12,7 +12,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from ..errors import UsageError
-from ..nn import create_fusion, positive_integer, warn_of_batch_of_one
+from ..nn import Fusion, LongSkip, create_fusion, positive_integer, warn_of_batch_of_one
 from ..nn.blocks import MakeFusion
 from ..nn.checks import check_not_empty
 from ..nn.layers import NormKwargs, conv3x3, norm
@@ -26,8 +26,21 @@ MOST_CHANNELS = 4096
 class Network(nn.HybridBlock):
     """A network that takes images (N, in_channels, H, W). Raises UsageError for another input.
 
+    What a class says of itself, `gluon-aff models`, the tasks and the recognition of weight files go by.
+
     Attributes
     ----------
+    task : str
+        "classification", to class logits (N, classes), or "segmentation", to maps of them, (N, classes, H, W).
+    input_size : int
+        Height and width in pixels of the images that it was made for.
+    initializer : str
+        That of its recipe: "xavier" or "kaiming".
+    output_layer : str
+        Structural name of its last layer.
+    variants : dict
+        Option -> its values, where the names and shapes of the arrays tell which it was made with; but for fusion, its
+        ``r`` and first stage, depth, width and classes, which they always tell.
     untouched : bool
         Whether its weights are the random ones it was made with: neither loaded nor trained.
     call : dict or None
@@ -37,6 +50,11 @@ class Network(nn.HybridBlock):
         Path of the layer that Grad-CAM looks at; None for the last residual stage.
     """
 
+    task = ""
+    input_size = 0
+    initializer = "xavier"
+    output_layer = "output"
+    variants: Dict[str, Sequence[Any]] = {}
     untouched = False
     cam_layer: Optional[str] = None
     call: Optional[Dict[str, Any]] = None
@@ -89,6 +107,20 @@ class Network(nn.HybridBlock):
         """
         raise UsageError(f"{type(self).__name__} has no stages whose maps could be given")
 
+    def fusion_slots(self) -> Dict[str, int]:
+        """Return where fusions stand: what the names of their arrays begin with -> their channels."""
+        slots: Dict[str, int] = {}
+
+        def visit(block: nn.HybridBlock, prefix: str) -> None:
+            if isinstance(block, Fusion):
+                slots[prefix] = block._channels
+            for name, child in block._children.items():
+                hidden = isinstance(block, LongSkip) and name == "fusion"
+                visit(child, prefix if hidden else f"{prefix}{name}.")
+
+        visit(self, "")
+        return slots
+
     def check_input(self, x: mx.nd.NDArray) -> None:
         if x.ndim != 4 or x.shape[1] != self._in_channels:
             raise UsageError(f"the input is {x.shape}: expected images as (N, {self._in_channels}, H, W)")
@@ -133,9 +165,13 @@ def symbol_shapes(symbol: mx.sym.Symbol, shape: Sequence[int], **others: Tuple[i
 class ClassificationNet(Network):
     """A network from images (N, 3, H, W) to class logits (N, classes)."""
 
+    task = "classification"
+
 
 class SegmentationNet(Network):
     """A network from images (N, 3, H, W) to a map of logits for each class, (N, classes, H, W)."""
+
+    task = "segmentation"
 
 
 def classifier(classes: int, in_units: int) -> nn.HybridBlock:

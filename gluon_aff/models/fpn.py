@@ -94,6 +94,10 @@ class FPN(SegmentationNet):
     UsageError names the nearest size that is. It is raised for images without pixels, too.
     """
 
+    input_size = 480
+    initializer = "kaiming"
+    output_layer = "head.block.4"
+    variants = {"stem": ("std", "tiny"), "decoder": ("reduce", "expand"), "fusion": ("add", "concat")}
     cam_layer = "fuse12"  # the last fusion, of full resolution
 
     def __init__(

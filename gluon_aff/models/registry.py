@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Dict, List, Type
+from typing import Any, Dict, List, Tuple, Type
 
 import mxnet as mx
 
@@ -26,12 +26,10 @@ from .resnext import CIFARResNeXt, ResNeXt
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One name: the network's class, the options the name stands for, its usual input and initialisation."""
+    """One name: the network's class, and the options the name stands for."""
 
     name: str
     network: Type[Network]
-    input_size: int
-    initializer: str
     options: Dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -41,6 +39,16 @@ class ModelEntry:
     @property
     def fusion(self) -> str:
         return self.options.get("fusion", "add")
+
+    @property
+    def input_size(self) -> int:
+        return self.network.input_size
+
+    @property
+    def layers(self) -> Tuple[int, ...]:
+        """Blocks in each stage; empty where the name leaves the depth open."""
+        blocks = self.options.get("blocks")
+        return tuple(self.options.get("layers") or (blocks and [blocks] * 3) or ())
 
     def accepts(self) -> List[str]:
         """Names of the options that ``build`` takes, sorted."""
@@ -56,13 +64,11 @@ _PLAIN = (bool, int, float, str, list, tuple)  # not a norm's class, nor its set
 _MOST = {"classes": 100_000, "blocks": 200, "channel_times": 64, "cardinality": 256, "bottleneck_width": 1024}
 
 
-def register_model(
-    name: str, network: Type[Network], *, input_size: int, initializer: str = "xavier", **options: Any
-) -> ModelEntry:
-    """Make a network known under a name. Raises UsageError when the name is taken."""
+def register_model(name: str, network: Type[Network], **options: Any) -> ModelEntry:
+    """Make a network known under a name that stands for ``options``. Raises UsageError when the name is taken."""
     if name in _ENTRIES:
         raise UsageError(f"model {name!r} is registered already, as {_ENTRIES[name].network.__name__}")
-    _ENTRIES[name] = ModelEntry(name, network, input_size, initializer, options)
+    _ENTRIES[name] = ModelEntry(name, network, options)
     return _ENTRIES[name]
 
 
@@ -106,7 +112,7 @@ def build_model(name: str, **options: Any) -> Network:
 
 def initializer_of(name: str) -> mx.init.Initializer:
     """The initialisation that a model's recipe uses: MSRAPrelu (Kaiming) on ImageNet and in the FPN, else Xavier."""
-    return mx.init.MSRAPrelu() if model_entry(name).initializer == "kaiming" else mx.init.Xavier()
+    return mx.init.MSRAPrelu() if model_entry(name).network.initializer == "kaiming" else mx.init.Xavier()
 
 
 _PREFIXES = {"": "add", "aff_": "aff", "iaff_": "iaff"}
@@ -124,23 +130,21 @@ def _register(arch: str, network: Type[Network], tagged: bool = True, **settings
 
 
 def _register_all() -> None:
-    _register("cifar_resnet", CIFARResNet, input_size=32)
-    _register("cifar_resnext", CIFARResNeXt, input_size=32)
-    _register("cifar_inception", CIFARInception, tagged=False, input_size=32)
+    _register("cifar_resnet", CIFARResNet)
+    _register("cifar_resnext", CIFARResNeXt)
+    _register("cifar_inception", CIFARInception, tagged=False)
     for prefix, fusion in _PREFIXES.items():
         for b in (1, 2, 3, 4, 5):
-            _register(f"cifar_{prefix}resnet{6 * b + 2}", CIFARResNet, input_size=32, fusion=fusion, blocks=b)
-            _register(f"cifar_{prefix}resnext{9 * b + 2}_32x4d", CIFARResNeXt, input_size=32, fusion=fusion, blocks=b)
+            _register(f"cifar_{prefix}resnet{6 * b + 2}", CIFARResNet, fusion=fusion, blocks=b)
+            _register(f"cifar_{prefix}resnext{9 * b + 2}_32x4d", CIFARResNeXt, fusion=fusion, blocks=b)
         for b in (1, 2, 3, 4):
             name = f"cifar_{prefix}inception{6 * b + 2}"
-            _register(name, CIFARInception, tagged=False, input_size=32, fusion=fusion, blocks=b)
-            name = f"{prefix}fpn_resnet{6 * b + 2}"
-            _register(name, FPN, tagged=False, input_size=480, initializer="kaiming", fusion=fusion, blocks=b)
-        imagenet: Dict[str, Any] = {"input_size": 224, "initializer": "kaiming", "fusion": fusion}
+            _register(name, CIFARInception, tagged=False, fusion=fusion, blocks=b)
+            _register(f"{prefix}fpn_resnet{6 * b + 2}", FPN, tagged=False, fusion=fusion, blocks=b)
         for depth, layers in _IMAGENET_RESNETS.items():
-            _register(f"{prefix}resnet{depth}", ResNet, layers=layers, **imagenet)
+            _register(f"{prefix}resnet{depth}", ResNet, fusion=fusion, layers=layers)
         for depth, layers in _IMAGENET_RESNEXTS.items():
-            _register(f"{prefix}resnext{depth}_32x4d", ResNeXt, layers=layers, **imagenet)
+            _register(f"{prefix}resnext{depth}_32x4d", ResNeXt, fusion=fusion, layers=layers)
 
 
 _register_all()

@@ -41,6 +41,10 @@ class ResNet(ClassificationNet):
     final_drop : dropout rate before the output. use_global_stats : norms use their running statistics in training.
     """
 
+    input_size = 224
+    initializer = "kaiming"
+    output_layer = "fc"
+
     def __init__(
         self,
         layers: Sequence[int] = (3, 4, 6, 3),

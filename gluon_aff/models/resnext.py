@@ -119,6 +119,7 @@ class CIFARResNeXt(_ResNeXt):
     Others: see the base class.
     """
 
+    input_size = 32
     _stages = 3
     _pools_in_first_stage = True  # a 1x1 pool, which only counts as a position in the names
 
@@ -155,6 +156,8 @@ class ResNeXt(_ResNeXt):
     ``deep_stem`` overrides the tag's, ``stem_width`` is half the channels of a deep one. Others: see the base class.
     """
 
+    input_size = 224
+    initializer = "kaiming"
     _stages = 4
     _pools_in_first_stage = False
 

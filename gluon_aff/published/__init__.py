@@ -1,45 +1,47 @@
 """The authors' published weight files: which there are, the networks they fit, reading, loading and converting them."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import Any
 
-from .catalogue import catalogue, ids_by_model, list_published, record
+from .catalogue import (
+    address,
+    catalogue,
+    fetch,
+    find_file,
+    git_blob_sha1,
+    identify,
+    ids_by_model,
+    list_published,
+    models_directory,
+    place_of,
+    record,
+)
 
-if TYPE_CHECKING:
-    from ..facts import params_directory
-    from ..utils.container import Container, StoredArray, read_container
-    from .conversion import convert
-    from .fetching import address, fetch, find_file, git_blob_sha1, identify, models_directory, place_of
-    from .recognition import Recognition, recognise
-    from .weights import Weights, build, classes_in, id_for, load, open_weights, path_of
-else:
-    from ..utils.lazy import attributes_of
-
-    __getattr__ = attributes_of(__name__)
+# What needs MXNet is imported when it is first asked for: `published list` and `fetch` do without.
+_MODULES = {
+    **dict.fromkeys(("Container", "StoredArray", "read_container"), "container"),
+    "convert": "conversion",
+    **dict.fromkeys(("Recognition", "recognise"), "recognition"),
+    **dict.fromkeys(("Weights", "build", "classes_in", "id_for", "load", "open_weights", "path_of"), "weights"),
+}
 
 __all__ = [
-    "Container",
-    "Recognition",
-    "StoredArray",
-    "Weights",
     "address",
-    "build",
     "catalogue",
-    "classes_in",
-    "convert",
     "fetch",
     "find_file",
-    "id_for",
-    "ids_by_model",
     "git_blob_sha1",
     "identify",
+    "ids_by_model",
     "list_published",
-    "load",
     "models_directory",
-    "params_directory",
-    "open_weights",
-    "path_of",
     "place_of",
-    "read_container",
-    "recognise",
     "record",
+    *_MODULES,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

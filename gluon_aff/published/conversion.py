@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import GluonAFFError, UsageError
 from ..utils import console
-from ..utils.container import FLOATS, Container, read_container
 from ..utils.files import PathLike, atomic_write
+from .container import FLOATS, Container, read_container
 
 _SAFETENSORS_TYPES = {
     "float64": "F64",

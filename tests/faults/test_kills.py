@@ -200,7 +200,7 @@ def downloading(folder):
     os.environ["no_proxy"] = "127.0.0.1"
     return Work(
         lambda at: [sys.executable, "-c", FETCH, url, md5],
-        lambda at: (at / "set.bin.part").exists(),
+        lambda at: any(at.glob(".set.bin.*")),
         lambda at: (digest(at / "set.bin"), leftovers(at)),
     )
 

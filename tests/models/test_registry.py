@@ -60,11 +60,11 @@ def test_release_of_what_has_no_generations(name):
 
 def test_a_name_registers_once(monkeypatch):
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
-    entry = register_model("my_net", CIFARResNet, input_size=32, blocks=2)
+    entry = register_model("my_net", CIFARResNet, blocks=2)
     assert model_entry("my_net") is entry
     assert "my_net" in list_models()
     with pytest.raises(UsageError, match="'my_net' is registered already, as CIFARResNet"):
-        register_model("my_net", ResNet, input_size=224)
+        register_model("my_net", ResNet)
     assert model_entry("my_net").network is CIFARResNet
 
 

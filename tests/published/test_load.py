@@ -120,7 +120,7 @@ def test_files_saved_under_numpy_shapes(saved, tmp_path):
         ({"name": "cifar_aff_resnet8"}, ["it has channel_times=1, the network 4", "more"]),
         ({"name": "cifar_aff_resnet14", "channel_times": 1}, ["it has layers=(1, 1, 1), the network (2, 2, 2)"]),
         ({"name": "cifar_resnet8", "channel_times": 1}, ["it has fusion='aff', the network 'add'"]),
-        ({"name": "cifar_resnext11_32x4d"}, ["it has host='cifar_resnet', the network 'cifar_resnext'"]),
+        ({"name": "cifar_resnext11_32x4d"}, ["it has host='CIFARResNet', the network 'CIFARResNeXt'"]),
     ],
 )
 def test_what_does_not_fit_is_said_with_what_to_change(saved, model, said):

@@ -93,8 +93,7 @@ def test_verify_settles_readings(gluon_aff, monkeypatch, tmp_path):
     records = published.catalogue()
     digest = published.git_blob_sha1(tmp_path / "x")
     for identity in (first, f"{first}__r4"):
-        records[identity]["git_blob_sha1"] = digest
-    monkeypatch.setattr("gluon_aff.published.fetching.catalogue", lambda: records)
+        monkeypatch.setitem(records[identity], "git_blob_sha1", digest)
     code, out, _ = gluon_aff("verify", tmp_path / "x")
     assert code == 0
     assert out.splitlines()[1] == f"of these readings its arrays fit {first}__r4"
@@ -108,7 +107,7 @@ def test_inspect_answers_first_and_lists_arrays_when_asked(gluon_aff, file):
     longer = gluon_aff("inspect", file, "--arrays")[1]
     assert longer.startswith(out) and row in [line.split() for line in longer.splitlines()]
     text = " ".join(out.split())
-    assert "host cifar_resnet: tag release, fusion aff, r 4, start_layer 1, layers 1x1x1, classes 10" in text
+    assert "host CIFARResNet: tag release, layers 1x1x1, fusion aff, r 4, start_layer 1, classes 10" in text
     assert "create_model('cifar_aff_resnet8', classes=10, r=4, start_layer=1, channel_times=1)" in text
     assert "ms_gau, ms_sa, ms_se have the same arrays" in text
     assert "no published file" in text
