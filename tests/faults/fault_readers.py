@@ -36,7 +36,7 @@ from PIL import Image
 
 from gluon_aff import facts, published
 from gluon_aff.comparison import open_curve, read_csv
-from gluon_aff.data.cifar import load_cifar, load_pickle
+from gluon_aff.data.cifar import load_cifar
 from gluon_aff.data.coco import load_coco
 from gluon_aff.data.decoding import decode_image, decode_mask
 from gluon_aff.data.folder import load_folder
@@ -91,24 +91,8 @@ def damaged_bytes(whole):
     return st.one_of(st.lists(change, min_size=1, max_size=4).map(apply), st.binary(max_size=64))
 
 
-ODD = [
-    None,
-    True,
-    -1,
-    0,
-    1.5,
-    2**70,
-    float("nan"),
-    float("inf"),
-    1e300,
-    "",
-    "é\ud800"[:1],
-    "../x",
-    "a" * 5000,
-    [],
-    {},
-    [[]],
-]
+ODD = [None, True, -1, 0, 1.5, 2**70, float("nan"), float("inf"), 1e300, "", "é", "../x", "a" * 5000, [], {}]
+ODD += [[[]]]
 
 
 def damaged_document(whole):
@@ -202,12 +186,42 @@ def of_file(name, whole, read, damage=damaged_bytes):
     return Reader(damage(whole), write_and_read)
 
 
+def lines(text):
+    """Records as JSON lines."""
+    return "".join(json.dumps(record) + "\n" for record in (text if isinstance(text, list) else [text])).encode()
+
+
+LOG = (
+    b"INFO:root:Namespace(lr=0.2, lr_decay_epoch='300,450', model='resnet', num_epochs=3, askc_type='ASKCFuse')\n"
+    b"INFO:root:[Epoch 0] train=0.1 val=0.2 loss=1.0 lr: 0.1 time: 3.0\n"
+    b"INFO:root:[Epoch 1] validation: err-top1=0.5 err-top5=0.1\n"
+    b"INFO:root:[Epoch 1] train=0.1 val=0.3 loss=1.0 lr: 0.1 time: 3.0\n"
+)
+TRUTH = b"ILSVRC2012_val_00000001.JPEG 3\nILSVRC2012_val_00000002.JPEG n0002\n"
+
+#: Readers of a file that needs nothing beside it: its name, what is in it, and what reads it.
+PLAIN = {
+    "the authors' logs": ("a.log", LOG, lambda path: open_curve(str(path))),
+    "tables of curves": (
+        "a.csv",
+        b"epoch,accuracy\n0,0.1\n1,0.2\n",
+        lambda path: (read_csv(path), open_curve(str(path))),
+    ),
+    "lists of classes": ("val.txt", TRUTH, lambda path: read_ground_truth(path, [f"n{n:04d}" for n in range(10)])),
+    "host files": ("hosts", b"localhost:2\nuser@127.0.0.1 # here\n", read_hosts),
+}
+for _name, _plain in PLAIN.items():
+    READERS[_name] = lambda folder, plain=_plain: of_file(*plain)
+
+
 @reader("weight files")
 def weight_files(folder):
     net = gluon_aff.create_model("cifar_aff_resnet8", channel_times=1, classes=10)
     net.save_parameters(str(folder / "whole.params"))
 
     def read(path):
+        with contextlib.suppress(GluonAFFError):
+            published.load(path, net)
         container = published.read_container(path)
         list(container.read_all(container.arrays))
         published.recognise(container)
@@ -215,20 +229,21 @@ def weight_files(folder):
     return of_file("a.params", (folder / "whole.params").read_bytes(), read)
 
 
-@reader("weight files into networks")
-def weights_into_networks(folder):
-    net = gluon_aff.create_model("cifar_aff_resnet8", channel_times=1, classes=10)
-    mx.nd.save(str(folder / "whole.params"), {"a": mx.nd.ones((2, 3)), "b": mx.nd.zeros((4,), dtype="float16")})
-    return of_file("a.params", (folder / "whole.params").read_bytes(), lambda path: published.load(path, net))
+def checkpoint(folder):
+    write_checkpoint(
+        clean(folder / "c"), {"model": {"x": mx.nd.ones((2, 40))}}, {"task": "cifar", "epoch": 3, "best": None}
+    )
+    return folder / "c"
+
+
+@reader("checkpoints' arrays")
+def checkpoint_arrays(folder):
+    whole = (checkpoint(folder) / "model.params").read_bytes()
+    return of_file("c/model.params", whole, lambda path: read_checkpoint(path.parent))
 
 
 @reader("checkpoints' state")
 def checkpoint_state(folder):
-    write_checkpoint(
-        clean(folder / "c"), {"model": {"x": mx.nd.ones((2,))}}, {"task": "cifar", "epoch": 3, "best": None}
-    )
-    state = json.loads((folder / "c" / "state.json").read_text())
-
     def read(path):
         try:
             read_checkpoint(path.parent)
@@ -242,54 +257,23 @@ def checkpoint_state(folder):
                 read_checkpoint(path.parent)
             raise
 
-    return of_file("c/state.json", state, read, damaged_json)
-
-
-@reader("checkpoints' arrays")
-def checkpoint_arrays(folder):
-    write_checkpoint(clean(folder / "c"), {"model": {"x": mx.nd.ones((2, 40))}}, {"task": "cifar", "epoch": 3})
-    whole = (folder / "c" / "model.params").read_bytes()
-    return of_file("c/model.params", whole, lambda path: read_checkpoint(path.parent))
+    return of_file("c/state.json", json.loads((checkpoint(folder) / "state.json").read_text()), read, damaged_json)
 
 
 @reader("runs' states")
 def run_states(folder):
     """States with a digest of their own, as somebody's program may write them."""
-    state = {
-        "format": 2,
-        "task": "cifar",
-        "epoch": 1,
-        "options": {"blocks": 1, "fusion": "aff", "channel_times": 1},
-        "data": {"name": "digits", "classes": 10},
-        "files": {},
-    }
+    options = {"blocks": 1, "fusion": "aff", "channel_times": 1}
+    state = {"format": 2, "task": "cifar", "epoch": 1, "options": options, "files": {}}
 
     def read(folder, document):
         place = clean(folder / "r" / "best")
         (place.parent / "config.yaml").write_text("fusion: aff\n")
-        if not isinstance(document, dict):
-            return
-        write_state(place, document)
-        read_run(place)
+        if isinstance(document, dict):
+            write_state(place, document)
+            read_run(place)
 
-    return Reader(damaged_document(state), read)
-
-
-@reader("records")
-def records(folder):
-    path = packed(folder)
-
-    def read(path):
-        for options in ({}, {"strict": False}, {"indexed": False, "strict": False}):
-            with contextlib.suppress(GluonAFFError):
-                file = RecordFile(path, **options)
-                for number in range(len(file)):
-                    with contextlib.suppress(GluonAFFError):
-                        file.label(number)
-        check_records(path)
-        record_info(path)
-
-    return of_file("p/out.rec", path.read_bytes(), read)
+    return Reader(damaged_document({**state, "data": {"name": "digits", "classes": 10}}), read)
 
 
 def packed(folder):
@@ -302,48 +286,48 @@ def packed(folder):
     return path
 
 
+def read_records(path):
+    for options in ({}, {"strict": False}, {"indexed": False, "strict": False}):
+        with contextlib.suppress(GluonAFFError):
+            file = RecordFile(path, **options)
+            for number in range(len(file)):
+                with contextlib.suppress(GluonAFFError):
+                    file.label(number)
+    with contextlib.suppress(GluonAFFError):
+        check_records(path)
+    record_info(path)
+
+
+@reader("records")
+def records(folder):
+    return of_file("p/out.rec", packed(folder).read_bytes(), read_records)
+
+
 @reader("records' indexes")
 def record_indexes(folder):
     path = packed(folder)
-
-    def read(index):
-        RecordFile(path)
-        check_records(path)
-
-    return of_file("p/out.idx", path.with_suffix(".idx").read_bytes(), read)
+    return of_file(
+        "p/out.idx", path.with_suffix(".idx").read_bytes(), lambda index: (RecordFile(path), read_records(path))
+    )
 
 
 @reader("records' manifests")
 def record_manifests(folder):
     path = packed(folder)
-    manifest = next(path.parent.glob("*.manifest.json"))
-
-    def read(_):
-        with contextlib.suppress(GluonAFFError):
-            check_records(path)
-        record_info(path)
-
-    return of_file(f"p/{manifest.name}", json.loads(manifest.read_text()), read, damaged_json)
-
-
-@reader("pickles")
-def pickles(folder):
-    whole = pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 2]}, protocol=2)
-    return Reader(damaged_bytes(whole), lambda folder, content: load_pickle(content, "a"))
+    manifest = json.loads(path.with_suffix(".manifest.json").read_text())
+    return of_file("p/out.manifest.json", manifest, lambda _: read_records(path), damaged_json)
 
 
 @reader("CIFAR in pickles")
 def cifar_pickles(folder):
     batch = {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 2]}
-    odd = st.sampled_from(
-        [
-            {**batch, b"labels": value}
-            for value in (5, [1], [1, 2**70], [1, -1], [1, None], "ab", [[1], [2]], [True, 1.0])
-        ]
-        + [{**batch, b"data": value} for value in (5, None, np.zeros((2, 5), np.uint8), np.zeros((2, 3072)), [[1]])]
-        + [{}, [], 5, None, {b"labels": [1, 2]}]
-    )
-    names = st.sampled_from([{b"label_names": value} for value in (5, [1], list(range(10)), None)] + [5, {}])
+    labels = (5, [1], [1, 2**70], [1, -1], [1, None], "ab", [[1], [2]], [True, 1.0])
+    arrays = (5, None, np.zeros((2, 5), np.uint8), np.zeros((2, 3072)), [[1]])
+    odd = [{**batch, b"labels": value} for value in labels] + [{**batch, b"data": value} for value in arrays]
+    names = [{b"label_names": value} for value in (5, [1], list(range(10)), None)] + [5, {}]
+
+    def dumped(values):
+        return st.sampled_from(values).map(lambda value: pickle.dumps(value, protocol=2))
 
     def read(folder, content):
         data, names = content
@@ -353,37 +337,34 @@ def cifar_pickles(folder):
         (place / "batches.meta").write_bytes(names)
         load_cifar("cifar10", "train", folder, download_missing=False)
 
-    dumped = odd.map(lambda value: pickle.dumps(value, protocol=2))
-    names = names.map(lambda value: pickle.dumps(value, protocol=2))
-    return Reader(st.tuples(st.one_of(dumped, damaged_bytes(pickle.dumps(batch, protocol=2))), names), read)
+    batches = st.one_of(dumped([*odd, {}, [], 5, None]), damaged_bytes(pickle.dumps(batch, protocol=2)))
+    return Reader(st.tuples(batches, dumped(names)), read)
 
 
 @reader("CIFAR in binary")
 def cifar_binary(folder):
-    whole = bytes([3]) + bytes(range(256)) * 12
-
     def read(folder, content):
         place = clean(folder / "cifar-10-batches-bin")
-        for number in range(1, 6):
-            (place / f"data_batch_{number}.bin").write_bytes(content)
-        (place / "test_batch.bin").write_bytes(content)
+        for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+            (place / f"{name}.bin").write_bytes(content)
         load_cifar("cifar10", "test", folder, download_missing=False)
 
-    return Reader(damaged_bytes(whole * 2), read)
+    return Reader(damaged_bytes((bytes([3]) + bytes(range(256)) * 12) * 2), read)
 
 
 def archive(kind):
     stream = io.BytesIO()
+    files = {"train/a/1.png": image_bytes(), "test/b/2.png": image_bytes(number=1)}
     if kind == "zip":
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
-            packed.writestr("train/a/1.png", image_bytes())
-            packed.writestr("test/b/2.png", image_bytes(number=1))
+            for name, content in files.items():
+                packed.writestr(name, content)
         return stream.getvalue()
     with tarfile.open(fileobj=stream, mode="w") as packed:
-        for name in ("train/a/1.png", "test/b/2.png"):
+        for name, content in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size = len(image_bytes())
-            packed.addfile(entry, io.BytesIO(image_bytes()))
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content))
     return stream.getvalue()
 
 
@@ -399,52 +380,18 @@ def read_tree(path):
             break
 
 
-@reader("zips")
-def zips(folder):
-    return of_file("a.zip", archive("zip"), read_tree)
-
-
-@reader("tars")
-def tars(folder):
-    return of_file("a.tar", archive("tar"), read_tree)
+READERS["zips"] = lambda folder: of_file("a.zip", archive("zip"), read_tree)
+READERS["tars"] = lambda folder: of_file("a.tar", archive("tar"), read_tree)
 
 
 @reader("packed tars")
 def packed_tars(folder):
-    forms = st.sampled_from(
-        [gzip.compress(archive("tar")), bz2.compress(archive("tar")), gzip.compress(bytes(3 << 20))]
-    )
-    strategy = forms.flatmap(damaged_bytes)
+    whole = [gzip.compress(archive("tar")), bz2.compress(archive("tar")), gzip.compress(bytes(3 << 20))]
 
-    def read(folder, content):
-        path = folder / "cifar.tar.gz"
-        path.write_bytes(content)
+    def read(path):
         load_cifar("cifar10", "train", path, download_missing=False)
 
-    return Reader(strategy, read)
-
-
-@reader("folders of classes")
-def class_folders(folder):
-    kinds = [
-        ("PNG", "RGB"),
-        ("JPEG", "RGB"),
-        ("GIF", "P"),
-        ("TIFF", "I;16"),
-        ("BMP", "L"),
-        ("PPM", "L"),
-        ("WEBP", "RGBA"),
-    ]
-    wholes = st.sampled_from([image_bytes(kind, mode=mode) for kind, mode in kinds if mode != "I;16"])
-
-    def read(folder, content):
-        for split in ("train", "test"):
-            for name in ("a", "b"):
-                (folder / "images" / split / name).mkdir(parents=True, exist_ok=True)
-                (folder / "images" / split / name / "1.png").write_bytes(content if name == "a" else image_bytes())
-        load_folder(folder / "images", "train", 8)
-
-    return Reader(wholes.flatmap(damaged_bytes), read)
+    return of_file("cifar.tar.gz", st.sampled_from(whole), read, lambda forms: forms.flatmap(damaged_bytes))
 
 
 @reader("images and masks")
@@ -459,6 +406,32 @@ def images_and_masks(folder):
     return Reader(wholes.flatmap(damaged_bytes), read)
 
 
+def class_images(folder, content):
+    for split in ("train", "test"):
+        for name, data in (("a", content), ("b", image_bytes())):
+            (folder / "images" / split / name).mkdir(parents=True, exist_ok=True)
+            (folder / "images" / split / name / "1.png").write_bytes(data)
+    return load_folder(folder / "images", "train", 8).images
+
+
+@reader("folders of classes")
+def class_folders(folder):
+    kinds = [("PNG", "RGB"), ("JPEG", "RGB"), ("GIF", "P"), ("BMP", "L"), ("PPM", "L"), ("WEBP", "RGBA")]
+    wholes = st.sampled_from([image_bytes(kind, mode=mode) for kind, mode in kinds])
+    return Reader(wholes.flatmap(damaged_bytes), class_images)
+
+
+@reader("decoded images kept")
+def decoded_cache(folder):
+    whole = class_images(folder, image_bytes())
+    place = next(folder.rglob("cache/*.npz"))
+
+    def read(path):
+        assert np.array_equal(load_folder(folder / "images", "train", 8).images, whole), "a damaged cache was believed"
+
+    return of_file(str(place.relative_to(folder)), place.read_bytes(), read)
+
+
 @reader("folders of pairs")
 def pair_folders(folder):
     def read(folder, content):
@@ -468,28 +441,26 @@ def pair_folders(folder):
             (root / kind).mkdir(parents=True, exist_ok=True)
             (root / kind / "a.png").write_bytes(data)
         (root / "train.txt").write_bytes(names)
-        pairs = load_pair_folder(root, "train")
-        pairs.pair(0)
+        load_pair_folder(root, "train").pair(0)
 
     return Reader(st.tuples(damaged_bytes(mask_bytes()), st.one_of(st.just(b"a\n"), damaged_bytes(b"a\n"))), read)
 
 
-SIGN = {"image_id": 1, "category_id": 13}
+SHAPES = [
+    {"segmentation": [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]], "iscrowd": 0},
+    {"segmentation": {"size": [12, 12], "counts": [100, 44]}, "iscrowd": 1},
+    {"segmentation": {"size": [12, 12], "counts": "PPYo0"}, "iscrowd": 1},
+]
 COCO = {
     "images": [{"id": 1, "file_name": "a.jpg", "height": 12, "width": 12, "coco_url": ""}],
-    "annotations": [
-        {"id": 1, **SIGN, "segmentation": [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]], "iscrowd": 0},
-        {"id": 2, **SIGN, "segmentation": {"size": [12, 12], "counts": [100, 44]}, "iscrowd": 1},
-        {"id": 3, **SIGN, "segmentation": {"size": [12, 12], "counts": "PPYo0"}, "iscrowd": 1},
-    ],
+    "annotations": [{"id": n, "image_id": 1, "category_id": 13, **shape} for n, shape in enumerate(SHAPES, 1)],
     "categories": [{"id": 13, "name": "stop sign"}],
 }
 
 
 @reader("COCO's json")
 def coco(folder):
-    for name in ("train2017", "annotations"):
-        (folder / "coco" / name).mkdir(parents=True)
+    (folder / "coco" / "train2017").mkdir(parents=True)
     (folder / "coco" / "train2017" / "a.jpg").write_bytes(image_bytes("JPEG"))
 
     def read(path):
@@ -498,139 +469,54 @@ def coco(folder):
     return of_file("coco/annotations/instances_train2017.json", COCO, read, damaged_json)
 
 
-@reader("decoded images kept")
-def decoded_cache(folder):
-    for split in ("train", "test"):
-        for name in ("a", "b"):
-            (folder / "images" / split / name).mkdir(parents=True)
-            (folder / "images" / split / name / "1.png").write_bytes(image_bytes())
-    whole = load_folder(folder / "images", "train", 8).images
-    place = next(folder.rglob("cache/*.npz"))
-
-    def read(path):
-        assert np.array_equal(load_folder(folder / "images", "train", 8).images, whole), "a damaged cache was believed"
-
-    return of_file(str(place.relative_to(folder)), place.read_bytes(), read)
-
-
 @reader("config.yaml")
 def config(folder):
     task = get_task("cifar")
-    whole = {
-        name: value for name, value in task.parser().defaults().items() if name in ("lr", "blocks", "mixup", "fusion")
-    }
+    whole = {name: task.parser().defaults()[name] for name in ("lr", "blocks", "mixup", "fusion")}
     texts = damaged_document({**whole, "lr_decay_epoch": [1, 2]}).map(lambda value: json.dumps(value).encode())
-    bombs = st.sampled_from(
-        [
-            b"a: &a [x,x]\n" + b"".join(b"%c: &%c [*%c,*%c]\n" % (98 + i, 98 + i, 97 + i, 97 + i) for i in range(22)),
-            b"[" * 5000,
-        ]
+    multiplying = [b"%c: &%c [*%c,*%c]\n" % (98 + i, 98 + i, 97 + i, 97 + i) for i in range(22)]
+    bombs = st.sampled_from([b"a: &a [x,x]\n" + b"".join(multiplying), b"[" * 5000])
+    strategy = st.one_of(texts, damaged_bytes(yaml.safe_dump(whole).encode()), bombs)
+    return of_file(
+        "config.yaml",
+        strategy,
+        lambda path: task.parser().checked(read_yaml(path), "config.yaml"),
+        lambda strategy: strategy,
     )
 
-    def read(folder, content):
-        (folder / "config.yaml").write_bytes(content)
-        task.parser().checked(read_yaml(folder / "config.yaml"), "config.yaml")
 
-    return Reader(st.one_of(texts, damaged_bytes(yaml.safe_dump(whole).encode()), bombs), read)
-
-
+_EPOCH = {"record": "epoch", "train": 0.1, "train_metric": "accuracy", "val": 0.2, "loss": 1.0, "lr": 0.1, "time": 1.0}
+_OPTIONS = {"num_epochs": 2, "lr": 0.1}
 HISTORY = [
-    {
-        "record": "header",
-        "task": "cifar",
-        "options": {"num_epochs": 2, "lr": 0.1},
-        "data": {"name": "digits"},
-        "threads": "1",
-    },
-    {
-        "record": "epoch",
-        "epoch": 0,
-        "train": 0.1,
-        "train_metric": "accuracy",
-        "val": 0.2,
-        "loss": 1.0,
-        "lr": 0.1,
-        "time": 1.0,
-        "images": 5,
-        "val_images": 5,
-    },
-    {
-        "record": "epoch",
-        "epoch": 1,
-        "train": 0.1,
-        "train_metric": "accuracy",
-        "val": 0.2,
-        "loss": 1.0,
-        "lr": 0.1,
-        "time": 1.0,
-        "images": 5,
-        "val_images": 5,
-    },
+    {"record": "header", "task": "cifar", "options": _OPTIONS, "data": {"name": "digits"}, "threads": "1"},
+    *({**_EPOCH, "epoch": epoch, "images": 5, "val_images": 5} for epoch in (0, 1)),
 ]
 
 
 @reader("history.jsonl")
 def history(folder):
-    def text(records):
-        records = records if isinstance(records, list) else [records]
-        return "".join(json.dumps(record) + "\n" for record in records).encode()
-
-    def read(folder, content):
-        path = folder / "h" / "history.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-        file = History(path)
+    def read(path):
+        content = path.read_bytes()
         with contextlib.suppress(GluonAFFError):
-            file.resume(1, {})
+            History(path).resume(1, {})
         path.write_bytes(content)
-        curve = open_curve(str(path))
-        assert curve.points
+        assert open_curve(str(path)).points
 
-    return Reader(st.one_of(damaged_document(HISTORY).map(text), damaged_bytes(text(HISTORY))), read)
+    strategy = st.one_of(damaged_document(HISTORY).map(lines), damaged_bytes(lines(HISTORY)))
+    return of_file("h/history.jsonl", strategy, read, lambda strategy: strategy)
 
 
 @reader("facts")
 def all_facts(folder):
     """The tables of params/, read from a copy of which one is damaged."""
-    names = ["runs.json", "paper_tables.json", "sirst.json"]
-    wholes = {name: json.loads((facts.params_directory() / name).read_text()) for name in names}
     shutil.copytree(facts.params_directory(), folder / "params", ignore=shutil.ignore_patterns("*.params"))
+    whole = (folder / "params" / "sirst.json").read_bytes()
 
     def read(path):
         facts.params_directory = lambda: folder / "params"
-        facts.published_runs()
-        facts.paper_tables()
-        facts.sirst_figures()
+        facts.published_runs(), facts.paper_tables(), facts.sirst_figures()
 
-    whole = json.dumps(wholes["sirst.json"]).encode()
     return of_file("params/sirst.json", whole, read)
-
-
-@reader("the authors' logs")
-def logs(folder):
-    text = (
-        b"INFO:root:Namespace(lr=0.2, lr_decay_epoch='300,450', model='resnet', num_epochs=3, askc_type='ASKCFuse')\n"
-        b"INFO:root:[Epoch 0] train=0.1 val=0.2 loss=1.0 lr: 0.1 time: 3.0\n"
-        b"INFO:root:[Epoch 1] validation: err-top1=0.5 err-top5=0.1\n"
-        b"INFO:root:[Epoch 1] train=0.1 val=0.3 loss=1.0 lr: 0.1 time: 3.0\n"
-    )
-    return of_file("a.log", text, lambda path: open_curve(str(path)))
-
-
-@reader("tables of curves")
-def curves(folder):
-    return of_file("a.csv", b"epoch,accuracy\n0,0.1\n1,0.2\n", lambda path: (read_csv(path), open_curve(str(path))))
-
-
-@reader("lists of classes")
-def ground_truth(folder):
-    whole = b"ILSVRC2012_val_00000001.JPEG 3\nILSVRC2012_val_00000002.JPEG n0002\n"
-    return of_file("val.txt", whole, lambda path: read_ground_truth(path, [f"n{number:04d}" for number in range(10)]))
-
-
-@reader("host files")
-def hosts(folder):
-    return of_file("hosts", b"localhost:2\nuser@127.0.0.1 # here\n", read_hosts)
 
 
 # ---- the child

@@ -1,5 +1,6 @@
 """Every option of every command given wrongly: one or two lines, a code, nothing touched, nothing hangs."""
 
+import argparse
 import contextlib
 import hashlib
 import io
@@ -9,14 +10,15 @@ import socket
 import tempfile
 import threading
 import time
+from typing import NamedTuple
 
-import fault_calls
 import numpy as np
 import pytest
 from PIL import Image
 
 from gluon_aff import create_model
 from gluon_aff.cli import main as cli
+from gluon_aff.tasks import get_task, list_tasks
 from gluon_aff.utils import console
 
 SECONDS = 5  # then a call that was accepted gets Ctrl-C, as from a user who has seen enough
@@ -33,32 +35,122 @@ IMAGES = [
 WEIGHTS = ["--weights=run", "--gpus="]
 
 
-def rest_of(words):
-    """The arguments that make the command a right one."""
-    return {
-        ("train", "cifar"): DIGITS,
-        ("train", "seg"): SHAPES,
-        ("train", "imagenet"): IMAGES,
-        ("summary",): ["cifar_aff_resnet8"],
-        ("ablation",): ["--epochs=1", "--report-only", "--out=out/ablation", "--strategies=add", "--dataset=digits"],
-        ("launch",): ["-n1", "--log-dir=out/logs", "--", "true"],
-        ("evaluate",): WEIGHTS,
-        ("gradcam",): [*WEIGHTS, "--images=images/train/a", "--out=out/cam", "--count=1"],
-        ("attention",): [*WEIGHTS, "--images=images/train/a", "--out=out/attention", "--count=1"],
-        ("compare",): ["run", "--plot=out/a.png"],
-        ("plot", "depth"): ["--out=out/a.png"],
-        ("plot", "history"): ["run", "--out=out/a.png"],
-        ("plot", "schedule"): ["cifar-quick", "--out=out/a.png"],
-        ("records", "make"): ["images", "out/a.rec"],
-        ("records", "check"): ["a.rec"],
-        ("records", "info"): ["a.rec"],
-        ("published", "show"): [PUBLISHED],
-        ("published", "path"): [PUBLISHED],
-        ("published", "fetch"): [PUBLISHED, "--url=http://127.0.0.1:9/x"],
-        ("published", "verify"): ["a.params"],
-        ("published", "inspect"): ["a.params"],
-        ("published", "convert"): ["a.params", "--to=npz", "--output=out/a.npz"],
-    }.get(words, [])
+#: The arguments that make a command a right one.
+RIGHT = {
+    ("train", "cifar"): DIGITS,
+    ("train", "seg"): SHAPES,
+    ("train", "imagenet"): IMAGES,
+    ("summary",): ["cifar_aff_resnet8"],
+    ("ablation",): ["--epochs=1", "--report-only", "--out=out/ablation", "--strategies=add", "--dataset=digits"],
+    ("launch",): ["-n1", "--log-dir=out/logs", "--", "true"],
+    ("evaluate",): WEIGHTS,
+    ("gradcam",): [*WEIGHTS, "--images=images/train/a", "--out=out/cam", "--count=1"],
+    ("attention",): [*WEIGHTS, "--images=images/train/a", "--out=out/attention", "--count=1"],
+    ("compare",): ["run", "--plot=out/a.png"],
+    ("plot", "depth"): ["--out=out/a.png"],
+    ("plot", "history"): ["run", "--out=out/a.png"],
+    ("plot", "schedule"): ["cifar-quick", "--out=out/a.png"],
+    ("records", "make"): ["images", "out/a.rec"],
+    ("records", "check"): ["a.rec"],
+    ("records", "info"): ["a.rec"],
+    ("published", "show"): [PUBLISHED],
+    ("published", "path"): [PUBLISHED],
+    ("published", "fetch"): [PUBLISHED, "--url=http://127.0.0.1:9/x"],
+    ("published", "verify"): ["a.params"],
+    ("published", "inspect"): ["a.params"],
+    ("published", "convert"): ["a.params", "--to=npz", "--output=out/a.npz"],
+}
+
+
+#: Values for any option. What a parser accepts of these may be run, under a clock.
+VALUES = {
+    "empty": "",
+    "wrong type": "zzz",
+    "negative": "-1",
+    "zero": "0",
+    "huge": "9" * 24,
+    "no number": "nan",
+    "infinite": "1e999",
+    "fraction": "0.5",
+    "long": "n" * 300,
+    "non-ASCII": "données/é",
+    "undecodable": "\udcff",
+    "not there": "nowhere/at/all",
+    "a folder": "folder",
+    "a file of text": "notes.txt",
+    "an empty file": "empty",
+    "below a file": "notes.txt/below",
+    "not writable": "/proc/nothing/here",
+}
+#: Commands that take any number of words, or a command line of another program.
+_OPEN_ENDED = ("gradcam", "attention", "plot", "launch", "ablation")
+#: Options of tasks that would fetch something from elsewhere.
+FETCHING = {"download"}
+#: Actions without a value.
+_FLAGS = (argparse._StoreTrueAction, argparse._StoreConstAction, argparse._HelpAction, argparse._VersionAction)
+
+
+class Call(NamedTuple):
+    """``fails``: whether the parser itself must refuse it."""
+
+    argv: tuple
+    kind: str
+    option: str
+    fails: bool
+
+
+def commands(parser, words=()):
+    """(words, parser) of every subcommand."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield words, parser
+    for action in below:
+        for name, child in action.choices.items():
+            yield from commands(child, (*words, name))
+
+
+def everything():
+    """Every wrong call."""
+    for words, parser in commands(cli.build_parser()):
+        if words != ("train",):
+            yield from wrong(words, parser, RIGHT.get(words, []))
+    for task in list_tasks():
+        yield from wrong(("train", task), get_task(task).parser(), RIGHT["train", task])
+
+
+def refuses(parser, action, value):
+    """Whether the action's own type or choices refuse the value."""
+    try:
+        parser._check_value(action, parser._get_value(action, value))
+    except Exception:
+        return True
+    return False
+
+
+def wrong(words, parser, rest):
+    """The wrong calls of one command."""
+    end = rest.index("--") if "--" in rest else len(rest)
+
+    def with_option(*option):
+        return (*words, *rest[:end], *option, *rest[end:])
+
+    yield Call(with_option("--no-such-option"), "unknown option", "--no-such-option", True)
+    yield Call((*words, *rest, *["surplus"] * 3), "surplus", "surplus", words[0] not in _OPEN_ENDED)
+    if any(action.required and action.nargs != "*" for action in parser._actions):
+        yield Call(words, "nothing given", "", True)
+    for action in parser._actions:
+        flag = action.option_strings[-1] if action.option_strings else ""
+        if action.dest in FETCHING or not flag or action.nargs == argparse.REMAINDER:
+            continue
+        if isinstance(action, _FLAGS) or action.nargs == 0:
+            if flag.startswith("--"):
+                yield Call(with_option(f"{flag}=1"), "value for a flag", flag, True)
+            continue
+        if action.nargs is None:
+            yield Call((*words, *rest[:end], flag), "missing", flag, True)
+        for kind, value in VALUES.items():
+            word = f"{flag}={value}" if flag.startswith("--") else f"{flag}{value}"
+            yield Call(with_option(word), kind, flag, refuses(parser, action, value))
 
 
 def call(argv, seconds=SECONDS):
@@ -205,7 +297,7 @@ def hold(root, calls, counted, monkeypatch):
     assert not found, f"{len(found)} of {len(calls)} calls:\n" + "\n".join(found)
 
 
-ALL = list(fault_calls.everything(rest_of))
+ALL = list(everything())
 
 
 def test_calls_are_made_of_every_option():
