@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import List
+from typing import Any, Dict, List
 
 from ..errors import UsageError
 from ..utils.arguments import list_of, number
@@ -16,50 +16,42 @@ from ..utils.outputs import Reads, Writes
 def ablation(args: argparse.Namespace) -> int:
     from ..comparison import ablation_report
     from ..nn import canonical_fusion
-    from ..tasks import ablation as grid
-    from ..tasks import rate_search
+    from ..tasks import ablation as grids
 
-    more = args.options[1:] if args.options[:1] == ["--"] else args.options
-    if args.dataset:
-        more = ["--dataset", args.dataset, *more]
-    if args.data:
-        more = ["--data-dir", args.data, *more]
-    out = Path(args.out or f"runs/ablation-{args.host}")
-    strategies = args.strategies or grid.default_strategies(args.host)
-    settings = (args.host, strategies, args.blocks)
-    cells = grid.make_cells(*settings, args.seeds, args.epochs, args.budget, out, more)
-    found: List = []
-    baseline, searches, takes = canonical_fusion(args.baseline), args.learning_rates is not None, bool(args.rates_of)
+    searches = args.learning_rates is not None
     if args.rates_of == []:
         raise UsageError("--rates-of: expected the directories of grids")
-    if searches and takes:
+    if searches and args.rates_of:
         raise UsageError("--learning-rates searches, --rates-of takes what was found: give one of them")
-    if args.search_epochs and not searches:
-        raise UsageError("--search-epochs has no effect without --learning-rates: leave it out")
-    if args.search_only and not searches:
-        raise UsageError("--search-only has no effect without --learning-rates: leave it out")
+    for name in ("search_epochs", "search_only"):
+        if getattr(args, name) and not searches:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect without --learning-rates: leave it out")
+    more = args.options[1:] if args.options[:1] == ["--"] else args.options
+    for name, value in (("--dataset", args.dataset), ("--data-dir", args.data)):
+        more = [name, value, *more] if value else more
+    out = Path(args.out or f"runs/ablation-{args.host}")
+    strategies, baseline = args.strategies or grids.default_strategies(args.host), canonical_fusion(args.baseline)
+    grid = grids.Grid(args.host, strategies, args.blocks, args.budget, out, more)
+    cells = grid.cells(args.seeds, args.epochs)
     if searches:
-        epochs = args.search_epochs or args.epochs
-        candidates = rate_search.make_candidates(*settings, args.learning_rates, epochs, args.budget, out, more)
-        code = 0 if args.report_only else rate_search.search(candidates, out)
+        candidates = grid.candidates(args.learning_rates, args.search_epochs or args.epochs)
+        code = 0 if args.report_only else grids.search(candidates, out)
         if code:
             return code
-    if searches or takes:
-        places = [Path(place) for place in args.rates_of or [out]]
-        for place in places:
-            rows = rate_search.found(place)
-            found += rows
-            if rows:
-                continue
+    found: List[Dict[str, Any]] = []
+    for place in args.rates_of or ([out] if searches else []):
+        rows = grids.read_search(Path(place))
+        if not rows:
             raise UsageError(
                 f"{place} has no search that has ended: search with --learning-rates, without --report-only"
             )
-        rates = rate_search.chosen(found, strategies, args.blocks)
-        for sentence in rate_search.at_the_edge(found):
-            print(sentence)
-        cells = grid.make_cells(*settings, args.seeds, args.epochs, args.budget, out, more, rates)
-    code = 0 if args.report_only or args.search_only else grid.run_cells(cells)
-    results = list(grid.results(cells))
+        found += rows
+    if found:
+        rates = grids.chosen_rates(found, grid)
+        print("".join(f"{sentence}\n" for sentence in grids.at_the_edge(found)), end="")
+        cells = grid.cells(args.seeds, args.epochs, rates)
+    code = 0 if args.report_only or args.search_only else grids.run_cells(cells)
+    results = list(grids.results(cells))
     if not results and args.search_only:
         print(f"the learning rates are chosen: {out}; --rates-of takes them")
         return 0
@@ -67,7 +59,7 @@ def ablation(args: argparse.Namespace) -> int:
         print("no cell is finished yet: there is nothing to report", file=sys.stderr)
         return code or 1
     command = shlex.join(["gluon-aff", *args.argv])
-    report = ablation_report.summarize(results, command, baseline, grid.shares(cells), found)
+    report = ablation_report.summarize(results, command, baseline, grids.shares(cells), found)
     ablation_report.write_ablation_report(report, results, out)
     print(f"{len(results)} of {len(cells)} cells are finished; report: {out / 'report.md'}, {out / 'report.png'}")
     return code

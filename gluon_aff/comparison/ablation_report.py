@@ -9,8 +9,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from ..facts import paper_accuracy, sirst_figures
 from ..nn import fusion_class
 from ..tasks import task_of_host
+from ..tasks.ablation import at_the_edge
 from ..tasks.final_score import Shares
-from ..tasks.rate_search import at_the_edge
 from ..utils.figures import label_axes, load_matplotlib, new_figure, plain, shifts, write_figure
 from ..utils.files import PathLike, atomic_write, write_json
 from ..utils.resampling import span_text
@@ -43,7 +43,7 @@ def summarize(
     shares : mapping, optional
         Of `tasks.ablation.shares`.
     search : sequence of mapping
-        Of `tasks.rate_search.found`.
+        Of `tasks.ablation.read_search`.
 
     Returns
     -------

@@ -222,23 +222,27 @@ def test_a_published_log_is_known_again(tmp_path):
     assert "flags as logged" in open_curve(str(changed)).notes[0]
 
 
-def test_files_that_are_no_curves(tmp_path):
-    path = tmp_path / "x.log"
-    path.write_text("Namespace(lr=1)\n")
-    with pytest.raises(GluonAFFError, match="no line of a finished epoch"):
-        open_curve(str(path))
-    table = tmp_path / "x.csv"
-    table.write_text("epoch,loss\n0,1\n")
-    with pytest.raises(GluonAFFError, match="expected the columns epoch and val_acc or err_top1, found epoch, loss"):
-        open_curve(str(table))
-    table.write_text("epoch,val_acc\n0,high\n")
-    with pytest.raises(GluonAFFError, match="not a number"):
-        open_curve(str(table))
-    run = history(tmp_path / "run", published_recipe(), [])
-    with pytest.raises(GluonAFFError, match="no finished epoch yet"):
-        open_curve(str(run))
-    with pytest.raises(UsageError, match="nothing-here is neither a file or directory nor a published run"):
-        open_curve("nothing-here")
+EPOCH = '{"record": "epoch", "epoch": 0, "val": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.log", "Namespace(lr=1)\n", "no line of a finished epoch"),
+        ("x.csv", "epoch,loss\n0,1\n", "expected the columns epoch and val_acc or err_top1, found epoch, loss"),
+        ("x.csv", "epoch,val_acc\n0,high\n", "not a number"),
+        ("history.jsonl", "", "has no finished epoch yet"),
+        ("history.jsonl", '{"record": "header"}\n', "has no finished epoch yet"),
+        ("history.jsonl", '{"record": "epoch"}\n', "an epoch without number or validation figure"),
+        ("history.jsonl", EPOCH.replace("0", '"x"').replace("1", "null"), "an epoch without number or validation"),
+        ("history.jsonl", '{"record": "header", "options": {"dataset": "digits"}}\n' + EPOCH, "its header is not one"),
+    ],
+)
+def test_files_that_are_no_curves(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    for place in [tmp_path / name] + [tmp_path] * (name == "history.jsonl"):
+        with pytest.raises(GluonAFFError, match=message):
+            open_curve(str(place))
 
 
 def test_a_csv_of_ones_own(tmp_path):
@@ -302,8 +306,12 @@ def test_names(capsys):
         reference("release_imagenet_AFF")
     with pytest.raises(UsageError, match="compare --list"):
         reference("no such name")
-    with pytest.raises(UsageError, match="single figure without epochs"):
-        open_curve("table4/aff/resnet_b4")
+    for name, message in (
+        ("table4/aff/resnet_b4", "single figure without epochs"),
+        ("nothing-here", "nothing-here is neither a file or directory nor a published run"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            open_curve(name)
     with pytest.raises(UsageError, match="--list prints the names"):
         cli.main(["compare", FINE])
 
@@ -326,29 +334,6 @@ def test_runs_without_a_common_epoch(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 5_000
 
 
-@pytest.mark.parametrize(
-    "lines, message",
-    [
-        ([], "has no finished epoch yet"),
-        (['{"record": "header"}'], "has no finished epoch yet"),
-        (['{"record": "epoch"}'], "an epoch without number or validation figure"),
-        (['{"record": "epoch", "epoch": "x", "val": null}'], "an epoch without number or validation figure"),
-        (
-            ['{"record": "header", "options": {"dataset": "digits"}}', '{"record": "epoch", "epoch": 0, "val": 1}'],
-            "its header is not one of a training run",
-        ),
-    ],
-)
-def test_incomplete_histories_are_told_as_such(tmp_path, lines, message):
-    path = tmp_path / "history.jsonl"
-    path.write_text("".join(f"{line}\n" for line in lines))
-    for place in (path, tmp_path):
-        with pytest.raises(GluonAFFError, match=message):
-            open_curve(str(place))
-
-
 def test_epochs_without_a_loss_are_drawn(tmp_path):
-    path = tmp_path / "history.jsonl"
-    path.write_text('{"record": "epoch", "epoch": 0, "val": 0.5}\n{"record": "epoch", "epoch": 1, "val": 0.6}\n')
-    (curve,) = draw_runs([str(path)], tmp_path / "a.png")
+    (curve,) = draw_runs([str(history(tmp_path / "run", published_recipe(), [0.5, 0.6]))], tmp_path / "a.png")
     assert curve.best() == (1, 0.6) and (tmp_path / "a.png").is_file()
