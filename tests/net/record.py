@@ -193,7 +193,7 @@ class Recorder:
         self.out.mkdir(parents=True, exist_ok=True)
         self.places = {"here": str(self.checkout), "data": str(data or "")}
         names = [*RUNS, *(f"{name}-native" for name in NATIVE)]
-        self.places.update({name: str(self.work / name / "straight") for name in names})
+        self.places.update({name: f"{name}/straight" for name in names})  # relative, as plots hold names
 
     def environment(self, native):
         return {
@@ -233,6 +233,9 @@ class Recorder:
         text = re.sub(r"\b[0-9a-f]{40,64}\b", "DIGEST", text)
         text = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?\S*", "DATE", text)
         text = re.sub(r"\"(commit|command|date|machine|threads)\": (\[[^]]*\]|\"[^\"]*\"|null)", r'"\1": X', text)
+        text = re.sub(r"[\d.,]+ images/s\b.*", "RATE", text)
+        text = re.sub(r'("images_per_second"|"before"|"after"): [\d.]+', r"\1: RATE", text)
+        text = re.sub(r"^\[[\d:]+\] \.\./src/.*\n|^building the native operator.*\n", "", text, flags=re.MULTILINE)
         return re.sub(r"speed: \d+ samples/sec", "speed", text)
 
     def keep(self, name, text):
@@ -279,7 +282,7 @@ class Recorder:
                 continue
             folder = self.work / name
             straight = folder / "straight"
-            done = self.run(f"{line} --save-dir {straight}", native=native)
+            done = self.run(f"{line} --save-dir {name}/straight", native=native)
             self.keep(f"run-{name}", f"exit {done.returncode}\n{done.stdout}\n{done.stderr}")
             print(name, done.returncode, flush=True)
             if done.returncode:
