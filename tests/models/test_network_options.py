@@ -68,16 +68,15 @@ def test_start_layer(name, options, stages):
         assert stages_with_attention(build_model(name, start_layer=start, **options)) == set(stages[start - 1 :])
 
 
-@pytest.mark.parametrize("name, first", [("cifar_aff_resnet8", 1), ("cifar_aff_resnext11_32x4d", 1)])
-def test_start_layer_by_default_on_cifar(name, first):
-    default, explicit = (build_model(name, **NARROW, **more) for more in ({}, {"start_layer": first}))
-    assert shapes(default) == shapes(explicit)
-
-
-@pytest.mark.parametrize("name", ["aff_resnet50", "aff_resnext50_32x4d", "aff_resnet50.paper"])
-def test_start_layer_by_default_on_imagenet(name):
-    """3, as in all published files."""
-    default, explicit = (build_model(name, **FLAT, **more) for more in ({}, {"start_layer": 3}))
+@pytest.mark.parametrize(
+    "name, first",
+    [("cifar_aff_resnet8", 1), ("cifar_aff_resnext11_32x4d", 1)]
+    + [(name, 3) for name in ("aff_resnet50", "aff_resnext50_32x4d", "aff_resnet50.paper")],
+)
+def test_start_layer_by_default(name, first):
+    """1 on CIFAR, 3 on ImageNet, as in all published files."""
+    options = NARROW if first == 1 else FLAT
+    default, explicit = (build_model(name, **options, **more) for more in ({}, {"start_layer": first}))
     assert shapes(default) == shapes(explicit)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gluon_aff import create_model, facts, published
 from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.models import build_model
 
 SMALL = {"name": "cifar_aff_resnet8", "channel_times": 1}
 FINE, SUPER = "release_cifar100_AFF-ResNet-32_fine_0.8357", "release_cifar100_AFF-ResNet-32_super_0.9078"
@@ -233,3 +234,12 @@ def test_an_id_loads_from_the_models_directory(monkeypatch, saved, tmp_path):
     place.write_bytes(changed)
     with pytest.warns(UserWarning, match="not the published file of small"):
         assert_same(published.load("small"), net, but=["output.bias"])
+
+
+def test_into_a_network_that_is_not_initialised(saved):
+    assert_same(published.load(saved[1], build_model(**SMALL, classes=10)), saved[0])
+
+
+def test_many_problems_stay_one_line(saved):
+    net = create_model("cifar_iaff_resnet8", channel_times=1, classes=10)
+    assert len(refused(lambda: published.load(saved[1], net), " more")) < 1500
