@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 else:
     from .utils.lazy import attributes_of
 
-    _attribute = attributes_of(__name__)
+    _attribute = attributes_of(__name__, ".nn", ".zoo", ".tasks.predicting", ".tasks.opening")
 
     def __getattr__(name: str) -> object:
         if name in __all__ and name != "published":  # which is needed without MXNet, too

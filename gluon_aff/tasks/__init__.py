@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     from ..utils.lazy import attributes_of
 
-    _attribute = attributes_of(__name__)
+    _attribute = attributes_of(__name__, ".task", "..evaluation", ".parts")
 
     def __getattr__(name: str) -> object:
         if name in __all__:  # the options alone need no task, and no MXNet

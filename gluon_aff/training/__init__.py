@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 else:
     from ..utils.lazy import attributes_of
 
-    __getattr__ = attributes_of(__name__)
+    __getattr__ = attributes_of(
+        __name__,
+        ".listeners",
+        ".loop",
+        ".metrics",
+        ".optim",
+        ".ranks",
+        ".run",
+        ".schedule",
+        ".state",
+        ".stop",
+        ".targets",
+    )
 
 #: By MXNet's names, and here, as a command line's help has them before MXNet is imported.
 OPTIMIZERS = ("nag", "sgd", "adam", "adagrad")

@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
+import importlib.util
 import sys
-from pathlib import Path
-from typing import Any, Callable, Iterator, Tuple
+from typing import Any, Callable
 
 
-def attributes_of(package: str) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package.
-
-    What the package has, and where from, are the imports in its own ``if TYPE_CHECKING:``, so that people, type
-    checkers and Python read the same list. Its submodules are attributes as well; a name that is also a submodule's
-    must be imported at once, as Python gives the package the submodule under it.
+def attributes_of(package: str, *modules: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of ``package``: a name is a submodule, or in the first of ``modules`` that has it.
 
     Parameters
     ----------
     package : str
-        Its ``__name__``, while it is being imported.
-
-    Returns
-    -------
-    callable
-        From a name to its value. It raises AttributeError for a name that the package has not.
+        Its ``__name__``.
+    *modules : str
+        Relative to the package; each is imported when those before it have not the name.
     """
-    source = Path(str(sys.modules[package].__file__))
-    homes = dict(_homes(ast.parse(source.read_text(encoding="utf-8"))))
 
     def attribute(name: str) -> Any:
-        if name in homes:
-            value = getattr(importlib.import_module(homes[name][0], package), homes[name][1])
-        elif _is_submodule(source.parent, name):
-            value = importlib.import_module(f".{name}", package)
-        else:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        setattr(sys.modules[package], name, value)
-        return value
+        if not name.startswith("_"):
+            if importlib.util.find_spec(f"{package}.{name}"):
+                return importlib.import_module(f".{name}", package)
+            for module in modules:
+                found = importlib.import_module(module, package)
+                if hasattr(found, name):
+                    setattr(sys.modules[package], name, getattr(found, name))
+                    return getattr(found, name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return attribute
-
-
-def _homes(tree: ast.Module) -> Iterator[Tuple[str, Tuple[str, str]]]:
-    """(name in the package, (its module, relative to the package, and its name there))."""
-    for statement in tree.body:
-        if isinstance(statement, ast.If) and getattr(statement.test, "id", "") == "TYPE_CHECKING":
-            for node in statement.body:
-                if isinstance(node, ast.ImportFrom) and node.module:
-                    module = "." * node.level + node.module
-                    yield from ((alias.asname or alias.name, (module, alias.name)) for alias in node.names)
-
-
-def _is_submodule(folder: Path, name: str) -> bool:
-    return name.isidentifier() and ((folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file())
