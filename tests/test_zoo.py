@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gluon_aff
-from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.errors import UsageError
 
 NARROW = {"channel_times": 1, "blocks": 1}
 
@@ -33,11 +33,6 @@ def test_an_initialised_network(name, classes):
     net = gluon_aff.create_model(name, channel_times=1)
     assert net(mx.nd.ones((2, 3, 32, 32))).shape == (2, classes)
     assert gluon_aff.create_model(name, channel_times=1, classes=7)(mx.nd.ones((2, 3, 32, 32))).shape == (2, 7)
-
-
-def test_an_imagenet_network_has_1000_classes():
-    net = gluon_aff.create_model("aff_resnet50", layers=(1, 1, 1, 1))
-    assert net(mx.nd.ones((1, 3, 64, 64))).shape == (1, 1000)
 
 
 def test_the_example_of_the_layout():
@@ -76,43 +71,6 @@ def test_own_initialiser_and_context():
 def test_what_is_refused(name, options, said):
     with pytest.raises(UsageError, match=said):
         gluon_aff.create_model(name, **options)
-
-
-def test_pretrained_from_a_file(tmp_path):
-    net = gluon_aff.create_model("cifar_aff_resnet8", classes=10, **NARROW)
-    net.save_parameters(str(tmp_path / "weights.params"))
-    for classes in (10, None):  # the file knows the number of classes
-        loaded = gluon_aff.create_model(
-            "cifar_aff_resnet8", classes=classes, pretrained=tmp_path / "weights.params", **NARROW
-        )
-        expected, found = arrays(net), arrays(loaded)
-        assert list(expected) == list(found)
-        assert all(np.array_equal(expected[name], found[name]) for name in expected)
-
-
-def test_pretrained_from_a_file_of_another_network(tmp_path):
-    net = gluon_aff.create_model("cifar_aff_resnet8", **NARROW)
-    net.save_parameters(str(tmp_path / "weights.params"))
-    with pytest.raises(UsageError, match="does not fit"):
-        gluon_aff.create_model("cifar_iaff_resnet8", pretrained=tmp_path / "weights.params", **NARROW)
-
-
-def test_pretrained_by_id(own_mxnet_home):
-    identity = "paper_cifar100_resnext47_AFF_0.9016__s3"
-    record = gluon_aff.published.record(identity)
-    options = {"pretrained": identity, **record["model"]["options"]}
-    with pytest.raises(GluonAFFError, match="is not at"):
-        gluon_aff.create_model(record["model"]["name"], **options)
-    (own_mxnet_home / "models").mkdir(parents=True)
-    net = gluon_aff.published.build(identity)
-    net.save_parameters(str(own_mxnet_home / "models" / record["file"]))
-    with pytest.warns(UserWarning, match="is not the published file"):
-        loaded = gluon_aff.create_model(record["model"]["name"], **options)
-    assert np.array_equal(loaded.output.weight.data().asnumpy(), net.output.weight.data().asnumpy())
-
-
-def test_pretrained_false_is_none():
-    assert gluon_aff.create_model("cifar_resnet8", pretrained=False, **NARROW) is not None
 
 
 def test_models_by_task_and_by_weights():

@@ -161,12 +161,3 @@ def test_float64(host):
     double = net(x.astype("float64"))
     assert double.dtype == np.float64
     np.testing.assert_allclose(double.asnumpy(), single, rtol=0, atol=1e-4 * np.abs(single).max())
-
-
-@pytest.mark.parametrize("host", SMALL_HOSTS)
-def test_parameters_round_trip(host, tmp_path):
-    first, second = (gluon_aff.create_model(host, fusion="aff", classes=CLASSES, **HOSTS[host]) for _ in range(2))
-    first.save_parameters(str(tmp_path / "net.params"))
-    second.load_parameters(str(tmp_path / "net.params"))
-    x = images(32)
-    assert np.array_equal(first(x).asnumpy(), second(x).asnumpy())

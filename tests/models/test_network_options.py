@@ -270,10 +270,6 @@ def test_dilations():
     assert found == [[1, 1], [1, 1], [1, 2], [2, 4]]
 
 
-def test_dilation_changes_no_array():
-    assert shapes(build_model("aff_resnet50", dilated=True)) == shapes(build_model("aff_resnet50"))
-
-
 @pytest.mark.parametrize("tag, position, pooled", [("release", 1, True), ("paper", 0, False)])
 @pytest.mark.parametrize(
     "name, options, block",

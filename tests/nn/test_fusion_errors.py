@@ -12,14 +12,11 @@ from gluon_aff.nn import (
     AUTHORS_KEYS,
     IAFF,
     MSCAM,
-    Fusion,
     canonical_fusion,
     checks,
     create_fusion,
     fusion_class,
-    fusions,
     list_fusions,
-    register_fusion,
 )
 
 NAMES = [*list_fusions(), *AUTHORS_KEYS]
@@ -67,12 +64,6 @@ def test_unknown_name_lists_near_matches(typed, meant):
         with pytest.raises(UsageError, match="did you mean") as error:
             call()
         assert meant in str(error.value).partition("did you mean")[2].strip(" ?").split(", ")
-
-
-def test_name_that_resembles_none_lists_all():
-    with pytest.raises(UsageError) as error:
-        create_fusion("zzz", 16)
-    assert all(name in str(error.value) for name in NAMES)
 
 
 def test_authors_keys_mean_the_field_s_names():
@@ -173,30 +164,6 @@ def test_no_warning_where_nothing_is_pooled(name, nobody_warned_yet):
 def test_no_warning_for_who_follows_the_advice(nobody_warned_yet):
     block = made("aff", norm_kwargs={"use_global_stats": True})
     assert warnings_of(lambda: train(block, 1)) == []
-
-
-@pytest.fixture
-def own_registry(monkeypatch):
-    monkeypatch.setattr(fusions, "_REGISTRY", dict(fusions._REGISTRY))
-
-
-def test_a_name_registers_once(own_registry):
-    with pytest.raises(UsageError, match="'aff' is registered already, as AFF"):
-        register_fusion("aff")(Fusion)
-
-
-def test_a_registered_fusion_is_known_everywhere(own_registry):
-    @register_fusion("maximum")
-    class Maximum(Fusion):
-        def hybrid_forward(self, F, x, residual):
-            return F.broadcast_maximum(x, residual)
-
-    assert "maximum" in list_fusions()
-    assert canonical_fusion("maximum") == "maximum"
-    fused = made("maximum")(mx.nd.zeros((1, 16, 2, 2)), mx.nd.ones((1, 16, 2, 2)))
-    assert fused.asnumpy().min() == 1
-    with pytest.raises(UsageError, match="maximum"):
-        canonical_fusion("maximun")
 
 
 @pytest.mark.parametrize(

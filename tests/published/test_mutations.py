@@ -122,12 +122,6 @@ def test_two_hundred_damaged_files(sources, tmp_path):
     assert any(outcomes["flip"])  # elements carry no check: what is there is what is read
 
 
-@pytest.mark.slow
-def test_a_thousand_damaged_files(sources, tmp_path):
-    outcomes = run(sources, tmp_path / "damaged.params", 1000, seed=2)
-    assert sum(map(len, outcomes.values())) == 1000
-
-
 def test_a_network_stays_as_it_was_when_a_file_is_damaged(sources, tmp_path):
     dice = random.Random(3)
     net = create_model("cifar_aff_resnet8", channel_times=1, classes=10)
