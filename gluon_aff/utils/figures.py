@@ -21,12 +21,7 @@ DPI = 110
 
 
 def load_matplotlib() -> ModuleType:
-    """Import matplotlib, also where MPLBACKEND names a backend that is not installed here (a notebook's, for one).
-
-    Returns
-    -------
-    module
-    """
+    """Import matplotlib, also where MPLBACKEND names a backend that is not installed here (a notebook's, for one)."""
     if "matplotlib" in sys.modules:
         return sys.modules["matplotlib"]
     backend = os.environ.pop("MPLBACKEND", None)
@@ -42,19 +37,9 @@ def load_matplotlib() -> ModuleType:
 
 
 def new_figure(width: float, height: float, **settings: Any) -> Figure:
-    """A Matplotlib Figure on an Agg canvas of its own, which pyplot and its backends know nothing of.
+    """Make a Matplotlib Figure, in inches, on an Agg canvas of its own, which pyplot and its backends know nothing of.
 
-    Parameters
-    ----------
-    width, height : float
-        Inches.
-    **settings
-        Of ``matplotlib.figure.Figure``. The layout is constrained unless they say otherwise.
-
-    Returns
-    -------
-    Figure
-        For `write_figure`.
+    ``settings`` are ``matplotlib.figure.Figure``'s; the layout is constrained unless they say otherwise.
     """
     load_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -66,12 +51,12 @@ def new_figure(width: float, height: float, **settings: Any) -> Figure:
 
 
 def plain(text: str) -> str:
-    """``text`` for a title or a legend, where Matplotlib would read ``$`` as mathematics and hide ``_name``."""
+    """Return ``text`` for a title or a legend, where Matplotlib would read ``$`` as mathematics and hide ``_name``."""
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def label_axes(axes: Any, x: str, y: str, title: str = "") -> None:
-    """Names of both axes, a light grid and, where there is one, a small title. Epochs are marked at whole numbers."""
+    """Name both axes, with a light grid and, where there is one, a small title. Epochs are marked at whole numbers."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)
@@ -83,7 +68,7 @@ def label_axes(axes: Any, x: str, y: str, title: str = "") -> None:
 
 
 def shifts(places: Mapping[str, Sequence[float]], share: float = 0.02) -> Dict[str, float]:
-    """By how much each series is drawn aside, so that those at one place of the x axis stand beside each other.
+    """Return by how much each series is drawn aside, so that those at one place of the x axis stand beside each other.
 
     ``places`` are a series' values on that axis; they are shifted in their order, in steps of this ``share`` of the
     width.
@@ -95,7 +80,7 @@ def shifts(places: Mapping[str, Sequence[float]], share: float = 0.02) -> Dict[s
 
 
 def figure_format(path: PathLike) -> str:
-    """The format that a file's ending asks for; PNG where it has none. Raises UsageError for any other."""
+    """Return the format that a file's ending asks for; PNG where it has none. Raises UsageError for any other."""
     ending = Path(path).suffix.lower().lstrip(".")
     if ending and ending not in FORMATS:
         raise UsageError(f"{path}: a figure cannot be written as .{ending}; choose one of .{', .'.join(FORMATS)}")
@@ -103,29 +88,15 @@ def figure_format(path: PathLike) -> str:
 
 
 def is_figure(path: PathLike) -> bool:
-    """Whether a path's ending is one of FORMATS, so that it is a figure's file and no folder."""
+    """Return whether a path's ending is one of FORMATS, so that it is a figure's file and no folder."""
     return Path(path).suffix.lower().lstrip(".") in FORMATS and not Path(path).is_dir()
 
 
 def write_figure(figure: Figure, path: PathLike, dpi: int = DPI, source: Optional[str] = None) -> None:
-    """Write a figure in the format of ``path``'s ending.
+    """Write a figure in the format of ``path``'s ending; ``dpi`` is that of a PNG, and of pictures inside the others.
 
-    Parameters
-    ----------
-    figure : Figure
-    path : path
-        Ends in .png, .pdf or .svg.
-    dpi : int
-        Pixels per inch of a PNG, and of pictures inside the others.
-    source : str, optional
-        Whose figure it is, kept in a PNG for `source_of`.
-
-    Raises
-    ------
-    UsageError
-        For another ending.
-    GluonAFFError
-        As `atomic_write` does.
+    ``source`` says whose figure it is and is kept in a PNG for `source_of`. Raises UsageError for another ending,
+    GluonAFFError as `atomic_write` does.
     """
     image = BytesIO()
     form = figure_format(path)
@@ -138,7 +109,7 @@ def write_figure(figure: Figure, path: PathLike, dpi: int = DPI, source: Optiona
 
 
 def source_of(path: PathLike) -> Optional[str]:
-    """The ``source`` that a PNG was written with; None for any other file."""
+    """Return the ``source`` that a PNG was written with; None for any other file."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""What is asked of every network's logits, as NumPy arrays."""
+"""Arithmetic on logits as NumPy arrays: softmax, resizing, confusion, IoU."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ def check_finite(logits: np.ndarray) -> None:
 
 
 def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
-    """Probabilities along ``axis``, without overflow."""
+    """Return probabilities along ``axis``, without overflow."""
     powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     return powers / powers.sum(axis=axis, keepdims=True)
 
 
 def resized_logits(logits: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Maps of logits (classes, h, w) at another size, (classes, height, width): bilinear."""
+    """Resize maps of logits (classes, h, w) to (classes, height, width), bilinear."""
     import cv2
 
     return np.stack([cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in logits])
 
 
 def confusion(found: np.ndarray, true: np.ndarray, classes: int, ignored: int) -> np.ndarray:
-    """Numbers of pixels, int64 (classes, classes), a row for each true class; those whose truth is ``ignored`` not."""
+    """Count pixels, int64 (classes, classes), a row for each true class, without those whose truth is ``ignored``."""
     counts = true != ignored
     pairs = true[counts].astype(np.int64) * classes + found[counts]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def class_ious(counts: np.ndarray) -> np.ndarray:
-    """IoU of each class of a `confusion`; 0 for one that is neither in truth nor prediction. Their mean is the mIoU."""
+    """Return the IoU per class of a `confusion`, 0 for one in neither truth nor prediction; the mIoU is their mean."""
     hits = np.diag(counts)
     return hits / np.maximum(counts.sum(axis=0) + counts.sum(axis=1) - hits, 1)
