@@ -1,7 +1,21 @@
+"""Augmentation of small images in memory, of ImageNet's training images, and the crops that are validated on."""
+
+import mxnet as mx
 import numpy as np
 import pytest
+from image_files import photograph
+from PIL import ImageEnhance
 
-from gluon_aff.data import CIFAR_MEAN, CIFAR_STD, EvalTransform, TrainTransform, autoaugment_policy
+from gluon_aff.data import (
+    CIFAR_MEAN,
+    CIFAR_STD,
+    EvalTransform,
+    ImageNetTransform,
+    TrainTransform,
+    autoaugment_policy,
+)
+from gluon_aff.data import transform as steps
+from gluon_aff.data.transform import centre
 from gluon_aff.errors import UsageError
 
 PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}
@@ -79,3 +93,125 @@ def test_mean_and_std_are_checked():
         EvalTransform((0.5,), (0.5,))
     with pytest.raises(UsageError, match="above 0"):
         TrainTransform(std=(0.2, 0, 0.2))
+
+
+# ImageNet's images
+
+IMAGE = np.asarray(photograph(2))
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.37])
+def test_saturation_is_pillows(factor):
+    """Gluon's operator takes a ninth of the blue channel for the grey (MXNet 1.9.1)."""
+    theirs = ImageEnhance.Color(photograph(2)).enhance(factor)
+    np.testing.assert_allclose(steps.saturation(IMAGE, factor), np.asarray(theirs).astype(int), atol=1)
+    blue = mx.nd.image.random_saturation(mx.nd.array(IMAGE), 0, 0).asnumpy()
+    np.testing.assert_allclose(blue[..., 0], 0.114 * IMAGE[..., 2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.37])
+@pytest.mark.parametrize("name", ["brightness", "contrast"])
+def test_jitter_is_gluons(name, factor):
+    theirs = getattr(mx.nd.image, f"random_{name}")(mx.nd.array(IMAGE), factor, factor).asnumpy()  # float: not cut
+    ours = getattr(steps, name)(IMAGE, factor)
+    np.testing.assert_allclose(ours, np.clip(theirs, 0, 255), atol=1)
+
+
+def test_lighting_is_gluons():
+    alpha = np.array([0.1, -0.2, 0.05])
+    theirs = mx.nd.image.adjust_lighting(mx.nd.array(IMAGE), tuple(alpha)).asnumpy()
+    np.testing.assert_allclose(steps.lighting(IMAGE, alpha), np.clip(theirs, 0, 255), atol=1)
+
+
+def test_rectangles_have_the_published_areas_and_aspects():
+    transform, rng = ImageNetTransform(), np.random.default_rng(0)
+    drawn = np.array([transform.rectangle(400, 500, rng) for _ in range(4000)])
+    left, top, width, height = drawn.T
+    assert left.min() == top.min() == 0
+    assert (left + width).max() == 400
+    assert (top + height).max() == 500
+    areas, aspects = width * height / (400 * 500), width / height
+    assert 0.079 < areas.min() < 0.09
+    assert areas.max() > 0.9
+    assert 0.74 < aspects.min() < 0.77
+    assert 1.3 < aspects.max() < 1.35
+    small = areas < 0.5  # those that fit whatever their aspect
+    assert abs(np.log(aspects[small]).mean()) < 0.02
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 10), (10, 1000), (1, 1), (1, 50), (3, 2)])
+def test_images_that_no_draw_fits(width, height):
+    transform, rng = ImageNetTransform(7), np.random.default_rng(0)
+    for _ in range(50):
+        left, top, w, h = transform.rectangle(width, height, rng)
+        assert 0 <= left <= left + w <= width
+        assert 0 <= top <= top + h <= height
+        assert w >= 1
+        assert h >= 1
+    assert transform(np.zeros((height, width, 3), np.uint8), rng).shape == (7, 7, 3)
+
+
+def test_half_of_the_images_are_mirrored():
+    transform = ImageNetTransform(64, area=(1, 1), aspect=(1, 1), jitter=0, lighting=0)
+    rng = np.random.default_rng(0)
+    results = [transform(IMAGE, rng) for _ in range(200)]
+    mirrored = sum(np.array_equal(result, IMAGE[:, ::-1]) for result in results)
+    assert mirrored + sum(np.array_equal(result, IMAGE) for result in results) == 200
+    assert 75 < mirrored < 125
+
+
+def test_the_policy_sees_the_crop_and_jitter_follows():
+    seen = []
+
+    def policy(images, rng):
+        seen.append(images)
+        return np.full_like(images, 100)
+
+    transform = ImageNetTransform(16, autoaugment=policy, jitter=0, lighting=0)
+    assert (transform(IMAGE, np.random.default_rng(0)) == 100).all()
+    assert seen[0].shape == (1, 16, 16, 3)
+    lit = ImageNetTransform(16, autoaugment=policy)(IMAGE, np.random.default_rng(0))
+    assert not (lit == 100).all()
+
+
+@pytest.mark.parametrize("size", [32, 96, 320])
+def test_any_size(size):
+    result = ImageNetTransform(size)(IMAGE, np.random.default_rng(0))
+    assert (result.shape, result.dtype) == ((size, size, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"area": (0, 1)}, {"aspect": (2, 1)}, {"jitter": 2}, {"lighting": -1}]
+)
+def test_impossible_augmentation(options):
+    with pytest.raises(UsageError, match="expected"):
+        ImageNetTransform(**options)
+
+
+def gradient(width, height):
+    """Red is the column, green the row, in thousandths of the side's pixels: places can be read off."""
+    y, x = np.mgrid[:height, :width]
+    return np.dstack([255 * x / width, 255 * y / height, 0 * x]).round().astype(np.uint8)
+
+
+def shown(image):
+    """Left, right, top and bottom edge of what a gradient's crop shows, as shares of the whole."""
+    return [
+        float(value) / 255
+        for value in (image[:, 0, 0].mean(), image[:, -1, 0].mean(), image[0, :, 1].mean(), image[-1, :, 1].mean())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "share"),
+    [(224, None, 0.875), (224, 1.0, 1.0), (320, 0.875, 0.875), (320, None, 320 / 352), (64, 0.5, 0.5)],
+)
+def test_the_share_of_the_short_side_that_is_validated_on(size, ratio, share):
+    """0.875 below 320 pixels, EfficientNet's size / (size + 32) from there on, or what is asked for."""
+    result = centre(gradient(900, 600), size, ratio)
+    assert result.shape == (size, size, 3)
+    left, right, top, bottom = shown(result)
+    assert bottom - top == pytest.approx(share, abs=0.012)
+    assert right - left == pytest.approx(share * 600 / 900, abs=0.012)
+    assert left + right == pytest.approx(1, abs=0.012)
+    assert top + bottom == pytest.approx(1, abs=0.012)
