@@ -117,6 +117,24 @@ def test_resuming_with_other_options_says_which(train, finished):
     assert train(*TINY, "--resume", "--save-dir", "run", "--askc-type", "ASKCFuse", "-j", "0")[0] == 0
 
 
+def test_a_run_whose_files_were_edited_is_not_resumed_unnoticed(train, finished):
+    finished("run")
+    config, history = Path("run/config.yaml"), Path("run/history.jsonl")
+    for path, old, new in ((config, "seed: 0\n", "seed: 5\n"), (history, '"seed": 0', '"seed": 5')):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        code, _, err = train("--resume", "run")
+        assert (code, err.splitlines()) == (
+            2,
+            [f"error: {path} was changed: --seed was 0, is 5; put it back as it was to resume the run"],
+        )
+        path.write_text(text)
+    history.write_text("".join(line for line in history.open() if '"epoch": 0' not in line))
+    code, out, _ = train("--resume", "run")
+    assert code == 0 and f"note: {history} was changed: it has not the epochs 0 to 0" in out
+
+
 def test_a_run_can_be_made_longer_when_its_schedule_does_not_end(train):
     argv = [*TINY, "--lr-mode", "step", "--warmup-epochs", "0", "--lr-decay-epoch", "1"]
     assert train(*argv, "--num-epochs", "3", "--save-dir", "whole")[0] == 0

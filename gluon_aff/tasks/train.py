@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from argparse import Namespace
 from dataclasses import dataclass
@@ -17,15 +18,15 @@ from ..models.summary import count_parameters
 from ..nn import native
 from ..runtime import devices, threads
 from ..training import Diverged, Job, LogBuffer, Run, Schedule, State, Stop, check_free, fit, group, restore
-from ..training.checkpoint import Description
-from ..training.history import EpochRecord, environment
+from ..training.checkpoint import Description, read_state
+from ..training.history import HISTORY, EpochRecord, environment
 from ..training.listeners import EventLog, check_tensorboard
 from ..training.optim import resolve_dtype, start_mixed_precision
 from ..training.plots import plot_schedule
 from ..training.schedule import from_options, warmup_epochs
 from ..utils.console import say
 from ..utils.streams import tolerate_lost_output
-from .config import identity, without
+from .config import flag, identity, without
 from .final_score import score_once, wanted
 from .options import Role
 from .task import Data, Setup, Task
@@ -102,7 +103,8 @@ def train_run(task: Task, options: Namespace) -> Outcome:
     with run, Stop() as stop:
         config = without(task.parser(), vars(options), Role.COMMAND)
         state = _resume(job, run, config, facts) if options.resume else _begin(run, config, options.overwrite)
-        for line in introduction:
+        changed = run.history.changed(state.epoch, state.best)
+        for line in [*introduction, *([f"note: {changed}"] if changed else [])]:
             run.log(line)
         setup.log.open(run.log)
         if options.tensorboard:
@@ -113,6 +115,9 @@ def train_run(task: Task, options: Namespace) -> Outcome:
             raise Diverged(f"{error}; {run.last_good()}; try a lower --lr, or --clip-gradient") from None
         finally:
             job.listeners.run_ends()
+        changed_since = run.history.changed(state.epoch, state.best)
+        if changed_since and changed_since != changed:
+            run.log(f"note: {changed_since}")
         finished, epochs = state.epoch >= job.epochs, run.history.epochs()
         _say_best(task, run, state, epochs)
         if finished and state.best and wanted(options):
@@ -161,10 +166,26 @@ def _resume(job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any]) -
     state = restore(job, run)
     if state.epoch > job.epochs:
         raise UsageError(f"{run.directory} has done {state.epoch} epochs already, --num-epochs is {job.epochs}")
+    _check_unchanged(run)
     run.write_config(config)
     run.history.resume(state.epoch, {"epoch": state.epoch, "batch": state.batch, **environment(__version__)})
     run.log(f"resumed {run.directory} at epoch {state.epoch}, batch {state.batch}")
     return state
+
+
+def _check_unchanged(run: Run) -> None:
+    """Raise UsageError where config.yaml or the history's header say other options than the checkpoint's digest covers.
+
+    A run may have been made longer.
+    """
+    newest = run.checkpoints.newest()
+    wrote = read_state(newest).get("options", {}) if newest else {}
+    for name, options in (("config.yaml", run.details["options"]), (HISTORY, run.history.header().get("options", {}))):
+        now = json.loads(json.dumps(options))  # as it was written: lists for tuples
+        changed = [key for key, value in wrote.items() if key != "num_epochs" and now.get(key, value) != value]
+        if changed:
+            listed = ", ".join(f"{flag(key)} was {wrote[key]}, is {now[key]}" for key in changed)
+            raise UsageError(f"{run.directory / name} was changed: {listed}; put it back as it was to resume the run")
 
 
 def keep_form(header: Dict[str, Any], log: Log) -> None:
@@ -181,7 +202,7 @@ def keep_form(header: Dict[str, Any], log: Log) -> None:
 def _say_best(task: Task, run: Run, state: State, epochs: List[EpochRecord]) -> None:
     if epochs:
         run.plot()
-    if state.best:
+    if state.best and epochs:
         run.log(
             f"best {task.figure(state.best)} after epoch {state.best['epoch']}; "
             f"after the last, {epochs[-1]['epoch']}: {task.figure(epochs[-1])}"

@@ -114,6 +114,15 @@ class History:
         found = [record for record in read_records(self.path) if record["record"] == "epoch"]
         return cast(List[EpochRecord], found)
 
+    def changed(self, finished: int, best: Optional[EpochRecord]) -> Optional[str]:
+        """Return in words how the file differs from what a run of so many epochs has written; None if it does not."""
+        records = self.epochs()[:finished] if self.path.exists() else []
+        if [record.get("epoch") for record in records] != list(range(finished)):
+            return f"{self.path} was changed: it has not the epochs 0 to {finished - 1}, each once and in order"
+        if best and records[best["epoch"]].get("val") != best["val"]:
+            return f"{self.path} was changed: val of epoch {best['epoch']}, the best, was {best['val']}"
+        return None
+
     def commits(self) -> List[str]:
         """Return the commits of the header and the restarts, sorted; "None" for one outside a working copy."""
         return sorted({str(record.get("commit")) for record in read_records(self.path) if record["record"] != "epoch"})

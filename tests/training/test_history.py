@@ -40,6 +40,20 @@ def test_a_line_cut_short_is_dropped(history):
     assert len(history.epochs()) == 3
 
 
+def test_epochs_that_were_edited_are_told(history):
+    lines = history.path.read_text().splitlines(keepends=True)
+    best = {"epoch": 2, "val": 0.2}
+    assert history.changed(3, best) is None and history.changed(2, None) is None
+    header, *epochs = lines
+    for edited in (epochs[:1] + epochs[2:], [epochs[0], *epochs], epochs[::-1], []):
+        history.path.write_text("".join([header, *edited]))
+        assert "it has not the epochs 0 to 2" in history.changed(3, best)
+    history.path.write_text("".join(lines).replace('"val": 0.2', '"val": 0.9'))
+    assert "val of epoch 2, the best, was 0.2" in history.changed(3, best)
+    history.path.unlink()
+    assert "was changed" in history.changed(3, best)
+
+
 def test_another_file_is_not_a_history(tmp_path, history):
     history.path.write_text("hello\n" + history.path.read_text())
     with pytest.raises(GluonAFFError, match="line 1 is not a record of a history: 'hello'"):
