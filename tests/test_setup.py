@@ -1,18 +1,23 @@
-"""setup.py: run with a setuptools that only takes notes."""
+"""setup.py, run with a setuptools that only takes notes; and what docs/install.md says of life without a package."""
 
+import os
 import re
 import runpy
+import subprocess
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import gluon_aff
 from gluon_aff.runtime import cuda
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "install.md"
 
 pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="only in a clone")
 
@@ -80,3 +85,112 @@ def test_hooks_run_the_tools_that_setup_py_pins(settings):
     pinned = {pin.split("==")[0] for pin in settings["extras_require"]["test"] if "==" in pin}
     assert tools == pinned == {"ruff", "mypy"}
     assert all(hook["language"] == "system" for hook in repository["hooks"])
+
+
+def required(noted):
+    """(package, extra) of each requirement in setup.py; "test" holds what other extras hold, too."""
+    extras = noted["extras_require"]
+    others = [line for extra in ("coco", "onnx", "tensorboard") for line in extras[extra]]
+    own = [line for line in extras["test"] if line not in others]
+    lists = {"": noted["install_requires"], **extras, "test": own}
+    return {(re.match(r"[\w.-]+", line)[0], extra) for extra, lines in lists.items() for line in lines}
+
+
+def rows():
+    section = PAGE.read_text(encoding="utf-8").split("## Dependencies")[1]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+def test_every_dependency_is_explained(settings):
+    assert {(row[0], row[1]) for row in rows()} == required(settings)
+    assert all(len(row) == 5 and all(row[2:]) for row in rows())  # what for, without it, licence
+
+
+HIDE = """
+import os, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == os.environ["ABSENT"]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.fixture
+def without(tmp_path):
+    """``without(module, script, *arguments)`` -> (exit code, last line of standard error)."""
+    (tmp_path / "sitecustomize.py").write_text(HIDE)
+
+    def run(module, *command):
+        variables = {name: value for name, value in os.environ.items() if name != "GLUON_AFF_DEBUG"}
+        variables.update(ABSENT=module, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}", OMP_NUM_THREADS="1")
+        done = subprocess.run(
+            [sys.executable, *map(str, command)],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        return done.returncode, (done.stderr.strip().splitlines() or [""])[-1]
+
+    return run
+
+
+SMALL = ["--num-epochs", "1", "--train-images", "32", "--test-images", "32", "--batch-size", "32"]
+DIGITS = ["--dataset", "digits", *SMALL, "--save-dir", "run"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["gluoncv", "tqdm", "scipy", "yaml", "PIL"])
+def test_networks_work_and_training_names_what_is_missing(without, module):
+    assert without(module, "-c", "import gluon_aff; gluon_aff.create_model('cifar_aff_resnet8')")[0] == 0
+    folder = "--dataset shapes --num-epochs 1 --train-images 8 --test-images 8 --base-size 64 --crop-size 48"
+    code, line = without(module, ROOT / "train_seg.py", *folder.split(), "--save-dir", "run")
+    assert code == 1
+    assert (
+        line == f"error: the Python package {module} is missing or incomplete: `gluon-aff doctor` says what to install"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["numpy", "requests"])
+def test_the_import_says_what_to_install(without, module):
+    code, line = without(module, "-c", "import gluon_aff")
+    assert code == 1
+    assert re.search(r"MXNetImportError: .*Run: .* -m pip install ", line)
+
+
+@pytest.mark.slow
+def test_training_goes_on_without_matplotlib(without, tmp_path):
+    code, line = without("matplotlib", ROOT / "train_cifar.py", *DIGITS)
+    assert code == 0, line
+    assert "the curves cannot be drawn" in (tmp_path / "run" / "train.log").read_text()
+    assert "plot:" not in (tmp_path / "run" / "train.log").read_text()
+    code, line = without("matplotlib", "-m", "gluon_aff", "plot", "history", "run")
+    assert code == 1
+    assert line.startswith("error: the Python package matplotlib is missing")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "script", "options", "package"),
+    [
+        ("sklearn", "train_cifar.py", DIGITS, "scikit-learn"),
+        ("tensorboardX", "train_cifar.py", [*DIGITS, "--tensorboard"], "tensorboardX"),
+        ("pycocotools", "train_seg.py", ["--dataset", "coco", "--data-dir", "coco"], "pycocotools"),
+        ("cv2", "train_imagenet.py", ["--data-dir", "images", "--dtype", "float32"], "cv2"),
+    ],
+)
+def test_what_is_refused_says_what_to_install(without, tmp_path, module, script, options, package):
+    for split in ("train", "val"):
+        for label in ("a", "b"):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for number in range(2):
+                Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / f"{number}.jpg")
+    (tmp_path / "coco").mkdir()
+    code, line = without(module, ROOT / script, *options)
+    assert code in (1, 2)
+    assert line.startswith("error: ") and package in line and "unexpected" not in line, line

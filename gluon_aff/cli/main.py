@@ -3,53 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from typing import Optional, Sequence
 
 from .._version import __version__
 from ..utils import console
 from ..utils.outputs import add_overwrite, guarded
-from . import (
-    ablation,
-    attention,
-    compare,
-    doctor,
-    evaluate,
-    export,
-    gradcam,
-    launch,
-    load_mxnet,
-    native,
-    networks,
-    plot,
-    predict,
-    published,
-    recipes,
-    records,
-    results,
-    train,
-)
+from . import load_mxnet
 from .arguments import CommandParser
 
-SUBJECTS = (
-    train,
-    recipes,
-    networks,
-    ablation,
-    launch,
-    published,
-    evaluate,
-    predict,
-    export,
-    compare,
-    gradcam,
-    attention,
-    plot,
-    records,
-    results,
-    native,
-    doctor,
-)
+#: The modules of this folder that have `add_commands`, in the order of --help.
+MODULES = [
+    "train",
+    "recipes",
+    "networks",
+    "ablation",
+    "launch",
+    "published",
+    "evaluate",
+    "predict",
+    "export",
+    "compare",
+    "gradcam",
+    "attention",
+    "plot",
+    "records",
+    "results",
+    "native",
+    "doctor",
+]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,8 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="gluon-aff", description="Attentional Feature Fusion for MXNet/Gluon.")
     parser.add_argument("--version", action="version", version=f"gluon_aff {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for subject in SUBJECTS:
-        subject.add_commands(commands)
+    for name in MODULES:
+        importlib.import_module(f".{name}", __package__).add_commands(commands)
     add_overwrite(parser)
     return parser
 
