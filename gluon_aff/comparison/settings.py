@@ -47,6 +47,10 @@ NAMES = (
 )
 
 
+#: Of a network: the name, and the option of ours and the authors' flag for it.
+_NETWORK = {"first fused stage": "start_layer", "blocks": "blocks", "width": "channel_times", "deep stem": "deep_stem"}
+
+
 class Row(NamedTuple):
     """One setting of two runs. ``same`` is None where one side is not known."""
 
@@ -98,17 +102,16 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
 
 
 def _network_of_options(task: str, options: Dict[str, Any]) -> Settings:
-    registered = get_task(task).model_args(options) if task in list_tasks() else None
-    if registered is None:
+    found = get_task(task).model_args(options) if task in list_tasks() else None
+    if found is None:
         return {"host": options.get("model"), "fusion": _fusion(options.get("fusion", "add"))}
-    host, given = registered
-    names = {"first fused stage": "start_layer", "blocks": "blocks", "width": "channel_times", "deep stem": "deep_stem"}
+    host, given = found
     return {
         "labels": options["labels"] if options["dataset"] == "cifar100" else None,
         "host": _host(host),
         "fusion": _fusion(given["fusion"]),
         "r": _ratio(host, given["fusion"], given["r"]),
-        **{name: given[option] for name, option in names.items() if option in given},
+        **{name: given[option] for name, option in _NETWORK.items() if option in given},
     }
 
 
@@ -206,8 +209,7 @@ def _network_of_flags(flags: Dict[str, Any]) -> Settings:
         settings["host"] = str(flags["model"])
     if flags.get("askc_type"):
         settings["fusion"] = _fusion(flags["askc_type"])
-    names = {"blocks": "blocks", "width": "channel_times", "first fused stage": "start_layer", "deep stem": "deep_stem"}
-    settings.update({name: flags[flag] for name, flag in names.items() if flag in flags})
+    settings.update({name: flags[flag] for name, flag in _NETWORK.items() if flag in flags})
     return settings
 
 
