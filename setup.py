@@ -72,6 +72,7 @@ EXTRAS = {
         *TENSORBOARD,
         "pytest>=7,<10",
         "pytest-cov>=4,<8",
+        "pytest-xdist>=3,<4",  # 3.6 is the last for Python 3.8
         "hypothesis>=6.100,<7",  # 6.113 is the last for Python 3.8
         "ruff==0.17.6",
         "mypy==1.14.1",

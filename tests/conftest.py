@@ -6,6 +6,8 @@ import random
 # The blocks' own arithmetic unless the operator is asked for (GLUON_AFF_NATIVE=1): what is tested does not depend on
 # whether there is a compiler. tests/native builds the operator and holds both against each other.
 os.environ.setdefault("GLUON_AFF_NATIVE", "0")
+# One thread for each of pytest's processes: with another process on a core, two threads are many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gluon_aff  # noqa: E402, F401
 
