@@ -40,10 +40,10 @@ _SOFTWARE = re.compile(rb"(tEXt|iTXt)Software\0+(gluon_aff|Matplotlib.*(tEXt|iTX
 _CREATORS = (b"/Creator (gluon_aff", b"<dc:title>gluon_aff")
 _LOG_LINE = re.compile(rb"^(device: .*OMP_NUM_THREADS|---- run in |---- log of )", re.MULTILINE)
 _NAMES = {
-    "figure": "picture of gluon-aff",
-    "json": "JSON document of gluon-aff",
-    "text": "table of gluon-aff",
-    "log": "log of gluon-aff",
+    "figure": "picture",
+    "json": "JSON document",
+    "text": "table",
+    "log": "log",
 }
 
 
@@ -219,7 +219,7 @@ class _Guard:
         if old is not None and (old.same_kind(new) if new else old.form in forms):
             return
         expected = " or ".join(_NAMES.get(form, form) for form in forms or ([new.form] if new else []))
-        what = f"{about} is there and is no {expected}"
+        what = f"{about} is there and is no {expected or 'file'} that this kind of output wrote"
         run = next((folder for folder in list(path.parents)[:3] if _is_run(folder)), None)
         if run is not None and path.suffix != ".log":
             raise UsageError(f"{what}, but a file of the run {run}: choose another place")
