@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import sys
 from pathlib import Path
-from typing import List
 
 from ..errors import GluonAFFError, UsageError
+from ..facts import imagenet_classes
 from ..utils.arguments import number
 from ..utils.console import progress
 from ..utils.files import sha256_of
@@ -27,7 +26,7 @@ def make(args: argparse.Namespace) -> int:
     if path.suffix == ".rec":
         raise UsageError(f"{path} is a record file already: name the folder, zip or tar that holds the images")
     truth = None if args.ground_truth is None else Path(args.ground_truth).expanduser()
-    source = TreeSource(path, _wnids(), truth, args.split)
+    source = TreeSource(path, [wnid for wnid, _ in imagenet_classes()], truth, args.split)
     for note in source.notes:
         _warn(note)
     options = PackOptions(args.resize, args.quality, args.seed if args.shuffle else None, args.max_bad)
@@ -120,13 +119,6 @@ def _records(name: str) -> Path:
     if path.suffix != ".rec" or not path.is_file():
         raise UsageError(f"{path} is no record file: expected the name of an existing .rec")
     return path
-
-
-def _wnids() -> List[str]:
-    from ..facts import params_directory
-
-    with open(params_directory() / "imagenet_classes.csv", encoding="utf-8", newline="") as handle:
-        return [row["wnid"] for row in csv.DictReader(handle)]
 
 
 def _warn(message: str) -> None:

@@ -19,9 +19,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError, near_matches
+from ..runtime.threads import prefetch
 from ..utils import console
 from ..utils.download import download
-from ..utils.prefetch import prefetch
 from .decoding import decode_image, open_image
 from .pairs import Pair, PairSet
 from .trees import FileTree, joined, open_file_tree
@@ -229,7 +229,7 @@ def _fetch_images(images: List[_Image], folder: Path, split: str) -> None:
             raise GluonAFFError(f"the annotations give {url!r} as the place of {image.file}: expected http or https")
         download(url, folder / image.file, verify=verify)
 
-    fetched = prefetch(fetch, images, _CONNECTIONS, 2 * _CONNECTIONS, "download")
+    fetched = prefetch(fetch, images, "download", _CONNECTIONS)
     for _ in console.progress(fetched, total=len(images), label=f"images of {split}", unit="image"):
         pass
 

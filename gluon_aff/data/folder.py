@@ -16,10 +16,9 @@ from PIL import Image
 
 from ..errors import GluonAFFError, UsageError
 from ..runtime.home import mxnet_home
-from ..runtime.threads import usable_cores
+from ..runtime.threads import prefetch
 from ..utils import console
 from ..utils.files import atomic_write
-from ..utils.prefetch import prefetch
 from .decoding import decode_image
 from .image_set import ImageSet
 from .trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
@@ -115,9 +114,7 @@ def _decode_all(tree: ImageTree, members: Sequence[str], resize: Optional[int], 
             images[i] = np.asarray(image)
 
     starts = range(0, len(members), _BLOCK)
-    cores = usable_cores()
-    done = prefetch(decode_block, starts, cores, 4 * cores, "decode")
-    for _ in console.progress(done, total=len(starts), label=label, unit="block"):
+    for _ in console.progress(prefetch(decode_block, starts, "decode"), total=len(starts), label=label, unit="block"):
         pass
     return images
 

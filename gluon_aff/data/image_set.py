@@ -1,18 +1,58 @@
-"""Labelled images in memory, as every loader of a data set returns them."""
+"""Labelled images in memory, as every loader of a data set returns them, and how parts of a set are drawn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Tuple
+from typing import Any, Tuple
 
 import numpy as np
 
 from ..errors import UsageError
-from .validation_split import HELD_OUT_SEED, check_hold_out
+
+#: Draws what --hold-out takes; never a run's own seed, so that all runs on a set choose by the same images.
+HELD_OUT_SEED = 20201014
+
+
+class Sampled:
+    """A set of which parts can be drawn."""
+
+    name: str
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def subset(self, n: int, seed: int) -> Any:
+        """Return the first ``n`` images of a seeded permutation, so a smaller subset is the beginning of a larger one.
+
+        Of labelled images the classes take turns, so their counts differ by one at most while every class has images
+        left. Raises UsageError unless 0 < n <= len(self).
+        """
+        if not 0 < n <= len(self):
+            raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
+        return self._chosen(self._order(seed)[:n], f"drawn with seed {seed}")
+
+    def hold_out(self, n: int) -> Tuple[Any, Any]:
+        """Return the images without ``n`` of them, in their order, and these: the subset of `HELD_OUT_SEED`.
+
+        They are the same whatever a run's seed is. Raises UsageError unless 0 < n < len(self).
+        """
+        if not 0 < n < len(self):
+            raise UsageError(
+                f"--hold-out {n}: {self.name} has {len(self)} training images, hold out 1 to {len(self) - 1}"
+            )
+        order = self._order(HELD_OUT_SEED)
+        return self._chosen(np.sort(order[n:]), "without those held out"), self._chosen(order[:n], "held out")
+
+    def _order(self, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).permutation(len(self))
+
+    def _chosen(self, places: np.ndarray, how: str) -> Any:
+        """The images of these places, in this order; ``how`` says how they were chosen."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
+class ImageSet(Sampled):
     """Images of one size with their labels.
 
     Attributes
@@ -60,32 +100,12 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def subset(self, n: int, seed: int) -> ImageSet:
-        """The first ``n`` images of a seeded permutation in which the classes take turns.
-
-        So class counts differ by one at most while every class has images left, and a smaller subset is the beginning
-        of a larger one. Raises UsageError unless 0 < n <= len(self).
-        """
-        if not 0 < n <= len(self):
-            raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
-        return self.selected(self._turns(seed)[:n])
-
-    def hold_out(self, n: int) -> Tuple[ImageSet, ImageSet]:
-        """The images without ``n`` of them, in their order, and these: the subset of `HELD_OUT_SEED`.
-
-        They are the same whatever a run's seed is. Raises UsageError unless 0 < n < len(self).
-        """
-        check_hold_out(n, len(self), self.name)
-        order = self._turns(HELD_OUT_SEED)
-        return self.selected(np.sort(order[n:])), self.selected(order[:n])
-
-    def selected(self, places: np.ndarray) -> ImageSet:
-        """The images of these places, in this order."""
+    def _chosen(self, places: np.ndarray, how: str) -> ImageSet:
         return replace(self, images=self.images[places], labels=self.labels[places])
 
-    def _turns(self, seed: int) -> np.ndarray:
+    def _order(self, seed: int) -> np.ndarray:
         """A seeded permutation in which the classes take turns."""
-        shuffled = np.random.default_rng(seed).permutation(len(self))
+        shuffled = super()._order(seed)
         labels = self.labels[shuffled]
         turn = np.empty(len(self), dtype=np.int64)  # how many images of its class come before an image
         for label in np.unique(labels):

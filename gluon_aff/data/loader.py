@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from functools import partial
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from ..utils.prefetch import prefetch
+from ..runtime.threads import prefetch
 from .decoding import UnreadableImage, decode_image
 from .image_set import ImageSet
 from .imagenet import ImageNetSource
@@ -123,9 +124,7 @@ class Batches:
         return [index * self.count // (full + 1) for index in range(full + 2)]
 
     def _prefetched(self, order: np.ndarray, epoch: int, indices: range) -> Iterator[Batch]:
-        return prefetch(
-            lambda index: self._batch(order, epoch, index), indices, self.workers, 2 * self.workers, "batch"
-        )
+        return prefetch(partial(self._batch, order, epoch), indices, "batch", self.workers, 2 * self.workers)
 
     def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
         return self.make(self._part(order, index), epoch, index)
@@ -233,7 +232,7 @@ class ImageFileBatches(Batches):
                 yield from zip(rooms[-1], chosen)
 
         ahead = self.batch_size + 2 * self.workers
-        made = prefetch(lambda place: self._fill(place[0], epoch, place[1]), places(), self.workers, ahead, "image")
+        made = prefetch(lambda place: self._fill(place[0], epoch, place[1]), places(), "image", self.workers, ahead)
         for index in indices:
             labels = [next(made) for _ in self._part(order, index)]
             yield self._batch_of(rooms.popleft() if labels else self._room(np.empty(0)), labels)

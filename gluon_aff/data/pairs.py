@@ -24,14 +24,14 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ..errors import GluonAFFError, UsageError
-from ..runtime.threads import usable_cores
+from ..runtime.threads import prefetch
 from ..utils import console
-from ..utils.prefetch import prefetch
 from .decoding import IGNORED, decode_image, decode_mask, open_image
+from .image_set import Sampled
 from .loader import Batch, Batches
 from .transform import EvalTransform
 from .trees import FileTree, joined, open_file_tree
-from .validation_split import HELD_OUT_SEED, OFFER, check_hold_out, split_off
+from .validation_split import OFFER, split_off
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CACHE_BYTES = 256 << 20
@@ -42,7 +42,7 @@ Pair = Tuple[np.ndarray, np.ndarray]
 PairTransform = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]
 
 
-class PairSet:
+class PairSet(Sampled):
     """Images and masks, read when asked for; threads may share it.
 
     Parameters
@@ -126,31 +126,14 @@ class PairSet:
             expected = "0 and 1 only" if self.classes == 1 else f"0 to {most} and {IGNORED}"
             raise UsageError(f"{where}: the mask holds {wrong.max()}, expected {expected}")
 
-    def subset(self, n: int, seed: int) -> PairSet:
-        """Return the first ``n`` pairs of a seeded permutation. Raises UsageError unless 0 < n <= len(self)."""
-        if not 0 < n <= len(self):
-            raise UsageError(f"cannot take {n} images of {self.name}: choose 1 to {len(self)}")
-        chosen = np.random.default_rng(seed).permutation(len(self))[:n]
-        return self.selected(chosen.tolist(), f"{n} of these, drawn with seed {seed}: {self.note}")
-
-    def hold_out(self, n: int) -> Tuple[PairSet, PairSet]:
-        """Return the pairs without ``n`` of them, in their order, and these, drawn by `HELD_OUT_SEED`.
-
-        They are the same whatever a run's seed is. Raises UsageError unless 0 < n < len(self).
-        """
-        check_hold_out(n, len(self), self.name)
-        order = np.random.default_rng(HELD_OUT_SEED).permutation(len(self)).tolist()
-        rest = self.selected(sorted(order[n:]), f"{len(self) - n} of these, without those held out: {self.note}")
-        return rest, self.selected(order[:n], f"{n} of these, held out: {self.note}")
-
-    def selected(self, chosen: Sequence[int], note: str) -> PairSet:
-        """Return the pairs with these numbers, in this order."""
+    def _chosen(self, places: np.ndarray, how: str) -> PairSet:
+        chosen = places.tolist()
         return PairSet(
             self.name,
             self.source,
             [self.names[i] for i in chosen],
             self.read,
-            note,
+            f"{len(chosen)} of these, {how}: {self.note}",
             classes=self.classes,
             class_names=self.class_names,
             foreground=None if self.foreground is None else [self.foreground[i] for i in chosen],
@@ -200,8 +183,8 @@ def load_pair_folder(
         files.take_listed(split)
     else:
         files.take_share(split, val_fraction, seed)
-    names, cores = list(files.pairs), usable_cores()
-    shares = prefetch(files.check, names, cores, 4 * cores, "check")
+    names = list(files.pairs)
+    shares = prefetch(files.check, names, "check")
     foreground = list(console.progress(shares, total=len(names), label=f"checking {split}", unit="mask"))
     without = sum(share == 0 for share in foreground)
     if without:

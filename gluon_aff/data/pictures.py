@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import GluonAFFError, UsageError
-from .class_names import ClassNames, names_of_classes
 from .decoding import decode_image, decode_mask, resized
 from .pairs import SUFFIXES
+from .registry import ClassNames, names_of_classes
 from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, centre
 from .trees import FileTree, joined, open_file_tree
 

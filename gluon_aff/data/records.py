@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import GluonAFFError, UsageError
+from ..runtime.threads import prefetch
 from ..utils.files import atomic_write, sha256_of, write_json
-from ..utils.prefetch import prefetch
 from .decoding import UnreadableImage, decode_image, open_image
 
 if TYPE_CHECKING:
@@ -373,10 +373,9 @@ def pack(
     entries: List[Tuple[int, int, int]] = []  # key, class number, place in the file
     bad: List[str] = []
     size, digest = 0, hashlib.sha256()
-    workers = max(1, workers)
     with atomic_write(path, "wb") as handle:
         contents = prefetch(
-            lambda key: (key, _content(source, order[key], options)), range(len(order)), workers, 4 * workers, "encode"
+            lambda key: (key, _content(source, order[key], options)), range(len(order)), "encode", max(1, workers)
         )
         for key, content in progress(contents, len(order)):
             if isinstance(content, bytes):
@@ -510,9 +509,8 @@ def check_records(
     else:
         found.faults.append(f"{index} is missing: shuffling readers need it")
     workers = max(1, workers)
-    looks = prefetch(
-        lambda number: _look(records, number, classes), range(len(records)), workers, 32 * workers, "check"
-    )
+    numbers = range(len(records))
+    looks = prefetch(lambda number: _look(records, number, classes), numbers, "check", workers, 32 * workers)
     counts: Counter = Counter()
     for label, fault in progress(looks, len(records)):
         if label is not None:

@@ -1,4 +1,4 @@
-"""The register of data sets: labelled images held in memory, and images with masks.
+"""The register of data sets: labelled images held in memory, and images with masks; and the names of their classes.
 
 A data set states every fact about itself in one record. Another one is added from outside the package:
 
@@ -17,20 +17,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import GluonAFFError, UsageError
+import numpy as np
+
+from ..errors import GluonAFFError, UsageError, near_matches
+from ..facts import imagenet_classes
 from ..runtime.home import mxnet_home
 from ..utils.files import PathLike
 from .cifar import CLASS_NAMES, load_cifar
 from .coco import load_coco
 from .decoding import resized
-from .digits import SIZE as DIGITS_SIZE
-from .digits import load_digits
 from .folder import folder_classes, load_folder
 from .image_set import ImageSet
 from .pairs import SIRST, PairSet, load_pair_folder
 from .shapes import load_shapes
 
 SPLITS = ("train", "test")  # of labelled images
+DIGITS_SIZE = 32
 
 
 class ImageRequest(NamedTuple):
@@ -283,6 +285,37 @@ def _load(record: ImageDataset, request: ImageRequest) -> Any:
         raise GluonAFFError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
 
 
+def load_digits(split: str, size: int = DIGITS_SIZE) -> ImageSet:
+    """scikit-learn's digits, 1797 real images of 8x8 in 17 greys, as RGB of ``size`` x ``size`` (bilinear).
+
+    Of each class a fifth (rounded) is the test split, 359 images of 1797, drawn with NumPy's legacy generator and
+    seed 0, whose numbers never change. Raises GluonAFFError without scikit-learn.
+    """
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise GluonAFFError(
+            "the digits come with scikit-learn, which is not installed: pip install scikit-learn"
+        ) from error
+
+    digits = datasets.load_digits()
+    labels = digits.target.astype(np.int64)
+    random = np.random.RandomState(0)
+    in_test = np.zeros(len(labels), dtype=bool)
+    for label in range(10):
+        where = np.flatnonzero(labels == label)
+        in_test[random.permutation(where)[: round(len(where) / 5)]] = True
+    chosen = in_test if split == "test" else ~in_test
+    grey = np.round(digits.images[chosen] * (255 / 16)).astype(np.uint8)
+    return ImageSet(
+        images=resized(np.repeat(grey[..., None], 3, axis=3), size),
+        labels=labels[chosen],
+        classes=tuple(str(digit) for digit in range(10)),
+        name="digits",
+        source="sklearn.datasets.load_digits",
+    )
+
+
 def _cifar(name: str, **facts: Any) -> ImageDataset:
     return ImageDataset(
         name,
@@ -349,3 +382,61 @@ for _record in (
     ),
 ):
     register_dataset(_record)
+
+
+# Names of classes ----------------------------------------------------------------------------------------------------
+
+
+class ClassNames:
+    """Number <-> name. ``synonyms`` are other names of a class, such as ImageNet's wnids; they need not be shown."""
+
+    def __init__(self, names: Sequence[str], synonyms: Optional[Mapping[str, int]] = None) -> None:
+        self.names = tuple(names)
+        self._numbers: Dict[str, int] = {name: number for number, name in reversed(list(enumerate(self.names)))}
+        self._numbers.update(synonyms or {})
+
+    def __getitem__(self, number: int) -> str:
+        return self.names[number] if number < len(self.names) else f"class {number}"
+
+    def find(self, name: str) -> Optional[int]:
+        """The number of a name or synonym, None when it is neither."""
+        return self._numbers.get(name)
+
+    def number(self, text: str, outputs: int) -> int:
+        """What a user means by a number or a name. Raises UsageError with near matches, or the range."""
+        found = self.find(text)
+        if found is None and text.isdecimal() and len(text) <= 18:
+            found = int(text)
+        if found is None:
+            reason = near_matches(text, self.names) if self.names else f"give a number, 0 to {outputs - 1}"
+            raise UsageError(f"no class {text!r}: {reason}")
+        if found >= outputs:
+            raise UsageError(f"no class {text}: the network has {outputs} (0 to {outputs - 1})")
+        return found
+
+
+def known_classes(known: Mapping[str, Any], outputs: int) -> Optional[ClassNames]:
+    """Return the names from what is known of a network's data: ``classes``, else ``dataset``, ``labels`` and ``data``.
+
+    None where they are not known, or not there any more. A set of ImageNet's layout has classes of its own when there
+    are not as many ``outputs`` as ImageNet has classes.
+    """
+    dataset = known.get("dataset")
+    if known.get("classes"):
+        return names_of_classes(known["classes"])
+    if dataset == "imagenet" and outputs == 1000:
+        return names_of_classes([name for _, name in imagenet_classes()])
+    dataset = "folder" if dataset == "imagenet" else dataset
+    if dataset not in list_datasets():
+        return None
+    found = find_dataset(dataset).class_names(known.get("labels"), known.get("data"))
+    return ClassNames(found) if found else None
+
+
+def names_of_classes(classes: Sequence[str]) -> ClassNames:
+    """Return the names of classes in the order of their numbers; ImageNet's, by their wnids or names, go by both."""
+    if len(classes) == 1000:
+        wnids, names = zip(*imagenet_classes())
+        if tuple(classes) in (wnids, names):
+            return ClassNames(names, {wnid: number for number, wnid in enumerate(wnids)})
+    return ClassNames(classes)

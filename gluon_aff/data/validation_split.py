@@ -1,8 +1,4 @@
-"""Training images kept for validation: a share of a set's files, or a number of images of a set that was read.
-
-`split_off` takes the share ``val_fraction`` of the files, drawn by a seed, and never parts files of equal content.
-`HELD_OUT_SEED` draws what ``hold_out`` of a set in memory takes.
-"""
+"""A share of a set's files kept for validation, which never parts files of equal content."""
 
 from __future__ import annotations
 
@@ -14,22 +10,12 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence, Set
 import numpy as np
 
 from ..errors import UsageError
-from ..runtime.threads import usable_cores
+from ..runtime.threads import prefetch
 from ..utils import console
-from ..utils.prefetch import prefetch
 from .trees import FileTree
 
 _FLAG = "--val-fraction"
 OFFER = f"{_FLAG} 0.1 holds out a tenth of the images, drawn by --seed"
-
-#: Draws what --hold-out takes; never a run's own seed, so that all runs on a set choose by the same images.
-HELD_OUT_SEED = 20201014
-
-
-def check_hold_out(n: int, images: int, name: str) -> None:
-    """Raise UsageError unless 0 < n < images."""
-    if not 0 < n < images:
-        raise UsageError(f"--hold-out {n}: {name} has {images} training images, hold out 1 to {images - 1}")
 
 
 class SplitFiles(NamedTuple):
@@ -112,8 +98,7 @@ def _groups(tree: FileTree, files: Sequence[str]) -> Dict[str, str]:
     sizes = {file: tree.state(file)[0] for file in files}
     shared = Counter(sizes.values())
     candidates = [file for file in files if shared[sizes[file]] > 1]
-    cores = usable_cores()
-    digests = prefetch(lambda file: hashlib.sha256(tree.read(file)).digest(), candidates, cores, 4 * cores, "compare")
+    digests = prefetch(lambda file: hashlib.sha256(tree.read(file)).digest(), candidates, "compare")
     found = console.progress(digests, total=len(candidates), label="comparing", unit="image")
     first: Dict[bytes, str] = {}
     group_of = {file: file for file in files}

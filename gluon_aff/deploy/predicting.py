@@ -8,12 +8,12 @@ from typing import Callable, Iterable, Iterator, List, Optional, Tuple, Union
 import mxnet as mx
 import numpy as np
 
-from ..data.class_names import ClassNames
 from ..data.decoding import decode_image
 from ..data.pictures import NetworkInput, Picture
+from ..data.registry import ClassNames
 from ..errors import GluonAFFError
+from ..runtime.threads import prefetch
 from ..utils.logits import check_finite, resized_logits, softmax
-from ..utils.prefetch import prefetch
 from .exported import ExportedNetwork
 
 #: What can be predicted: a file, pixels uint8 (H, W, 3), or what could not be found.
@@ -188,7 +188,7 @@ def predict_stream(
 
     size = predictor.batch or batch_size
     before: Optional[Tuple[Optional[Wait], List[Ready]]] = None
-    for group in _groups(prefetch(make, items, workers, 2 * size + workers, "picture"), size):
+    for group in _groups(prefetch(make, items, "picture", workers, 2 * size + workers), size):
         inputs = [x for _, x in group if x is not None]
         begun = predictor.start(np.stack(inputs)) if inputs else None
         if before is not None:  # the network works on this group while the one before is finished

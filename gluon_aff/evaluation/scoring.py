@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 import mxnet as mx
 import numpy as np
 
-from ..data.class_names import known_classes
+from ..data.registry import known_classes
 from ..errors import GluonAFFError, UsageError
 from ..facts import published_runs
 from ..utils.console import progress

@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..data.class_names import ClassNames
 from ..data.pictures import Picture, Pictures
+from ..data.registry import ClassNames
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork
 from ..segmentation.magnifying import FRAME, View, show_magnified, small_target

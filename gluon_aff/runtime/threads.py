@@ -1,5 +1,5 @@
-"""How many threads MXNet's operators should take (one per physical core that this process may use), and what keeps
-them from waiting for each other."""
+"""How many threads MXNet's operators should take (one per physical core that this process may use), what keeps them
+from waiting for each other, and threads that work ahead of a loop."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import ctypes
 import os
 import re
 import sys
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Iterator, Optional, Set
+from typing import Callable, Deque, Iterable, Iterator, Optional, Set, TypeVar
 
 from .packages import MXNetImportError
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 VARIABLE = "OMP_NUM_THREADS"
 MOST = 4096  # with many more, the OpenMP library cannot start them and ends the process
@@ -113,6 +118,35 @@ def _allowed_cpus() -> Set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
+
+
+def prefetch(
+    make: Callable[[Item], Made],
+    items: Iterable[Item],
+    name: str,
+    workers: Optional[int] = None,
+    ahead: Optional[int] = None,
+) -> Iterator[Made]:
+    """``make`` of each item, in their order; ``workers`` threads called ``name`` are up to ``ahead`` items in front.
+
+    By default as many threads as `usable_cores`, four items each. What ``make`` raises is raised here. Closing or
+    dropping the iterator ends the threads.
+    """
+    workers = workers or usable_cores()
+    ahead = 4 * workers if ahead is None else ahead
+    pending: Deque[Future] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
+    try:
+        for item in items:
+            pending.append(pool.submit(make, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+        pool.shutdown()
 
 
 def _read(path: Path) -> Optional[str]:

@@ -21,8 +21,8 @@ from ..data import (
     list_datasets,
     load_image_set,
 )
-from ..data.class_names import known_classes
 from ..data.pictures import NetworkInput
+from ..data.registry import known_classes
 from ..errors import UsageError
 from ..utils.arguments import number
 from . import options as groups

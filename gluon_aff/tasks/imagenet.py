@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
-from ..data.class_names import imagenet_wnids, known_classes
 from ..data.imagenet import OFFICIAL_SIZES, EncodedImage, ImageNetSource
 from ..data.pictures import NetworkInput
+from ..data.registry import known_classes
 from ..data.transform import NORMALISATIONS, mean_and_std, normalisation
 from ..data.validation_split import OFFER
 from ..errors import UsageError
+from ..facts import imagenet_classes
 from ..runtime.home import mxnet_home
 from ..utils.arguments import number
 from ..utils.outputs import Reads
@@ -422,7 +423,7 @@ class _Subset(ImageNetSource):
 
 def open_split(options: Namespace, split: str) -> ImageNetSource:
     """The images of "train" or "val", or as many of them as asked for. Raises UsageError and GluonAFFError."""
-    wnids = imagenet_wnids()
+    wnids = [wnid for wnid, _ in imagenet_classes()]
     truth = Path(options.ground_truth).expanduser() if options.ground_truth and split == "val" else None
     if options.val_fraction is not None and (options.val_dir or options.use_rec):
         raise UsageError(

@@ -14,8 +14,8 @@ from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Sequence, 
 import mxnet as mx
 import numpy as np
 
-from ..data.class_names import ClassNames
 from ..data.pictures import AnyPicture, NetworkInput, checked, find_pictures, one_by_one
+from ..data.registry import ClassNames
 from ..deploy import Prediction, predict_stream
 from ..deploy.predicting import Item
 from ..errors import GluonAFFError, UsageError

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence,
 import numpy as np
 
 from ..data import EvalPairs, PairLoader, PairSet, TrainPairs, find_dataset, list_datasets, load_pair_set
-from ..data.class_names import ClassNames
 from ..data.decoding import IGNORED
 from ..data.pairs import IMAGENET_MEAN, IMAGENET_STD
 from ..data.pictures import NetworkInput
+from ..data.registry import ClassNames
 from ..errors import UsageError
 from ..segmentation.losses import CLASS_LOSS, LOSSES
 from ..training.history import epoch_line

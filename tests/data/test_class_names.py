@@ -2,7 +2,7 @@
 
 import pytest
 
-from gluon_aff.data.class_names import ClassNames, class_names
+from gluon_aff.data.registry import ClassNames, known_classes
 from gluon_aff.errors import UsageError
 
 
@@ -17,7 +17,7 @@ from gluon_aff.errors import UsageError
     ],
 )
 def test_of_known_sets(data, count, some):
-    names = class_names(data["dataset"], count, data.get("labels"))
+    names = known_classes(data, count)
     assert len(names.names) == count
     for number, name in some.items():
         assert names[number].startswith(name.split(",")[0]) and names.find(names[number]) is not None
@@ -32,9 +32,9 @@ def test_of_a_folder(tmp_path):
         (tmp_path / "train" / name).mkdir(parents=True)
         (tmp_path / "train" / name / "1.png").write_bytes(b"")
     for dataset in ("folder", "imagenet"):
-        assert class_names(dataset, 2, place=str(tmp_path)).names == ("a", "b")
-        assert class_names(dataset, 2, place=str(tmp_path / "gone")) is None
-    assert class_names(None, 2) is None
+        assert known_classes({"dataset": dataset, "data": str(tmp_path)}, 2).names == ("a", "b")
+        assert known_classes({"dataset": dataset, "data": str(tmp_path / "gone")}, 2) is None
+    assert known_classes({}, 2) is None
 
 
 def test_numbers_and_names_of_users():

@@ -12,8 +12,8 @@ import pytest
 
 import gluon_aff
 from gluon_aff import deploy
-from gluon_aff.data.class_names import ClassNames
 from gluon_aff.data.pictures import NetworkInput
+from gluon_aff.data.registry import ClassNames
 from gluon_aff.deploy import exported, exporting
 from gluon_aff.deploy.symbol import FILES, graph_of
 from gluon_aff.errors import GluonAFFError, UsageError

@@ -18,8 +18,8 @@ from PIL import Image
 import gluon_aff
 from gluon_aff import deploy
 from gluon_aff.cli.main import main
-from gluon_aff.data.class_names import ClassNames
 from gluon_aff.data.pictures import NetworkInput
+from gluon_aff.data.registry import ClassNames
 from gluon_aff.errors import GluonAFFError, UsageError
 
 KINDS = ("ant", "bee", "cat")
