@@ -16,7 +16,8 @@ from PIL import Image
 from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoint, runner
 
 from gluon_aff.cli import main as cli
-from gluon_aff.tasks import get_task
+from gluon_aff.data import PairSet
+from gluon_aff.tasks import get_task, seg, seg_scoring
 from gluon_aff.training.checkpoint import read_state, write_state
 from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
@@ -145,9 +146,17 @@ def test_a_run_of_several_devices_is_scored_on_one(train, finished):
     assert train("--no-cuda", "--eval", "--resume", run)[0] == 0
 
 
-def test_predictions_of_a_run_of_a_file_and_of_own_images(train, finished, tmp_path):
-    run = finished("run")
-    assert train("--no-cuda", "--resume", run, "--predict", "of-run")[0] == 0
+def test_predictions_of_a_run_of_a_file_and_of_own_images(train, finished, tmp_path, monkeypatch):
+    run, read = finished("run"), []
+
+    def counted(*args):
+        pairs = seg.load_split(*args)
+        return PairSet("", "", pairs.names, lambda name: read.append(name) or pairs.read(name), "", cache_bytes=0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(seg_scoring, "load_split", counted)
+        assert train("--no-cuda", "--resume", run, "--predict", "of-run")[0] == 0
+    assert len(read) == len(set(read)) == 4  # every pair is decoded once
     shutil.copy(run / "best/model.params", "w.params")
     assert train(*TINY, "--resume-from", "w.params", "--predict", "of-file")[0] == 0
     names = sorted(os.listdir("of-run/masks"))

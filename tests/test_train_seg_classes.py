@@ -134,6 +134,9 @@ def test_predict_writes_the_files_that_the_script_writes(train, run, folder, tmp
     entry = json.loads(Path("command/predictions.jsonl").read_text().splitlines()[0])
     assert entry["shares"] == pytest.approx(dict(zip(NAMES, shares)))
     assert f"{shares[2]:.6f} leaf" in Path("command/predictions.txt").read_text().splitlines()[0]
+    words[2] = str(folder / "images/01.png")  # a second table takes the place of the first
+    assert console.run(cli.main, [*words, "table"]) == 0
+    assert Path("command/predictions.txt").read_text().count("\n") == 1
 
 
 def test_an_export_is_measured_by_miou(run, folder, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -14,11 +14,6 @@ from ..utils.figures import load_matplotlib, new_figure, plain, write_figure
 from ..utils.files import FileNames, PathLike
 from ..utils.png import write_picture, write_pixels
 from .magnifying import ring_small_objects, show_magnified, small_target
-
-#: Name, image uint8 (H, W, 3), truth (H, W) with > 0 the foreground or None, probability (H, W).
-Item = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
-#: Name, image uint8 (H, W, 3), true and predicted class numbers, uint8 (H, W); no truth: None.
-ClassItem = Tuple[str, np.ndarray, Optional[np.ndarray], np.ndarray]
 
 _ROWS, _CLASS_ROWS = 8, 6  # of a sheet
 _OUTLINE = np.array([255, 40, 200], dtype=np.float32)  # rare in photographs of any kind
@@ -31,8 +26,11 @@ _CLASS_CELL = 2.5
 _DPI = 120
 
 
-class _Row(NamedTuple):
-    """An image of a sheet, its truth if there is one, and the prediction: bool (H, W), or class numbers."""
+class Item(NamedTuple):
+    """An image, uint8 (H, W, 3), and its prediction, bool (H, W), or class numbers, uint8; truth likewise, or None.
+
+    A number other than 0 in the truth of a bool prediction is foreground.
+    """
 
     name: str
     image: np.ndarray
@@ -40,97 +38,58 @@ class _Row(NamedTuple):
     found: np.ndarray
 
 
-def write_predictions(directory: PathLike, items: Iterable[Item]) -> List[Path]:
-    """Write masks/NAME.png, overlays/NAME.png and contact sheets sheet-01.png, ...
+def predicted_pixels(logits: np.ndarray) -> np.ndarray:
+    """Return where p > 0.5, bool (H, W), of logits (1, H, W); of (classes, H, W) the class of the largest, uint8."""
+    from scipy.special import expit
 
-    A pixel is predicted foreground where its probability is greater than 0.5; masks hold 0 and 255. IoU on a sheet is
-    at the image's own size. Names become file names by `FileNames`.
-
-    Parameters
-    ----------
-    directory : path
-        Where the files go.
-    items : iterable of Item
-        Taken one by one; no more than a sheet's worth is kept.
-
-    Returns
-    -------
-    list of Path
-        The sheets.
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not belong together.
-    """
-
-    def rows() -> Iterator[_Row]:
-        for name, image, truth, probability in items:
-            _check(name, image, truth, probability)
-            yield _Row(name, image, None if truth is None else truth > 0, probability > 0.5)
-
-    def painted(row: _Row) -> Tuple[Image.Image, np.ndarray]:
-        mask = Image.fromarray(np.where(row.found, 255, 0).astype(np.uint8))
-        return mask, prediction_overlay(row.image, row.found)
-
-    return _write(Path(directory), rows(), painted, _ROWS, _draw_sheet)
+    return logits.argmax(axis=0).astype(np.uint8) if len(logits) > 1 else expit(logits[0]) > 0.5
 
 
-def write_class_predictions(directory: PathLike, items: Iterable[ClassItem], names: Sequence[str]) -> List[Path]:
+def write_predictions(directory: PathLike, items: Iterable[Item], classes: Sequence[str] = ()) -> List[Path]:
     """Write masks/NAME.png, overlays/NAME.png and contact sheets sheet-01.png, ...; return the sheets.
 
-    Masks hold class numbers, with a palette that shows them in colours. ``names`` are the classes'.
+    Masks hold 0 and 255, and IoU on a sheet is at the image's own size. Of several ``classes``, given by their names,
+    masks hold class numbers, with a palette that shows them in colours. Names become file names by `FileNames`. Items
+    are taken one by one; no more than a sheet's worth is kept. Raises ValueError for shapes that do not belong
+    together.
     """
+    place, names = Path(directory), FileNames()
+    several = len(classes) > 1
     palette = class_colours().ravel().tolist()
 
-    def painted(row: _Row) -> Tuple[Image.Image, np.ndarray]:
-        mask = Image.fromarray(row.found, "P")
-        mask.putpalette(palette)
-        return mask, class_overlay(row.image, row.found)
-
-    def draw(rows: Sequence[_Row], path: Path) -> None:
-        _draw_class_sheet(rows, path, names)
-
-    return _write(Path(directory), (_Row(*item) for item in items), painted, _CLASS_ROWS, draw)
-
-
-def _write(
-    directory: Path,
-    rows: Iterable[_Row],
-    painted: Callable[[_Row], Tuple[Image.Image, np.ndarray]],
-    count: int,
-    draw: Callable[[Sequence[_Row], Path], None],
-) -> List[Path]:
-    """Masks and overlays as they come, and sheets of ``count`` rows each."""
-    names = FileNames()
-
-    def written() -> Iterator[_Row]:
-        for row in rows:
-            mask, overlay = painted(row)
-            stem = names(row.name)
-            write_picture(mask, directory / "masks" / f"{stem}.png")
-            write_pixels(overlay, directory / "overlays" / f"{stem}.png")
-            yield row
+    def written() -> Iterator[Item]:
+        for item in items:
+            _check(item)
+            if several:
+                mask, overlay = Image.fromarray(item.found, "P"), class_overlay(item.image, item.found)
+                mask.putpalette(palette)
+            else:
+                mask = Image.fromarray(np.where(item.found, 255, 0).astype(np.uint8))
+                overlay = prediction_overlay(item.image, item.found)
+                item = item._replace(truth=None if item.truth is None else item.truth > 0)
+            stem = names(item.name)
+            write_picture(mask, place / "masks" / f"{stem}.png")
+            write_pixels(overlay, place / "overlays" / f"{stem}.png")
+            yield item
 
     sheets: List[Path] = []
     left = written()
-    for chosen in iter(lambda: list(islice(left, count)), []):
-        sheets.append(directory / f"sheet-{len(sheets) + 1:02d}.png")
-        draw(chosen, sheets[-1])
+    for rows in iter(lambda: list(islice(left, _CLASS_ROWS if several else _ROWS)), []):
+        sheets.append(place / f"sheet-{len(sheets) + 1:02d}.png")
+        if several:
+            _draw_class_sheet(rows, sheets[-1], classes)
+        else:
+            _draw_sheet(rows, sheets[-1])
     return sheets
 
 
-def _check(name: str, image: np.ndarray, truth: Optional[np.ndarray], probability: np.ndarray) -> None:
+def _check(item: Item) -> None:
+    image = item.image
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"{name}: image {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
-    for kind, array in (("truth", truth), ("probability", probability)):
+        raise ValueError(f"{item.name}: image {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+    for kind, array in (("truth", item.truth), ("prediction", item.found)):
         if array is not None and array.shape != image.shape[:2]:
-            raise ValueError(f"{name}: {kind} {array.shape}, expected the image's {image.shape[:2]}")
-
-
-def class_numbers(logits: np.ndarray) -> np.ndarray:
-    """Return the class of the largest logit at each pixel: (classes, H, W) -> uint8 (H, W)."""
-    return logits.argmax(axis=0).astype(np.uint8)
+            raise ValueError(f"{item.name}: {kind} {array.shape}, expected the image's {image.shape[:2]}")
 
 
 def class_colours() -> np.ndarray:
@@ -174,7 +133,7 @@ def class_overlay(image: np.ndarray, found: np.ndarray) -> np.ndarray:
 # Sheets --------------------------------------------------------------------------------------------------------------
 
 
-def _draw_sheet(rows: Sequence[_Row], path: Path) -> None:
+def _draw_sheet(rows: Sequence[Item], path: Path) -> None:
     """Image, truth, prediction and difference side by side; without any truth, image and prediction.
 
     Small objects are magnified in a corner, the magnified window is framed in the whole image, and small objects
@@ -213,7 +172,7 @@ def _draw_sheet(rows: Sequence[_Row], path: Path) -> None:
     write_figure(figure, path, _DPI)
 
 
-def _caption(row: _Row, marked: np.ndarray) -> str:
+def _caption(row: Item, marked: np.ndarray) -> str:
     name = row.name if len(row.name) <= 60 else f"{row.name[:28]} … {row.name[-28:]}"
     if row.truth is None:
         return f"{name}   {int(row.found.sum()):,} px predicted"
@@ -221,7 +180,7 @@ def _caption(row: _Row, marked: np.ndarray) -> str:
     return f"{name}   IoU {both / either if either else 1.0:.3f}"
 
 
-def _panels(row: _Row, marked: np.ndarray) -> dict:
+def _panels(row: Item, marked: np.ndarray) -> dict:
     """Pixels, and the mask whose small objects get a ring, of each column; truth and difference need a truth."""
     shown = {"image": (row.image, None), "prediction": (_paint((row.found, _HIT)), row.found)}
     if row.truth is not None:
@@ -239,7 +198,7 @@ def _paint(*parts: Tuple[np.ndarray, str]) -> np.ndarray:
     return (painted * 255).round().astype(np.uint8)
 
 
-def _draw_class_sheet(rows: Sequence[_Row], path: Path, names: Sequence[str]) -> None:
+def _draw_class_sheet(rows: Sequence[Item], path: Path, names: Sequence[str]) -> None:
     """Image, truth where there is one, and prediction, side by side, with the colours that occur below."""
     colours = class_colours()
     columns = ["image", "prediction"] if all(row.truth is None for row in rows) else ["image", "truth", "prediction"]

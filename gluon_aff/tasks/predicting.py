@@ -21,7 +21,8 @@ from ..deploy.predicting import Item
 from ..errors import GluonAFFError, UsageError
 from ..evaluation.trained_network import TrainedNetwork, head_width
 from ..models import model_entry
-from ..segmentation.pictures import class_numbers, write_class_predictions, write_predictions
+from ..segmentation.pictures import Item as SegmentedItem
+from ..segmentation.pictures import predicted_pixels, write_predictions
 from ..utils.files import atomic_write
 from .opening import open_network
 from .task import task_of_network
@@ -187,24 +188,21 @@ def write_masks(found: Iterable[Prediction], out: str, form: str, classes: Seque
 
     Beside them stands a table of the share of foreground, or of each of several ``classes``.
     """
-    several = len(classes) > 1
+    names = classes if len(classes) > 1 else ("foreground",)
     rows: List[Tuple[str, Sequence[float], Optional[str]]] = []
 
-    def items() -> Iterator[Any]:
+    def items() -> Iterator[SegmentedItem]:
         for each in found:
             shares: Sequence[float] = ()
-            if each.logits is not None:
-                if several:
-                    marked = class_numbers(each.resized)
-                    shares = (np.bincount(marked.ravel(), minlength=len(classes)) / marked.size).tolist()
-                else:
-                    marked = each.probability
-                    shares = [float((marked > 0.5).mean())]
-                yield each.name.rsplit("/", 1)[-1].rsplit(".", 1)[0], each.image, None, marked
+            if each.image is not None:
+                marked = predicted_pixels(each.resized)
+                counts = np.bincount(marked.ravel(), minlength=max(len(classes), 2))
+                shares = (counts[-len(names) :] / marked.size).tolist()
+                yield SegmentedItem(each.name.rsplit("/", 1)[-1].rsplit(".", 1)[0], each.image, None, marked)
             rows.append((each.name, shares, each.fault))
 
-    sheets = write_class_predictions(out, items(), classes) if several else write_predictions(out, items())
-    _write_shares(rows, out, form, classes if several else ("foreground",))
+    sheets = write_predictions(out, items(), classes)
+    _write_shares(rows, out, form, names)
     return sheets
 
 

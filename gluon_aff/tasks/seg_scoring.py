@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mxnet as mx
-import numpy as np
 
 from .._version import __version__
 from ..data import PairSet, find_dataset, list_datasets
@@ -19,9 +18,9 @@ from ..deploy import predict_stream
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
 from ..runtime import devices
-from ..segmentation.pictures import class_numbers, write_class_predictions, write_predictions
+from ..segmentation.pictures import Item, predicted_pixels, write_predictions
 from ..segmentation.report import AnyReport, segmentation_report
-from ..segmentation.scores import COCO_LIMITS, AnyScore, ClassScore
+from ..segmentation.scores import COCO_LIMITS, ClassScore
 from ..training.history import environment
 from ..utils.console import progress
 from ..utils.logits import resized_logits
@@ -151,12 +150,28 @@ def _score(
     """The report, and the contact sheets of the predictions, which go to ``pictures`` if that is given."""
     pairs = load_split(options, options.val_split, options.test_images)
     found = empty_score(pairs, find_dataset(options.dataset, masks=True).size_limits or COCO_LIMITS)
-    items = _items(trained.net, pairs, options, contexts, found)
+    decoded: Dict[str, Pair] = {}  # read for the network, wanted once more at their own size
+
+    def read(name: str) -> Pair:
+        decoded[name] = pairs.read(name)
+        return decoded[name]
+
+    once = PairSet(pairs.name, pairs.source, pairs.names, read, pairs.note, cache_bytes=0, classes=pairs.classes)
+
+    def items() -> Iterator[Item]:
+        for logits, masks, chosen in predictions(trained.net, once, options, contexts):
+            names = [pairs.names[index] for index in chosen]
+            originals = [decoded.pop(name) for name in names]
+            found.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])
+            for name, (image, mask), logit in zip(names, originals, logits if pictures else ()):
+                yield Item(name, image, mask, predicted_pixels(resized_logits(logit, *mask.shape[:2])))
+
     sheets: List[Path] = []
     if pictures:
-        sheets = _write_pictures(pictures, items, pairs.class_names or trained.classes, options.classes)
+        classes = pairs.class_names or trained.classes or ClassScore(options.classes).names
+        sheets = write_predictions(pictures, items(), classes if options.classes > 1 else ())
     else:
-        deque(items, maxlen=0)
+        deque(items(), maxlen=0)
     facts = {
         "weights": str(trained.file),
         "data": f"{pairs.note}; from {pairs.source}",
@@ -177,38 +192,6 @@ def _about_run(trained: TrainedNetwork) -> Dict[str, Any]:
     epoch = trained.claim.epoch if trained.claim else None
     commits = commits_of(trained.file.parent)
     return {"run": {**about, "epoch": epoch, "epochs": options.num_epochs, "commits": commits}}
-
-
-Item = Tuple[str, np.ndarray, np.ndarray, np.ndarray]
-
-
-def _items(
-    net: mx.gluon.HybridBlock, pairs: PairSet, options: Namespace, contexts: List[mx.Context], score: AnyScore
-) -> Iterator[Item]:
-    """Name, image, mask and logits (classes, H, W) of every image, at its own size; on the way they are scored."""
-    decoded: Dict[str, Pair] = {}  # read for the network, wanted once more at their own size
-
-    def read(name: str) -> Pair:
-        decoded[name] = pairs.read(name)
-        return decoded[name]
-
-    once = PairSet(pairs.name, pairs.source, pairs.names, read, pairs.note, cache_bytes=0, classes=pairs.classes)
-    for logits, masks, chosen in predictions(net, once, options, contexts):
-        names = [pairs.names[index] for index in chosen]
-        originals = [decoded.pop(name) for name in names]
-        score.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])
-        for name, (image, mask), logit in zip(names, originals, logits):
-            yield name, image, mask, resized_logits(logit, *mask.shape[:2])
-
-
-def _write_pictures(out: Path, items: Iterator[Item], names: Any, classes: int) -> List[Path]:
-    """Masks, overlays and contact sheets; returns the sheets."""
-    from scipy.special import expit
-
-    if classes == 1:
-        return write_predictions(out, ((name, image, mask, expit(logits[0])) for name, image, mask, logits in items))
-    found = ((name, image, mask, class_numbers(logits)) for name, image, mask, logits in items)
-    return write_class_predictions(out, found, names or ClassScore(classes).names)
 
 
 def _predict_images(

@@ -13,6 +13,7 @@ JSON lines              the same of its first line
 npz                     it shares most of its arrays' names with the new file
 CSV, Markdown, text     its first line is the new file's
 log                     one of its lines begins like one of ours
+predictions             its first line begins with a name and a share
 ======================  ==============================================================
 """
 
@@ -39,6 +40,7 @@ _MOST = 2**28  # bytes of a document that is read as a whole
 _SOFTWARE = re.compile(rb"(tEXt|iTXt)Software\0+(gluon_aff|Matplotlib.*(tEXt|iTXt)Source\0)", re.DOTALL)
 _CREATORS = (b"/Creator (gluon_aff", b"<dc:title>gluon_aff")
 _LOG_LINE = re.compile(rb"^(device: .*OMP_NUM_THREADS|---- run in |---- log of )", re.MULTILINE)
+_PREDICTED = re.compile(rb"\S.*?  [01]\.\d{4,6}( |$)")  # a picture's line in a table of `gluon-aff predict`
 _NAMES = {
     "figure": "picture",
     "json": "JSON document",
@@ -128,6 +130,8 @@ def content_of(path: Path) -> Optional[Content]:
                 return Content("json", _keys(text))
     if _LOG_LINE.search(head):
         return Content("log")
+    if lines and _PREDICTED.match(lines[0]):
+        return Content("text", "predictions")
     return Content("text", lines[0].decode("utf-8", "surrogateescape") if lines else "")
 
 

@@ -7,10 +7,11 @@ from PIL import Image
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.segmentation import pictures
 from gluon_aff.segmentation.pictures import (
+    Item,
     class_colours,
     class_overlay,
+    predicted_pixels,
     prediction_overlay,
-    write_class_predictions,
     write_predictions,
 )
 from gluon_aff.utils.files import FileNames
@@ -35,7 +36,7 @@ def item(name="a", truth=((50, 53), (60, 63)), found=((50, 53), (60, 63)), shape
         if box:
             mask[slice(*box[0]), slice(*box[1])] = 1
         masks.append(mask)
-    return name, np.full((*shape, 3), 90, np.uint8), masks[0], 0.1 + 0.8 * masks[1]
+    return Item(name, np.full((*shape, 3), 90, np.uint8), masks[0], masks[1] > 0)
 
 
 def read(path):
@@ -54,9 +55,9 @@ def column(pixels, number, of=4):
 
 
 def test_masks_are_the_prediction_at_the_images_size(tmp_path, undrawn):
-    name, image, _, probability = item(found=((10, 30), (5, 9)))
-    probability[0, 0], probability[0, 1] = 0.5, 0.5000001  # one half is background
-    write_predictions(tmp_path, [(name, image, None, probability)])
+    logits = np.where(item(found=((10, 30), (5, 9))).found, 2.0, -2.0)[None]
+    logits[0, 0, :2] = 0, 1e-6  # one half is background
+    write_predictions(tmp_path, [item()._replace(truth=None, found=predicted_pixels(logits))])
     with Image.open(tmp_path / "masks" / "a.png") as image:
         assert image.mode == "L"
         mask = np.asarray(image)
@@ -111,25 +112,25 @@ def test_a_target_of_three_pixels_is_magnified(tmp_path, shape):
 
 
 def test_columns_need_a_truth(tmp_path):
-    name, image, _, probability = item()
-    (sheet,) = write_predictions(tmp_path, [(name, image, None, probability)])
+    alone = item()._replace(truth=None)
+    (sheet,) = write_predictions(tmp_path, [alone])
     without = read(sheet)
-    mixed = read(write_predictions(tmp_path, [item(), (name, image, None, probability)])[0])
+    mixed = read(write_predictions(tmp_path, [item(), alone])[0])
     assert without.shape[1] == pytest.approx(mixed.shape[1] / 2, rel=0.02) and count(without, MISS) == 0
 
 
 @pytest.mark.parametrize("case", ["empty", "full", "noise", "one pixel", "line"])
 def test_odd_masks_and_sizes_are_drawn(tmp_path, case):
     shape = {"one pixel": (1, 1), "line": (3, 700)}.get(case, SHAPE)
-    name, image, truth, probability = item(shape=shape, truth=None, found=None)
+    row = item("$a_b$ %s & \\" + case, shape=shape, truth=None, found=None)
     if case == "full":
-        probability[:] = truth[:] = 1
+        row.found[:] = row.truth[:] = 1
     if case == "noise":
-        probability = np.random.RandomState(0).rand(*shape)
-        truth[::9, ::9] = 1
+        row.found[:] = np.random.RandomState(0).rand(*shape) > 0.5
+        row.truth[::9, ::9] = 1
     if case in ("one pixel", "line"):
-        truth[0, 0] = 1
-    (sheet,) = write_predictions(tmp_path, [("$a_b$ %s & \\" + case, image, truth, probability)])
+        row.truth[0, 0] = 1
+    (sheet,) = write_predictions(tmp_path, [row])
     assert read(sheet).std() > 10
 
 
@@ -152,11 +153,11 @@ def test_a_name_does_not_leave_the_directory(tmp_path, undrawn):
 
 
 def test_what_cannot_be_written_is_said(tmp_path):
-    name, image, truth, probability = item()
-    with pytest.raises(ValueError, match="a: probability .160, 239., expected"):
-        write_predictions(tmp_path, [(name, image, truth, probability[:, 1:])])
+    row = item()
+    with pytest.raises(ValueError, match="a: prediction .160, 239., expected"):
+        write_predictions(tmp_path, [row._replace(found=row.found[:, 1:])])
     with pytest.raises(ValueError, match="a: image float64"):
-        write_predictions(tmp_path, [(name, image / 255, truth, probability)])
+        write_predictions(tmp_path, [row._replace(image=row.image / 255)])
     (tmp_path / "file").write_text("")
     with pytest.raises(GluonAFFError, match="cannot write"):
         write_predictions(tmp_path / "file", [item()])
@@ -166,8 +167,8 @@ def test_class_predictions_are_files_that_are_masks_again(tmp_path):
     found = np.arange(42, dtype=np.uint8).reshape(6, 7) % 4
     truth = np.where(found == 3, 255, found).astype(np.uint8)
     image = np.full((6, 7, 3), 90, np.uint8)
-    items = [("a/b", image, None, found)] + [("c", image, truth, found)] * 6
-    sheets = write_class_predictions(tmp_path, items, ["ground", "cat", "dog", "eel"])
+    items = [Item("a/b", image, None, found)] + [Item("c", image, truth, found)] * 6
+    sheets = write_predictions(tmp_path, items, ["ground", "cat", "dog", "eel"])
     assert [sheet.name for sheet in sheets] == ["sheet-01.png", "sheet-02.png"]
     assert len(list((tmp_path / "masks").iterdir())) == len(list((tmp_path / "overlays").iterdir())) == 7
     mask = Image.open(tmp_path / "masks/a_b.png")
