@@ -28,7 +28,7 @@ import mxnet as mx
 import numpy as np
 
 from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
-from gluon_aff.data.records import PackOptions, pack
+from gluon_aff.data.records import pack
 from gluon_aff.data.transform import normalisation
 from gluon_aff.utils.console import run
 
@@ -143,7 +143,7 @@ def main(argv=None):
         contents = some_images(args.data, args.images) if args.data else made_up_images(args.images)
         source = open_imagenet(write_folder(Path(scratch) / "images", contents), (), split="train")
         records = Path(scratch) / "train.rec"
-        pack(source, records, PackOptions(), workers=max(args.workers))
+        pack(source, records, workers=max(args.workers))
         sources = {"files": source, "records": open_imagenet(records, (), split="train")}
         measured = measurements(sources, args)
         results = {place: [] for place in measured}

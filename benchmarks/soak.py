@@ -94,12 +94,12 @@ def prepare_images(args, scratch):
     from imagenet_feed import made_up_images, some_images, write_folder
 
     from gluon_aff.data import open_imagenet
-    from gluon_aff.data.records import PackOptions, pack
+    from gluon_aff.data.records import pack
 
     contents = some_images(args.images, 250) if args.images else made_up_images(64)
     write_folder(scratch / "images", contents)
     source = open_imagenet(scratch / "images", (), split="train")
-    pack(source, scratch / "train.rec", PackOptions())
+    pack(source, scratch / "train.rec")
     return len(source)
 
 

@@ -18,7 +18,7 @@ from ..utils.outputs import Reads, Writes, allow
 
 def make(args: argparse.Namespace) -> int:
     from ..data.imagenet import TreeSource
-    from ..data.records import PackOptions, pack
+    from ..data.records import pack
 
     path = Path(args.data).expanduser()
     if not path.exists():
@@ -29,14 +29,16 @@ def make(args: argparse.Namespace) -> int:
     source = TreeSource(path, [wnid for wnid, _ in imagenet_classes()], truth, args.split)
     for note in source.notes:
         _warn(note)
-    options = PackOptions(args.resize, args.quality, args.seed if args.shuffle else None, args.max_bad)
 
     out = Path(args.out).expanduser()
     _check_beside(out, args.overwrite)
     manifest = pack(
         source,
         out,
-        options,
+        resize=args.resize,
+        quality=args.quality,
+        shuffle=args.seed if args.shuffle else None,
+        max_bad=args.max_bad,
         workers=args.workers,
         progress=lambda items, total: progress(items, total, "records", "image"),
         on_bad=_warn,
@@ -91,19 +93,19 @@ def info(args: argparse.Namespace) -> int:
     path = _records(args.records)
     found, manifest = record_info(path), read_manifest(path)
     if args.json:
-        print(json.dumps({**vars(found), "manifest": manifest}, indent=1))
+        print(json.dumps({**found, "manifest": manifest}, indent=1))
         return 0
-    lines = [f"records    {found.records}, {found.bytes} bytes"]
-    if found.counts:
-        counts = sorted(found.counts.values())
+    lines = [f"records    {found['records']}, {found['bytes']} bytes"]
+    if found["counts"]:
+        counts = sorted(found["counts"].values())
         lines.append(
-            f"classes    {len(counts)}, numbers {min(found.counts)} to {max(found.counts)}, "
+            f"classes    {len(counts)}, numbers {min(found['counts'])} to {max(found['counts'])}, "
             f"{counts[0]} to {counts[-1]} images each"
         )
-    lines.append(f"images     {', '.join(f'{count} {name}' for name, count in found.formats.items())}")
-    if found.sides:
-        lines.append(f"short side {found.sides[0]} to {found.sides[2]}, median {found.sides[1]}")
-    lines[-1] += f" (of {found.sample} images)"
+    lines.append(f"images     {', '.join(f'{count} {name}' for name, count in found['formats'].items())}")
+    if found["sides"]:
+        lines.append(f"short side {found['sides'][0]} to {found['sides'][2]}, median {found['sides'][1]}")
+    lines[-1] += f" (of {found['sample']} images)"
     if manifest is None:
         lines.append("manifest   none")
     else:

@@ -15,12 +15,25 @@ import io
 import json
 import math
 import os
+import re
 import struct
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 from PIL import Image
@@ -313,123 +326,97 @@ def _manifest_faults(content: Any) -> Iterator[str]:
 # Making ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class PackOptions:
-    """How images become records.
-
-    Attributes
-    ----------
-    resize : int or None
-        The short side of images that are larger, in pixels; they are shrunk with smoothing and encoded again. All
-        others, and all without it, are packed as they are, byte for byte.
-    quality : int
-        Of JPEG that is encoded again, 1 to 100.
-    shuffle : int or None
-        The seed of the order in which images are packed; None for the order of classes and names.
-    max_bad : int
-        How many images that cannot be read may be left out.
-    """
-
-    resize: Optional[int] = None
-    quality: int = 95
-    shuffle: Optional[int] = None
-    max_bad: int = 50
-
-    def __post_init__(self) -> None:
-        if (self.resize is not None and self.resize < 1) or not 1 <= self.quality <= 100 or self.max_bad < 0:
-            raise UsageError(
-                f"resize {self.resize}, quality {self.quality}, at most {self.max_bad} bad images: expected at least "
-                "1, 1 to 100, and no negative number"
-            )
-
-
 def pack(
     source: TreeSource,
     path: Path,
-    options: PackOptions,
     *,
+    resize: Optional[int] = None,
+    quality: int = 95,
+    shuffle: Optional[int] = None,
+    max_bad: int = 50,
     workers: int = 1,
     progress: Progress = lambda items, total: items,
     on_bad: Callable[[str], None] = lambda message: None,
 ) -> Dict[str, Any]:
     """Write ``path``, a .rec file, with .idx, .lst and .manifest.json beside it, and return the manifest.
 
-    ``workers`` threads read, check and encode; no byte depends on their number. The .rec file gets its name when all is
-    written: a call that is stopped leaves none. ``progress(keys, total)`` may wrap what is iterated over.
+    Images whose short side is larger than ``resize`` pixels are shrunk with smoothing and encoded again as JPEG of a
+    ``quality`` of 1 to 100; all others, and all without it, are packed as they are, byte for byte. ``shuffle`` is the
+    seed of their order, None for that of classes and names. ``workers`` threads read, check and encode; no byte depends
+    on their number. The .rec file gets its name when all is written: a call that is stopped leaves none.
+    ``progress(keys, total)`` may wrap what is iterated over.
 
     Every image is decoded: one that cannot be is left out and named to ``on_bad``. Raises GluonAFFError for more than
-    ``max_bad`` of them, for a file that exists and for what cannot be written, UsageError for a path without .rec.
+    ``max_bad`` of them, for a file that exists and for what cannot be written, UsageError for arguments out of range
+    and a path without .rec.
     """
+    if (resize is not None and resize < 1) or not 1 <= quality <= 100 or max_bad < 0:
+        raise UsageError(
+            f"resize {resize}, quality {quality}, at most {max_bad} bad images: expected at least 1, 1 to 100, and no "
+            "negative number"
+        )
     if path.suffix != ".rec":
         raise UsageError(f"{path}: the name of a record file ends in .rec")
     if path.exists():
         raise GluonAFFError(f"{path} exists: remove it, or choose another name")
-    members = [source.member(number) for number in range(len(source))]
-    if options.shuffle is not None:
-        order = np.random.default_rng(options.shuffle).permutation(len(members)).tolist()
-    else:
-        order = list(range(len(members)))
-    names = [members[number][0] for number in order]
-    entries: List[Tuple[int, int, int]] = []  # key, class number, place in the file
+    count = len(source)
+    order = list(range(count)) if shuffle is None else np.random.default_rng(shuffle).permutation(count).tolist()
+    members = [source.member(number) for number in order]
+    index: List[str] = []
+    listed: List[str] = []
     bad: List[str] = []
+    counts = [0] * len(source.classes)
     size, digest = 0, hashlib.sha256()
+
+    def content_of(key: int) -> Union[bytes, GluonAFFError]:
+        try:
+            encoded = source.encoded(order[key])
+            return _shrunk(encoded.content, encoded.where, resize, quality)
+        except GluonAFFError as error:
+            return error
+
     with atomic_write(path, "wb") as handle:
-        contents = prefetch(
-            lambda key: (key, _content(source, order[key], options)), range(len(order)), "encode", max(1, workers)
-        )
-        for key, content in progress(contents, len(order)):
+        contents = zip(range(count), prefetch(content_of, range(count), "encode", max(1, workers)))
+        for key, content in progress(contents, count):
             if isinstance(content, bytes):
-                label = members[order[key]][1]
+                name, label = members[key]
                 record = _image_record(key, label, content)
                 handle.write(record)
                 digest.update(record)
-                entries.append((key, label, size))
+                index.append(f"{key}\t{size}\n")
+                listed.append(f"{key}\t{label:f}\t{name}\n")
+                counts[label] += 1
                 size += len(record)
                 continue
-            bad.append(content)
-            on_bad(content)
-            if len(bad) > options.max_bad:
+            bad.append(content.fault if isinstance(content, UnreadableImage) else str(content))
+            on_bad(bad[-1])
+            if len(bad) > max_bad:
                 raise GluonAFFError(
-                    f"{content}: image {len(bad)} that cannot be read, more than --max-bad {options.max_bad}; "
-                    "replace them, or allow more"
+                    f"{bad[-1]}: image {len(bad)} that cannot be read, more than --max-bad {max_bad}; replace them, or "
+                    "allow more"
                 )
-        lists = {
-            ".idx": "".join(f"{key}\t{place}\n" for key, _, place in entries),
-            ".lst": "".join(f"{key}\t{label:f}\t{names[key]}\n" for key, label, _ in entries),
-        }
+        lists = {path.with_suffix(".idx"): "".join(index), path.with_suffix(".lst"): "".join(listed)}
         manifest = {
             "source": source.path.name,
-            "options": {"resize": options.resize, "quality": options.quality, "shuffle": options.shuffle},
-            "images": len(members),
-            "list_sha256": _sha256("\n".join(f"{members[number][0]}\t{members[number][1]}" for number in order)),
-            "records": len(entries),
+            "options": {"resize": resize, "quality": quality, "shuffle": shuffle},
+            "images": count,
+            "list_sha256": _sha256("\n".join(f"{name}\t{label}" for name, label in members)),
+            "records": len(index),
             "bytes": size,
-            "sha256": {
-                path.name: digest.hexdigest(),
-                **{path.with_suffix(suffix).name: _sha256(text) for suffix, text in lists.items()},
-            },
+            "sha256": {path.name: digest.hexdigest(), **{beside.name: _sha256(text) for beside, text in lists.items()}},
             "bad": bad,
             "classes": list(source.classes),
-            "counts": np.bincount([label for _, label, _ in entries], minlength=len(source.classes)).tolist(),
+            "counts": counts,
         }
         write_json(manifest, manifest_path(path))  # first: it tells whose the others are
-        for suffix, text in lists.items():
-            with atomic_write(path.with_suffix(suffix)) as beside:
-                beside.write(text)
+        for beside, text in lists.items():
+            with atomic_write(beside) as list_file:
+                list_file.write(text)
     return manifest
 
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _content(source: TreeSource, number: int, options: PackOptions) -> Union[bytes, str]:
-    """The record's image file, or the message about one that is left out."""
-    try:
-        encoded = source.encoded(number)
-        return _shrunk(encoded.content, encoded.where, options.resize, options.quality)
-    except GluonAFFError as error:
-        return error.fault if isinstance(error, UnreadableImage) else str(error)
 
 
 def _shrunk(content: bytes, where: str, short_side: Optional[int], quality: int) -> bytes:
@@ -456,15 +443,8 @@ def _framed(payload: bytes) -> bytes:
 
     MXNet's own writer does the same, but does not notice a full disk.
     """
-    parts, begin, found = [], 0, payload.find(_MAGIC)
-    while found >= 0:
-        if found % 4 == 0:
-            parts.append(payload[begin:found])
-            begin = found = found + 4
-            found = payload.find(_MAGIC, found)
-        else:
-            found = payload.find(_MAGIC, found + 1)
-    parts.append(payload[begin:])
+    cuts = [found.start() for found in re.finditer(re.escape(_MAGIC), payload) if found.start() % 4 == 0]
+    parts = [payload[begin:end] for begin, end in zip([0, *(cut + 4 for cut in cuts)], [*cuts, len(payload)])]
     kinds = [_WHOLE] if len(parts) == 1 else [_FIRST, *[_MIDDLE] * (len(parts) - 2), _LAST]
     return b"".join(
         _HEAD.pack(_MAGIC, kind << 29 | len(part)) + part + bytes(-len(part) % 4) for kind, part in zip(kinds, parts)
@@ -474,14 +454,13 @@ def _framed(payload: bytes) -> bytes:
 # Checking -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class RecordCheck:
+class RecordCheck(NamedTuple):
     """What `check_records` found: class number -> records, what is wrong by key, and what could not be checked."""
 
-    records: int = 0
-    counts: Dict[int, int] = field(default_factory=dict)
-    faults: List[str] = field(default_factory=list)
-    notes: List[str] = field(default_factory=list)
+    records: int
+    counts: Dict[int, int]
+    faults: List[str]
+    notes: List[str]
 
 
 def check_records(
@@ -502,12 +481,12 @@ def check_records(
     manifest = read_manifest(path)
     if classes is None and manifest is not None:
         classes = len(manifest["classes"])
-    found = RecordCheck(records=len(records), faults=list(records.damage))
+    faults = list(records.damage)
     index = path.with_suffix(".idx")
     if index.is_file():
-        records.keys = _checked_keys(records, index, found.faults)
+        records.keys = _checked_keys(records, index, faults)
     else:
-        found.faults.append(f"{index} is missing: shuffling readers need it")
+        faults.append(f"{index} is missing: shuffling readers need it")
     workers = max(1, workers)
     numbers = range(len(records))
     looks = prefetch(lambda number: _look(records, number, classes), numbers, "check", workers, 32 * workers)
@@ -516,18 +495,18 @@ def check_records(
         if label is not None:
             counts[label] += 1
         if fault:
-            found.faults.append(fault)
-    found.counts = dict(sorted(counts.items()))
+            faults.append(fault)
+    found = RecordCheck(len(records), dict(sorted(counts.items())), faults, [])
     if manifest is None:
         found.notes.append(f"{manifest_path(path)} is missing: without its checksums a changed label is not noticed")
         return found
     if manifest["records"] != len(records):
-        found.faults.append(f"{path} holds {len(records)} records, its manifest counts {manifest['records']}")
+        faults.append(f"{path} holds {len(records)} records, its manifest counts {manifest['records']}")
     for name, expected in sorted(manifest["sha256"].items()):
         file = path.with_name(name)
         actual = sha256_of(file) if file.is_file() else "no such file"
         if actual != expected:
-            found.faults.append(f"{file} has SHA-256 {actual}, its manifest says {expected}")
+            faults.append(f"{file} has SHA-256 {actual}, its manifest says {expected}")
     return found
 
 
@@ -562,24 +541,13 @@ def _look(records: RecordFile, number: int, classes: Optional[int]) -> Tuple[Opt
     return label, ""
 
 
-@dataclass
-class RecordInfo:
-    """What is in a .rec file: its size, class number -> records, and a look at evenly spaced images.
+def record_info(path: Path) -> Dict[str, Any]:
+    """Read every label and the headers of some images. Raises GluonAFFError for a damaged file or label.
 
-    ``formats`` are file format and mode -> images of the ``sample``, ``sides`` the least, median and most of their
-    short sides in pixels; empty when none can be read.
+    Return the number of ``records``, their ``bytes``, ``counts`` (class number -> records), and of a ``sample`` of
+    evenly spaced images their ``formats`` (file format and mode -> images) and ``sides``: the least, median and most of
+    their short sides in pixels, empty when none can be read.
     """
-
-    records: int
-    bytes: int
-    counts: Dict[int, int]
-    formats: Dict[str, int]
-    sides: List[int]
-    sample: int
-
-
-def record_info(path: Path) -> RecordInfo:
-    """Read every label and the headers of some images. Raises GluonAFFError for a damaged file or label."""
     records = RecordFile(path)
     counts = Counter(class_number(records.label(number), records.where(number)) for number in range(len(records)))
     formats: Counter = Counter()
@@ -593,11 +561,11 @@ def record_info(path: Path) -> RecordInfo:
             continue
         formats[f"{image.format} {image.mode}"] += 1
         sides.append(min(image.size))
-    return RecordInfo(
-        len(records),
-        path.stat().st_size,
-        dict(sorted(counts.items())),
-        dict(formats.most_common()),
-        np.percentile(sides, [0, 50, 100]).astype(int).tolist() if sides else [],
-        len(chosen),
-    )
+    return {
+        "records": len(records),
+        "bytes": path.stat().st_size,
+        "counts": dict(sorted(counts.items())),
+        "formats": dict(formats.most_common()),
+        "sides": np.percentile(sides, [0, 50, 100]).astype(int).tolist() if sides else [],
+        "sample": len(chosen),
+    }

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gluon_aff.data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from gluon_aff.data.decoding import decode_image
-from gluon_aff.data.records import PackOptions, RecordFile, pack
+from gluon_aff.data.records import RecordFile, pack
 from gluon_aff.data.transform import NORMALISATIONS, centre, normalisation
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.evaluation.protocol import record_passes
@@ -362,7 +362,7 @@ def test_folder_zip_and_records_give_the_same_batches(tmp_path, source, training
         for number in reversed(range(len(source))):
             name, _ = source.member(number)
             handle.write(source.path / name, name)
-    pack(source, tmp_path / "set.rec", PackOptions())
+    pack(source, tmp_path / "set.rec")
     policy = autoaugment_policy("imagenet")
 
     def batches(path, workers=0):

@@ -42,7 +42,7 @@ from gluon_aff.data.decoding import decode_image, decode_mask
 from gluon_aff.data.folder import load_folder
 from gluon_aff.data.imagenet import TreeSource, read_ground_truth
 from gluon_aff.data.pairs import load_pair_folder
-from gluon_aff.data.records import PackOptions, RecordFile, check_records, pack, record_info
+from gluon_aff.data.records import RecordFile, check_records, pack, record_info
 from gluon_aff.data.trees import open_file_tree
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.launching import read_hosts
@@ -282,7 +282,7 @@ def packed(folder):
         for number in range(3):
             (place / f"{number}.jpg").write_bytes(image_bytes("JPEG", number))
     path = clean(folder / "p") / "out.rec"
-    pack(TreeSource(folder / "images", (), None, "train"), path, PackOptions())
+    pack(TreeSource(folder / "images", (), None, "train"), path)
     return path
 
 
