@@ -95,19 +95,26 @@ class FileTree:
 
 
 class _Archive(FileTree):
-    """A file that lists its members: looking one up takes no listing of its folder."""
+    """A file that lists its members: looking one up takes no listing of its folder.
+
+    Members may be called ``/a/b``, ``./a/b``, ``a//b`` or ``a\\b``: all of them are ``a/b`` here.
+    """
 
     def _index(self, names: Iterable[str]) -> None:
         self._files: Dict[str, Set[str]] = {}
         self._folders: Dict[str, Set[str]] = {}
+        self._members: Dict[str, str] = {}
         for name in names:
-            parts = name.split("/")
-            if any(part.startswith(_HIDDEN) for part in parts):
+            slashed = name.replace("\\", "/")
+            parts = [part for part in slashed.split("/") if part not in ("", ".")]
+            if not parts or any(part.startswith(_HIDDEN) for part in parts):
                 continue
-            for depth in range(1, len(parts)):
-                self._folders.setdefault("/".join(parts[: depth - 1]), set()).add(parts[depth - 1])
-            if parts[-1]:
-                self._files.setdefault("/".join(parts[:-1]), set()).add(parts[-1])
+            folders = parts if slashed.endswith("/") else parts[:-1]
+            for depth, folder in enumerate(folders):
+                self._folders.setdefault("/".join(folders[:depth]), set()).add(folder)
+            if folders is not parts:
+                self._files.setdefault("/".join(folders), set()).add(parts[-1])
+                self._members["/".join(parts)] = name
 
     def folders(self, folder: str = "") -> List[str]:
         return sorted(self._folders.get(folder, ()))
@@ -141,18 +148,19 @@ class ZipTree(_Archive):
 
     def read(self, name: str) -> bytes:
         try:
-            self._check_size(name, self._zip.getinfo(name).file_size)
+            member = self._members[name]
+            self._check_size(name, self._zip.getinfo(member).file_size)
             with self._lock:  # on Python 3.8, threads reading one ZipFile now and then get wrong bytes
                 if self._process != os.getpid():  # a forked worker shares its parent's position in the open file
                     self._open()
-                return self._zip.read(name)
+                return self._zip.read(member)
         except GluonAFFError:
             raise
         except Exception as error:  # a damaged archive can raise nearly anything
             raise GluonAFFError(f"cannot read {self.where(name)}: {error}") from error
 
     def state(self, name: str) -> Tuple[int, int]:
-        found = self._zip.getinfo(name)
+        found = self._zip.getinfo(self._members[name])
         return found.file_size, found.CRC
 
 
@@ -179,7 +187,7 @@ class TarTree(_Archive):
         self._index([*names, *self._places])
 
     def read(self, name: str) -> bytes:
-        begin, length = self._places[name]
+        begin, length = self._places[self._members[name]]
         self._check_size(name, length)
         try:
             return os.pread(self._handle.fileno(), length, begin)
@@ -187,7 +195,7 @@ class TarTree(_Archive):
             raise GluonAFFError(f"cannot read {self.where(name)}: {error.strerror or error}") from error
 
     def state(self, name: str) -> Tuple[int, int]:
-        begin, length = self._places[name]
+        begin, length = self._places[self._members[name]]
         return length, begin
 
 
@@ -248,7 +256,7 @@ class PackedTree(_Archive):
         return content
 
     def read(self, name: str) -> bytes:
-        return self._contents[name]
+        return self._contents[self._members[name]]
 
 
 def open_file_tree(path: Path) -> FileTree:

@@ -19,7 +19,11 @@ from . import streams
 
 DEBUG = "GLUON_AFF_DEBUG"  # a variable: with any value, unforeseen errors keep their traceback
 EVERY = 60.0  # seconds between two signs of life where there is no terminal
-_NO_MEMORY = ("bad_alloc", "Resource temporarily unavailable", "Cannot allocate memory", "ut of memory")  # MXNet's
+#: What MXNet, the system and Python's threads say where memory is short.
+_NO_MEMORY = (
+    *("bad_alloc", "Resource temporarily unavailable", "Cannot allocate memory", "ut of memory"),
+    "can't start new thread",
+)
 FAILED, STOPPED, READER_GONE = 1, 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
 Main = Callable[[Optional[Sequence[str]]], Optional[int]]

@@ -91,6 +91,17 @@ def test_links_and_paths_outside_lead_nowhere(tmp_path):
     assert list(ZipTree(tmp_path / "a.zip").below("", ("secret",))) == []
 
 
+@pytest.mark.parametrize("written", ["/x/a.png", "//x//a.png", "./x/a.png", "x\\a.png", "x/./a.png"])
+def test_members_under_odd_names_are_files_like_others(tmp_path, written):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("/", b"")
+        archive.writestr(written, b"1")
+    tree = ZipTree(tmp_path / "a.zip")
+    assert (tree.folders(), tree.files(), tree.files("x")) == (["x"], [], ["a.png"])
+    assert list(tree.below("", (".png",))) == ["x/a.png"] and list(tree.empty("", (".png",))) == []
+    assert tree.read("x/a.png") == b"1" and tree.state("x/a.png")[0] == 1
+
+
 def test_a_member_is_looked_up_without_listing_its_folder(tmp_path, monkeypatch):
     """Lists of 30,000 images took minutes: every look-up sorted the whole folder."""
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
