@@ -94,19 +94,11 @@ IMAGENET: Sequence[SubPolicy] = (
 )
 
 
-def _with(policy: Sequence[SubPolicy], old: SubPolicy, new: SubPolicy) -> Sequence[SubPolicy]:
-    """``policy`` with ``new`` where it had ``old``, once."""
-    where = policy.index(old)
-    return (*policy[:where], new, *policy[where + 1 :])
-
-
 POLICIES: Dict[str, Dict[str, Sequence[SubPolicy]]] = {
     "paper": {"cifar10": CIFAR10, "imagenet": IMAGENET},
     "published": {  # each differs from the paper's in the level of one Color
-        "cifar10": _with(
-            CIFAR10, (("Brightness", 0.9, 6), ("Color", 0.2, 8)), (("Brightness", 0.9, 6), ("Color", 0.2, 6))
-        ),
-        "imagenet": _with(IMAGENET, (("Rotate", 0.8, 8), ("Color", 1.0, 2)), (("Rotate", 0.8, 8), ("Color", 1.0, 0))),
+        "cifar10": (*CIFAR10[:13], (("Brightness", 0.9, 6), ("Color", 0.2, 6)), *CIFAR10[14:]),
+        "imagenet": (*IMAGENET[:15], (("Rotate", 0.8, 8), ("Color", 1.0, 0)), *IMAGENET[16:]),
     },
 }
 
@@ -296,26 +288,11 @@ class AutoAugment:
         return OPERATIONS[self.variant][op](images, values * signs if op in _SIGNED else values)
 
     def operation(self, op: str, level: int) -> Callable[..., np.ndarray]:
-        """One operation at one level, as this variant has it.
+        """Return one operation at one level: ``apply(images, sign=1)``, uint8 (N, H, W, 3) to new images of this shape.
 
-        Parameters
-        ----------
-        op : str
-            "ShearX", "Posterize" and so on.
-        level : int
-            0 to 9; the published variant has a level 10 as well.
-
-        Returns
-        -------
-        callable
-            ``apply(images, sign=1)``: uint8 (N, H, W, 3) to new images of the same shape. ``sign`` is 1 or -1; shears,
-            translations and Rotate heed it: with 1 a pixel shows what lay to its right or below it, and images turn
-            counter-clockwise.
-
-        Raises
-        ------
-        UsageError
-            For an unknown operation, level or sign, and for images of another type or shape.
+        Levels go from 0 to 9; the published variant has a level 10 as well. Shears, translations and Rotate heed the
+        sign, 1 or -1: with 1 a pixel shows what lay to its right or below it, and images turn counter-clockwise.
+        Raises UsageError for an unknown operation, level or sign, and for images of another type or shape.
         """
         _check(op, sorted(_NAMES), "operation of AutoAugment")
         levels = len(VALUES[self.variant].get(op, _NO_VALUE))

@@ -26,25 +26,11 @@ Batch = Tuple[np.ndarray, np.ndarray]
 class Batches:
     """What every loader shares; one that makes its batches from somewhere overrides `make`.
 
-    ``workers`` threads make batches ahead (0: made when asked for). Threads are enough, NumPy and image libraries work
-    outside the interpreter's lock; forked processes would share MXNet's state. No batch depends on their number.
-
-    Parameters
-    ----------
-    count
-        Images in the set. name: the set's, for messages.
-    batch_size
-        Images in a batch, on all devices of this process.
-    last
-        What becomes of images that do not fill a batch: "drop" leaves them out, "keep" makes a smaller last batch,
-        "even" makes batches whose sizes differ by one at most, so that none is tiny.
-    shard
-        (rank, ranks): with several processes, each batch is cut into as many parts and this is one of them.
-
-    Raises
-    ------
-    UsageError
-        An argument is out of range, or an epoch would have no batch, or a part no image.
+    ``batch_size`` images on all devices of this process; ``last`` is what becomes of images that do not fill a batch:
+    "drop" leaves them out, "keep" makes a smaller last batch, "even" makes batches whose sizes differ by one at most.
+    With several processes each batch is cut into parts, and ``shard``, (rank, ranks), is this one's. ``workers``
+    threads make batches ahead (0: made when asked for); forked processes would share MXNet's state. No batch depends on
+    their number. Raises UsageError for an argument out of range, an epoch without a batch or a part without an image.
     """
 
     def __init__(
@@ -172,17 +158,6 @@ class ImageFileBatches(Batches):
     them. Every image of the source is asked for once per epoch; batch sizes differ by one at most, and by the images
     that cannot be read. Such an image is named once to ``on_bad``, in whichever thread, and kept in ``bad``; with more
     than ``max_bad`` of them (None: no limit, 0: not one) a pass ends with a GluonAFFError.
-
-    Parameters
-    ----------
-    source
-        Of `open_imagenet`.
-    batch_size
-        Images in a batch of this process, at most.
-    normalise
-        Of `normalisation`.
-    options
-        ``workers``, ``shard`` and ``seed`` of `Batches`.
     """
 
     def __init__(

@@ -93,14 +93,9 @@ class PairSet(Sampled):
         return len(self.names)
 
     def pair(self, i: int) -> Pair:
-        """Return the image, uint8 (H, W, 3), and its mask, uint8 (H, W) of 0 and 1; neither can be written to.
+        """Return the image, uint8 (H, W, 3), and its mask, uint8 (H, W); neither can be written to.
 
-        Raises
-        ------
-        GluonAFFError
-            Naming the file at fault.
-        UsageError
-            When ``read`` returned something else.
+        Raises GluonAFFError naming the file at fault, UsageError when ``read`` returned something else.
         """
         if i in self._cache:
             return self._cache[i]

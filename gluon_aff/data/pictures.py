@@ -185,20 +185,11 @@ class NetworkInput:
         return EvalTransform(self.mean, self.std)(pixels)
 
     def prepare(self, pictures: Union[AnyPicture, Sequence[AnyPicture]]) -> np.ndarray:
-        """The network's input for one picture or several, float32 (N, 3, H, W).
+        """Return the input, float32 (N, 3, H, W), for one picture or several: files, their contents, or pixels (RGB).
 
-        Parameters
-        ----------
-        pictures : path, bytes or array, or a sequence of these
-            Files, their contents, or pixels uint8 (H, W, 3), RGB, of any size; also a batch (N, H, W, 3).
-
-        Raises
-        ------
-        UsageError
-            For a file that is not there, an array of another kind, and pictures of unequal size where the network has
-            no size of its own.
-        GluonAFFError
-            For a file that cannot be read.
+        Pixels are uint8 (H, W, 3) of any size, or a batch (N, H, W, 3). Raises UsageError for a file that is not there,
+        an array of another kind, and pictures of unequal size where the network has no size of its own, GluonAFFError
+        for a file that cannot be read.
         """
         pixels = [self._pixels(picture) for picture in one_by_one(pictures)]
         if not pixels:

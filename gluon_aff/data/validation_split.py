@@ -27,28 +27,11 @@ class SplitFiles(NamedTuple):
 
 
 def split_off(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: float, seed: int) -> SplitFiles:
-    """Take the share ``fraction`` of every class's files for validation.
+    """Take the share ``fraction`` of the files of each class, ``classes[name]``, for validation.
 
     The draw depends on the seed, the names of the classes and the order of each class's files, so one folder is split
     alike by whatever reads it. Files of equal content, also of different classes, are kept in one part. Every class
-    keeps a file for training.
-
-    Parameters
-    ----------
-    tree : FileTree
-        Where the files are.
-    classes : mapping
-        Class name to names of files, in a fixed order.
-    fraction : float
-        Of each class, the share for validation.
-    seed : int
-
-    Raises
-    ------
-    UsageError
-        Unless 0 < fraction < 1, and when nothing can be held out.
-    GluonAFFError
-        For a file that cannot be read.
+    keeps a file for training. Raises UsageError unless 0 < fraction < 1, and when nothing can be held out.
     """
     if not 0 < fraction < 1:
         raise UsageError(f"{_FLAG} {fraction:g}: expected a share between 0 and 1, such as 0.1")
