@@ -13,8 +13,7 @@ from typing import Any, Collection, Dict, Iterator, List, Optional, Sequence, Tu
 from ..errors import GluonAFFError, UsageError
 from ..facts import paper_accuracy, paper_tables
 from ..models import build_model, model_entry
-from ..models.common import ClassificationNet
-from ..models.summary import count_parameters
+from ..models.common import ClassificationNet, count_parameters
 from ..nn import canonical_fusion
 from ..tasks import list_ablation_hosts, task_of_host
 from ..tasks.ablation import bottleneck_ratio

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 import mxnet as mx
+import numpy as np
 from mxnet.gluon import nn
 
 from ..errors import UsageError
 from ..nn import Fusion, LongSkip, create_fusion, positive_integer, warn_of_batch_of_one
 from ..nn.blocks import MakeFusion
-from ..nn.checks import check_not_empty
-from ..nn.layers import NormKwargs, conv3x3, norm
+from ..nn.layers import NormKwargs, check_not_empty, conv3x3, norm
 
 #: The authors' two generations: "release" (October 2020), "paper" (September 2020, the paper's tables).
 TAGS = ("release", "paper")
@@ -268,3 +268,10 @@ def add_deep_stem(
     features.add(conv3x3(half, half))
     features.add(norm(half, norm_layer, norm_kwargs), nn.Activation("relu"))
     features.add(conv3x3(channels, half))
+
+
+def count_parameters(net: nn.HybridBlock) -> Tuple[int, int]:
+    """Return (trained, total): without and with what no gradient reaches (running statistics, frozen gamma or beta)."""
+    parameters = net._collect_params_with_prefix().values()
+    trained = sum(int(np.prod(p.shape)) for p in parameters if p.grad_req != "null")
+    return trained, sum(int(np.prod(p.shape)) for p in parameters)

@@ -15,7 +15,7 @@ import mxnet as mx
 
 from ..errors import UsageError, near_matches
 from ..nn import canonical_fusion, positive_integer
-from ..nn.checks import constructor_options
+from ..nn.layers import constructor_options
 from .cifar_inception import CIFARInception
 from .cifar_resnet import CIFARResNet
 from .common import ClassificationNet, Network

@@ -19,7 +19,7 @@ import numpy as np
 from mxnet.gluon import HybridBlock
 
 from ..utils.tables import text_table
-from .common import symbol_shapes
+from .common import count_parameters, symbol_shapes
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,6 @@ class Summary:
     @property
     def macs(self) -> int:
         return sum(layer.macs for layer in self.layers)
-
-
-def count_parameters(net: HybridBlock) -> Tuple[int, int]:
-    """(trained, total): without and with what no gradient reaches (running statistics, a frozen gamma or beta)."""
-    parameters = net._collect_params_with_prefix().values()
-    trained = sum(int(np.prod(p.shape)) for p in parameters if p.grad_req != "null")
-    return trained, sum(int(np.prod(p.shape)) for p in parameters)
 
 
 def summarize(net: HybridBlock, shape: Sequence[int], *others: Sequence[int]) -> Summary:

@@ -2,7 +2,6 @@
 
 from .attention import MSCAM, context_branch
 from .blocks import LongSkip
-from .checks import positive_integer, warn_of_batch_of_one
 from .fusions import (
     AFF,
     IAFF,
@@ -18,7 +17,7 @@ from .fusions import (
     selects_softly,
     unregister_fusion,
 )
-from .layers import ResizeLike
+from .layers import ResizeLike, positive_integer, warn_of_batch_of_one
 from .names import AUTHORS_KEYS
 
 __all__ = [

@@ -8,8 +8,17 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from ..errors import UsageError
-from .checks import check_not_empty, positive_integer, warn_of_batch_of_one
-from .layers import GlobalAvgPool, NormKwargs, conv1x1, expand, norm, sigmoid
+from .layers import (
+    GlobalAvgPool,
+    NormKwargs,
+    check_not_empty,
+    conv1x1,
+    expand,
+    norm,
+    positive_integer,
+    sigmoid,
+    warn_of_batch_of_one,
+)
 from .native.operator import Mix, fuse
 
 

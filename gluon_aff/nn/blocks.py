@@ -13,9 +13,18 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from ..errors import UsageError
-from .checks import positive_integer, warn_of_batch_of_one
 from .fusions import Fusion, canonical_fusion, create_fusion
-from .layers import GlobalAvgPool, Identity, NormKwargs, ResizeLike, conv1x1, conv3x3, norm
+from .layers import (
+    GlobalAvgPool,
+    Identity,
+    NormKwargs,
+    ResizeLike,
+    conv1x1,
+    conv3x3,
+    norm,
+    positive_integer,
+    warn_of_batch_of_one,
+)
 
 MakeFusion = Callable[[int], Fusion]
 NormLayer = Type[nn.HybridBlock]

@@ -17,8 +17,17 @@ from mxnet.gluon import nn
 
 from ..errors import UsageError, near_matches
 from .attention import attend, context_branch
-from .checks import check_not_empty, constructor_options, positive_integer, warn_of_batch_of_one
-from .layers import NormKwargs, conv1x1, expand, norm, sigmoid
+from .layers import (
+    NormKwargs,
+    check_not_empty,
+    constructor_options,
+    conv1x1,
+    expand,
+    norm,
+    positive_integer,
+    sigmoid,
+    warn_of_batch_of_one,
+)
 from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key, spelled
 
 

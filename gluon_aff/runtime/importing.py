@@ -7,6 +7,7 @@ pip puts where the system's loader does not look. Everything else here imports M
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 import re
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Tuple
 
+from ..errors import GluonAFFError
 from . import cuda, packages, threads
 from .packages import MXNetImportError
 
@@ -203,3 +205,36 @@ class Version:
 
     def __lt__(self, other: Version) -> bool:
         return self.parts < other.parts
+
+
+# ---- GluonCV, without what importing it changes for others
+
+_NEEDED_BY_GLUONCV = ("tqdm", "requests", "matplotlib", "portalocker", "PIL", "scipy")
+
+
+def import_gluoncv(name: str) -> types.ModuleType:
+    """A module of GluonCV. Raises ModuleNotFoundError without it or one that it needs, otherwise ImportError;
+    GluonAFFError where no temporary file can be made, which a package of its needs.
+
+    Whatever it lacks, GluonCV itself says that MXNet is missing. Its import makes Pillow fill up images that are cut
+    short instead of refusing them, everywhere in the process: damaged training images would pass for whole ones.
+    """
+    from PIL import ImageFile
+
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:
+        for package in _NEEDED_BY_GLUONCV:
+            if importlib.util.find_spec(package) is None:
+                raise ModuleNotFoundError(f"No module named {package!r}", name=package) from error
+        raise
+    except FileNotFoundError as error:
+        raise GluonAFFError(
+            f"GluonCV cannot be loaded: {error.strerror or error}; free space on the disk, lift the limit on file "
+            "sizes (ulimit -f), or set TMPDIR to a folder that can be written"
+        ) from error
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before

@@ -18,7 +18,7 @@ from ..deploy import is_exported, open_exported, read_manifest
 from ..errors import GluonAFFError, UsageError, last_line
 from ..evaluation.trained_network import Claim, TrainedNetwork
 from ..models import build_model, initializer_of, list_models, model_entry
-from ..runtime.gluoncv import import_gluoncv
+from ..runtime.importing import import_gluoncv
 from ..training.checkpoint import (
     Damaged,
     Description,

@@ -14,7 +14,7 @@ import mxnet as mx
 from .._version import __version__
 from ..errors import UsageError
 from ..evaluation.trained_network import head_width
-from ..models.summary import count_parameters
+from ..models.common import count_parameters
 from ..nn import native
 from ..runtime import devices, threads
 from ..training import Diverged, Job, LogBuffer, Run, Schedule, State, Stop, check_free, fit, group, restore

@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Iterator, List, Sequence, Tuple
 
 from ..errors import UsageError
-from ..runtime.gluoncv import import_gluoncv
+from ..runtime.importing import import_gluoncv
 
 MODES = ("constant", "step", "cosine", "poly")
 

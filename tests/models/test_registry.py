@@ -21,7 +21,7 @@ from gluon_aff.models import (
     registry,
 )
 from gluon_aff.models.common import check_size
-from gluon_aff.nn import checks
+from gluon_aff.nn import layers
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_input_that_is_no_image_batch(shape, hybridized):
     ids=["attention", "addition", "use_global_stats"],
 )
 def test_batch_of_one_is_warned_of_where_it_harms(options, times, hybridized, monkeypatch):
-    monkeypatch.setattr(checks, "_warned_of_batch_of_one", False)
+    monkeypatch.setattr(layers, "_warned_of_batch_of_one", False)
     net = build_model("cifar_resnet8", channel_times=1, **options)
     net.initialize()
     net.hybridize(hybridized)

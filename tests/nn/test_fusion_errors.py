@@ -13,9 +13,9 @@ from gluon_aff.nn import (
     IAFF,
     MSCAM,
     canonical_fusion,
-    checks,
     create_fusion,
     fusion_class,
+    layers,
     list_fusions,
 )
 
@@ -121,7 +121,7 @@ def test_bad_weight_on():
 
 @pytest.fixture
 def nobody_warned_yet(monkeypatch):
-    monkeypatch.setattr(checks, "_warned_of_batch_of_one", False)
+    monkeypatch.setattr(layers, "_warned_of_batch_of_one", False)
 
 
 def warnings_of(call):

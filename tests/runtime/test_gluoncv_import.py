@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.runtime.gluoncv import import_gluoncv
+from gluon_aff.runtime.importing import import_gluoncv
 
 PROGRAM = """
 import gluon_aff

@@ -8,7 +8,7 @@ import pytest
 
 from gluon_aff.cli.main import main
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.runtime.gluoncv import import_gluoncv
+from gluon_aff.runtime.importing import import_gluoncv
 from gluon_aff.tasks.opening import is_zoo_name, open_network, open_teacher
 
 
