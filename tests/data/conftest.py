@@ -1,4 +1,13 @@
 import pytest
+from image_files import write, write_zip
+
+
+@pytest.fixture(params=["folder", "zip"])
+def place(request, tmp_path):
+    """Writes the files into a folder or a zip and returns it."""
+    if request.param == "zip":
+        return lambda files: write_zip(tmp_path / "images.zip", files)
+    return lambda files: write(tmp_path / "images", files)
 
 
 @pytest.fixture(autouse=True)

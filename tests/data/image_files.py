@@ -1,9 +1,14 @@
-"""Small image files and sets of them for tests."""
+"""Small image files, and folders, zips and tars of given contents, {name: bytes}."""
 
 import io
+import tarfile
+import zipfile
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from gluon_aff.errors import GluonAFFError
 
 WNIDS = [f"n{number:08d}" for number in range(10)]
 SIZES = [(40, 30), (30, 40), (64, 64), (17, 50), (100, 21)]  # width, height
@@ -15,19 +20,50 @@ def photograph(number, size=None):
     return small.resize(size or SIZES[number % len(SIZES)], Image.BICUBIC)
 
 
-def saved(image, kind="JPEG", **options):
+def encoded(image, kind="PNG", **options):
+    """The file of an array or a Pillow image."""
     content = io.BytesIO()
-    image.save(content, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(content, kind, **options)
     return content.getvalue()
 
 
 def jpeg(number, mode="RGB", size=None):
-    return saved(photograph(number, size).convert(mode), quality=90)
+    return encoded(photograph(number, size).convert(mode), "JPEG", quality=90)
+
+
+def write(root, files):
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def write_zip(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tar_of(files):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name, member in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(member)
+            archive.addfile(entry, io.BytesIO(member))
+    return content.getvalue()
 
 
 def write_folder(root, classes, per_class=2, size=None):
-    for number, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for i in range(per_class):
-            (root / name / f"{name}_{i}.JPEG").write_bytes(jpeg(7 * number + i, size=size))
-    return root
+    images = [(n, name, i) for n, name in enumerate(classes) for i in range(per_class)]
+    return write(root, {f"{name}/{name}_{i}.JPEG": jpeg(7 * n + i, size=size) for n, name, i in images})
+
+
+def message_of(call, *args, **options):
+    """The one line of a GluonAFFError."""
+    with pytest.raises(GluonAFFError) as caught:
+        call(*args, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

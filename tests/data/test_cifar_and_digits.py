@@ -5,12 +5,12 @@ import io
 import pickle
 import struct
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import message_of, tar_of, write
 from sklearn import datasets
 
 from gluon_aff.data import cifar, load_image_set
@@ -84,19 +84,8 @@ def cifar10_files(kind):
 
 def pack(path, folder, files):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"{folder}/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+    path.write_bytes(gzip.compress(tar_of({f"{folder}/{name}": content for name, content in files.items()})))
     return path
-
-
-def unpack(folder, files):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
 
 
 MAKERS = {"cifar10": cifar10_files, "cifar100": cifar100_files}
@@ -125,7 +114,7 @@ def test_every_layout_at_every_place(tmp_path, version, split, place):
     if "archive" in place:
         data_dir = pack(tmp_path / layout.archive, layout.folder, files)
     else:
-        data_dir = unpack(tmp_path / layout.folder, files)
+        data_dir = write(tmp_path / layout.folder, files)
     got = load_image_set(dataset, split, data_dir.parent if "folder of" in place else data_dir)
     images, labels = expected_split(dataset, split)
     np.testing.assert_array_equal(got.images, images)
@@ -137,7 +126,7 @@ def test_every_layout_at_every_place(tmp_path, version, split, place):
 
 @pytest.mark.parametrize("kind", ["binary", "python"])
 def test_coarse_labels(tmp_path, kind):
-    data_dir = unpack(tmp_path / "any-name", cifar100_files(kind))
+    data_dir = write(tmp_path / "any-name", cifar100_files(kind))
     got = load_image_set("cifar100", "train", data_dir, labels="coarse")
     np.testing.assert_array_equal(got.labels, made_up(60, 0)[2])
     assert got.classes == tuple(COARSE)
@@ -146,7 +135,7 @@ def test_coarse_labels(tmp_path, kind):
 
 def test_found_where_gluon_keeps_it(own_mxnet_home):
     files = cifar100_files("binary")
-    unpack(own_mxnet_home / "datasets" / "cifar100", {name: files[name] for name in ("train.bin", "test.bin")})
+    write(own_mxnet_home / "datasets" / "cifar100", {name: files[name] for name in ("train.bin", "test.bin")})
     got = load_image_set("cifar100", "train", download=False)
     assert len(got) == 60
     assert got.classes == tuple(str(i) for i in range(100)), "without names the classes are numbers"
@@ -155,19 +144,11 @@ def test_found_where_gluon_keeps_it(own_mxnet_home):
 def test_pickles_of_python_3_with_text_keys(tmp_path):
     pixels, fine, coarse = made_up(7, 0)
     batch = {"data": pixels, "fine_labels": fine.tolist(), "coarse_labels": coarse.tolist()}
-    data_dir = unpack(tmp_path / "c", {"train": pickle.dumps(batch), "test": pickle.dumps(batch)})
+    data_dir = write(tmp_path / "c", {"train": pickle.dumps(batch), "test": pickle.dumps(batch)})
     assert len(load_image_set("cifar100", "train", data_dir)) == 7
 
 
 # What is wrong with the data -----------------------------------------------------------------------------------------
-
-
-def error_of(*args, **options):
-    with pytest.raises(GluonAFFError) as caught:
-        load_image_set(*args, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_truncated_archive(tmp_path, version):
@@ -176,7 +157,7 @@ def test_truncated_archive(tmp_path, version):
     whole = path.read_bytes()
     for length in (len(whole) // 2, len(whole) - 4):
         path.write_bytes(whole[:length])
-        message = error_of(dataset, "train", path)
+        message = message_of(load_image_set, dataset, "train", path)
         assert f"{path} ({length} bytes)" in message and "cut short" in message and "download it again" in message
 
 
@@ -188,34 +169,38 @@ def test_an_archive_with_a_flipped_bit_is_noticed(tmp_path):
     stored = bytearray(gzip.compress(plain, compresslevel=0))  # stored blocks: any pixel is still readable
     stored[len(stored) // 2] ^= 1
     path.write_bytes(stored)
-    assert "CRC check failed" in error_of("cifar100", "train", path)
+    assert "CRC check failed" in message_of(load_image_set, "cifar100", "train", path)
 
 
 def test_other_archives(tmp_path):
     path = tmp_path / "cifar-100-binary.tar.gz"
     path.write_text("<html>404</html>")
-    assert "(16 bytes) cannot be read to its end as a .tar.gz archive" in error_of("cifar100", "train", path)
+    assert "(16 bytes) cannot be read to its end as a .tar.gz archive" in message_of(
+        load_image_set, "cifar100", "train", path
+    )
     path = pack(tmp_path / "data.tar.gz", "x", cifar10_files("binary"))
-    assert "without train.bin or train: it is not CIFAR-100" in error_of("cifar100", "train", path)
+    assert "without train.bin or train: it is not CIFAR-100" in message_of(load_image_set, "cifar100", "train", path)
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("train/cat/0.png", b"")
-    assert "zips of images go with --dataset folder" in error_of("cifar10", "train", tmp_path / "images.zip")
+    assert "zips of images go with --dataset folder" in message_of(
+        load_image_set, "cifar10", "train", tmp_path / "images.zip"
+    )
 
 
 def test_wrong_record_length(tmp_path):
     files = cifar100_files("binary")
-    data_dir = unpack(tmp_path / "c", {**files, "train.bin": files["train.bin"][:-1]})
-    message = error_of("cifar100", "train", data_dir)
+    data_dir = write(tmp_path / "c", {**files, "train.bin": files["train.bin"][:-1]})
+    message = message_of(load_image_set, "cifar100", "train", data_dir)
     assert f"{data_dir}/train.bin has {60 * 3074 - 1} bytes, expected whole records of 3074" in message
     (data_dir / "train.bin").write_bytes(b"")
-    assert "has 0 bytes" in error_of("cifar100", "train", data_dir)
+    assert "has 0 bytes" in message_of(load_image_set, "cifar100", "train", data_dir)
 
 
 def test_missing_batch(tmp_path):
     files = cifar10_files("binary")
     del files["data_batch_3.bin"]
-    data_dir = unpack(tmp_path / "c", files)
-    message = error_of("cifar10", "train", data_dir)
+    data_dir = write(tmp_path / "c", files)
+    message = message_of(load_image_set, "cifar10", "train", data_dir)
     assert f"{data_dir} has no data_batch_3.bin" in message and "cifar-10-binary.tar.gz" in message
     assert len(load_image_set("cifar10", "test", data_dir)) == 10
 
@@ -231,8 +216,8 @@ def test_label_out_of_range(tmp_path, kind, name, labels, wrong):
         batch = pickle.loads(files[name], encoding="bytes")
         batch[f"{labels}_labels".encode()][7] = wrong
         content = python2_pickle(batch)
-    data_dir = unpack(tmp_path / "c", {**files, name: bytes(content)})
-    message = error_of("cifar100", "train", data_dir)
+    data_dir = write(tmp_path / "c", {**files, name: bytes(content)})
+    message = message_of(load_image_set, "cifar100", "train", data_dir)
     assert f"{data_dir}/{name}: image 7 has {labels} label {wrong}, expected 0 to {wrong - 1}" in message
 
 
@@ -247,12 +232,12 @@ class Malicious:
 def test_pickles_run_no_code(tmp_path):
     target = tmp_path / "touched"
     files = {**cifar100_files("python"), "train": pickle.dumps({"data": Malicious(str(target))}, protocol=2)}
-    message = error_of("cifar100", "train", unpack(tmp_path / "c", files))
+    message = message_of(load_image_set, "cifar100", "train", write(tmp_path / "c", files))
     assert "which CIFAR's files do not need" in message and "c/train" in message
     assert not target.exists()
     for name in ("eval", "exec", "getattr", "__import__"):  # not even builtins
         (tmp_path / "c" / "train").write_bytes(b"\x80\x02c__builtin__\n%s\n." % name.encode())
-        assert f"__builtin__.{name}" in error_of("cifar100", "train", tmp_path / "c")
+        assert f"__builtin__.{name}" in message_of(load_image_set, "cifar100", "train", tmp_path / "c")
 
 
 @pytest.mark.parametrize(
@@ -271,30 +256,30 @@ def test_pickles_run_no_code(tmp_path):
     ],
 )
 def test_pickles_of_something_else(tmp_path, batch, told):
-    data_dir = unpack(tmp_path / "c", {**cifar100_files("python"), "train": pickle.dumps(batch, protocol=2)})
-    assert told in error_of("cifar100", "train", data_dir)
+    data_dir = write(tmp_path / "c", {**cifar100_files("python"), "train": pickle.dumps(batch, protocol=2)})
+    assert told in message_of(load_image_set, "cifar100", "train", data_dir)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", python2_pickle({b"data": np.zeros(9000)})[:5000]])
 def test_damaged_pickle(tmp_path, content):
-    data_dir = unpack(tmp_path / "c", {**cifar100_files("python"), "train": content})
-    assert "is not a pickle of CIFAR's python version" in error_of("cifar100", "train", data_dir)
+    data_dir = write(tmp_path / "c", {**cifar100_files("python"), "train": content})
+    assert "is not a pickle of CIFAR's python version" in message_of(load_image_set, "cifar100", "train", data_dir)
 
 
 @pytest.mark.parametrize("names", [5, None, "ab", {}])
 def test_class_names_that_are_none(tmp_path, names):
     files = {**cifar10_files("python"), "batches.meta": pickle.dumps({"label_names": names}, protocol=2)}
-    message = error_of("cifar10", "train", unpack(tmp_path / "c", files))
+    message = message_of(load_image_set, "cifar10", "train", write(tmp_path / "c", files))
     assert "batches.meta has " in message and "fine class names, expected 10" in message
     files = {**cifar100_files("binary"), "fine_label_names.txt": b"apple\nbear\n"}
-    message = error_of("cifar100", "train", unpack(tmp_path / "d", files))
+    message = message_of(load_image_set, "cifar100", "train", write(tmp_path / "d", files))
     assert "fine_label_names.txt has 2 fine class names, expected 100" in message
 
 
 def test_nothing_there(tmp_path, own_mxnet_home):
-    message = error_of("cifar100", "train", tmp_path)
+    message = message_of(load_image_set, "cifar100", "train", tmp_path)
     assert str(tmp_path) in message and "cifar-100-binary.tar.gz" in message and "--dataset folder" in message
-    message = error_of("cifar10", "train", download=False)
+    message = message_of(load_image_set, "cifar10", "train", download=False)
     assert str(own_mxnet_home / "datasets" / "cifar10") in message and "cs.toronto.edu/~kriz/" in message
 
 
@@ -320,7 +305,7 @@ def test_downloads_the_binary_version_from_its_home_and_checks_it(monkeypatch, o
 
 def test_a_data_dir_without_data_is_no_reason_to_download(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "download", lambda *args, **options: pytest.fail("must not download"))
-    assert "leave --data-dir out to download it" in error_of("cifar100", "train", tmp_path)
+    assert "leave --data-dir out to download it" in message_of(load_image_set, "cifar100", "train", tmp_path)
 
 
 # What was asked wrongly ----------------------------------------------------------------------------------------------

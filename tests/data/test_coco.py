@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from pair_files import encoded, write, write_zip
+from image_files import encoded, message_of, write, write_zip
 from PIL import Image
 
 from gluon_aff.data import coco, load_pair_set
@@ -76,13 +76,6 @@ def contents(annotations=None):
 @pytest.fixture
 def root(tmp_path):
     return write(tmp_path / "coco", contents())
-
-
-def error_of(*arguments, **options):
-    with pytest.raises(GluonAFFError) as caught:
-        load_pair_set("coco", *arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def is_whole(got):
@@ -188,12 +181,12 @@ def test_absent_category_has_near_names(root):
         ("Person", "did you mean person?"),
         ("zebra", "choose one of car, person, stop sign"),
     ):
-        message = error_of("train", root, category=category)
+        message = message_of(load_pair_set, "coco", "train", root, category=category)
         assert f"has no category {category!r}: {hint}" in message
 
 
 def test_missing_annotations_and_unknown_split(root):
-    message = error_of("val", root)
+    message = message_of(load_pair_set, "coco", "val", root)
     assert "expected annotations/instances_val2017.json or annotations/annotations_trainval2017.zip" in message
     assert "found instances_train2017.json" in message
     with pytest.raises(UsageError, match="coco has no split 'trainval': choose one of train, val, test, train2017"):
@@ -205,14 +198,14 @@ def test_an_image_that_is_missing_or_of_another_size_is_named(root):
     with pytest.raises(GluonAFFError, match="000000000001.jpg is 8x8, the annotations are for 16x12"):
         load_pair_set("coco", "train", root).pair(0)
     (root / "train2017" / "000000000002.jpg").unlink()
-    message = error_of("train", root)
+    message = message_of(load_pair_set, "coco", "train", root)
     assert "1 of the 3 images with a stop sign are not in" in message
     assert "such as 000000000002.jpg: --download fetches them" in message
 
 
 def test_without_pycocotools_the_message_names_the_extra(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
-    assert r"pip install 'gluon_aff[coco]'" in error_of("train", root)
+    assert r"pip install 'gluon_aff[coco]'" in message_of(load_pair_set, "coco", "train", root)
 
 
 # Masks ---------------------------------------------------------------------------------------------------------------
@@ -303,7 +296,7 @@ def test_download_goes_on_where_it_stopped(served, root):
     folder, asked = served
     write(folder, {f"train2017/{i:012d}.jpg": jpeg(i) for i in (1, 3)})
     shutil.rmtree(root / "train2017")
-    assert "cannot download 000000000002.jpg" in error_of("train", root, download=True)
+    assert "cannot download 000000000002.jpg" in message_of(load_pair_set, "coco", "train", root, download=True)
     write(folder, {"train2017/000000000002.jpg": jpeg(2)})
     asked.clear()
     assert is_whole(load_pair_set("coco", "train", root, download=True))
@@ -320,11 +313,11 @@ def test_download_follows_the_address_in_the_json_and_checks_what_comes(served, 
         (image.as_uri(), "expected http or https"),
     ):
         (root / JSON).write_bytes(broken("images", coco_url=url))
-        assert message in error_of("train", root, download=True) and not image.exists()
+        assert message in message_of(load_pair_set, "coco", "train", root, download=True) and not image.exists()
     (root / JSON).write_bytes(broken("images", coco_url=f"{coco.HOME}elsewhere/1.jpg"))
     assert is_whole(load_pair_set("coco", "train", root, download=True))
 
 
 def test_downloading_into_a_zip_is_refused(tmp_path):
     path = write_zip(tmp_path / "a.zip", contents())
-    assert "is a file: downloading needs a folder" in error_of("train", path, download=True)
+    assert "is a file: downloading needs a folder" in message_of(load_pair_set, "coco", "train", path, download=True)

@@ -1,22 +1,16 @@
 """One decoder: every mode an image may be saved in, and what is refused before a pixel is read."""
 
-import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from image_files import encoded, write
 from PIL import Image
 
 from gluon_aff.data import load_image_set
 from gluon_aff.data.decoding import MAX_PIXELS, UnreadableImage, decode_image
 from gluon_aff.errors import GluonAFFError
-
-
-def encoded(image, kind="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def both(content):
@@ -47,10 +41,8 @@ def test_a_turned_photograph_is_read_as_it_is_stored():
 
 
 def test_16_bits_in_class_folders_are_scaled(tmp_path):
-    for split in ("train", "test"):
-        for name in ("a", "b"):
-            (tmp_path / split / name).mkdir(parents=True)
-            (tmp_path / split / name / "1.png").write_bytes(encoded(Image.fromarray(RAMP.astype(np.uint16) * 256)))
+    sixteen = encoded(RAMP.astype(np.uint16) * 256)
+    write(tmp_path, {f"{split}/{name}/1.png": sixteen for split in ("train", "test") for name in "ab"})
     images = load_image_set("folder", "train", tmp_path).images
     np.testing.assert_array_equal(images[0, ..., 0], RAMP)
 

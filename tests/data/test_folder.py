@@ -1,6 +1,5 @@
 """Image folders and zips, and the cache of what was decoded from them."""
 
-import io
 import os
 import re
 import time
@@ -9,10 +8,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from image_files import encoded, message_of, write_zip
 from PIL import Image
 
 from gluon_aff.data import folder, load_image_set
-from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.runtime import threads
 
 RNG = np.random.default_rng(0)
 PIXELS = {
@@ -23,48 +23,12 @@ PIXELS = {
 }
 
 
-def png(image):
-    content = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(content, "PNG")
-    return content.getvalue()
-
-
 def contents():
-    return {name: png(pixels) for name, pixels in PIXELS.items()}
-
-
-def write(root, files):
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return root
-
-
-def write_zip(path, files):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
+    return {name: encoded(pixels) for name, pixels in PIXELS.items()}
 
 
 def renamed(files, prefix="", test="test"):
     return {prefix + name.replace("test/", f"{test}/"): content for name, content in files.items()}
-
-
-@pytest.fixture(params=["folder", "zip"])
-def place(request, tmp_path):
-    """Writes the files into a folder or a zip and returns it."""
-    if request.param == "folder":
-        return lambda files: write(tmp_path / "images", files)
-    return lambda files: write_zip(tmp_path / "images.zip", files)
-
-
-def error_of(*args, **options):
-    with pytest.raises(GluonAFFError) as caught:
-        load_image_set(*args, **options)
-    assert not isinstance(caught.value, UsageError) and "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("options", [{}, {"prefix": "top/"}, {"test": "val"}], ids=["plain", "top folder", "val"])
@@ -97,11 +61,9 @@ def test_every_kind_of_image_becomes_rgb(place):
     palette.info["transparency"] = bytes(range(256))
     kinds["5.png"] = palette
     files = contents()
-    files.update({f"train/zebra/{name}": png(image) for name, image in kinds.items()})
+    files.update({f"train/zebra/{name}": encoded(image) for name, image in kinds.items()})
     files["test/zebra/0.png"] = files["test/cat/0.png"]
-    jpeg = io.BytesIO()
-    colours.save(jpeg, "JPEG")
-    files["train/zebra/6.jpeg"] = files["train/zebra/7.JPG"] = jpeg.getvalue()
+    files["train/zebra/6.jpeg"] = files["train/zebra/7.JPG"] = encoded(colours, "JPEG")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         got = load_image_set("folder", "train", place(files))
@@ -112,40 +74,45 @@ def test_every_kind_of_image_becomes_rgb(place):
 
 
 def test_resize_stretches_whatever_size(place):
-    files = {**contents(), "train/ant/9.png": png(np.zeros((30, 20, 3), dtype=np.uint8))}
+    files = {**contents(), "train/ant/9.png": encoded(np.zeros((30, 20, 3), dtype=np.uint8))}
     got = load_image_set("folder", "train", place(files), resize=16)
     assert got.images.shape == (13, 16, 16, 3)
     assert (got.images[4] == 0).all()
 
 
-OBLONG = png(np.zeros((30, 20, 3), dtype=np.uint8))
+OBLONG = encoded(np.zeros((30, 20, 3), dtype=np.uint8))
 DAMAGE = {
     "odd size": ({"train/bee/1.png": OBLONG}, "train/bee/1.png is 20x30, the images before it 12x12.*--resize N"),
     "oblong": (dict.fromkeys(PIXELS, OBLONG), "train/ant/0.png is 20x30, expected a square: give --resize N"),
     "cut short": (
-        {"train/bee/2.png": png(PIXELS["train/bee/2.png"])[:-40]},
+        {"train/bee/2.png": encoded(PIXELS["train/bee/2.png"])[:-40]},
         "train/bee/2.png cannot be read as an image.*replace or remove it",
     ),
     "no image": ({"train/bee/2.png": b"nothing of the kind"}, "train/bee/2.png cannot be read as an image"),
-    "one more class": ({"train/dog/0.png": png(PIXELS["train/cat/0.png"])}, "have different classes .dog in one only"),
+    "one more class": (
+        {"train/dog/0.png": encoded(PIXELS["train/cat/0.png"])},
+        "have different classes .dog in one only",
+    ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_what_is_wrong_with_a_set_is_named(place, damage):
     changed, told = DAMAGE[damage]
-    assert re.search(told, error_of("folder", "train", place({**contents(), **changed})))
+    assert re.search(told, message_of(load_image_set, "folder", "train", place({**contents(), **changed})))
 
 
 def test_a_missing_split_is_named(place):
-    message = error_of("folder", "test", place({k: v for k, v in contents().items() if k.startswith("train")}))
+    message = message_of(
+        load_image_set, "folder", "test", place({k: v for k, v in contents().items() if k.startswith("train")})
+    )
     assert "has no test images: expected test (or val)/<class>/*.png" in message and "found train" in message
 
 
 def test_val_is_ignored_beside_test(place):
     files = contents()
     files.update(
-        {name.replace("test/", "val/"): png(np.zeros((12, 12, 3), np.uint8)) for name in PIXELS if "test" in name}
+        {name.replace("test/", "val/"): encoded(np.zeros((12, 12, 3), np.uint8)) for name in PIXELS if "test" in name}
     )
     got = load_image_set("folder", "test", place(files))
     assert len(got) == 6 and got.images.any()
@@ -153,7 +120,7 @@ def test_val_is_ignored_beside_test(place):
 
 def test_two_sets_in_one_zip_are_refused(tmp_path):
     files = {**renamed(contents(), prefix="one/"), **renamed(contents(), prefix="two/")}
-    message = error_of("folder", "train", write_zip(tmp_path / "images.zip", files))
+    message = message_of(load_image_set, "folder", "train", write_zip(tmp_path / "images.zip", files))
     assert "holds several sets of images (one, two), expected one" in message
 
 
@@ -171,7 +138,7 @@ def test_threads_never_read_a_zip_at_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(zipfile.ZipFile, "read", slow_read)
     monkeypatch.setattr(folder, "_BLOCK", 1)
-    monkeypatch.setattr(folder, "usable_cores", lambda: 4)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 4)
     assert len(load_image_set("folder", "train", path)) == 12
     assert not overlaps
 
@@ -186,13 +153,13 @@ def test_a_class_without_images_is_left_out_and_said(place, capsys, test):
 
 
 def test_no_images_at_all(tmp_path):
-    assert "found no such folders" in error_of("folder", "train", tmp_path)
+    assert "found no such folders" in message_of(load_image_set, "folder", "train", tmp_path)
 
 
 def test_a_truncated_zip(tmp_path):
     path = write_zip(tmp_path / "images.zip", contents())
     path.write_bytes(path.read_bytes()[:-30])
-    message = error_of("folder", "train", path)
+    message = message_of(load_image_set, "folder", "train", path)
     assert f"{path} ({path.stat().st_size} bytes) is neither a folder nor a whole zip archive" in message
 
 
@@ -202,7 +169,7 @@ def test_a_damaged_member_of_a_zip_is_named(tmp_path):
     with zipfile.ZipFile(path) as archive:
         content[archive.getinfo("train/ant/3.png").header_offset + 100] ^= 255
     path.write_bytes(content)
-    message = error_of("folder", "train", path)
+    message = message_of(load_image_set, "folder", "train", path)
     assert "train/ant/3.png: Bad CRC-32" in message
 
 
@@ -236,7 +203,7 @@ def test_second_reading_comes_from_the_cache(place, decodings, own_mxnet_home):
 def test_changed_images_are_decoded_anew(place, decodings, own_mxnet_home):
     path = place(contents())
     load_image_set("folder", "train", path)
-    place({**contents(), "train/ant/0.png": png(PIXELS["train/cat/0.png"])})
+    place({**contents(), "train/ant/0.png": encoded(PIXELS["train/cat/0.png"])})
     changed = path if path.is_file() else path / "train" / "ant" / "0.png"
     os.utime(changed, ns=(1, 1))
     got = load_image_set("folder", "train", path)

@@ -9,7 +9,7 @@ import zipfile
 import mxnet as mx
 import numpy as np
 import pytest
-from image_files import WNIDS, jpeg, photograph, saved, write_folder
+from image_files import WNIDS, encoded, jpeg, photograph, write_folder
 from PIL import Image
 
 from gluon_aff.data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
@@ -119,7 +119,7 @@ def test_nothing_to_read(tmp_path):
 
 def test_images_smaller_than_the_crop_are_enlarged():
     content = io.BytesIO()
-    Image.new("RGB", (3, 5), (10, 200, 30)).save(content, "PNG")
+    Image.new("RGB", (3, 5), (10, 200, 30)).save(content)
     image = centre(decode_image(content.getvalue(), "x", opencv=True), 28)
     assert image.shape == (28, 28, 3)
     assert np.array_equal(np.unique(image.reshape(-1, 3), axis=0), [[10, 200, 30]])
@@ -300,12 +300,12 @@ def odd_files(root):
         "bad_text.JPEG": b"<html>not found</html>",
         "bad_cut.JPEG": jpeg(2, size=(200, 200))[:-900],
         "bad_empty.JPEG": b"",
-        "cmyk.JPEG": saved(image.convert("CMYK"), quality=95),
+        "cmyk.JPEG": encoded(image.convert("CMYK"), "JPEG", quality=95),
         "grey.JPEG": jpeg(2, "L"),
-        "palette.png": saved(image.quantize(256), "PNG"),
-        "png.JPEG": saved(image, "PNG"),
-        "sixteen.png": saved(Image.fromarray(grey16), "PNG"),
-        "turned.JPEG": saved(photograph(0), exif=orientation),
+        "palette.png": encoded(image.quantize(256)),
+        "png.JPEG": encoded(image),
+        "sixteen.png": encoded(Image.fromarray(grey16)),
+        "turned.JPEG": encoded(photograph(0), "JPEG", exif=orientation),
     }.items():
         (folder / name).write_bytes(content)
     return open_imagenet(root, WNIDS, split="train")

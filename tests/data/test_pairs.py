@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from pair_files import encoded, write, write_zip
+from image_files import encoded, message_of, write
 from PIL import Image
 
 from gluon_aff.data import PairSet, list_datasets, load_pair_set
@@ -115,21 +115,6 @@ def contents(ending="", lists="", **changed):
     for name, content in changed.items():
         files[name.replace("__", "/").replace("_at_", ".")] = content
     return {name: content for name, content in files.items() if content is not None}
-
-
-@pytest.fixture(params=["folder", "zip"])
-def place(request, tmp_path):
-    """Writes the files into a folder or a zip and returns it."""
-    if request.param == "zip":
-        return lambda files: write_zip(tmp_path / "set.zip", files)
-    return lambda files: write(tmp_path / "set", files)
-
-
-def error_of(*arguments, **options):
-    with pytest.raises(GluonAFFError) as caught:
-        load_pair_set(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("top", ["", "top/"])
@@ -254,13 +239,13 @@ def test_masks_of_several_classes(tmp_path):
         ({"classes": 5}, "classes.txt has 4 names for 5 classes"),
         ({}, "for class numbers give --classes 4"),
     ):
-        assert message in error_of("folder", "train", path, **options)
+        assert message in message_of(load_pair_set, "folder", "train", path, **options)
 
 
 def test_values_between_count_from_the_threshold_on(tmp_path):
     mask = encoded(np.where(MASKS["a"], 200, GREY // 2).astype(np.uint8))
     path = write(tmp_path, contents(masks__a_at_png=mask))
-    assert "a.png has the values" in error_of("folder", "train", path)
+    assert "a.png has the values" in message_of(load_pair_set, "folder", "train", path)
     got = load_pair_set("folder", "train", path, mask_threshold=128)
     np.testing.assert_array_equal(got.pair(0)[1], MASKS["a"])
 
@@ -300,7 +285,9 @@ def test_bad_input_is_named(place, case):
 
 
 def test_what_is_no_such_set(place, tmp_path):
-    message = error_of("folder", "train", place({"train.txt": b"a"}))
+    message = message_of(load_pair_set, "folder", "train", place({"train.txt": b"a"}))
     assert "expected images/, masks/ and <split>.txt in it, found train.txt" in message
     (tmp_path / "text.zip").write_bytes(b"hello")
-    assert "neither a folder nor a whole zip archive" in error_of("folder", "train", tmp_path / "text.zip")
+    assert "neither a folder nor a whole zip archive" in message_of(
+        load_pair_set, "folder", "train", tmp_path / "text.zip"
+    )

@@ -6,12 +6,11 @@ import signal
 import struct
 import subprocess
 import sys
-import tarfile
 
 import mxnet as mx
 import numpy as np
 import pytest
-from image_files import WNIDS, jpeg, photograph, write_folder
+from image_files import WNIDS, jpeg, photograph, tar_of, write_folder
 from PIL import Image
 from scipy.io import savemat
 
@@ -367,20 +366,6 @@ def test_info_counts_images_that_cannot_be_read(records):
 
 
 # -- the official archives
-
-
-def add(archive, name, content):
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))
-
-
-def tar_of(files):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        for name, member in files.items():
-            add(archive, name, member)
-    return content.getvalue()
 
 
 def test_the_tar_of_tars_is_the_unpacked_folder(tmp_path, images):

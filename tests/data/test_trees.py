@@ -2,13 +2,13 @@
 
 import bz2
 import gzip
-import io
 import lzma
 import os
 import tarfile
 import zipfile
 
 import pytest
+from image_files import tar_of
 
 from gluon_aff.data import load_image_set, trees
 from gluon_aff.data.trees import PackedTree, TarTree, ZipTree, open_file_tree
@@ -23,20 +23,11 @@ def small_limit(monkeypatch):
     monkeypatch.setattr(trees, "MAX_BYTES", MOST)
 
 
-def tar_of(name, content):
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
-
-
 @pytest.mark.parametrize("behind", [False, True], ids=["in the archive", "behind it"])
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, behind):
     path, zeros = tmp_path / "cifar-10-python.tar.gz", bytes(MOST + 1)
     name = "cifar-10-batches-py/data_batch_1"
-    path.write_bytes(gzip.compress(tar_of(name, b"") + zeros if behind else tar_of(name, zeros)))
+    path.write_bytes(gzip.compress(tar_of({name: b""}) + zeros if behind else tar_of({name: zeros})))
     with pytest.raises(GluonAFFError, match="unpacks to more than 1,048,576"):
         load_image_set("cifar10", "train", path)
 
@@ -58,7 +49,7 @@ def test_a_claimed_size_takes_no_memory(tmp_path, kind):
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
 def test_compressions(tmp_path, compress):
-    path, content = tmp_path / "a.tar", tar_of("folder/a", b"hello")
+    path, content = tmp_path / "a.tar", tar_of({"folder/a": b"hello"})
     path.write_bytes(compress(content))
     tree = PackedTree(path, {"a"})
     assert tree.files() == ["a"] and tree.read("a") == b"hello"
@@ -73,7 +64,7 @@ def test_files_that_are_too_large_are_not_read(tmp_path):
     (folder / "a.png").write_bytes(bytes(MOST + 1))
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(MOST + 1))
-    (tmp_path / "a.tar").write_bytes(tar_of("a.png", bytes(MOST + 1)))
+    (tmp_path / "a.tar").write_bytes(tar_of({"a.png": bytes(MOST + 1)}))
     for tree in (open_file_tree(folder), open_file_tree(tmp_path / "a.zip"), TarTree(tmp_path / "a.tar")):
         with pytest.raises(GluonAFFError, match="a.png has 1,048,577 bytes, more than 1,048,576: it is not read"):
             tree.read("a.png")
