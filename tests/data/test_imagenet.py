@@ -1,6 +1,5 @@
 """ImageNet's images from folders, zips and record files: labels, pixels, order, draws, counts, and what goes wrong."""
 
-import io
 import re
 import struct
 import threading
@@ -118,9 +117,8 @@ def test_nothing_to_read(tmp_path):
 
 
 def test_images_smaller_than_the_crop_are_enlarged():
-    content = io.BytesIO()
-    Image.new("RGB", (3, 5), (10, 200, 30)).save(content)
-    image = centre(decode_image(content.getvalue(), "x", opencv=True), 28)
+    small = encoded(Image.new("RGB", (3, 5), (10, 200, 30)))
+    image = centre(decode_image(small, "x", opencv=True), 28)
     assert image.shape == (28, 28, 3)
     assert np.array_equal(np.unique(image.reshape(-1, 3), axis=0), [[10, 200, 30]])
 
@@ -175,9 +173,7 @@ def labels_of_passes(path, batch_size, count):
 @pytest.mark.parametrize(("records", "batch_size", "count"), [(50, 8, 9), (24, 8, 3), (8, 8, 3), (50000, 512, 4)])
 def test_what_the_record_iterator_counts(tmp_path, records, batch_size, count):
     """MXNet's own iterator, pass after pass, on records whose labels are their numbers."""
-    content = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(content, "JPEG")
-    path = write_records(tmp_path / "a.rec", [content.getvalue()] * records, range(records))
+    path = write_records(tmp_path / "a.rec", [encoded(Image.new("RGB", (4, 4)), "JPEG")] * records, range(records))
     expected = record_passes(records, batch_size, count)
     for span, labels in zip(expected, labels_of_passes(path, batch_size, count)):
         assert len(labels) == span.batches
