@@ -117,22 +117,27 @@ def test_resuming_with_other_options_says_which(train, finished):
     assert train(*TINY, "--resume", "--save-dir", "run", "--askc-type", "ASKCFuse", "-j", "0")[0] == 0
 
 
-def test_a_run_whose_files_were_edited_is_not_resumed_unnoticed(train, finished):
+@pytest.mark.parametrize(
+    ("file", "edit", "found"),
+    [
+        ("config.yaml", ("seed: 0\n", "seed: 5\n"), "--seed was 0, is 5"),
+        ("history.jsonl", ('"seed": 0', '"seed": 5'), "--seed was 0, is 5"),
+        ("history.jsonl", ('"epoch": 0,', '"epoch": 3,'), "it has not the epochs 0 to 0, each once and in order"),
+        ("history.jsonl", ('"loss": ', '"loss": 1'), "its epochs are not those that the run wrote"),
+    ],
+)
+def test_a_run_whose_files_were_edited_is_resumed_only_when_that_is_meant(train, finished, file, edit, found):
     finished("run")
-    config, history = Path("run/config.yaml"), Path("run/history.jsonl")
-    for path, old, new in ((config, "seed: 0\n", "seed: 5\n"), (history, '"seed": 0', '"seed": 5')):
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-        code, _, err = train("--resume", "run")
-        assert (code, err.splitlines()) == (
-            2,
-            [f"error: {path} was changed: --seed was 0, is 5; put it back as it was to resume the run"],
-        )
-        path.write_text(text)
-    history.write_text("".join(line for line in history.open() if '"epoch": 0' not in line))
-    code, out, _ = train("--resume", "run")
-    assert code == 0 and f"note: {history} was changed: it has not the epochs 0 to 0" in out
+    path = Path("run", file)
+    text = path.read_text()
+    assert text.count(edit[0]) == 1
+    path.write_text(text.replace(*edit))
+    changed = f"{path} was changed: {found}"
+    code, _, err = train("--resume", "run")
+    hint = "put it back as it was, or --accept-changed-run goes on with what it says now"
+    assert (code, err) == (2, f"error: {changed}; {hint}\n")
+    code, out, _ = train("--resume", "run", "--accept-changed-run")
+    assert code == 0 and f"note: {changed}" in out
 
 
 def test_a_run_can_be_made_longer_when_its_schedule_does_not_end(train):

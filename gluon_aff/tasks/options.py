@@ -410,6 +410,12 @@ def run_options(parser: OptionParser) -> OptionGroup:
         role=Role.COMMAND,
     )
     group.add_argument(
+        "--accept-changed-run",
+        action="store_true",
+        help="with --resume: go on where the run's config.yaml or history was edited",
+        role=Role.COMMAND,
+    )
+    group.add_argument(
         "--resume-from",
         type=Reads(),
         metavar="FILE",

@@ -102,9 +102,11 @@ def train_run(task: Task, options: Namespace) -> Outcome:
     # Begin or resume, train, conclude
     with run, Stop() as stop:
         config = without(task.parser(), vars(options), Role.COMMAND)
-        state = _resume(job, run, config, facts) if options.resume else _begin(run, config, options.overwrite)
-        changed = run.history.changed(state.epoch, state.best)
-        for line in [*introduction, *([f"note: {changed}"] if changed else [])]:
+        if options.resume:
+            state = _resume(job, run, config, facts, options.accept_changed_run)
+        else:
+            state = _begin(run, config, options.overwrite)
+        for line in introduction:
             run.log(line)
         setup.log.open(run.log)
         if options.tensorboard:
@@ -115,9 +117,9 @@ def train_run(task: Task, options: Namespace) -> Outcome:
             raise Diverged(f"{error}; {run.last_good()}; try a lower --lr, or --clip-gradient") from None
         finally:
             job.listeners.run_ends()
-        changed_since = run.history.changed(state.epoch, state.best)
-        if changed_since and changed_since != changed:
-            run.log(f"note: {changed_since}")
+        changed = run.history.changed(state.epoch, state.best, state.history)
+        if changed:
+            run.log(f"note: {changed}")
         finished, epochs = state.epoch >= job.epochs, run.history.epochs()
         _say_best(task, run, state, epochs)
         if finished and state.best and wanted(options):
@@ -151,10 +153,11 @@ def _begin(run: Run, config: Dict[str, Any], overwrite: bool) -> State:
     return State()
 
 
-def _resume(job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any]) -> State:
+def _resume(job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any], accept: bool) -> State:
     """Return the state that the run was left in, and put it into the job's network and optimizer.
 
-    Raises UsageError where the run's data, devices or network are no longer what they were.
+    Raises UsageError where the run's data, devices or network are no longer what they were, and where its files were
+    changed, unless that is to ``accept``.
     """
     header = run.history.header()
     for name, now in facts.items():
@@ -166,15 +169,21 @@ def _resume(job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any]) -
     state = restore(job, run)
     if state.epoch > job.epochs:
         raise UsageError(f"{run.directory} has done {state.epoch} epochs already, --num-epochs is {job.epochs}")
-    _check_unchanged(run)
+    changed = _changed_options(run) or run.history.changed(state.epoch, state.best, state.history)
+    if changed and not accept:
+        raise UsageError(f"{changed}; put it back as it was, or --accept-changed-run goes on with what it says now")
+    if changed:
+        run.log(f"note: {changed}")
     run.write_config(config)
     run.history.resume(state.epoch, {"epoch": state.epoch, "batch": state.batch, **environment(__version__)})
+    if changed or not state.history:  # a run of an earlier version has no digest
+        state.history = run.history.digest(state.epoch)
     run.log(f"resumed {run.directory} at epoch {state.epoch}, batch {state.batch}")
     return state
 
 
-def _check_unchanged(run: Run) -> None:
-    """Raise UsageError where config.yaml or the history's header say other options than the checkpoint's digest covers.
+def _changed_options(run: Run) -> Optional[str]:
+    """Return in words where config.yaml or the history's header say other options than the checkpoint's digest covers.
 
     A run may have been made longer.
     """
@@ -185,7 +194,8 @@ def _check_unchanged(run: Run) -> None:
         changed = [key for key, value in wrote.items() if key != "num_epochs" and now.get(key, value) != value]
         if changed:
             listed = ", ".join(f"{flag(key)} was {wrote[key]}, is {now[key]}" for key in changed)
-            raise UsageError(f"{run.directory / name} was changed: {listed}; put it back as it was to resume the run")
+            return f"{run.directory / name} was changed: {listed}"
+    return None
 
 
 def keep_form(header: Dict[str, Any], log: Log) -> None:

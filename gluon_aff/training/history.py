@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import platform
@@ -114,18 +116,33 @@ class History:
         found = [record for record in read_records(self.path) if record["record"] == "epoch"]
         return cast(List[EpochRecord], found)
 
-    def changed(self, finished: int, best: Optional[EpochRecord]) -> Optional[str]:
-        """Return in words how the file differs from what a run of so many epochs has written; None if it does not."""
+    def digest(self, finished: int) -> str:
+        """Return the running digest of the first epochs, see `chained`."""
+        return functools.reduce(chained, self.epochs()[:finished], "")
+
+    def changed(self, finished: int, best: Optional[EpochRecord], digest: str = "") -> Optional[str]:
+        """Return in words how the file differs from what a run of so many epochs has written; None if it does not.
+
+        ``digest`` is the running digest of what it wrote, empty where that is not known.
+        """
         records = self.epochs()[:finished] if self.path.exists() else []
         if [record.get("epoch") for record in records] != list(range(finished)):
             return f"{self.path} was changed: it has not the epochs 0 to {finished - 1}, each once and in order"
         if best and records[best["epoch"]].get("val") != best["val"]:
             return f"{self.path} was changed: val of epoch {best['epoch']}, the best, was {best['val']}"
+        if digest and self.digest(finished) != digest:
+            return f"{self.path} was changed: its epochs are not those that the run wrote"
         return None
 
     def commits(self) -> List[str]:
         """Return the commits of the header and the restarts, sorted; "None" for one outside a working copy."""
         return sorted({str(record.get("commit")) for record in read_records(self.path) if record["record"] != "epoch"})
+
+
+def chained(digest: str, record: Mapping[str, Any]) -> str:
+    """Return the running digest with one epoch's record more."""
+    text = json.dumps({name: value for name, value in record.items() if name != "record"}, sort_keys=True)
+    return hashlib.sha256(f"{digest}{text}".encode()).hexdigest()
 
 
 def read_records(path: PathLike) -> List[Dict[str, Any]]:

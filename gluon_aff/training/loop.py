@@ -12,7 +12,7 @@ from mxnet import autograd
 
 from ..errors import GluonAFFError, UsageError
 from .checkpoint import Checkpoint, checkpoint_name
-from .history import EpochRecord
+from .history import EpochRecord, chained
 from .listeners import BatchDone, Listeners
 from .metrics import Diverged, Loader, Measured, Tally
 from .optim import Updater
@@ -187,6 +187,7 @@ def _finish_epoch(job: Job, state: State, run: Optional[Run], score: Score) -> E
     record = cast(EpochRecord, fields)
     if run:
         run.history.append(record)
+        state.history = chained(state.history, record)
         run.log(run.line(record))
     state.next_epoch()
     if state.best is None or score["val"] > state.best["val"]:

@@ -38,6 +38,8 @@ class State:
     seconds : float
     best : EpochRecord or None
         The best validation, with its epoch and checkpoint.
+    history : str
+        The running digest of the history's epochs, see `chained`; empty on ranks that keep none.
     """
 
     epoch: int = 0
@@ -49,6 +51,7 @@ class State:
     metric_count: int = 0
     seconds: float = 0.0
     best: Optional[EpochRecord] = None
+    history: str = ""
 
     def next_epoch(self) -> None:
         """Count the epoch as finished and reset the sums."""

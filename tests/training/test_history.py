@@ -50,6 +50,11 @@ def test_epochs_that_were_edited_are_told(history):
         assert "it has not the epochs 0 to 2" in history.changed(3, best)
     history.path.write_text("".join(lines).replace('"val": 0.2', '"val": 0.9'))
     assert "val of epoch 2, the best, was 0.2" in history.changed(3, best)
+    history.path.write_text("".join(lines))
+    digest = history.digest(3)
+    assert history.changed(3, best, digest) is None
+    history.path.write_text("".join(lines).replace('"epoch": 1', '"loss": 1, "epoch": 1'))
+    assert "its epochs are not those that the run wrote" in history.changed(3, best, digest)
     history.path.unlink()
     assert "was changed" in history.changed(3, best)
 
