@@ -80,20 +80,6 @@ def test_other_sizes_too(height, width, variant):
             np.testing.assert_array_equal(result, expected, err_msg=f"{op}, level {level}")
 
 
-def test_what_a_level_is_by_hand():
-    """TranslateX moves pixels, not a share of the image; Posterize keeps few bits; a factor is by tenths."""
-    policy, paper = autoaugment_policy("cifar10"), autoaugment_policy("cifar10", "paper")
-    wide = sample_images(16, 200)
-    moved = policy.operation("TranslateX", 9)(wide)
-    assert np.array_equal(moved[:, :, :-9], wide[:, :, 9:]) and not moved[:, :, -9:].any()
-    assert set(np.unique(policy.operation("Posterize", 7)(IMAGES))) <= {0, 64, 128, 192}
-    assert np.array_equal(policy.operation("Posterize", 0)(IMAGES), IMAGES & 0xF0)
-    assert np.array_equal(paper.operation("Posterize", 7)(IMAGES), IMAGES & 0xF8)
-    grey = np.full((1, 2, 2, 3), 101, dtype=np.uint8)
-    assert policy.operation("Brightness", 6)(grey).ravel().tolist() == [119] * 12
-    assert paper.operation("Brightness", 6)(grey).ravel().tolist() == [131] * 12
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("op", ["ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Color", "Brightness"])
 def test_a_mixed_batch_is_its_images_one_by_one(op, variant):

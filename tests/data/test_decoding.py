@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from image_files import encoded, write
+from image_files import encoded, jpeg, write
 from PIL import Image
 
 from gluon_aff.data import load_image_set
@@ -30,6 +30,11 @@ def test_modes():
     np.testing.assert_array_equal(both(encoded(grey.convert("P")))[..., 2], RAMP)
     np.testing.assert_array_equal(both(encoded(grey.convert("LA")))[..., 2], RAMP)
     assert np.abs(both(encoded(grey.convert("CMYK"), "TIFF"))[..., 0].astype(int) - RAMP).max() <= 1
+
+
+def test_jpeg_of_every_shape():
+    for number in range(5):
+        assert both(jpeg(number)).shape == both(jpeg(number, "L")).shape
 
 
 def test_a_turned_photograph_is_read_as_it_is_stored():

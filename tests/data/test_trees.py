@@ -5,10 +5,9 @@ import gzip
 import lzma
 import os
 import tarfile
-import zipfile
 
 import pytest
-from image_files import tar_of
+from image_files import tar_of, write, write_zip
 
 from gluon_aff.data import load_image_set, trees
 from gluon_aff.data.trees import PackedTree, TarTree, ZipTree, open_file_tree
@@ -59,13 +58,10 @@ def test_compressions(tmp_path, compress):
 
 
 def test_files_that_are_too_large_are_not_read(tmp_path):
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(bytes(MOST + 1))
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.png", bytes(MOST + 1))
-    (tmp_path / "a.tar").write_bytes(tar_of({"a.png": bytes(MOST + 1)}))
-    for tree in (open_file_tree(folder), open_file_tree(tmp_path / "a.zip"), TarTree(tmp_path / "a.tar")):
+    files = {"a.png": bytes(MOST + 1)}
+    folder, archive = write(tmp_path / "folder", files), write_zip(tmp_path / "a.zip", files)
+    tar = write(tmp_path, {"a.tar": tar_of(files)}) / "a.tar"
+    for tree in (open_file_tree(folder), open_file_tree(archive), TarTree(tar)):
         with pytest.raises(GluonAFFError, match="a.png has 1,048,577 bytes, more than 1,048,576: it is not read"):
             tree.read("a.png")
 
@@ -77,17 +73,12 @@ def test_links_and_paths_outside_lead_nowhere(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret")
         archive.addfile(link)
     assert PackedTree(tmp_path / "a.tar.gz", {"data_batch_1"}).files() == []
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("../secret", b"x")
-    assert list(ZipTree(tmp_path / "a.zip").below("", ("secret",))) == []
+    assert list(ZipTree(write_zip(tmp_path / "a.zip", {"../secret": b"x"})).below("", ("secret",))) == []
 
 
 @pytest.mark.parametrize("written", ["/x/a.png", "//x//a.png", "./x/a.png", "x\\a.png", "x/./a.png"])
 def test_members_under_odd_names_are_files_like_others(tmp_path, written):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("/", b"")
-        archive.writestr(written, b"1")
-    tree = ZipTree(tmp_path / "a.zip")
+    tree = ZipTree(write_zip(tmp_path / "a.zip", {"/": b"", written: b"1"}))
     assert (tree.folders(), tree.files(), tree.files("x")) == (["x"], [], ["a.png"])
     assert list(tree.below("", (".png",))) == ["x/a.png"] and list(tree.empty("", (".png",))) == []
     assert tree.read("x/a.png") == b"1" and tree.state("x/a.png")[0] == 1
@@ -95,33 +86,23 @@ def test_members_under_odd_names_are_files_like_others(tmp_path, written):
 
 def test_a_member_is_looked_up_without_listing_its_folder(tmp_path, monkeypatch):
     """Lists of 30,000 images took minutes: every look-up sorted the whole folder."""
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("images/a.png", b"x")
-    tree = ZipTree(tmp_path / "a.zip")
+    tree = ZipTree(write_zip(tmp_path / "a.zip", {"images/a.png": b"x"}))
     monkeypatch.setattr(ZipTree, "files", lambda *_: pytest.fail("the folder was listed"))
     assert tree.exists("images/a.png")
     assert not tree.exists("images/b.png") and not tree.exists("images") and not tree.exists("other/a.png")
 
 
-def test_folders_and_zips_list_alike(tmp_path):
+def test_folders_and_zips_list_alike(place):
     names = ["a.txt", "x/b.png", "x/y/c.JPG", "x/.hidden/d.png", "__MACOSX/e.png"]
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for name in names:
-            place = tmp_path / "folder" / name
-            os.makedirs(place.parent, exist_ok=True)
-            place.write_bytes(b"1")
-            archive.writestr(name, b"1")
-    for tree in (open_file_tree(tmp_path / "folder"), open_file_tree(tmp_path / "a.zip")):
-        assert tree.folders() == ["x"] and tree.files() == ["a.txt"]
-        assert list(tree.below("", (".png", ".jpg"))) == ["x/b.png", "x/y/c.JPG"]
-        assert tree.exists("x/y/c.JPG") and not tree.exists("x/y")
+    tree = open_file_tree(place(dict.fromkeys(names, b"1")))
+    assert tree.folders() == ["x"] and tree.files() == ["a.txt"]
+    assert list(tree.below("", (".png", ".jpg"))) == ["x/b.png", "x/y/c.JPG"]
+    assert tree.exists("x/y/c.JPG") and not tree.exists("x/y")
 
 
 def test_a_forked_process_opens_a_zip_anew(tmp_path, monkeypatch):
     """As the workers of Gluon's DataLoader do: the position in an open file is shared by parent and children."""
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("a", b"x")
-    tree = ZipTree(tmp_path / "a.zip")
+    tree = ZipTree(write_zip(tmp_path / "a.zip", {"a": b"x"}))
     before = tree._zip
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert tree.read("a") == b"x" and tree._zip is not before
