@@ -16,6 +16,7 @@ import pytest
 import yaml
 from script_runs import ROOT, assert_equal, load_script, results, runner
 
+from gluon_aff.comparison import open_curve
 from gluon_aff.tasks import get_task
 from gluon_aff.training.checkpoint import read_checkpoint
 from gluon_aff.training.history import History
@@ -136,6 +137,8 @@ def test_a_run_whose_files_were_edited_is_resumed_only_when_that_is_meant(train,
     code, _, err = train("--resume", "run")
     hint = "put it back as it was, or --accept-changed-run goes on with what it says now"
     assert (code, err) == (2, f"error: {changed}; {hint}\n")
+    if file == "history.jsonl" and "seed" not in edit[0]:
+        assert open_curve("run").notes == (changed,)
     code, out, _ = train("--resume", "run", "--accept-changed-run")
     assert code == 0 and f"note: {changed}" in out
 

@@ -20,6 +20,7 @@ from ..facts import curve_file, paper_tables, published_runs, readme_figures
 from ..published import catalogue
 from ..tasks import get_task, list_tasks
 from ..training.history import HISTORY, read_records
+from ..training.run import history_changed
 from .settings import settings_of_flags, settings_of_header
 
 ACCURACY, ERROR = "accuracy", "top-1 error"
@@ -165,7 +166,9 @@ def _of_history(path: Path) -> Curve:
         raise GluonAFFError(f"{path}: its header is not one of a training run here ({error!r})") from error
     name = str(path.parent) if path.name == HISTORY else str(path)
     points = tuple(Point(record["epoch"], record["val"]) for record in epochs)
-    return Curve(name, metric, points, settings=settings, planned=options.get("num_epochs"))
+    changed = history_changed(path.parent) if path.name == HISTORY else None
+    notes = (changed,) if changed else ()
+    return Curve(name, metric, points, settings=settings, planned=options.get("num_epochs"), notes=notes)
 
 
 # The authors' logs as files: several runs in a row, each with its flags and its figures per epoch

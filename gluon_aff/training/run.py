@@ -18,7 +18,7 @@ from ..utils.console import say
 from ..utils.figures import source_of
 from ..utils.files import PathLike, atomic_write, cannot_write, remove_leftovers
 from ..utils.streams import output_lost, tolerate_lost_output
-from .checkpoint import Checkpoints, Description
+from .checkpoint import Checkpoints, Description, read_state
 from .history import HISTORY, EpochRecord, History, epoch_line
 from .listeners import event_files
 from .plots import plot_history
@@ -231,6 +231,17 @@ class RunLog:
             return os.path.samestat(os.fstat(1), os.stat(self.path))
         except OSError:
             return False
+
+
+def history_changed(directory: PathLike) -> Optional[str]:
+    """Return in words how a run's history differs from what its newest checkpoint knows of it; None if it does not."""
+    newest = Checkpoints(Path(directory) / "checkpoints", Path(directory) / "best").newest()
+    try:
+        progress = read_state(newest)["progress"] if newest else {}
+    except GluonAFFError:  # a damaged checkpoint, or one that is just being replaced
+        progress = {}
+    wrote = progress.get("epoch", 0), progress.get("best"), progress.get("history", "")
+    return History(Path(directory) / HISTORY).changed(*wrote)
 
 
 def own_files(directory: PathLike) -> List[Path]:
