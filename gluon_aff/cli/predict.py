@@ -15,12 +15,10 @@ from .arguments import add_gpus, add_preprocessing, add_weights_argument, data_o
 
 def predict(args: argparse.Namespace) -> int:
     from ..data.pictures import find_pictures
-    from ..deploy import predict_stream
     from ..errors import UsageError
     from ..runtime import devices
     from ..tasks.opening import open_network
-    from ..tasks.predicting import Tally, expanded, pictures_of_lines, write_classes, write_masks
-    from ..utils.console import progress
+    from ..tasks.predicting import expanded, pictures_of_lines, write_predicted
 
     if "-" in args.images and len(args.images) > 1:
         raise UsageError("'-' reads the list of pictures from standard input: leave the other places out")
@@ -35,15 +33,9 @@ def predict(args: argparse.Namespace) -> int:
     else:
         chosen = find_pictures(expanded(args.images)).chosen
         items, total, width = chosen, len(chosen), max(len(picture.where) for picture in chosen)
-    tally = Tally(predictor.classes)
     began = time.perf_counter()
-    stream = predict_stream(predictor, items, args.batch_size, args.workers)
-    found = tally.counted(progress(stream, total, "predicting", "picture"))
-    if predictor.segments:
-        classes = [predictor.classes[number] for number in range(predictor.outputs)]
-        write_masks(found, args.out, args.format, classes)
-    else:
-        write_classes(found, args.out, args.format, args.top, width)
+    form = args.format, args.batch_size, args.workers, args.top, width
+    tally, _ = write_predicted(predictor, items, total, args.out, *form)
     seconds = time.perf_counter() - began
     for line in tally.lines(seconds):
         print(line, file=sys.stderr)

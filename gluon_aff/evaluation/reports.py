@@ -208,15 +208,9 @@ def _percent(part: int, whole: int) -> str:
 
 
 def plot_confusion(counts: np.ndarray, classes: Sequence[str], title: str, path: PathLike) -> None:
-    """Draw a confusion matrix: a row per class, each cell the share of the row's images.
+    """Draw the counts of `Predictions.confusion`: a row per class, each cell the share of the row's images.
 
-    Classes without images are left blank.
-
-    Parameters
-    ----------
-    counts : array
-        As `Predictions.confusion` gives them, int64 (classes, classes + 1). The last column, of other classes, is
-        drawn when there is something in it.
+    Classes without images are left blank; the last column is drawn when there is something in it.
     """
     matplotlib = load_matplotlib()
     names = [plain(name) for name in classes]

@@ -119,49 +119,33 @@ def explain_images(
             )
         found = explain(network.net, network.input.transform(np.stack(pixels)), wanted, layer, method)
         judge = _segmented if network.segments else _classified
-        for picture, image, heat, logits, number in zip(batch, pixels, found.maps, found.outputs, found.classes):
-            explained.append(judge(picture, image, heat, logits, int(number), classes, wanted))
+        for picture, image, heat, logits in zip(batch, pixels, found.maps, found.outputs):
+            explained.append(ExplainedImage(picture, image, heat, *judge(picture, logits, classes, wanted)))
     return explained
 
 
-def _classified(
-    picture: Picture,
-    pixels: np.ndarray,
-    heat: np.ndarray,
-    logits: np.ndarray,
-    number: int,
-    classes: ClassNames,
-    wanted: Optional[int],
-) -> ExplainedImage:
-    scores = softmax(logits, axis=0)
-    predicted, truth = int(scores.argmax()), classes.find(picture.folder)
+#: `ExplainedImage` from ``predicted`` on.
+Verdict = Tuple[str, Optional[float], Optional[str], Optional[str], Optional[bool], Optional[np.ndarray]]
+
+
+def _classified(picture: Picture, logits: np.ndarray, classes: ClassNames, wanted: Optional[int]) -> Verdict:
+    predicted, truth = int(logits.argmax()), classes.find(picture.folder)
     truth = wanted if truth is None else truth
     name, wrong = (None, None) if truth is None else (classes[truth], predicted != truth)
-    return ExplainedImage(
-        picture, pixels, heat, classes[predicted], float(scores[predicted]), name, classes[number], wrong
-    )
+    target = classes[predicted if wanted is None else wanted]
+    return classes[predicted], float(softmax(logits, axis=0)[predicted]), name, target, wrong, None
 
 
-def _segmented(
-    picture: Picture,
-    pixels: np.ndarray,
-    heat: np.ndarray,
-    logits: np.ndarray,
-    number: int,
-    classes: ClassNames,
-    wanted: Optional[int],
-) -> ExplainedImage:
+def _segmented(picture: Picture, logits: np.ndarray, classes: ClassNames, wanted: Optional[int]) -> Verdict:
     """Judge the foreground by its mask; of several classes show the wanted one, without truth."""
     target = None if wanted is None else classes[wanted]
-    foreground = logits[0] > 0 if target is None else logits.argmax(axis=0) == number
-    mask = picture.mask(pixels.shape[:2]) if target is None else None
+    foreground = logits[0] > 0 if wanted is None else logits.argmax(axis=0) == wanted
+    mask = picture.mask(foreground.shape) if wanted is None else None
     if mask is None:
-        predicted = f"{100 * foreground.mean():.2g} % {target or 'foreground'}"
-        return ExplainedImage(picture, pixels, heat, predicted, None, None, target, None)
+        return f"{100 * foreground.mean():.2g} % {target or 'foreground'}", None, None, target, None, None
     truth = mask > 0
     both, either = (foreground & truth).sum(), (foreground | truth).sum()
-    score, wrong = float(both / either) if either else 1.0, bool(either and not both)
-    return ExplainedImage(picture, pixels, heat, "IoU", score, None, target, wrong, truth)
+    return "IoU", float(both / either) if either else 1.0, None, target, bool(either and not both), truth
 
 
 #: The explained images of each network, by its name; every network has the same images in the same order.
@@ -221,18 +205,7 @@ def heat_overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
 def write_explained(rows: Rows, place: Path, dpi: int = DPI) -> List[Path]:
     """Write NETWORK/PICTURE-heat.png and -overlay.png, sheet.png (sheet-2.png, ...) and predictions.csv.
 
-    Parameters
-    ----------
-    rows : Rows
-    place : Path
-        Their folder; or a file that ends in .png, .pdf or .svg, for the sheet alone.
-    dpi : int
-        Pixels per inch of the sheet.
-
-    Returns
-    -------
-    list of Path
-        The sheets.
+    Where ``place`` is no folder but a figure's file, write the sheets alone. Return these.
     """
     sheet = place if is_figure(place) else place / "sheet.png"
     if sheet != place:
@@ -257,12 +230,12 @@ def _write_maps(rows: Rows, directory: Path) -> None:
             write_pixels(enlarged(heat_overlay(image.pixels, image.heat)), folder / f"{stem}-overlay.png")
 
 
-def enlarged(pixels: np.ndarray, least: int = 256) -> np.ndarray:
-    """Enlarge uint8 (H, W, 3) a whole number of times where its longer side has less than ``least`` pixels."""
+def enlarged(pixels: np.ndarray) -> np.ndarray:
+    """Enlarge uint8 (H, W, 3) a whole number of times where its longer side has less than 256 pixels."""
     from PIL import Image
 
     height, width = pixels.shape[:2]
-    times = -(-least // max(height, width))
+    times = -(-256 // max(height, width))
     if times == 1:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((times * width, times * height), Image.Resampling.BICUBIC))
@@ -301,7 +274,7 @@ def draw_cam_sheet(rows: Rows, path: PathLike, dpi: int = DPI) -> None:
             empty = not image.heat.any()
             pixels = image.pixels if empty else heat_overlay(image.pixels, image.heat)
             text = image.predicted + score + (", empty map" if empty else "")
-            here = view and view.resized(_size(shown), _size(image))  # networks may have inputs of several sizes
+            here = view and view.resized(shown.heat.shape, image.heat.shape)  # inputs may differ in size
             _draw(axes, pixels, text, bool(image.wrong), here)
             if empty:
                 axes.text(0.5, 0.92, "no evidence", transform=axes.transAxes, ha="center", va="center", **_STAMP)
@@ -314,10 +287,6 @@ def draw_cam_sheet(rows: Rows, path: PathLike, dpi: int = DPI) -> None:
         figure.suptitle(plain(f"evidence for {asked.pop()}"), fontsize=9)
     _legend(figure, grid, rows, views)
     write_figure(figure, path, dpi)
-
-
-def _size(image: ExplainedImage) -> Tuple[int, int]:
-    return image.pixels.shape[0], image.pixels.shape[1]
 
 
 def _draw(axes: Any, pixels: np.ndarray, text: str, wrong: bool, view: Optional[View]) -> None:

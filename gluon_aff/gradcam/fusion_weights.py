@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from io import BytesIO
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
@@ -173,11 +172,8 @@ def weight_lines(weights: Sequence[FusionWeights]) -> List[str]:
 def weight_arrays(weights: Sequence[FusionWeights]) -> Dict[str, np.ndarray]:
     """Return the means over channels of the first image's weight, local and context, each (H, W).
 
-    Returns
-    -------
-    dict
-        By names such as ``features.2.0.attention.weight``; of iAFF's second stage ``weight2``, ``local2``,
-        ``context2``.
+    Their names are such as ``features.2.0.attention.weight``; of iAFF's second stage ``weight2``, ``local2``,
+    ``context2``.
     """
     found = {}
     for each in weights:
@@ -190,10 +186,8 @@ def weight_arrays(weights: Sequence[FusionWeights]) -> Dict[str, np.ndarray]:
 
 def write_weight_arrays(weights: Sequence[FusionWeights], path: PathLike) -> None:
     """Write `weight_arrays` as .npz."""
-    buffer = BytesIO()
-    np.savez_compressed(buffer, **weight_arrays(weights))
     with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getvalue())
+        np.savez_compressed(handle, **weight_arrays(weights))
 
 
 def draw_weight_sheet(

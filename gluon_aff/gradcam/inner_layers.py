@@ -100,22 +100,10 @@ def recorded_outputs(
 ) -> Iterator[Dict[str, Any]]:
     """Record what some blocks inside a network give, as long as the context lasts.
 
-    A hybridized network runs operator by operator meanwhile, since its compiled graph hides what is inside. The graph
-    and its flags are kept for afterwards, which ``hybridize(False)`` would not do.
-
-    Parameters
-    ----------
-    net : Block
-        The network, called by the caller inside the context.
-    blocks : mapping
-        The blocks of interest, by any name.
-    keep : callable, optional
-        Called at once with every output of these blocks; what it returns is recorded in its place.
-
-    Yields
-    ------
-    dict
-        The last record of each block that ran, by its name, in the order in which they ran.
+    The caller runs the network inside the context, and finds the last record of each block by its name, in the order
+    in which they ran: what ``keep`` returned for its output. A hybridized network runs operator by operator meanwhile,
+    since its compiled graph hides what is inside. The graph and its flags are kept for afterwards, which
+    ``hybridize(False)`` would not do.
     """
     records: Dict[str, Any] = {}
     active: List[Block] = []

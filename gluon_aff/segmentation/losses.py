@@ -11,30 +11,11 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Tuple
 import numpy as np
 
 from ..data.decoding import IGNORED
-from ..errors import UsageError
 
 if TYPE_CHECKING:
     import mxnet as mx
 
 Loss = Callable[["mx.nd.NDArray", "mx.nd.NDArray"], "mx.nd.NDArray"]
-
-
-def segmentation_loss(name: str) -> Loss:
-    """Return a loss of foreground and background by its name.
-
-    Returns
-    -------
-    callable
-        (output, target), both (B, 1, H, W), to (B,), whose mean is the loss of the batch.
-
-    Raises
-    ------
-    UsageError
-        For a name that is not in LOSSES.
-    """
-    if name not in LOSSES:
-        raise UsageError(f"there is no segmentation loss {name!r}: choose from {', '.join(sorted(LOSSES))}")
-    return LOSSES[name]
 
 
 def soft_iou(output: mx.nd.NDArray, target: mx.nd.NDArray) -> mx.nd.NDArray:
@@ -71,6 +52,7 @@ def binary_cross_entropy(output: mx.nd.NDArray, target: mx.nd.NDArray) -> mx.nd.
     return (mx.nd.Activation(logits, "softrelu") - target * logits).mean(axis=(1, 2, 3))
 
 
+#: Of (output, target), both (B, 1, H, W): the loss of each image, (B,), whose mean is that of the batch.
 LOSSES: Dict[str, Loss] = {
     "softiou": soft_iou,
     "softiou_per_image": soft_iou_per_image,

@@ -22,7 +22,7 @@ class View:
     side: int
     corner: Tuple[int, int]
 
-    def resized(self, old: Tuple[int, int], new: Tuple[int, int]) -> View:
+    def resized(self, old: Sequence[int], new: Sequence[int]) -> View:
         """The same place in a picture of ``new`` height and width that had the ``old`` ones."""
         side, inset = max(1, round(self.side * min(new) / min(old))), min(new) // 2
         y, x = (min(round(f * n / o), n - side) for f, o, n in zip(self.first, old, new))
@@ -33,12 +33,7 @@ class View:
 def small_target(mask: np.ndarray, marked: np.ndarray) -> Optional[View]:
     """The window around all of ``mask`` if that is small, else around its largest object if that is; else None.
 
-    Parameters
-    ----------
-    mask : array
-        What is looked for, bool (H, W).
-    marked : array
-        What the inset should not hide, bool (H, W).
+    Both bool (H, W); the inset should not hide what is ``marked``.
     """
     boxes, shorter = _objects(mask), min(mask.shape)
     if not boxes:

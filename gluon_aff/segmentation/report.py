@@ -20,10 +20,6 @@ Row = Tuple[str, ...]
 _WORST = 10  # images that are named in the Markdown
 _SIZE_COLUMNS = ("objects", "area", "number", "detected", "IoU", "95 %", "object IoU", "recall")
 _CLASS_COLUMNS = ("class", "IoU", "true pixels", "predicted pixels", "hits")
-_IMAGE_COLUMNS = (
-    *("name", "height", "width", "scored_height", "scored_width", "objects"),
-    *("truth", "predicted", "intersection", "union"),
-)
 
 
 def segmentation_report(score: AnyScore, facts: Mapping[str, Any]) -> AnyReport:
@@ -89,8 +85,8 @@ class SegmentationReport:
         paths = [Path(directory) / name for name in names]
         title = f"IoU {score.iou:.4f}, nIoU {score.niou:.4f} of {len(score.images):,} images"
         write_json(self.to_json(), paths[0])
-        rows = [[*(getattr(image, name) for name in _IMAGE_COLUMNS), f"{image.iou:.6f}"] for image in score.images]
-        write_csv((*_IMAGE_COLUMNS, "iou"), rows, paths[1])
+        rows = [(*image, image.union, f"{image.iou:.6f}") for image in score.images]
+        write_csv((*ImageScore._fields, "union", "iou"), rows, paths[1])
         _write_markdown(paths[2], self.facts, self._figures(), self._markdown())
         plot_curves(score.curves, title, paths[3])
         plot_sizes(score.sizes, title, paths[4])

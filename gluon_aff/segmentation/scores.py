@@ -59,14 +59,7 @@ def _check_images(images: int) -> None:
 class ClassScore(_PixelCounts):
     """Several classes: add batches, then read the figures. A pixel is predicted as the class of its largest logit.
 
-    Pixels whose truth is `IGNORED` count nowhere.
-
-    Parameters
-    ----------
-    classes : int
-        The background's among them.
-    names : sequence of str, optional
-        Of the classes (default: their numbers).
+    Pixels whose truth is `IGNORED` count nowhere. The background is one of the ``classes``.
     """
 
     def __init__(self, classes: int, names: Optional[Sequence[str]] = None) -> None:
@@ -110,10 +103,10 @@ class ImageScore(NamedTuple):
     width: int
     scored_height: int
     scored_width: int
+    objects: int
     truth: int
     predicted: int
     intersection: int
-    objects: int
 
     @property
     def union(self) -> int:
@@ -130,18 +123,17 @@ class SegmentationScore(_PixelCounts):
     """Foreground and background: add batches, then read the figures. Foreground is where the logit is above 0.
 
     Memory does not grow with the pixels: it holds a row for each image and object and the counts of the curves.
-
-    Parameters
-    ----------
-    size_limits : tuple of float
-        Areas, in pixels of the original image, at which medium and large objects begin.
+    ``size_limits`` are the areas, in pixels of the original image, at which medium and large objects begin.
     """
 
     merit = "iou"
 
     def __init__(self, size_limits: Tuple[float, float] = COCO_LIMITS) -> None:
         super().__init__(2)
-        _check_limits(size_limits)
+        if len(size_limits) != 2 or not 0 < size_limits[0] < size_limits[1]:
+            raise UsageError(
+                f"size limits {size_limits}: expected two increasing areas in pixels, such as {COCO_LIMITS}"
+            )
         self.size_limits = size_limits
         self.images: List[ImageScore] = []
         self.objects: List[TrueObject] = []
@@ -150,23 +142,9 @@ class SegmentationScore(_PixelCounts):
     def add(
         self, logits: np.ndarray, truth: np.ndarray, names: Sequence[str], originals: Optional[Sequence[Size]] = None
     ) -> None:
-        """Add a batch.
+        """Add a batch, logits and truth (B, 1, h, w), where truth > 0 is the foreground.
 
-        Parameters
-        ----------
-        logits, truth : array
-            (B, 1, h, w); truth > 0 is the foreground.
-        names : sequence of str
-            Of the images.
-        originals : sequence of tuple, optional
-            (height, width) of the images before they were resized to h x w (default: (h, w)).
-
-        Raises
-        ------
-        ValueError
-            For shapes that do not belong together.
-        GluonAFFError
-            For logits that are not finite.
+        ``originals``: (height, width) of the images before they were resized. Raises as `ClassScore.add` does.
         """
         logits = logits.astype(np.float32, copy=False)
         _check_batch(logits, truth, 1)
@@ -183,7 +161,7 @@ class SegmentationScore(_PixelCounts):
             original = int(originals[index][0]), int(originals[index][1])
             scale = original[0] * original[1] / (height * width)
             objects = true_objects(true[index], found[index], scale, len(self.images))
-            numbers = (*original, height, width, truths, predicted, tp, len(objects))
+            numbers = (*original, height, width, len(objects), truths, predicted, tp)
             self.images.append(ImageScore(str(names[index]), *numbers))
             self.objects += objects
 
@@ -257,25 +235,11 @@ class TrueObject(NamedTuple):
 
 
 class SizeGroup(NamedTuple):
-    """The objects of one range of sizes.
+    """The objects of at least ``smallest`` and less than ``limit`` pixels of the original image, None for no limit.
 
-    Attributes
-    ----------
-    name : str
-        "small", "medium" or "large".
-    smallest, limit : float
-        The area of an object is at least ``smallest`` and less than ``limit``, in pixels of the original image; the
-        limit of the largest is None.
-    objects, detected : int
-        Objects, and those of them with a predicted pixel.
-    iou : float or None
-        Total intersection over total union of its objects; None without objects, as are the next two.
-    object_iou : float or None
-        Mean IoU of the objects, all of the same weight.
-    recall : float or None
-        Share of the objects' pixels that are predicted.
-    interval : (float, float) or None
-        Of ``iou``, 95 %, by a bootstrap over the images that have such objects; None where these are fewer than two.
+    ``detected`` objects have a predicted pixel, ``object_iou`` is the mean IoU of the objects, all of the same weight,
+    ``recall`` the share of their pixels that are predicted, ``interval`` the 95 % of ``iou``, by a bootstrap over the
+    images that have such objects. A figure of too few is None.
     """
 
     name: str
@@ -317,14 +281,8 @@ def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0, image
     ]
 
 
-def _check_limits(limits: Tuple[float, float]) -> None:
-    if len(limits) != 2 or not 0 < limits[0] < limits[1]:
-        raise UsageError(f"size limits {limits}: expected two increasing areas in pixels, such as {COCO_LIMITS}")
-
-
 def size_groups(objects: Sequence[TrueObject], limits: Tuple[float, float] = COCO_LIMITS) -> List[SizeGroup]:
     """Return small, medium, large: ``limits`` are the areas that medium and large begin at, COCO's by default."""
-    _check_limits(limits)
     medium, large = limits
     bounds = (("small", 0.0, medium), ("medium", medium, large), ("large", large, None))
     return [

@@ -46,20 +46,10 @@ def classification_job(
     left_out: Callable[[], int] = lambda: 0,
     more_figures: Callable[[], Dict[str, Any]] = dict,
 ) -> Job:
-    """A classifier's job.
+    """A classifier's job, distilled from a ``teacher`` that `open_teacher` opens.
 
-    Parameters
-    ----------
-    val_loader, val_images
-        Validation batches of this rank, and the images in those of all ranks together.
-    outputs : int
-        Of the head.
-    teacher : str, optional
-        Name of the network to distil from, see `open_teacher`.
-    left_out : callable
-        How many of this rank's validation images could not be read.
-    more_figures : callable
-        What an epoch's record says besides "val", "val_top5" and "val_images".
+    ``val_loader`` has this rank's validation batches, ``val_images`` are those of all ranks together; ``left_out``
+    tells how many of this rank's could not be read, ``more_figures`` what else an epoch's record says.
     """
     labels = Targets(
         outputs,
@@ -126,12 +116,7 @@ def classes_found(found: Predictions, images: Sequence[str]) -> FinalScore:
 def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     """Top-1 and top-5 of a classifier, on what the user says or else on what its weights are for.
 
-    Raises
-    ------
-    UsageError
-        When neither tells the data set, and for options that it has not.
-    GluonAFFError
-        For data that cannot be read.
+    Raises UsageError when neither tells the data set, and for options that it has not.
     """
     known = dict(trained.data)
     if request.data.get("dataset", known.get("dataset")) != known.get("dataset"):

@@ -27,23 +27,10 @@ def export_network(
     input_size: Optional[int] = None,
     **form: Any,
 ) -> Export:
-    """Export what `open_network` opened.
+    """Export what `open_network` opened, as `deploy.export` does.
 
-    Parameters
-    ----------
-    trained : TrainedNetwork
-    directory, to, input_size, form
-        As for `deploy.export`.
-    images : sequence of str, optional
-        Places of pictures to check and calibrate on. Where all lie in folders named like classes, or have masks, the
-        accuracy or IoU on them before and after is reported.
-    count : int, optional
-        At most so many of them, evenly spaced.
-
-    Raises
-    ------
-    UsageError, GluonAFFError
-        For what cannot be exported or written.
+    It is checked and calibrated on pictures in these places, at most ``count`` of them, evenly spaced. Where all lie in
+    folders named like classes, or have masks, the accuracy or IoU on them before and after is reported.
     """
     pixels, truth = _pictures(trained, images, count, input_size) if images else (None, None)
     source = Source(

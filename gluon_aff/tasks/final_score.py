@@ -24,18 +24,11 @@ from ..utils.tables import write_csv
 
 @dataclass(frozen=True)
 class FinalScore:
-    """A network's figures on the test images, and every image's share in them.
+    """A network's figures on the test images, ``record``, under the names of `EpochRecord`; and every image's share.
 
-    Attributes
-    ----------
-    record : dict
-        Figures under the names of `EpochRecord`: "val", "val_images" and the like.
-    shares : list of (str, int, int)
-        Of each image its id, and its ``part`` and ``whole``: "val" is the sum of the parts over the sum of the wholes.
-        A classifier's are 1 or 0 and 1, a segmentation's are intersection and union in pixels. Empty where "val" is no
-        such quotient.
-    columns, rows
-        What else is kept of each image.
+    ``shares`` are an image's id, ``part`` and ``whole``: "val" is the sum of the parts over the sum of the wholes. A
+    classifier's are 1 or 0 and 1, a segmentation's intersection and union in pixels. Empty where "val" is no such
+    quotient. ``columns`` and ``rows`` are what else is kept of each image.
     """
 
     record: Dict[str, Any]

@@ -109,28 +109,12 @@ def open_network(
 ) -> TrainedNetwork:
     """Open a trained network, whatever holds it.
 
-    Parameters
-    ----------
-    weights : str or FinishedRun
-        A catalogue id, a .params file, a run of ours (its directory or a checkpoint's), a registered network that one
-        published file fits, or a classifier of GluonCV's model zoo, which fetches its own weights.
-    model, options
-        The network of a file, as for create_model, or a classifier of GluonCV's; without it the file's description
-        tells it, or it is recognised. All others know their own.
-    devices : list of Context, optional
-        Where the network is to lie (default: the CPU).
-    data : dict, optional
-        What is known of the images and wins over what the weights tell, under the names of `DataOptions`: ``dataset``,
-        ``labels``, ``size``, ``normalisation``. It decides on `TrainedNetwork.input` alone.
-    which : {"best", "last"}
-        Of a run.
-    exported : bool
-        Open the folder of an exported network as well, which gives outputs and no more.
-
-    Raises
-    ------
-    UsageError, GluonAFFError
-        For weights that cannot be opened.
+    ``weights`` are a catalogue id, a .params file, a run of ours (its directory or a checkpoint's), a registered
+    network that one published file fits, a classifier of GluonCV's model zoo, which fetches its own weights, or, where
+    ``exported`` is set, the folder of an exported network. ``model`` and its ``options`` are the network of a file, as
+    for create_model, or a classifier of GluonCV's; without it the file's description tells it, or it is recognised.
+    ``data`` is known of the images and wins over what the weights tell, under the names of `DataOptions`; it decides on
+    `TrainedNetwork.input` alone. Raises UsageError and GluonAFFError for weights that cannot be opened.
     """
     devices = devices or [mx.cpu()]
     settings = {name: value for name, value in (options or {}).items() if value is not None}
@@ -161,11 +145,7 @@ def open_network(
 
 
 def open_teacher(name: str, classes: int, size: int, devices: List[mx.Context]) -> mx.gluon.HybridBlock:
-    """Return the trained network that a student learns from, by any name that `open_network` takes.
-
-    Raises UsageError for an unknown name, or when the network does not take images (N, 3, size, size) to (N, classes),
-    GluonAFFError when the weights cannot be had.
-    """
+    """Return the trained network that a student learns from; it takes images (N, 3, size, size) to (N, classes)."""
     try:
         net = open_network(name, devices=devices).net
     except UsageError as error:

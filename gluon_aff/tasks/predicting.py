@@ -16,13 +16,14 @@ import numpy as np
 
 from ..data.pictures import AnyPicture, NetworkInput, checked, find_pictures, one_by_one
 from ..data.registry import ClassNames
-from ..deploy import Prediction, predict_stream
+from ..deploy import Prediction, Predictor, predict_stream
 from ..deploy.predicting import Item
 from ..errors import GluonAFFError, UsageError
 from ..evaluation.trained_network import TrainedNetwork, head_width
 from ..models import model_entry
 from ..segmentation.pictures import Item as SegmentedItem
 from ..segmentation.pictures import predicted_pixels, write_predictions
+from ..utils.console import progress
 from ..utils.files import atomic_write
 from .opening import open_network
 from .task import task_of_network
@@ -153,6 +154,27 @@ class Tally:
                 "are named like their classes)"
             )
         return lines
+
+
+def write_predicted(
+    predictor: Predictor,
+    items: Iterable[Item],
+    total: Optional[int],
+    out: Optional[str],
+    form: str,
+    batch_size: int,
+    workers: int,
+    top: int = 5,
+    width: int = 0,
+) -> Tuple[Tally, List[Path]]:
+    """Predict pictures and write what is found; the contact sheets of a segmentation are returned."""
+    tally = Tally(predictor.classes)
+    stream = predict_stream(predictor, items, batch_size, workers)
+    found = tally.counted(progress(stream, total, "predicting", "picture"))
+    if predictor.segments and out:
+        return tally, write_masks(found, out, form, [predictor.classes[n] for n in range(predictor.outputs)])
+    write_classes(found, out, form, top, width)
+    return tally, []
 
 
 def write_classes(found: Iterable[Prediction], out: Optional[str], form: str, top: int, width: int) -> None:

@@ -250,7 +250,7 @@ class Segmentation(Task[PairData]):
         )
 
     def job(self, options: Namespace, setup: Setup, data: PairData, net: mx.gluon.HybridBlock) -> Job:
-        from ..segmentation.losses import batch_iou, batch_miou, segmentation_loss, softmax_cross_entropy
+        from ..segmentation.losses import batch_iou, batch_miou, softmax_cross_entropy
         from .parts import make_job
 
         if options.crop_size % net.divisor:
@@ -275,7 +275,7 @@ class Segmentation(Task[PairData]):
             net,
             data.loader,
             targets=lambda images, masks, epoch, batch: list(zip(images, masks)),
-            loss=softmax_cross_entropy if several else segmentation_loss(options.loss),
+            loss=softmax_cross_entropy if several else LOSSES[options.loss],
             metric=batch_miou if several else batch_iou,
             metric_name="miou" if several else "iou",
             evaluate=evaluate,
@@ -363,9 +363,13 @@ class Segmentation(Task[PairData]):
 
     def completed(self, given: Options) -> Namespace:
         """With --eval or --predict, ``trained`` is the run or file to be scored; see `seg_scoring`."""
-        from .seg_scoring import complete_scoring, scores
+        if given.get("images") and not given.get("predict"):
+            raise UsageError("--images needs --predict DIR")
+        if not (given.get("eval") or given.get("predict")):
+            return super().completed(given)
+        from .seg_scoring import complete_scoring
 
-        return complete_scoring(self, given) if scores(given) else super().completed(given)
+        return complete_scoring(self, given)
 
     def run(self, options: Namespace) -> int:
         if (options.eval or options.predict) and not (options.print_recipe or options.summary):

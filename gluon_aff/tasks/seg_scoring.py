@@ -14,7 +14,6 @@ from .._version import __version__
 from ..data import PairSet, find_dataset, list_datasets
 from ..data.pairs import Pair
 from ..data.pictures import find_pictures
-from ..deploy import predict_stream
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
 from ..runtime import devices
@@ -22,22 +21,14 @@ from ..segmentation.pictures import Item, predicted_pixels, write_predictions
 from ..segmentation.report import AnyReport, segmentation_report
 from ..segmentation.scores import COCO_LIMITS, ClassScore
 from ..training.history import environment
-from ..utils.console import progress
 from ..utils.logits import resized_logits
 from .config import complete_options
 from .opening import FinishedRun, commits_of, config_of, open_network, read_run
-from .predicting import Tally, write_masks
+from .predicting import write_predicted
 from .seg import empty_score, load_split, predictions
 from .task import Options, Task
 
 _NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder", "classes")
-
-
-def scores(given: Options) -> bool:
-    """Whether the options ask for a score. Raises UsageError for pictures without a prediction."""
-    if given.get("images") and not given.get("predict"):
-        raise UsageError("--images needs --predict DIR")
-    return bool(given.get("eval") or given.get("predict"))
 
 
 def complete_scoring(task: Task, given: Options) -> Namespace:
@@ -112,12 +103,7 @@ def _open(options: Namespace, contexts: List[mx.Context]) -> TrainedNetwork:
 def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> AnyReport:
     """Score a run on its own data, or a network on what the user says.
 
-    Raises
-    ------
-    UsageError
-        When neither tells the data set, and for options that it has not.
-    GluonAFFError
-        For data that cannot be read.
+    Raises UsageError when neither tells the data set, and for options that it has not.
     """
     request.refuse("segmentation", "labels", "normalisation", "ground_truth", "protocol", "skip_bad")
     given, dataset = request.data, request.data.get("dataset", trained.data.get("dataset"))
@@ -200,13 +186,9 @@ def _predict_images(
     """How many of the user's own images could be read, and their sheets; as `gluon-aff predict` writes them."""
     known = {"size": options.base_size, "classes": trained.classes}
     trained.make_input = lambda: task.network_input(known, trained.outputs)
-    predictor = trained.predictor()
     chosen = find_pictures([options.images]).chosen
-    tally = Tally(predictor.classes)
-    batch_size = options.test_batch_size * len(contexts)
-    stream = predict_stream(predictor, chosen, batch_size, max(1, options.num_data_workers))
-    found = tally.counted(progress(stream, len(chosen), "predicting", "picture"))
-    sheets = write_masks(found, str(out), "csv", [predictor.classes[number] for number in range(trained.outputs)])
+    batch_size, workers = options.test_batch_size * len(contexts), max(1, options.num_data_workers)
+    tally, sheets = write_predicted(trained.predictor(), chosen, len(chosen), str(out), "csv", batch_size, workers)
     if not tally.images:
         raise GluonAFFError(f"none of the {len(chosen)} images of {options.images} can be read")
     return tally.images, sheets

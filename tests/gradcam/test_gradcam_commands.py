@@ -110,23 +110,11 @@ def test_folders_name_the_classes_when_nothing_else_does(weights, tmp_path):
     assert explain_images(network, find_pictures([str(tmp_path / "b")]))[0].predicted.startswith("class ")
 
 
-def test_a_run_tells_names_and_size(tmp_path, capsys):
-    from gluon_aff.tasks import get_task
-
-    sizes = ["--train-images", "32", "--test-images", "20", "--num-epochs", "1", "--resize", "24"]
-    where = ["--dataset", "digits", "--gpus", "", "--save-dir", str(tmp_path / "run"), "--channel-times", "1"]
-    assert get_task("cifar").main([*where, *sizes]) == 0
-    network = open_network(str(tmp_path / "run"))
-    assert network.title == "run" and network.input.classes.names == tuple("0123456789")
-    Image.new("RGB", (50, 40)).save(tmp_path / "wide.png")
-    (image,) = explain_images(network, find_pictures([str(tmp_path / "wide.png")]), target="7")
-    assert image.heat.shape == (24, 24) and image.truth == "7"
-
-
 def test_imagenet_networks_crop_and_know_their_classes(tmp_path):
     mx.random.seed(0)
-    gluon_aff.create_model("resnet50", layers=(1, 1, 1, 1)).save_parameters(str(tmp_path / "resnet.params"))
-    network = open_network(str(tmp_path / "resnet.params"), data={"size": 64})
+    file, options = str(tmp_path / "resnet.params"), {"layers": (1, 1, 1, 1)}
+    gluon_aff.create_model("resnet50", **options).save_parameters(file)
+    network = open_network(file, "resnet50", options, data={"size": 64})
     (tmp_path / "n01443537").mkdir()
     Image.new("RGB", (200, 100), (9, 200, 3)).save(tmp_path / "n01443537" / "fish.png")
     (image,) = explain_images(network, find_pictures([str(tmp_path / "n01443537")]))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from gluon_aff.errors import UsageError
 from gluon_aff.tasks import get_task
 from gluon_aff.tasks.imagenet import place_of, registered_name
 from gluon_aff.training.optim import resolve_dtype
@@ -68,14 +67,6 @@ def test_release_has_the_logged_learning_rates():
         assert schedule(2502 * epoch + 2500) == pytest.approx(lr, abs=1e-5)
 
 
-def test_recipes():
-    release = parse_options(["--recipe", "release", "--model", "resnext"])
-    assert (release.tag, release.num_epochs, release.mixup_off_epoch, release.auto_aug) == ("release", 240, 5, True)
-    assert (release.auto_aug_input, release.last_gamma, release.label_smoothing) == ("folder", True, True)
-    paper = parse_options(["--recipe", "paper"])
-    assert (paper.tag, paper.num_epochs, paper.mixup_off_epoch, paper.auto_aug) == ("paper", 160, 0, False)
-
-
 def test_where_the_images_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("MXNET_HOME", str(tmp_path))
     home = tmp_path / "datasets/imagenet"
@@ -101,8 +92,3 @@ def test_lines_of_the_log_are_the_authors():
         "[Epoch 3] speed: 125 samples/sec\ttime cost: 8.000000",
         "[Epoch 3] validation: err-top1=0.750000 err-top5=0.500000",
     ]
-
-
-def test_a_recipes_file_is_refused_for_what_it_has_not():
-    with pytest.raises(UsageError, match="recipe 'published' is unknown; choose from paper, quick, release"):
-        parse_options(["--recipe", "published"])

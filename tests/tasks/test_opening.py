@@ -230,13 +230,15 @@ def test_load_run_says_what_is_wrong(path, which, message, folder_run):
         gluon_aff.load_run(path.format(run=folder_run), which)
 
 
-def test_averaged_weights_are_described(tmp_path):
+def test_averaged_weights_are_described_and_explained_at_their_size(tmp_path, photo):
     argv = ["--dataset", "digits", "--train-images", 32, "--test-images", 20, "--num-epochs", 1, "--ema", 0.9]
-    argv += ["--channel-times", 1, "--gpus", "", "--save-dir", tmp_path / "run"]
+    argv += ["--channel-times", 1, "--resize", 24, "--gpus", "", "--save-dir", tmp_path / "run"]
     assert get_task("cifar").main([str(word) for word in argv]) == 0
     run = gluon_aff.load_run(tmp_path / "run")
-    assert run.file.name == "ema.params" and run.input.size == 32 and run.classes == tuple("0123456789")
-    assert gluon_aff.load_run(run.file).figure == run.figure
+    assert run.file.name == "ema.params" and run.input.size == 24 and run.classes == tuple("0123456789")
+    assert gluon_aff.load_run(run.file).figure == run.figure and run.title == "run"
+    (image,) = explain_images(run, find_pictures([str(photo)]), target="7")
+    assert image.heat.shape == (24, 24) and image.truth == "7"
 
 
 def test_photographs_and_masks(tmp_path, monkeypatch):

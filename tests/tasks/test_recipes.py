@@ -50,18 +50,20 @@ PAPER = {"lr_mode": "step", "init": "xavier", "mixup": True, "mixup_alpha": 1.0,
 RELEASE = {"init": "xavier", "mixup": True, "mixup_alpha": 1.0, "mixup_off_epoch": 40, "label_smoothing": True}
 RELEASE = {**RELEASE, "auto_aug": True, "auto_aug_policy": "published", "num_epochs": 640, "warmup_epochs": 10}
 RELEASE = {**RELEASE, "step_timing": "published", "lr_decay_epoch": [300, 450], "tag": "release", "channel_times": 4}
+STEPS = {"init": "xavier", "num_epochs": 400, "lr_decay_epoch": [300, 350]}
 LONG = {"num_epochs": 640, "lr_decay_epoch": [300, 450], "update_parts": 4}
 PAPER_IMAGENET = {"mixup_alpha": 0.2, "mixup_off_epoch": 0, "last_gamma": True, "no_wd": True, "auto_aug": False}
 PAPER_IMAGENET = {**PAPER_IMAGENET, "mixup": True, "label_smoothing": True, "tag": "paper", "r": 16, "start_layer": 3}
 RELEASE_IMAGENET = {"mixup_alpha": 0.2, "mixup_off_epoch": 5, "last_gamma": True, "no_wd": True, "num_epochs": 240}
 RELEASE_IMAGENET = {**RELEASE_IMAGENET, "batch_size": 128, "update_parts": 4, "auto_aug_input": "folder", "r": 16}
+RELEASE_IMAGENET.update(auto_aug=True, label_smoothing=True, tag="release")
 
 #: (task, command line, what its options must be): the facts of the paper, of its logs and of the release's logs.
 FACTS = [
     (
         "cifar",
         "--recipe paper",
-        {**PAPER, "num_epochs": 400, "lr_decay_epoch": [300, 350], "update_parts": 1, "blocks": 5, "channel_times": 4},
+        {**PAPER, **STEPS, "update_parts": 1, "blocks": 5, "channel_times": 4, "model": "resnet", "r": 4},
     ),
     ("cifar", "--recipe paper --labels fine --init kaiming", {"labels": "fine", "init": "kaiming"}),
     (
@@ -72,7 +74,7 @@ FACTS = [
     ("cifar", "--recipe paper --model resnext --fusion iaff", {**PAPER, **LONG, "blocks": 4, "r": 16}),
     ("cifar", "--recipe paper --model resnext --fusion ResGlobLocaforGlobLocaCha", {**PAPER, **LONG}),
     ("cifar", "--recipe paper --model resnext --blocks 3 --dataset cifar10", {**PAPER, **LONG, "labels": "fine"}),
-    ("cifar", "--recipe paper --model inception", {"r": 0, "init": "xavier", "num_epochs": 400, "labels": "coarse"}),
+    ("cifar", "--recipe paper --model inception", {"r": 0, **STEPS, "labels": "coarse"}),
     ("cifar", "--recipe paper --model inception --fusion ms_sa", {"r": 0}),
     ("cifar", "--recipe paper --model inception --fusion iaff", {"r": 4}),
     ("cifar", "--recipe paper --model inception --r 4", {"r": 4}),
@@ -106,7 +108,7 @@ FACTS = [
         "--recipe paper --fusion aff_global_global --no-mixup",
         {"batch_size": 128, "update_parts": 2, "num_epochs": 160, "mixup": False},
     ),
-    ("imagenet", "--recipe release", {**RELEASE_IMAGENET, "auto_aug_policy": "published", "tag": "release"}),
+    ("imagenet", "--recipe release", {**RELEASE_IMAGENET, "auto_aug_policy": "published"}),
     ("imagenet", "--recipe release --model resnext --fusion iaff", RELEASE_IMAGENET),
     (
         "seg",
