@@ -187,7 +187,7 @@ def _devices() -> Iterator[Finding]:
     elif not count:
         yield Finding("devices", "ok", "CPU only")
     for number, capability in enumerate(capabilities[:count]):
-        reason = cuda.unfit(capability)
+        reason = cuda.unsupported(capability)
         if reason:
             yield Finding("devices", "broken", f"GPU {number}: {reason}", "give --gpus '' to run on the CPU")
         else:

@@ -96,7 +96,7 @@ def capabilities() -> List[Tuple[int, int]]:
     return found
 
 
-def unfit(capability: Tuple[int, int]) -> Optional[str]:
+def unsupported(capability: Tuple[int, int]) -> Optional[str]:
     """Why the wheel's code cannot run on a GPU of this compute capability; None when it can."""
     if OLDEST <= capability <= NEWEST:
         return None

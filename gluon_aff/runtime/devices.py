@@ -52,7 +52,7 @@ def pick(gpus: Optional[str] = None) -> List[mx.Context]:
         raise NoSuchGPU(f"--gpus {gpus}: no GPU {unknown[0]} here, {there} available: {type_}")
     capabilities = cuda.capabilities()
     for number in wanted:
-        reason = number < len(capabilities) and cuda.unfit(capabilities[number])
+        reason = number < len(capabilities) and cuda.unsupported(capabilities[number])
         if reason:
             raise GluonAFFError(
                 f"GPU {number} cannot be used: {reason}. Name another with --gpus, or --gpus '' for the CPU"
