@@ -256,9 +256,7 @@ class CIFAR(Task[ImageData]):
     # ---- what can be done with it
 
     def supports(self, entry: ModelEntry) -> bool:
-        from ..models.common import ClassificationNet
-
-        return issubclass(entry.network, ClassificationNet) and entry.input_size <= 32
+        return entry.network.task == "classification" and entry.input_size <= 32
 
     def data_facts(self, options: Namespace) -> Options:
         known = {

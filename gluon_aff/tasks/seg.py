@@ -336,9 +336,7 @@ class Segmentation(Task[PairData]):
     # ---- what can be done with it
 
     def supports(self, entry: ModelEntry) -> bool:
-        from ..models import FPN
-
-        return issubclass(entry.network, FPN)
+        return entry.network.task == "segmentation"
 
     def data_facts(self, options: Namespace) -> Options:
         known = {"size": options.base_size, "val_fraction": options.val_fraction, "seed": options.seed}
