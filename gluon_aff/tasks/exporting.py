@@ -8,13 +8,11 @@ from typing import Any, List, Optional, Sequence, Tuple
 import numpy as np
 
 from .._version import __version__
-from ..data.pictures import NetworkInput, Picture, find_pictures
+from ..data.pictures import find_pictures
 from ..deploy import Export, Source, export
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork
 from ..utils.files import sha256_of
-
-Truth = Optional[List[Any]]
 
 
 def export_network(
@@ -58,23 +56,16 @@ def export_network(
 
 def _pictures(
     trained: TrainedNetwork, places: Sequence[str], count: Optional[int], size: Optional[int]
-) -> Tuple[np.ndarray, Truth]:
+) -> Tuple[np.ndarray, Optional[List[Any]]]:
     """Pixels of the user's pictures at the input's size, and what they show, where that is known of all."""
     chosen = find_pictures(places, count).chosen
     pixels = [trained.input.read(picture.content(), picture.where) for picture in chosen]
     sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in pixels})
     if len(sizes) > 1:
         raise UsageError(f"the pictures differ in size ({', '.join(sizes[:3])}): give --input-size N to resize them")
-    truth = _masks(chosen, pixels, trained.outputs) if trained.segments else _labels(chosen, trained.input)
-    return np.stack(pixels), truth
-
-
-def _labels(pictures: List[Picture], network_input: NetworkInput) -> Truth:
-    classes = network_input.classes
-    labels = [classes.find(picture.folder) if classes else None for picture in pictures]
-    return None if any(label is None for label in labels) else labels
-
-
-def _masks(pictures: List[Picture], pixels: List[np.ndarray], classes: int) -> Truth:
-    masks = [picture.mask(image.shape[:2], classes) for picture, image in zip(pictures, pixels)]
-    return None if any(mask is None for mask in masks) else masks
+    classes = trained.input.classes
+    if trained.segments:
+        truth: List[Any] = [each.mask(image.shape[:2], trained.outputs) for each, image in zip(chosen, pixels)]
+    else:
+        truth = [classes.find(each.folder) if classes else None for each in chosen]
+    return np.stack(pixels), None if any(each is None for each in truth) else truth

@@ -55,19 +55,26 @@ def test_behind_a_linear_head_it_is_class_activation_mapping():
         np.testing.assert_allclose(grad_cam(net, x, index, "body"), expected, rtol=1e-4, atol=1e-5)
 
 
+def foreground_cam(maps, logits_of):
+    """Grad-CAM in closed form, at the maps' size: the score is the sum of the positive logits."""
+    maps.attach_grad()
+    with mx.autograd.record(train_mode=False):
+        logits = logits_of(maps)
+        score = (logits * (logits > 0)).sum()
+    score.backward(train_mode=False)
+    weights = maps.grad.asnumpy().mean(axis=(2, 3), keepdims=True)
+    return np.maximum((weights * maps.asnumpy()).sum(axis=1), 0)
+
+
 def test_the_maps_of_a_padded_input_are_cut_back():
     """An AFF-FPN pads images of 18x18 to 32x32. Of the logits that are cut off none counts."""
     net, x = gluon_aff.create_model("aff_fpn_resnet8"), images(1, 18)
     padded = mx.nd.array(np.pad(x, [(0, 0), (0, 0), (0, 14), (0, 14)]))
-    second = net.layer2(net.layer1(net.stem(padded)))
+    first = net.layer1(net.stem(padded))
+    second = net.layer2(first)
     maps = net.fuse23(net.layer3(second), second)
-    maps.attach_grad()
-    with mx.autograd.record(train_mode=False):
-        logits = net.resize(net.head(net.fuse12(maps, net.layer1(net.stem(padded)))), padded)[:, :, :18, :18]
-        score = (logits * (logits > 0)).sum()
-    score.backward(train_mode=False)
-    weights = maps.grad.asnumpy().mean(axis=(2, 3), keepdims=True)
-    heat = resized_maps(np.maximum((weights * maps.asnumpy()).sum(axis=1), 0), (32, 32))[:, :18, :18]
+    heat = foreground_cam(maps, lambda m: net.resize(net.head(net.fuse12(m, first)), padded)[:, :, :18, :18])
+    heat = resized_maps(heat, (32, 32))[:, :18, :18]
     np.testing.assert_allclose(grad_cam(net, x, layer="fuse23"), heat / heat.max(), rtol=1e-4, atol=1e-5)
 
 
@@ -183,13 +190,7 @@ def test_segmentation_counts_the_predicted_foreground():
     hook = net.fuse12.register_forward_hook(lambda block, inputs, output: seen.append(output.detach()))
     net(mx.nd.array(x))
     hook.detach()
-    maps = seen[0]
-    maps.attach_grad()
-    with mx.autograd.record(train_mode=False):
-        logits = net.head(maps)
-        score = mx.nd.where(logits > 0, logits, mx.nd.zeros_like(logits)).sum()
-    gradient = mx.autograd.grad(score, [maps], train_mode=False)[0].asnumpy()
-    expected = np.maximum(np.einsum("nc,nchw->nhw", gradient.mean(axis=(2, 3)), maps.asnumpy()), 0)
+    expected = foreground_cam(seen[0], net.head)
     expected /= expected.max(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(found.maps, expected, atol=1e-5)
     net.head.block[4].bias.set_data(mx.nd.array([-1e3]))
