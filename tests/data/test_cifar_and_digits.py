@@ -1,19 +1,19 @@
-"""CIFAR in its official layouts, made up in miniature, and scikit-learn's digits."""
+"""CIFAR in its official layouts, made up in miniature, scikit-learn's digits, and the names of classes."""
 
 import gzip
 import io
 import pickle
 import struct
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from image_files import message_of, tar_of, write
+from image_files import message_of, tar_of, write, write_zip
 from sklearn import datasets
 
 from gluon_aff.data import cifar, load_image_set
+from gluon_aff.data.registry import ClassNames, known_classes
 from gluon_aff.errors import GluonAFFError, UsageError
 
 FINE = [f"fine{i}" for i in range(100)]
@@ -180,20 +180,73 @@ def test_other_archives(tmp_path):
     )
     path = pack(tmp_path / "data.tar.gz", "x", cifar10_files("binary"))
     assert "without train.bin or train: it is not CIFAR-100" in message_of(load_image_set, "cifar100", "train", path)
-    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
-        archive.writestr("train/cat/0.png", b"")
-    assert "zips of images go with --dataset folder" in message_of(
-        load_image_set, "cifar10", "train", tmp_path / "images.zip"
-    )
+    path = write_zip(tmp_path / "images.zip", {"train/cat/0.png": b""})
+    assert "zips of images go with --dataset folder" in message_of(load_image_set, "cifar10", "train", path)
 
 
-def test_wrong_record_length(tmp_path):
-    files = cifar100_files("binary")
-    data_dir = write(tmp_path / "c", {**files, "train.bin": files["train.bin"][:-1]})
-    message = message_of(load_image_set, "cifar100", "train", data_dir)
-    assert f"{data_dir}/train.bin has {60 * 3074 - 1} bytes, expected whole records of 3074" in message
-    (data_dir / "train.bin").write_bytes(b"")
-    assert "has 0 bytes" in message_of(load_image_set, "cifar100", "train", data_dir)
+def changed(content, at, value):
+    return content[:at] + bytes([value]) + content[at + 1 :]
+
+
+def relabelled(content, kind, value):
+    batch = pickle.loads(content, encoding="bytes")
+    batch[f"{kind}_labels".encode()][7] = value
+    return python2_pickle(batch)
+
+
+def batch_of(**entries):
+    return lambda _: pickle.dumps({"data": np.zeros((4, 3072), np.uint8), **entries}, protocol=2)
+
+
+LENGTH = "expected whole records of 3074"
+NO_PICKLE = "is not a pickle of CIFAR's python version"
+ZEROS, NO_LIST = [0] * 4, "no list of whole numbers 'coarse_labels'"
+BROKEN = [  # a file, its content made of the right one, and what is said
+    ("cifar100", "train.bin", lambda content: content[:-1], f"has {60 * 3074 - 1} bytes, {LENGTH}"),
+    ("cifar100", "train.bin", lambda _: b"", f"has 0 bytes, {LENGTH}"),
+    ("cifar100", "train.bin", lambda c: changed(c, 7 * 3074 + 1, 100), "image 7 has fine label 100, expected 0 to 99"),
+    ("cifar100", "train.bin", lambda c: changed(c, 7 * 3074, 20), "image 7 has coarse label 20, expected 0 to 19"),
+    ("cifar100", "train", lambda c: relabelled(c, "fine", 100), "image 7 has fine label 100, expected 0 to 99"),
+    ("cifar100", "train", lambda c: relabelled(c, "coarse", 20), "image 7 has coarse label 20, expected 0 to 19"),
+    ("cifar100", "train", lambda _: b"", NO_PICKLE),
+    ("cifar100", "train", lambda _: b"not a pickle", NO_PICKLE),
+    ("cifar100", "train", lambda content: content[:5000], NO_PICKLE),
+    ("cifar100", "train", lambda _: pickle.dumps([1, 2]), "its data is NoneType"),
+    (
+        "cifar100",
+        "train",
+        batch_of(data=np.zeros((4, 3072), np.float32)),
+        "its data is float32 (4, 3072), expected uint8",
+    ),
+    ("cifar100", "train", batch_of(data=np.zeros((4, 3071), np.uint8)), "its data is uint8 (4, 3071)"),
+    ("cifar100", "train", batch_of(), NO_LIST),
+    ("cifar100", "train", batch_of(coarse_labels=["a"] * 4), NO_LIST),
+    ("cifar100", "train", batch_of(coarse_labels=ZEROS, fine_labels=[0]), "has 1 fine_labels for 4 images"),
+    (
+        "cifar100",
+        "train",
+        batch_of(coarse_labels=ZEROS, fine_labels=[1, 2**70, 0, 0]),
+        f"image 1 has fine label {2**70}, expected 0 to 99",
+    ),
+    ("cifar100", "fine_label_names.txt", lambda _: b"apple\nbear\n", "has 2 fine class names, expected 100"),
+    *(
+        (
+            "cifar10",
+            "batches.meta",
+            lambda _, names=names: pickle.dumps({"label_names": names}),
+            "fine class names, expected 10",
+        )
+        for names in (5, None, "ab", {})
+    ),
+]
+
+
+@pytest.mark.parametrize("dataset, name, change, told", BROKEN)
+def test_a_broken_file_is_named(tmp_path, dataset, name, change, told):
+    files = MAKERS[dataset]("binary" if "." in name.replace(".meta", "") else "python")
+    data_dir = write(tmp_path / "c", {**files, name: change(files[name])})
+    message = message_of(load_image_set, dataset, "train", data_dir)
+    assert f"{data_dir}/{name}" in message and told in message
 
 
 def test_missing_batch(tmp_path):
@@ -203,22 +256,6 @@ def test_missing_batch(tmp_path):
     message = message_of(load_image_set, "cifar10", "train", data_dir)
     assert f"{data_dir} has no data_batch_3.bin" in message and "cifar-10-binary.tar.gz" in message
     assert len(load_image_set("cifar10", "test", data_dir)) == 10
-
-
-@pytest.mark.parametrize("kind, name", [("binary", "train.bin"), ("python", "train")])
-@pytest.mark.parametrize("labels, wrong", [("fine", 100), ("coarse", 20)])
-def test_label_out_of_range(tmp_path, kind, name, labels, wrong):
-    files = cifar100_files(kind)
-    if kind == "binary":
-        content = bytearray(files[name])
-        content[7 * 3074 + (labels == "fine")] = wrong
-    else:
-        batch = pickle.loads(files[name], encoding="bytes")
-        batch[f"{labels}_labels".encode()][7] = wrong
-        content = python2_pickle(batch)
-    data_dir = write(tmp_path / "c", {**files, name: bytes(content)})
-    message = message_of(load_image_set, "cifar100", "train", data_dir)
-    assert f"{data_dir}/{name}: image 7 has {labels} label {wrong}, expected 0 to {wrong - 1}" in message
 
 
 class Malicious:
@@ -238,42 +275,6 @@ def test_pickles_run_no_code(tmp_path):
     for name in ("eval", "exec", "getattr", "__import__"):  # not even builtins
         (tmp_path / "c" / "train").write_bytes(b"\x80\x02c__builtin__\n%s\n." % name.encode())
         assert f"__builtin__.{name}" in message_of(load_image_set, "cifar100", "train", tmp_path / "c")
-
-
-@pytest.mark.parametrize(
-    "batch, told",
-    [
-        ([1, 2], "its data is NoneType"),
-        ({"data": np.zeros((4, 3072), np.float32)}, "its data is float32 (4, 3072), expected uint8 (N, 3072)"),
-        ({"data": np.zeros((4, 3071), np.uint8)}, "its data is uint8 (4, 3071)"),
-        ({"data": np.zeros((4, 3072), np.uint8)}, "no list of whole numbers 'coarse_labels'"),
-        ({"data": np.zeros((4, 3072), np.uint8), "coarse_labels": [0] * 4, "fine_labels": [0]}, "1 fine_labels for 4"),
-        ({"data": np.zeros((4, 3072), np.uint8), "coarse_labels": ["a"] * 4}, "no list of whole numbers"),
-        (
-            {"data": np.zeros((2, 3072), np.uint8), "fine_labels": [1, 2**70], "coarse_labels": [0, 0]},
-            f"image 1 has fine label {2**70}, expected 0 to 99",
-        ),
-    ],
-)
-def test_pickles_of_something_else(tmp_path, batch, told):
-    data_dir = write(tmp_path / "c", {**cifar100_files("python"), "train": pickle.dumps(batch, protocol=2)})
-    assert told in message_of(load_image_set, "cifar100", "train", data_dir)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a pickle", python2_pickle({b"data": np.zeros(9000)})[:5000]])
-def test_damaged_pickle(tmp_path, content):
-    data_dir = write(tmp_path / "c", {**cifar100_files("python"), "train": content})
-    assert "is not a pickle of CIFAR's python version" in message_of(load_image_set, "cifar100", "train", data_dir)
-
-
-@pytest.mark.parametrize("names", [5, None, "ab", {}])
-def test_class_names_that_are_none(tmp_path, names):
-    files = {**cifar10_files("python"), "batches.meta": pickle.dumps({"label_names": names}, protocol=2)}
-    message = message_of(load_image_set, "cifar10", "train", write(tmp_path / "c", files))
-    assert "batches.meta has " in message and "fine class names, expected 10" in message
-    files = {**cifar100_files("binary"), "fine_label_names.txt": b"apple\nbear\n"}
-    message = message_of(load_image_set, "cifar100", "train", write(tmp_path / "d", files))
-    assert "fine_label_names.txt has 2 fine class names, expected 100" in message
 
 
 def test_nothing_there(tmp_path, own_mxnet_home):
@@ -356,3 +357,47 @@ def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(GluonAFFError, match="pip install scikit-learn"):
         load_image_set("digits", "train")
+
+
+# Names of classes
+
+
+@pytest.mark.parametrize(
+    "data, count, some",
+    [
+        ({"dataset": "cifar10"}, 10, {0: "airplane", 9: "truck"}),
+        ({"dataset": "cifar100", "labels": "fine"}, 100, {0: "apple", 50: "mouse", 99: "worm"}),
+        ({"dataset": "cifar100", "labels": "coarse"}, 20, {0: "aquatic_mammals", 19: "vehicles_2"}),
+        ({"dataset": "digits"}, 10, {3: "3"}),
+        ({"dataset": "imagenet"}, 1000, {0: "tench", 999: "toilet tissue, toilet paper, bathroom tissue"}),
+    ],
+)
+def test_names_of_known_sets(data, count, some):
+    names = known_classes(data, count)
+    assert len(names.names) == count
+    for number, name in some.items():
+        assert names[number].startswith(name.split(",")[0]) and names.find(names[number]) is not None
+    if data["dataset"].startswith("cifar"):
+        assert list(names.names) == sorted(names.names)  # as in the official archives
+    if data["dataset"] == "imagenet":
+        assert names.find("n01440764") == 0
+
+
+def test_names_of_a_folder(tmp_path):
+    write(tmp_path, {"train/b/1.png": b"", "train/a/1.png": b""})
+    for dataset in ("folder", "imagenet"):
+        assert known_classes({"dataset": dataset, "data": str(tmp_path)}, 2).names == ("a", "b")
+        assert known_classes({"dataset": dataset, "data": str(tmp_path / "gone")}, 2) is None
+    assert known_classes({}, 2) is None
+
+
+def test_numbers_and_names_of_users():
+    names = ClassNames(("cat", "dog"), {"n02": 1})
+    assert [names.number(text, 3) for text in ("dog", "n02", "0", "2")] == [1, 1, 0, 2]
+    assert names[2] == "class 2"
+    with pytest.raises(UsageError, match="no class 'dgo': did you mean dog"):
+        names.number("dgo", 3)
+    with pytest.raises(UsageError, match=r"no class 3: the network has 3 \(0 to 2\)"):
+        names.number("3", 3)
+    with pytest.raises(UsageError, match="give a number, 0 to 4"):
+        ClassNames(()).number("dog", 5)
