@@ -261,30 +261,30 @@ def draw_mask(segmentations: Sequence[Any], height: int, width: int) -> np.ndarr
 def _check_polygon(polygon: Any, height: int, width: int) -> List[float]:
     """x and y of the corners in turn; at most one image's size outside the image."""
     if not isinstance(polygon, list):
-        raise ValueError(f"the polygon {_shown(polygon)}, expected a list of numbers")
+        raise ValueError(f"the polygon {polygon!r:.40}, expected a list of numbers")
     if len(polygon) % 2:
         raise ValueError(f"a polygon of {len(polygon)} numbers, expected x and y in turn")
     for i, value in enumerate(polygon):
         side = height if i % 2 else width
         if type(value) not in (int, float) or not -side <= value <= 2 * side:
-            raise ValueError(f"a polygon with the coordinate {_shown(value)}, expected a number from 0 to {side}")
+            raise ValueError(f"a polygon with the coordinate {value!r:.40}, expected a number from 0 to {side}")
     return polygon
 
 
 def _unpacked(segmentation: Any, height: int, width: int) -> Dict[str, Any]:
     """Run lengths as a list, whose sum is the image's pixels."""
     if not isinstance(segmentation, dict):
-        raise ValueError(f"{_shown(segmentation)}, expected polygons or run lengths")
+        raise ValueError(f"{segmentation!r:.40}, expected polygons or run lengths")
     if not {"size", "counts"} <= set(segmentation):
         raise ValueError("run lengths without 'size' or 'counts'")
     if segmentation["size"] != [height, width]:
-        raise ValueError(f"run lengths for {_shown(segmentation['size'])}, expected [{height}, {width}]")
+        raise ValueError(f"run lengths for {segmentation['size']!r:.40}, expected [{height}, {width}]")
     counts = segmentation["counts"]
     counts = _counts(counts) if isinstance(counts, str) else counts
     if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError("run lengths that are not whole numbers of at least 0")
     if sum(counts) != height * width:
-        raise ValueError(f"run lengths of {_shown(sum(counts))} pixels, expected {height * width}")
+        raise ValueError(f"run lengths of {sum(counts)!r:.40} pixels, expected {height * width}")
     return {"size": [height, width], "counts": counts}
 
 
@@ -309,8 +309,3 @@ def _counts(text: str) -> List[int]:
     if shift:
         raise ValueError("packed run lengths that are cut short")
     return counts
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import List, Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -104,7 +104,7 @@ def decode_mask(content: bytes, where: str, threshold: Optional[int] = None, cla
     numbers = found[-1] if found[-1] != 255 else found[-2]
     several = f"; for class numbers give --classes {numbers + 1}" if 1 < numbers < 100 and len(found) <= 100 else ""
     raise GluonAFFError(
-        f"{where} has the values {_some(found)}: a mask of foreground and background holds 0 and 1, or 0 and "
+        f"{where} has the values {some(found, 6)}: a mask of foreground and background holds 0 and 1, or 0 and "
         f"{largest}; save it with these, or give a threshold from which values count as foreground (--mask-threshold "
         f"128){several}"
     )
@@ -116,14 +116,15 @@ def _class_numbers(image: Image.Image, values: np.ndarray, where: str, classes: 
     found = np.unique(values).tolist()
     if [value for value in found if not (value < classes or value == IGNORED)]:
         raise GluonAFFError(
-            f"{where} has the values {_some(found)}: expected class numbers, 0 to {classes - 1}, and {IGNORED} for "
+            f"{where} has the values {some(found, 6)}: expected class numbers, 0 to {classes - 1}, and {IGNORED} for "
             f"pixels that do not count; give --classes as many as there are, background included"
         )
     return values.astype(np.uint8)
 
 
-def _some(values: List[int]) -> str:
-    return ", ".join(str(value) for value in values[:6]) + (", ..." if len(values) > 6 else "")
+def some(values: Sequence[Any], most: int = 5) -> str:
+    """The first of these values, for a message."""
+    return ", ".join(map(str, values[:most])) + (", ..." if len(values) > most else "")
 
 
 def _values(image: Image.Image, classes: int) -> Optional[np.ndarray]:
@@ -159,18 +160,3 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if "transparency" in image.info:
         image = image.convert("RGBA")
     return np.array(image.convert("RGB"))
-
-
-def resized(images: np.ndarray, size: int) -> np.ndarray:
-    """uint8 (N, H, W, 3) to (N, size, size, 3), bilinear; unchanged when they have that size already."""
-    if images.shape[1:3] == (size, size):
-        return images
-    try:
-        result = np.empty((len(images), size, size, 3), dtype=np.uint8)
-    except MemoryError:
-        raise GluonAFFError(
-            f"{len(images)} images of {size}x{size} do not fit into memory: take smaller or fewer ones"
-        ) from None
-    for i, image in enumerate(images):
-        result[i] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
-    return result

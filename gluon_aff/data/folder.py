@@ -19,7 +19,7 @@ from ..runtime.home import mxnet_home
 from ..runtime.threads import prefetch
 from ..utils import console
 from ..utils.files import atomic_write
-from .decoding import decode_image
+from .decoding import decode_image, some
 from .image_set import ImageSet
 from .trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
 from .validation_split import OFFER, split_off
@@ -74,7 +74,7 @@ def _holding_out(tree: ImageTree, fraction: float, seed: int, told: bool) -> Ima
 
 def _check_classes(tree: ImageTree, split: str) -> List[str]:
     if split not in tree.listing:
-        plain = f"class folders ({_some(list(tree.plain))})" if tree.plain else "no such folders"
+        plain = f"class folders ({some(list(tree.plain))})" if tree.plain else "no such folders"
         found = ", ".join(tree.listing) or plain
         offer = f"; or {OFFER}" if tree.plain or "train" in tree.listing else ""
         raise GluonAFFError(
@@ -86,14 +86,10 @@ def _check_classes(tree: ImageTree, split: str) -> List[str]:
         different = sorted(set(listed) ^ set(classes))
         if different:
             raise GluonAFFError(
-                f"{tree.files.path}: {split} and {other} have different classes ({_some(different)} in one only): "
+                f"{tree.files.path}: {split} and {other} have different classes ({some(different)} in one only): "
                 "give both the same class folders, none of them empty"
             )
     return classes
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _decode_all(tree: ImageTree, members: Sequence[str], resize: Optional[int], label: str) -> np.ndarray:

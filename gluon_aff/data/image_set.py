@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Tuple
 
 import numpy as np
+from PIL import Image
 
-from ..errors import UsageError
+from ..errors import GluonAFFError, UsageError
 
 #: Draws what --hold-out takes; never a run's own seed, so that all runs on a set choose by the same images.
 HELD_OUT_SEED = 20201014
@@ -126,3 +127,18 @@ def check_labels(image_set: ImageSet, classes_of_head: int) -> None:
             f"{image_set.name} has labels up to {largest} ({image_set.source}), but the head has {classes_of_head} "
             f"classes (0 to {classes_of_head - 1}): give it at least {largest + 1}"
         )
+
+
+def resized(images: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (N, H, W, 3) to (N, size, size, 3), bilinear; unchanged when they have that size already."""
+    if images.shape[1:3] == (size, size):
+        return images
+    try:
+        result = np.empty((len(images), size, size, 3), dtype=np.uint8)
+    except MemoryError:
+        raise GluonAFFError(
+            f"{len(images)} images of {size}x{size} do not fit into memory: take smaller or fewer ones"
+        ) from None
+    for i, image in enumerate(images):
+        result[i] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    return result

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import GluonAFFError, UsageError
-from .decoding import decode_image, decode_mask, resized
+from .decoding import decode_image, decode_mask
+from .image_set import resized
 from .pairs import SUFFIXES
 from .registry import ClassNames, names_of_classes
 from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, centre
@@ -214,15 +215,8 @@ class NetworkInput:
 
     def to_json(self) -> Dict[str, Any]:
         """Plain values, from which `from_json` makes it again: size, fit, crop_ratio, mean, std, classes."""
-        names: Optional[List[str]] = list(self.classes.names) if self.classes else None
-        return {
-            "size": self.size,
-            "fit": self.fit,
-            "crop_ratio": self.crop_ratio,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "classes": names,
-        }
+        names = list(self.classes.names) if self.classes else None
+        return {**vars(self), "mean": list(self.mean), "std": list(self.std), "classes": names}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> NetworkInput:

@@ -25,9 +25,8 @@ from ..runtime.home import mxnet_home
 from ..utils.files import PathLike
 from .cifar import CLASS_NAMES, load_cifar
 from .coco import load_coco
-from .decoding import resized
 from .folder import folder_classes, load_folder
-from .image_set import ImageSet
+from .image_set import ImageSet, resized
 from .pairs import SIRST, PairSet, load_pair_folder
 from .shapes import load_shapes
 

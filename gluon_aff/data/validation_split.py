@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import UsageError
 from ..runtime.threads import prefetch
 from ..utils import console
+from .decoding import some
 from .trees import FileTree
 
 _FLAG = "--val-fraction"
@@ -71,8 +72,7 @@ def _notes(sizes: Mapping[str, int], val: Mapping[str, Sequence[str]]) -> List[s
         )
     alone = sorted(name for name, files in val.items() if not files)
     if alone:
-        shown = ", ".join(alone[:5]) + (", ..." if len(alone) > 5 else "")
-        notes.append(f"{len(alone)} of {len(val)} classes have no image for validation ({shown}): too few differ")
+        notes.append(f"{len(alone)} of {len(val)} classes have no image for validation ({some(alone)}): too few differ")
     return notes
 
 

@@ -13,7 +13,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 import mxnet as mx
 import numpy as np
 
-from ..data.decoding import IGNORED, resized
+from ..data.decoding import IGNORED
+from ..data.image_set import resized
 from ..data.pictures import NetworkInput
 from ..errors import GluonAFFError, UsageError
 from ..utils.files import PathLike, cannot_write, sync, temporary_name
