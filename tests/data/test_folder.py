@@ -50,18 +50,10 @@ def test_what_is_no_image_of_the_set_is_left_out(place):
 
 def test_every_kind_of_image_becomes_rgb(place):
     colours = Image.fromarray(PIXELS["train/cat/0.png"])
-    kinds = {
-        "0.png": colours.convert("L"),
-        "1.png": colours.convert("RGBA"),
-        "2.png": colours.convert("P"),
-        "3.png": colours.convert("LA"),
-        "4.PNG": colours.convert("1"),
-    }
-    palette = colours.convert("P")
-    palette.info["transparency"] = bytes(range(256))
-    kinds["5.png"] = palette
+    kinds = [colours.convert(mode) for mode in ("L", "RGBA", "P", "LA", "1", "P")]
+    kinds[5].info["transparency"] = bytes(range(256))
     files = contents()
-    files.update({f"train/zebra/{name}": encoded(image) for name, image in kinds.items()})
+    files.update({f"train/zebra/{i}.{'PNG' if i == 4 else 'png'}": encoded(image) for i, image in enumerate(kinds)})
     files["test/zebra/0.png"] = files["test/cat/0.png"]
     files["train/zebra/6.jpeg"] = files["train/zebra/7.JPG"] = encoded(colours, "JPEG")
     with warnings.catch_warnings():
@@ -110,11 +102,9 @@ def test_a_missing_split_is_named(place):
 
 
 def test_val_is_ignored_beside_test(place):
-    files = contents()
-    files.update(
-        {name.replace("test/", "val/"): encoded(np.zeros((12, 12, 3), np.uint8)) for name in PIXELS if "test" in name}
-    )
-    got = load_image_set("folder", "test", place(files))
+    black = encoded(np.zeros((12, 12, 3), np.uint8))
+    files = {name.replace("test/", "val/"): black for name in PIXELS if "test" in name}
+    got = load_image_set("folder", "test", place({**files, **contents()}))
     assert len(got) == 6 and got.images.any()
 
 

@@ -1,29 +1,23 @@
 """Which pictures a place means, in folders and in zips, and which mask belongs to one."""
 
-import zipfile
-
 import numpy as np
 import pytest
-from PIL import Image
+from image_files import encoded, write, write_zip
 
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.gradcam import find_pictures
 
 
-def image(path, value=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((4, 4, 3), value, np.uint8)).save(path)
+def image(value=0):
+    return encoded(np.full((4, 4, 3), value, np.uint8))
 
 
 @pytest.fixture
 def tree(tmp_path):
-    for name in ("train/cat/1", "test/cat/1", "test/cat/2", "test/dog/1", "test/dog/2", "test/.hidden/1"):
-        image(tmp_path / "set" / f"{name}.png")
-    (tmp_path / "set/test/cat/note.txt").write_text("no picture")
-    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
-        for file in sorted((tmp_path / "set").rglob("*.*")):
-            archive.write(file, file.relative_to(tmp_path).as_posix())
-    return tmp_path
+    names = ("train/cat/1", "test/cat/1", "test/cat/2", "test/dog/1", "test/dog/2", "test/.hidden/1")
+    files = {"set/test/cat/note.txt": b"no picture", **{f"set/{name}.png": image() for name in names}}
+    write_zip(tmp_path / "set.zip", files)
+    return write(tmp_path, files)
 
 
 def found(*places, count=None):
@@ -49,9 +43,7 @@ def test_count_spreads_evenly(tree):
 
 
 def test_masks_are_no_pictures_but_belong_to_them(tmp_path):
-    image(tmp_path / "images/a.png", 9)
-    image(tmp_path / "masks/a_pixels0.png", 255)
-    image(tmp_path / "images/b.png", 9)
+    write(tmp_path, {"images/a.png": image(9), "masks/a_pixels0.png": image(255), "images/b.png": image(9)})
     a, b = find_pictures([str(tmp_path)]).chosen
     assert (a.name, b.name) == ("a", "b")
     assert a.mask().tolist() == [[1] * 4] * 4 and b.mask() is None

@@ -1,10 +1,10 @@
 """Validation images held out of class folders: drawn by the seed, alike for every reader, copies never parted."""
 
-import zipfile
 from io import BytesIO
 
 import numpy as np
 import pytest
+from image_files import encoded, write, write_zip
 from PIL import Image
 
 from gluon_aff.data import load_image_set, open_imagenet
@@ -13,18 +13,16 @@ from gluon_aff.data.validation_split import split_off
 from gluon_aff.errors import GluonAFFError, UsageError
 
 
+def png(shade):
+    return encoded(Image.new("RGB", (8, 8), (shade, 255 - shade, 7)))
+
+
 @pytest.fixture
 def plain(tmp_path):
     """Class folders with 10, 6 and 1 images; two of cat's are alike, and one of cat's is one of dog's, too."""
-    place = tmp_path / "pets"
-    for number, (name, count) in enumerate((("cat", 10), ("dog", 6), ("eel", 1))):
-        (place / name).mkdir(parents=True)
-        for i in range(count):
-            shade = 20 * number + i
-            Image.new("RGB", (8, 8), (shade, 255 - shade, 7)).save(place / name / f"{i}.png")
-    (place / "cat/9.png").write_bytes((place / "cat/3.png").read_bytes())
-    (place / "dog/0.png").write_bytes((place / "cat/5.png").read_bytes())
-    return place
+    classes = (("cat", 0, 10), ("dog", 20, 6), ("eel", 40, 1))
+    files = {f"{name}/{i}.png": png(first + i) for name, first, count in classes for i in range(count)}
+    return write(tmp_path / "pets", {**files, "cat/9.png": files["cat/3.png"], "dog/0.png": files["cat/5.png"]})
 
 
 def members(place, fraction, seed):
@@ -52,18 +50,13 @@ def test_every_class_is_split_and_copies_stay_together(plain):
     assert members(plain, 0.3, 19) == parts
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.5, 1.5])
-def test_no_share(plain, fraction):
-    with pytest.raises(UsageError, match="expected a share between 0 and 1"):
-        members(plain, fraction, 0)
-
-
-def test_nothing_to_hold_out(tmp_path):
-    (tmp_path / "one").mkdir()
-    for i in range(3):
-        Image.new("RGB", (8, 8)).save(tmp_path / "one" / f"{i}.png")
+def test_nothing_to_hold_out(plain, tmp_path):
+    for fraction in (0, 1, -0.5, 1.5):
+        with pytest.raises(UsageError, match="expected a share between 0 and 1"):
+            members(plain, fraction, 0)
+    write(tmp_path / "same", {f"one/{i}.png": png(0) for i in range(3)})
     with pytest.raises(UsageError, match="no class has two different images"):
-        members(tmp_path, 0.5, 0)
+        members(tmp_path / "same", 0.5, 0)
 
 
 @pytest.mark.parametrize("kind", ["plain", "train", "zip"])
@@ -73,10 +66,8 @@ def test_both_readers_split_alike(plain, tmp_path, kind):
         (tmp_path / "set").mkdir()
         place = plain.rename(tmp_path / "set" / "train").parent
     if kind == "zip":
-        place = tmp_path / "pets.zip"
-        with zipfile.ZipFile(place, "w") as archive:
-            for file in sorted(plain.rglob("*.png")):
-                archive.write(file, str(file.relative_to(plain.parent)))
+        files = {str(file.relative_to(plain.parent)): file.read_bytes() for file in sorted(plain.rglob("*.png"))}
+        place = write_zip(tmp_path / "pets.zip", files)
     for small, large in (("train", "train"), ("test", "val")):
         images = load_image_set("folder", small, place, val_fraction=0.3, seed=5)
         source = open_imagenet(place, ["n1"], split=large, val_fraction=0.3, seed=5)
@@ -88,10 +79,7 @@ def test_both_readers_split_alike(plain, tmp_path, kind):
 
 
 def test_what_has_a_validation_part_is_not_split_again(plain, tmp_path):
-    for split in ("train", "val"):
-        (tmp_path / "set" / split / "a").mkdir(parents=True)
-        for i in range(2):
-            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "set" / split / "a" / f"{i}.png")
+    write(tmp_path / "set", {f"{split}/a/{i}.png": png(i) for split in ("train", "val") for i in range(2)})
     with pytest.raises(UsageError, match="has test .or val. images of its own, leave it out"):
         load_image_set("folder", "train", tmp_path / "set", val_fraction=0.5)
     with pytest.raises(UsageError, match="has val images of its own, leave it out"):
