@@ -102,12 +102,20 @@ class TreeSource(ImageNetSource):
                 f"{path} holds no .JPEG, .jpg or .png images: expected {split}/<wnid>/*.JPEG or a flat {split}/{offer}"
             )
         if ground_truth is None:
-            empty = _empty_classes([tuple(name.split("/")) for name in self._tree.empty("", IMAGE_SUFFIXES)], files)
+            beside = {file[:-2] for file in files if len(file) > 1}  # where class folders lie
+            empty = [tuple(name.split("/")) for name in self._tree.empty("", IMAGE_SUFFIXES)]
+            empty = sorted(folder for folder in empty if folder[:-1] in beside)
             self.notes = tuple(f"{path}/{'/'.join(folder)} holds no image" for folder in empty)
             self.classes, labels = _labels_of_folders(path, files, wnids, [folder[-1] for folder in empty])
         else:
             self.classes = tuple(wnids)
-            labels = _labels_of_list(files, read_ground_truth(ground_truth, wnids), ground_truth)
+            listed = read_ground_truth(ground_truth, wnids)
+            missing = [file[-1] for file in files if _stem(file[-1]) not in listed]
+            if missing:
+                raise UsageError(
+                    f"{ground_truth} has no label for {len(missing)} of {len(files)} images, such as {missing[0]}"
+                )
+            labels = [listed[_stem(file[-1])] for file in files]
         self._members = [("/".join(file), label) for file, label in zip(files, labels)]
         if val_fraction is not None:
             self._keep_part(split, val_fraction, seed)
@@ -168,13 +176,6 @@ def open_imagenet(
     return TreeSource(path, wnids, ground_truth, split, val_fraction, seed)
 
 
-def _labels_of_list(files: Sequence[Parts], listed: Dict[str, int], path: Path) -> List[int]:
-    missing = [file[-1] for file in files if _stem(file[-1]) not in listed]
-    if missing:
-        raise UsageError(f"{path} has no label for {len(missing)} of {len(files)} images, such as {missing[0]}")
-    return [listed[_stem(file[-1])] for file in files]
-
-
 def _labels_of_folders(
     path: Path, files: Sequence[Parts], wnids: Sequence[str], empty: Sequence[str]
 ) -> Tuple[Tuple[str, ...], List[int]]:
@@ -204,12 +205,6 @@ def _of_split(files: Sequence[Parts], split: str) -> Sequence[Parts]:
         if len(level) > 1:
             break
     return files
-
-
-def _empty_classes(empty: Sequence[Parts], files: Sequence[Parts]) -> List[Parts]:
-    """Of the folders without images, those that lie beside class folders."""
-    parents = {file[:-2] for file in files if len(file) > 1}
-    return sorted(folder for folder in empty if folder[:-1] in parents)
 
 
 def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
@@ -259,26 +254,20 @@ def _official(path: Path, lines: Sequence[str], wnids: Sequence[str]) -> Dict[st
             f"{path} holds the development kit's numbers, which are in another order than the wnids: put the kit's "
             "meta.mat beside it, or give lines of image name and class"
         )
-    names = _official_wnids(meta)
-    labels: Dict[str, int] = {}
-    numbers = {wnid: number for number, wnid in enumerate(wnids)}
-    for line_number, line in enumerate(lines, 1):
-        wnid: Optional[str] = names[int(line) - 1] if 0 < int(line) <= len(names) else None
-        if wnid not in numbers:
-            raise UsageError(f"{path}, line {line_number}: {line} is not the number of a class in {meta}")
-        labels[f"ILSVRC2012_val_{line_number:08d}"] = numbers[wnid]
-    return labels
-
-
-def _official_wnids(meta: Path) -> List[str]:
-    """The wnids in the order of the kit's numbers, 1 first."""
     from scipy.io import loadmat
 
     try:
         synsets = loadmat(str(meta), squeeze_me=True)["synsets"]
-        found = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+        names = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
     except Exception as error:  # a damaged file can raise nearly anything
         raise GluonAFFError(
             f"cannot read {meta} ({error}): expected the development kit's file of that name"
         ) from error
-    return [found[number] for number in sorted(found)]
+    labels: Dict[str, int] = {}
+    numbers = {wnid: number for number, wnid in enumerate(wnids)}
+    for line_number, line in enumerate(lines, 1):
+        wnid = names.get(int(line))
+        if wnid not in numbers:
+            raise UsageError(f"{path}, line {line_number}: {line} is not the number of a class in {meta}")
+        labels[f"ILSVRC2012_val_{line_number:08d}"] = numbers[wnid]
+    return labels

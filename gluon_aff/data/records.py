@@ -80,25 +80,21 @@ class RecordFile:
         try:
             self._handle = open(path, "rb")  # noqa: SIM115
             self._size = os.fstat(self._handle.fileno()).st_size
-            self._spans = self._listed(index) if indexed and index.is_file() else self._walked()
+            self.spans = self._listed(index) if indexed and index.is_file() else self._walked()
         except OSError as error:
             raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
 
     def __len__(self) -> int:
-        return len(self._spans)
-
-    def offset(self, number: int) -> int:
-        """Where a record begins."""
-        return int(self._spans[number][0])
+        return len(self.spans)
 
     def where(self, number: int) -> str:
         """The record's name in messages: its key in the .idx file; without one, its number."""
-        key = self.keys.get(self.offset(number))
+        key = self.keys.get(int(self.spans[number][0]))
         return f"{self.path}, record {number}" if key is None else f"{self.path}, key {key}"
 
     def label(self, number: int) -> float:
         """The label of a record, without reading its image."""
-        begin, end = self._spans[number].tolist()
+        begin, end = self.spans[number].tolist()
         content = os.pread(self._handle.fileno(), min(end - begin, _LABEL.size), begin)
         if len(content) == _LABEL.size and content.startswith(_MAGIC):
             _, word, flag, label = _LABEL.unpack(content)
@@ -110,7 +106,7 @@ class RecordFile:
         """Label and image file of a record. Raises GluonAFFError naming the record."""
         from mxnet import recordio
 
-        begin, end = self._spans[number].tolist()
+        begin, end = self.spans[number].tolist()
         try:
             header, content = recordio.unpack(_payload(os.pread(self._handle.fileno(), end - begin, begin)))
         except OSError as error:
@@ -517,7 +513,7 @@ def _checked_keys(records: RecordFile, index: Path, faults: List[str]) -> Dict[i
     except GluonAFFError as error:
         faults.append(str(error))
         return {}
-    places = {records.offset(number) for number in range(len(records))}
+    places = set(records.spans[:, 0].tolist())
     faults += [f"{index}, key {key}: no record begins at byte {place}" for key, place in entries if place not in places]
     twice = [key for key, count in Counter(key for key, _ in entries).items() if count > 1]
     faults += [f"{index}, key {key} is there more than once" for key in twice]
