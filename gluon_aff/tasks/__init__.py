@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..evaluation import ScoreRequest
     from .parts import make_job, make_network, own_network
+    from .setup import Data, Setup
     from .task import (
-        Data,
-        Setup,
         Task,
         get_task,
         list_ablation_hosts,
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 else:
     from ..utils.lazy import attributes_of
 
-    _attribute = attributes_of(__name__, ".task", "..evaluation", ".parts")
+    _attribute = attributes_of(__name__, ".setup", ".task", "..evaluation", ".parts")
 
     def __getattr__(name: str) -> object:
         if name in __all__:  # the options alone need no task, and no MXNet

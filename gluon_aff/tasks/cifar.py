@@ -27,7 +27,8 @@ from ..errors import UsageError
 from ..utils.arguments import number
 from . import options as groups
 from .options import COUNT, SIDE, OptionParser, Switch
-from .task import Data, Options, Record, Setup, Task, register_task, smaller_batch
+from .setup import Data, Setup, smaller_batch
+from .task import Options, Record, Task, register_task
 
 if TYPE_CHECKING:
     import mxnet as mx

@@ -29,7 +29,7 @@ from ..training.targets import Distillation
 from .final_score import FinalScore
 from .opening import open_teacher
 from .parts import make_job
-from .task import Setup
+from .setup import Setup
 
 
 def classification_job(

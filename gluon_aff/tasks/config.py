@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import yaml
 
@@ -13,13 +13,10 @@ from ..training.history import HISTORY, History
 from ..utils.files import PathLike
 from .options import OptionParser, Role
 
-if TYPE_CHECKING:
-    from .task import Task
-
-Options = Dict[str, Any]
+Options = Dict[str, Any]  # below, ``task`` is a `Task`, which is defined above this module
 
 
-def complete_options(task: Task, given: Options) -> Namespace:
+def complete_options(task: Any, given: Options) -> Namespace:
     """Every option of a run of ``task``. Raises UsageError, see `Task.options`."""
     parser = task.parser()
     asked = _asked(task, parser, given)
@@ -52,7 +49,7 @@ def without(parser: OptionParser, options: Options, *roles: Role) -> Options:
     return {name: value for name, value in options.items() if name not in left_out}
 
 
-def _asked(task: Task, parser: OptionParser, given: Options) -> Options:
+def _asked(task: Any, parser: OptionParser, given: Options) -> Options:
     if "config" in given and "recipe" in given:
         raise UsageError("--config holds all options of a run, a recipe's included: give it or --recipe, not both")
     if "config" in given:
@@ -63,13 +60,13 @@ def _asked(task: Task, parser: OptionParser, given: Options) -> Options:
     return {**_recipe(task, parser, given["recipe"], given), **given} if "recipe" in given else given
 
 
-def _recipe(task: Task, parser: OptionParser, name: str, given: Options) -> Options:
+def _recipe(task: Any, parser: OptionParser, name: str, given: Options) -> Options:
     values = parser.checked(read_recipe(task.name, name, given.get("model"), given), f"recipe {name}")
     task.adapt_recipe(values, given)
     return {**values, "recipe": name}
 
 
-def _of_run(task: Task, parser: OptionParser, options: Options, asked: Options) -> Options:
+def _of_run(task: Any, parser: OptionParser, options: Options, asked: Options) -> Options:
     """The options of the run in ``options["save_dir"]``, with those of ``asked`` that may change."""
     path = Path(options["save_dir"]) / "config.yaml"
     if not path.is_file():
@@ -84,7 +81,7 @@ def _of_run(task: Task, parser: OptionParser, options: Options, asked: Options) 
     return {**parser.defaults(), **saved, **asked, **mine}
 
 
-def _check_task(task: Task, run: Path) -> None:
+def _check_task(task: Any, run: Path) -> None:
     """Raise UsageError for a run of another task; one whose history tells none passes."""
     try:
         other = History(run / HISTORY).header().get("task", task.name)

@@ -22,7 +22,8 @@ from ..utils.arguments import number
 from ..utils.outputs import Reads
 from . import options as groups
 from .options import COUNT, NATURAL, POSITIVE, SIDE, OptionParser, Role, Switch
-from .task import Data, Options, Record, Setup, Task, register_task
+from .setup import Data, Setup
+from .task import Options, Record, Task, register_task
 
 if TYPE_CHECKING:
     import mxnet as mx

@@ -22,7 +22,7 @@ from ..training.schedule import from_options
 from ..training.stop import Stop
 from ..zoo import create_model
 from .config import flag
-from .task import Setup
+from .setup import Setup
 
 _FLAGS = {"final_drop": "--drop-rate"}  # settings of a network that have another name on the command line
 

@@ -22,7 +22,8 @@ from ..utils.console import progress
 from ..utils.outputs import Reads, Writes
 from . import options as groups
 from .options import COUNT, SIDE, OptionParser, Role, Switch
-from .task import Data, Options, Record, Setup, Task, register_task, smaller_batch
+from .setup import Data, Setup, smaller_batch
+from .task import Options, Record, Task, register_task
 
 if TYPE_CHECKING:
     import mxnet as mx

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -28,6 +27,7 @@ from ..utils.console import quietly
 from ..utils.outputs import guarded
 from .config import complete_options, disagreements, read_recipe
 from .options import OptionParser
+from .setup import Data, Setup
 
 if TYPE_CHECKING:  # MXNet is imported where a run needs it, so that no help waits for it
     import mxnet as mx
@@ -35,79 +35,12 @@ if TYPE_CHECKING:  # MXNet is imported where a run needs it, so that no help wai
     from ..data.pictures import NetworkInput
     from ..evaluation import Report, ScoreRequest, TrainedNetwork
     from ..models import ModelEntry
-    from ..training import Job, Loader, LogBuffer, Schedule, SingleProcess
+    from ..training import Job, Schedule
     from .final_score import FinalScore
     from .train import Outcome
 
 Options = Dict[str, Any]
 Record = EpochRecord
-
-
-@dataclass
-class Setup:
-    """Where and how a run trains, as far as every task needs to know.
-
-    Attributes
-    ----------
-    devices : list of Context
-    group : SingleProcess
-        The ranks that train together.
-    mixed, dtype_given : bool
-        Whether AMP is on, and whether the user chose the type.
-    log : LogBuffer
-        The way into the run's log.
-    rounds : int
-        Parts of a batch that follow one another on each device; a batch of the loader is that of ``parts``.
-    """
-
-    devices: List[mx.Context]
-    group: SingleProcess
-    mixed: bool
-    dtype_given: bool
-    log: LogBuffer
-    rounds: int = 1
-
-    @property
-    def parts(self) -> int:
-        """Parts of ``--batch-size`` images in this process's share of a batch."""
-        return len(self.devices) * self.rounds
-
-    @property
-    def shard(self) -> Tuple[int, int]:
-        """(rank, ranks): this process's part of every batch."""
-        return self.group.rank, self.group.size
-
-    def check_enough(self, images: int) -> None:
-        """Raise UsageError when there are fewer training images than devices."""
-        used = len(self.devices) * self.group.size
-        if images < used:
-            raise UsageError(f"{images} training images for {used} devices: use fewer devices")
-
-
-@dataclass
-class Data:
-    """What a run trains and validates on; tasks add what their jobs need.
-
-    Attributes
-    ----------
-    loader : Loader
-        Training batches over all devices of this rank.
-    facts : dict
-        For the history's header, the same at every resume: name, train and test (images), classes if there are any.
-    outputs : int or None
-        Of the network's head; None where it has but one size.
-    """
-
-    loader: Loader
-    facts: Dict[str, Any]
-    outputs: Optional[int]
-
-
-def smaller_batch(data: Data) -> Iterator[str]:
-    """Yield a note for the log where the images do not fill a batch."""
-    if getattr(data.loader, "last", None) == "keep":
-        size = getattr(data.loader, "batch_size", 0)
-        yield f"note: fewer training images than a batch of {size}: every epoch is one smaller batch"
 
 
 D = TypeVar("D", bound=Data)

@@ -29,9 +29,9 @@ from ..utils.streams import tolerate_lost_output
 from .config import flag, identity, without
 from .final_score import score_once, wanted
 from .options import Role
-from .task import Data, Setup, Task
+from .setup import Data, Setup
 
-Log = Callable[[str], None]
+Log = Callable[[str], None]  # below, ``task`` is a `Task`, which is defined above this module
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Outcome:
 
 
 @tolerate_lost_output()
-def train_run(task: Task, options: Namespace) -> Outcome:
+def train_run(task: Any, options: Namespace) -> Outcome:
     """Start or resume the run in ``options.save_dir``, to its end or until a signal stops it.
 
     Of several ranks only the first has a run; the others train along and keep nothing. Raises as `Task.train` does.
@@ -209,7 +209,7 @@ def keep_form(header: Dict[str, Any], log: Log) -> None:
         log(f"note: the run began with the native operator {began_with}, here is {native.active()}; bits differ")
 
 
-def _say_best(task: Task, run: Run, state: State, epochs: List[EpochRecord]) -> None:
+def _say_best(task: Any, run: Run, state: State, epochs: List[EpochRecord]) -> None:
     if epochs:
         run.plot()
     if state.best and epochs:
@@ -250,7 +250,7 @@ def _introduce_training(options: Namespace, job: Job) -> Iterator[str]:
         yield f"note: mixup is off in the last {options.mixup_off_epoch} epochs (--mixup-off-epoch), so in all of them"
 
 
-def describe_weights(task: Task, options: Namespace, data: Data, net: mx.gluon.HybridBlock) -> Description:
+def describe_weights(task: Any, options: Namespace, data: Data, net: mx.gluon.HybridBlock) -> Description:
     """Return what the weights of a run are to say of themselves, but for their figure; see `training.checkpoint`.
 
     Its entries: gluon_aff (version), task, name (of the network, for people), network (for ``create_model``; None for
@@ -340,7 +340,7 @@ def describe_update(options: Namespace, used: List[mx.Context], rounds: int, fou
 # ---- the schedule alone
 
 
-def schedule_of(task: Task, options: Namespace) -> Schedule:
+def schedule_of(task: Any, options: Namespace) -> Schedule:
     """Return the run's learning rates, see `Task.schedule`."""
     used, rounds = share(options, find_devices(options))
     batches = task.batches_per_epoch(options, len(used) * rounds)
