@@ -167,11 +167,15 @@ def test_predictions_of_a_run_of_a_file_and_of_own_images(train, finished, tmp_p
         np.testing.assert_array_equal(mask, np.asarray(Image.open(f"of-file/masks/{name}")))
     assert Path("of-run/sheet-01.png").is_file() and Path("of-run/report.md").is_file()
     Image.new("L", (50, 30)).save("mine.png")
+    write, sizes = seg_scoring.write_predicted, []
+    monkeypatch.setattr(
+        seg_scoring, "write_predicted", lambda net, *more: sizes.append(net.input.size) or write(net, *more)
+    )
     assert train(*TINY, "--resume-from", "w.params", "--predict", "own", "--images", "mine.png")[0] == 0
     assert np.asarray(
         Image.open("own/masks/mine.png.png" if Path("own/masks/mine.png.png").exists() else "own/masks/mine.png")
     ).shape == (30, 50)
-    assert not Path("own/report.json").exists()
+    assert not Path("own/report.json").exists() and sizes == [32]
 
 
 def test_eval_of_what_is_no_segmentation(train, finished):

@@ -374,7 +374,7 @@ class Segmentation(Task[PairData]):
         if (options.eval or options.predict) and not (options.print_recipe or options.summary):
             from .seg_scoring import score_and_predict
 
-            return score_and_predict(self, options)
+            return score_and_predict(options)
         return super().run(options)
 
 

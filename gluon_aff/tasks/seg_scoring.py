@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from argparse import Namespace
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -63,7 +64,7 @@ def _check_run(task: Task, run: FinishedRun, given: Options) -> None:
             raise UsageError(f"the run's network has --{name.replace('_', '-')} {has}, not {given[name]}: leave it out")
 
 
-def score_and_predict(task: Task, options: Namespace) -> int:
+def score_and_predict(options: Namespace) -> int:
     """Score ``options.trained`` and write what is asked for; 0.
 
     The report goes to --predict's directory, else into eval-<data set>-<split> in the run or beside the file.
@@ -73,11 +74,15 @@ def score_and_predict(task: Task, options: Namespace) -> int:
     options.classes = trained.outputs
     out = Path(options.predict or trained.file.parent / f"eval-{options.dataset}-{options.val_split}")
     if options.images:
-        images, sheets = _predict_images(task, trained, options, contexts, out)
-        print(f"{images} images of {options.images}; masks/, overlays/ and {_named(sheets)}")
+        trained.input = replace(trained.input, size=options.base_size)
+        chosen = find_pictures([options.images]).chosen
+        batch_size, workers = options.test_batch_size * len(contexts), max(1, options.num_data_workers)
+        tally, sheets = write_predicted(trained.predictor(), chosen, len(chosen), str(out), "csv", batch_size, workers)
+        if not tally.images:
+            raise GluonAFFError(f"none of the {len(chosen)} images of {options.images} can be read")
+        print(f"{tally.images} images of {options.images}; masks/, overlays/ and {_named(sheets)}")
         return 0
-    about = environment(__version__)
-    report, sheets = _score(trained, options, contexts, about, out if options.predict else None)
+    report, sheets = _score(trained, options, contexts, environment(__version__), out if options.predict else None)
     print("\n".join(report.lines()))
     paths = report.write(out)
     print(f"report: {', '.join(path.name for path in paths)} in {out}")
@@ -178,20 +183,6 @@ def _about_run(trained: TrainedNetwork) -> Dict[str, Any]:
     epoch = trained.claim.epoch if trained.claim else None
     commits = commits_of(trained.file.parent)
     return {"run": {**about, "epoch": epoch, "epochs": options.num_epochs, "commits": commits}}
-
-
-def _predict_images(
-    task: Task, trained: TrainedNetwork, options: Namespace, contexts: List[mx.Context], out: Path
-) -> Tuple[int, List[Path]]:
-    """How many of the user's own images could be read, and their sheets; as `gluon-aff predict` writes them."""
-    known = {"size": options.base_size, "classes": trained.classes}
-    trained.make_input = lambda: task.network_input(known, trained.outputs)
-    chosen = find_pictures([options.images]).chosen
-    batch_size, workers = options.test_batch_size * len(contexts), max(1, options.num_data_workers)
-    tally, sheets = write_predicted(trained.predictor(), chosen, len(chosen), str(out), "csv", batch_size, workers)
-    if not tally.images:
-        raise GluonAFFError(f"none of the {len(chosen)} images of {options.images} can be read")
-    return tally.images, sheets
 
 
 def _named(paths: List[Path]) -> str:
