@@ -15,31 +15,8 @@ def arrays(net):
 
 
 def test_public_names():
-    assert set(gluon_aff.__all__) >= {
-        "__version__",
-        "create_fusion",
-        "create_model",
-        "list_fusions",
-        "list_models",
-        "published",
-    }
-    assert all(hasattr(gluon_aff, name) for name in gluon_aff.__all__)
-
-
-@pytest.mark.parametrize(
-    "name, classes", [("cifar_aff_resnet8", 100), ("cifar_resnext11_32x4d", 100), ("cifar_aff_inception8", 100)]
-)
-def test_an_initialised_network(name, classes):
-    net = gluon_aff.create_model(name, channel_times=1)
-    assert net(mx.nd.ones((2, 3, 32, 32))).shape == (2, classes)
-    assert gluon_aff.create_model(name, channel_times=1, classes=7)(mx.nd.ones((2, 3, 32, 32))).shape == (2, 7)
-
-
-def test_the_example_of_the_layout():
-    net = gluon_aff.create_model("cifar_inception", fusion="aff", r=4, blocks=2, channel_times=1, classes=20)
-    assert (
-        sum(int(np.prod(p.shape)) for n, p in net._collect_params_with_prefix().items() if "running" not in n) == 204226
-    )
+    names = {"__version__", "create_fusion", "create_model", "list_fusions", "list_models", "published"}
+    assert names <= set(gluon_aff.__all__) and all(hasattr(gluon_aff, name) for name in gluon_aff.__all__)
 
 
 def test_the_same_seed_gives_the_same_network():
@@ -55,22 +32,6 @@ def test_own_initialiser_and_context():
     weight = net.features[1].weight
     assert weight.list_ctx() == [mx.cpu(0), mx.cpu(1)]
     assert np.all(weight.data(mx.cpu(1)).asnumpy() == 0.5)
-
-
-@pytest.mark.parametrize(
-    "name, options, said",
-    [
-        ("cifar_aff_resnet23", {}, "did you mean"),
-        ("cifar_aff_resnet8", {"depth": 3}, "no option depth: it takes blocks"),
-        ("cifar_aff_resnet8", {"fusion": "iaf"}, "unknown fusion 'iaf': did you mean"),
-        ("cifar_aff_resnet8", {"classes": -1}, "classes is -1"),
-        ("cifar_aff_resnet8", {"pretrained": "nothing.params"}, "neither a file nor an id"),
-        ("cifar_aff_resnet8", {"pretrained": True}, "no published weights fit"),
-    ],
-)
-def test_what_is_refused(name, options, said):
-    with pytest.raises(UsageError, match=said):
-        gluon_aff.create_model(name, **options)
 
 
 def test_models_by_task_and_by_weights():
@@ -97,7 +58,7 @@ def test_classes_by_either_name():
     [
         ("cifar_aff_resnet8", 32, {"channel_times": 1}),
         ("cifar_aff_resnet8", 32, {"channel_times": 1, "deep_stem": True}),
-        ("cifar_resnext11_32x4d", 32, {"deep_stem": True}),
+        ("cifar_resnext11_32x4d", 32, {"channel_times": 1, "deep_stem": True}),
         ("cifar_aff_inception8", 32, {}),
         ("aff_resnet50", 64, {"layers": (1, 1, 1, 1)}),
         ("aff_resnet50.paper", 64, {"layers": (1, 1, 1, 1)}),

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import gluon_aff
-from gluon_aff.models import list_models, model_entry
 from gluon_aff.models.features import FeatureMaps
 
 CIFAR, IMAGENET = (1, 2, 4), (4, 8, 16, 32)
@@ -29,14 +28,9 @@ CIFAR, IMAGENET = (1, 2, 4), (4, 8, 16, 32)
 def test_channels_and_strides_are_what_comes_out(name, options, channels, strides):
     features = gluon_aff.create_model(name, features_only=True, **options)
     assert isinstance(features, FeatureMaps) and (features.channels, features.strides) == (channels, strides)
-    maps = features(mx.nd.zeros((1, 3, 64, 96)))
-    expected = [(1, width, 64 // stride, 96 // stride) for width, stride in zip(channels, strides)]
+    maps = features(mx.nd.zeros((1, 3, 32, 64)))
+    expected = [(1, width, 32 // stride, 64 // stride) for width, stride in zip(channels, strides)]
     assert [each.shape for each in maps] == expected
-
-
-def test_every_family_has_stages():
-    networks = {model_entry(name).network for name in list_models()}
-    assert all("stages" in vars(network) or "stages" in vars(network.__mro__[1]) for network in networks)
 
 
 def test_the_maps_are_those_of_the_network(tmp_path):

@@ -69,34 +69,18 @@ def test_reads_numpy_shapes(tmp_path):
     assert container.read("two").tolist() == [1, 1]
 
 
-def test_arrays_without_names_are_numbered(tmp_path):
-    mx.nd.save(str(tmp_path / "x"), [mx.nd.array([1]), mx.nd.array([2, 3])])
+@pytest.mark.parametrize(
+    "arrays", [[], [[1], [2, 3]], {"arg:w": [1], "aux:m": [2], "größe": [3]}], ids=["none", "unnamed", "named"]
+)
+def test_reads_lists_and_names(tmp_path, arrays):
+    """Arrays without names are numbered; an empty list is no damage."""
+    named = isinstance(arrays, dict)
+    expected = arrays if named else {str(number): values for number, values in enumerate(arrays)}
+    stored = {name: mx.nd.array(values) for name, values in expected.items()}
+    mx.nd.save(str(tmp_path / "x"), stored if named else list(stored.values()))
     container = read_container(tmp_path / "x")
-    assert not container.named
-    assert [container.read(name).tolist() for name in ("0", "1")] == [[1], [2, 3]]
-
-
-def test_reads_prefixes_and_names_beyond_ascii(tmp_path):
-    arrays = {"arg:w": mx.nd.array([1]), "aux:m": mx.nd.array([2]), "größe": mx.nd.array([3])}
-    mx.nd.save(str(tmp_path / "x"), arrays)
-    assert list(read_container(tmp_path / "x").arrays) == list(arrays)
-
-
-def test_an_empty_list_is_no_damage(tmp_path):
-    mx.nd.save(str(tmp_path / "x"), [])
-    assert read_container(tmp_path / "x").arrays == {}
-
-
-def test_reads_what_a_network_saves(tmp_path):
-    net = mx.gluon.nn.HybridSequential()
-    net.add(mx.gluon.nn.Conv2D(3, 3, in_channels=2), mx.gluon.nn.BatchNorm(in_channels=3))
-    net.initialize()
-    net.cast("float16")
-    net.save_parameters(str(tmp_path / "x"))
-    container = read_container(tmp_path / "x")
-    for name, parameter in net._collect_params_with_prefix().items():
-        assert container.read(name).dtype == parameter.dtype
-        np.testing.assert_array_equal(container.read(name), parameter.data().asnumpy())
+    assert container.named == named
+    assert {name: container.read(name).tolist() for name in container.arrays} == expected
 
 
 @pytest.mark.parametrize(("mark", "axes"), [(0xF993FAC8, "q"), (0, "I")])
@@ -162,12 +146,9 @@ def test_damage_is_named_with_its_place(tmp_path, data, said):
     refuse(write(tmp_path / "x.params", data), *said)
 
 
-def test_a_sparse_array_of_mxnet_is_refused(tmp_path):
+def test_what_is_no_file_of_dense_arrays_is_refused(tmp_path):
     mx.nd.save(str(tmp_path / "x"), {"s": mx.nd.ones((2, 3)).tostype("csr")})
     refuse(tmp_path / "x", "sparse (CSR)")
-
-
-def test_what_is_no_file_is_refused(tmp_path):
     refuse(tmp_path / "nowhere", "there is no file")
     refuse(tmp_path, "is not a file")
 

@@ -65,8 +65,9 @@ def test_into_a_network_and_onto_its_devices(saved):
     assert published.load(path, ctx=mx.cpu(3)).output.weight.list_ctx() == [mx.cpu(3)]
 
 
-def test_into_a_hybridized_network(saved):
+def test_into_networks_hybridized_and_not_yet_initialised(saved):
     net, path = saved
+    assert_same(published.load(path, build_model(**SMALL, classes=10)), net)
     target = create_model(**SMALL, classes=10)
     target.hybridize()
     x = mx.nd.random.normal(shape=(2, 3, 32, 32))
@@ -95,13 +96,6 @@ def test_half_precision_files_and_networks(saved, tmp_path):
     assert published.load(tmp_path / "half").output.weight.data().dtype == np.float32
 
 
-def test_files_saved_under_numpy_shapes(saved, tmp_path):
-    net, _ = saved
-    with mx.util.np_shape(True):
-        net.save_parameters(str(tmp_path / "x"))
-    assert_same(published.load(tmp_path / "x"), net)
-
-
 @pytest.mark.parametrize(
     ("model", "said"),
     [
@@ -127,7 +121,7 @@ def test_files_saved_under_numpy_shapes(saved, tmp_path):
 def test_what_does_not_fit_is_said_with_what_to_change(saved, model, said):
     net = create_model(**model, classes=10)
     before = values(net)
-    refused(lambda: published.load(saved[1], net), *said)
+    assert len(refused(lambda: published.load(saved[1], net), *said)) < 1500
     for name, found in values(net).items():
         np.testing.assert_array_equal(found, before[name])
 
@@ -234,12 +228,3 @@ def test_an_id_loads_from_the_models_directory(monkeypatch, saved, tmp_path):
     place.write_bytes(changed)
     with pytest.warns(UserWarning, match="not the published file of small"):
         assert_same(published.load("small"), net, but=["output.bias"])
-
-
-def test_into_a_network_that_is_not_initialised(saved):
-    assert_same(published.load(saved[1], build_model(**SMALL, classes=10)), saved[0])
-
-
-def test_many_problems_stay_one_line(saved):
-    net = create_model("cifar_iaff_resnet8", channel_times=1, classes=10)
-    assert len(refused(lambda: published.load(saved[1], net), " more")) < 1500

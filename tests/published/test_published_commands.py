@@ -3,7 +3,6 @@
 import json
 
 import mxnet as mx
-import numpy as np
 import pytest
 
 from gluon_aff import create_model, published
@@ -140,12 +139,3 @@ def test_inspect_a_damaged_file(gluon_aff, file, tmp_path):
     assert (code, out) == (1, "")
     assert err.count("\n") == 1 and "at byte" in err
     assert gluon_aff("inspect", tmp_path / "nowhere")[0] == 2
-
-
-@pytest.mark.parametrize("kind", ["npz", "safetensors"])
-def test_convert(gluon_aff, file, tmp_path, kind):
-    code, out, _ = gluon_aff("convert", file, "--to", kind, "-o", tmp_path / "out")
-    assert (code, out) == (0, f"{tmp_path / 'out'}\n")
-    if kind == "npz":
-        with np.load(tmp_path / "out") as archive:
-            assert archive["output.weight"].shape == (10, 64)
