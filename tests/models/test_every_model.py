@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import gluon_aff
+from gluon_aff.errors import UsageError
 from gluon_aff.models import model_entry
 from gluon_aff.models.common import SegmentationNet
 from gluon_aff.nn import native
@@ -82,11 +83,13 @@ def check_name(name, make, tmp_path):
 
 
 def different_when_small():
-    """Of the ImageNet networks that differ in their numbers of blocks only, the first."""
+    """Of the networks that differ in their numbers of blocks only, one, with two blocks per stage where it is named."""
     names = {}
     for name in gluon_aff.list_models():
         entry = model_entry(name)
-        names.setdefault((entry.network, *((k, v) for k, v in sorted(entry.options.items()) if k != "layers")), name)
+        if entry.options.get("blocks", 2) == 2:
+            options = {key: value for key, value in entry.options.items() if key not in ("blocks", "layers")}
+            names.setdefault((entry.network, *sorted(options.items())), name)
     return sorted(names.values())
 
 
@@ -146,18 +149,34 @@ def test_any_fusion_in_the_small_hosts(host, fusion):
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_rectangular_images(host):
-    net = gluon_aff.create_model(host, fusion="aff", classes=CLASSES, **HOSTS[host])
-    x = mx.nd.ones((1, 3, 33, 47))
-    assert net(x).shape == output_shape(host, CLASSES, x)
-
-
-@pytest.mark.parametrize("host", HOSTS)
-def test_float64(host):
+def test_rectangular_images_and_float64(host):
     net = gluon_aff.create_model(host, fusion="iaff", classes=CLASSES, **HOSTS[host])
-    x = images(32)
+    x = mx.nd.random.normal(shape=(2, 3, 33, 47))
     single = net(x).asnumpy()
+    assert single.shape == output_shape(host, CLASSES, x)
     net.cast("float64")
     double = net(x.astype("float64"))
     assert double.dtype == np.float64
     np.testing.assert_allclose(double.asnumpy(), single, rtol=0, atol=1e-4 * np.abs(single).max())
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+@pytest.mark.parametrize("host", HOSTS)
+def test_images_too_small(host, hybrid):
+    """Empty batches, maps without pixels, images of one pixel: our message, not MXNet's."""
+    net = gluon_aff.create_model(host, fusion="aff", classes=CLASSES, **HOSTS[host])
+    net.hybridize(hybrid)
+    for shape in ((0, 3, 32, 32), (2, 3, 0, 32), (2, 3, 32, 0)):
+        with mx.util.np_shape(True):  # else MXNet takes a 0 for a size that is not known yet
+            x = mx.nd.zeros(shape)
+        with pytest.raises(UsageError, match="expected at least one image of at least one pixel"):
+            net(x)
+    for shape in ((2, 3, 1, 1), (1, 3, 1, 2)):
+        try:
+            assert net(mx.nd.zeros(shape)).asnumpy().shape[0] == shape[0]
+        except UsageError as error:
+            assert "too small for this network: take larger ones" in str(error)
+    if host == "cifar_resnet":  # the release pools before it projects
+        for train in (False, True):
+            with mx.autograd.record(train), pytest.raises(UsageError, match="images of 1x1 pixels are too small"):
+                net(mx.nd.zeros((2, 3, 1, 1)))

@@ -70,7 +70,9 @@ def test_sizes_and_widths_of_the_maps(stem, strides, decoder, widths):
     assert shapes == [(1, width, *size) for width, size in zip(channels, sizes)]
 
 
-@pytest.mark.parametrize("fusion", ["add", "concat", "aff", "iaff", "sk", "ms_se", "gau"])
+@pytest.mark.parametrize(
+    "fusion", ["add", "concat", "aff", "aff_global_global", "aff_local_local", "iaff", "sk", "ms_se", "gau"]
+)
 @pytest.mark.parametrize("decoder", ["reduce", "expand"])
 def test_a_long_skip_by_its_formula(fusion, decoder):
     """Y is resized before it is projected here, and the fusion stands beside the block, not in it."""
@@ -99,23 +101,6 @@ def test_a_long_skip_by_its_formula(fusion, decoder):
     close(out, skip.post(z))
 
 
-@pytest.mark.parametrize("fusion", ["aff", "aff_global_global", "aff_local_local", "sk"])
-def test_the_weight_is_on_the_high_level_map_and_the_result_doubled(fusion):
-    """With the attention saturated, twice Y' is all that is left."""
-    skip = LongSkip(12, 8, fusion)
-    skip.initialize()
-    skip.cast("float64")
-    golden.fill(skip)
-    for name, parameter in skip._collect_params_with_prefix().items():
-        if "_att." in name and name.endswith("beta"):
-            value = mx.nd.full(parameter.shape, 1e3, dtype="float64")
-            if parameter.shape == (16,):  # SK: the scores of Y', then those of X
-                value[8:] = -1e3
-            parameter.set_data(value)
-    high, low = golden.normal(1, (2, 12, 4, 5)), golden.normal(2, (2, 8, 8, 10))
-    close(skip(high, low), skip.post(2 * skip.feature_high(skip.resize(high, low))))
-
-
 def test_long_skip_refuses_what_it_does_not_know():
     with pytest.raises(UsageError, match="unknown fusion 'afff'"):
         LongSkip(4, 4, "afff")
@@ -132,7 +117,7 @@ def test_long_skip_refuses_what_it_does_not_know():
 def test_any_size_at_inference_as_a_symbol_too(stem, decoder, fusion, tmp_path):
     """Whichever size the symbol was made at."""
     net = made(stem=stem, decoder=decoder, fusion=fusion)
-    inputs = [golden.normal(3, (2, 3, *size), "float32") for size in ((64, 48), (97, 131), (33, 16), (3, 17), (1, 1))]
+    inputs = [golden.normal(3, (2, 3, *size), "float32") for size in ((32, 48), (33, 61), (3, 17), (1, 1))]
     imperative = [net(x) for x in inputs]
     net.hybridize()
     hybridized = [net(x) for x in inputs]
@@ -159,9 +144,9 @@ def test_any_size_at_inference_as_a_symbol_too(stem, decoder, fusion, tmp_path):
 @pytest.mark.parametrize(
     "stem, size, nearest",
     [
-        ("std", (97, 131), "96x128"),
-        ("std", (7, 464), "16x464"),
-        ("tiny", (97, 131), "96x132"),
+        ("std", (33, 71), "32x64"),
+        ("std", (7, 144), "16x144"),
+        ("tiny", (33, 71), "32x72"),
         ("tiny", (48, 2), "48x4"),
     ],
 )
@@ -179,13 +164,8 @@ def test_sizes_to_train_at(stem, size, nearest, hybridized):
         assert net(x).shape == (2, 1, *size)
 
 
-def test_images_without_pixels():
-    with pytest.raises(UsageError, match=r"\(1, 3, 0, 16\): expected at least one image of at least one pixel"):
-        made()(mx.nd.array(np.zeros((1, 3, 0, 16))))
-
-
 @each_variant
-@pytest.mark.parametrize("fusion", ["aff", "concat", "iaff"])
+@pytest.mark.parametrize("fusion", ["aff", "concat"])
 def test_gradients_of_the_variants(stem, decoder, fusion):
     net = gluon_aff.create_model("fpn_resnet8", stem=stem, decoder=decoder, fusion=fusion)
     net.hybridize()
@@ -203,10 +183,10 @@ def test_gradients_repeat_to_the_bit(stem):
     """MXNet's own resizing adds up its gradient from all threads, in whichever order they come: every other time in
     this network, with two threads."""
     net = made(stem=stem, fusion="aff")
-    x, weights = (golden.normal(number, (4, channels, 64, 64), "float32") for number, channels in ((1, 3), (2, 1)))
+    x, weights = (golden.normal(number, (4, channels, 32, 32), "float32") for number, channels in ((1, 3), (2, 1)))
     trained = {name: p for name, p in net._collect_params_with_prefix().items() if p.grad_req != "null"}
     found = []
-    for _ in range(20):
+    for _ in range(8):
         mx.random.seed(1)  # of the dropout
         with mx.autograd.record():
             loss = (net(x) * weights).sum()
@@ -214,41 +194,6 @@ def test_gradients_repeat_to_the_bit(stem):
         found.append({name: parameter.grad().asnumpy() for name, parameter in trained.items()})
     for name, first in found[0].items():
         assert all(np.array_equal(first, again[name]) for again in found), name
-
-
-def test_it_learns_to_find_squares():
-    net = gluon_aff.create_model("aff_fpn_resnet8", stem="tiny")
-    net.hybridize()
-    trainer = mx.gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.01})
-    truth = np.zeros((8, 1, 32, 32), "float32")
-    for index in range(8):
-        top, left, size = 2 * index, 20 - 2 * index, 4 + index
-        truth[index, :, top : top + size, left : left + size] = 1
-    truth = mx.nd.array(truth)
-    x = truth + mx.nd.random.normal(scale=0.3, shape=(8, 3, 32, 32))
-    loss_of = mx.gluon.loss.SigmoidBinaryCrossEntropyLoss()
-    for _ in range(25):
-        with mx.autograd.record():
-            loss = loss_of(net(x), truth)
-        loss.backward()
-        trainer.step(8)
-    with mx.autograd.train_mode():  # so few steps leave the running statistics behind
-        found = net(x) > 0
-    overlap = (found * truth).sum() / ((found + truth) > 0).sum()
-    assert overlap.asscalar() > 0.8
-
-
-@pytest.mark.parametrize("fusion", ["aff", "concat"])
-@each_variant
-def test_a_saved_network_is_recognised_and_loads(stem, decoder, fusion, tmp_path):
-    net = made(stem=stem, decoder=decoder, fusion=fusion, channel_times=2, r=2)
-    net.save_parameters(str(tmp_path / "x.params"))
-    found = published.recognise(tmp_path / "x.params")
-    options = {key: found.create_model[key] for key in ("classes", "channel_times", "stem", "decoder")}
-    assert options == {"classes": 1, "channel_times": 2, "stem": stem, "decoder": decoder}
-    assert (found.structure.host, found.structure.fusion) == ("fpn", fusion)
-    x = golden.normal(4, (1, 3, 32, 32), "float32")
-    assert np.array_equal(published.load(tmp_path / "x.params")(x).asnumpy(), net(x).asnumpy())
 
 
 def test_another_number_of_classes_keeps_a_fresh_head(tmp_path):

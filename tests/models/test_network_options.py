@@ -53,65 +53,43 @@ def stages_with_attention(net):
 
 
 @pytest.mark.parametrize(
-    "name, options, stages",
+    "name, options, stages, default",
     [
-        ("cifar_aff_resnet8", NARROW, ["features.2", "features.3", "features.4"]),
-        ("cifar_aff_resnext11_32x4d", NARROW, ["features.3", "features.4", "features.5"]),
-        ("aff_resnet50", FLAT, ["layer1", "layer2", "layer3", "layer4"]),
-        ("aff_resnext50_32x4d", FLAT, ["features.10", "features.11", "features.12", "features.13"]),
-        ("aff_resnext50_32x4d.paper", FLAT, ["features.4", "features.5", "features.6", "features.7"]),
+        ("cifar_aff_resnet8", NARROW, ["features.2", "features.3", "features.4"], 1),
+        ("cifar_aff_resnext11_32x4d", NARROW, ["features.3", "features.4", "features.5"], 1),
+        ("aff_resnet50", FLAT, ["layer1", "layer2", "layer3", "layer4"], 3),
+        ("aff_resnet50.paper", FLAT, ["layer1", "layer2", "layer3", "layer4"], 3),
+        ("aff_resnext50_32x4d", FLAT, ["features.10", "features.11", "features.12", "features.13"], 3),
+        ("aff_resnext50_32x4d.paper", FLAT, ["features.4", "features.5", "features.6", "features.7"], 3),
     ],
 )
-def test_start_layer(name, options, stages):
+def test_start_layer(name, options, stages, default):
     """Stages from ``start_layer`` on have attention, those before add; one past the last means none."""
     for start in range(1, len(stages) + 2):
         assert stages_with_attention(build_model(name, start_layer=start, **options)) == set(stages[start - 1 :])
+    assert stages_with_attention(build_model(name, **options)) == set(stages[default - 1 :])
 
 
-@pytest.mark.parametrize(
-    "name, first",
-    [("cifar_aff_resnet8", 1), ("cifar_aff_resnext11_32x4d", 1)]
-    + [(name, 3) for name in ("aff_resnet50", "aff_resnext50_32x4d", "aff_resnet50.paper")],
-)
-def test_start_layer_by_default(name, first):
-    """1 on CIFAR, 3 on ImageNet, as in all published files."""
-    options = NARROW if first == 1 else FLAT
-    default, explicit = (build_model(name, **options, **more) for more in ({}, {"start_layer": first}))
-    assert shapes(default) == shapes(explicit)
+def deep(first, last, at=0):
+    """A deep stem of 3x3 convolutions, the first at position ``at``."""
+    return {str(at): (first, 3, 3, 3), str(at + 3): (first, first, 3, 3), str(at + 6): (last, first, 3, 3)}
+
+
+WIDE = {**NARROW, "channel_times": 4}
 
 
 @pytest.mark.parametrize(
     "name, options, prefix, expected",
     [
-        ("cifar_resnet", {**NARROW, "channel_times": 4}, "features.", {"1": (64, 3, 3, 3)}),
-        (
-            "cifar_resnet",
-            {**NARROW, "channel_times": 4, "deep_stem": True},
-            "features.",
-            {"1": (32, 3, 3, 3), "4": (32, 32, 3, 3), "7": (64, 32, 3, 3)},
-        ),
-        ("cifar_resnext", {**NARROW, "channel_times": 4}, "features.", {"0": (64, 3, 3, 3)}),
-        (
-            "cifar_resnext",
-            {**NARROW, "channel_times": 4, "deep_stem": True},
-            "features.",
-            {"0": (32, 3, 3, 3), "3": (32, 32, 3, 3), "6": (64, 32, 3, 3)},
-        ),
-        ("resnet50", FLAT, "conv1.", {"0": (32, 3, 3, 3), "3": (32, 32, 3, 3), "6": (64, 32, 3, 3)}),
+        ("cifar_resnet", WIDE, "features.", {"1": (64, 3, 3, 3)}),
+        ("cifar_resnet", {**WIDE, "deep_stem": True}, "features.", deep(32, 64, at=1)),
+        ("cifar_resnext", WIDE, "features.", {"0": (64, 3, 3, 3)}),
+        ("cifar_resnext", {**WIDE, "deep_stem": True}, "features.", deep(32, 64)),
+        ("resnet50", FLAT, "conv1.", deep(32, 64)),
         ("resnet50.paper", FLAT, "conv1", {"": (64, 3, 7, 7)}),
         ("resnet50", {**FLAT, "deep_stem": False}, "conv1", {"": (64, 3, 7, 7)}),
-        (
-            "resnet50.paper",
-            {**FLAT, "deep_stem": True},
-            "conv1.",
-            {"0": (32, 3, 3, 3), "3": (32, 32, 3, 3), "6": (64, 32, 3, 3)},
-        ),
-        (
-            "resnext50_32x4d",
-            FLAT,
-            "features.",
-            {"0": (64, 3, 3, 3), "3": (64, 64, 3, 3), "6": (128, 64, 3, 3)},
-        ),
+        ("resnet50.paper", {**FLAT, "deep_stem": True}, "conv1.", deep(32, 64)),
+        ("resnext50_32x4d", FLAT, "features.", deep(64, 128)),
         ("resnext50_32x4d.paper", FLAT, "features.", {"0": (64, 3, 7, 7)}),
         ("resnext50_32x4d", {**FLAT, "deep_stem": False}, "features.", {"0": (64, 3, 7, 7)}),
     ],
@@ -137,71 +115,38 @@ def test_what_a_deep_stem_shifts(name, options, norms, first_stage):
     assert min((n.split(".")[1] for n in shapes(net) if n.count(".") > 3), key=int) == first_stage
 
 
-@pytest.mark.parametrize(
-    "name, options",
-    [("cifar_resnet", NARROW), ("cifar_resnext", NARROW), ("resnet50", FLAT), ("resnext50_32x4d", FLAT)],
-)
-def test_a_deep_stem_of_either_kind_runs(name, options):
-    sizes = set()
-    for deep_stem in (False, True):
-        net = gluon_aff.create_model(name, deep_stem=deep_stem, **options)
-        sizes.add(net(images(64)).shape)
-    assert sizes == {(2, 10)}
-
-
-def gammas(net):
-    """{name: True when it starts at zero} of the norms that end a block's branch, and whether all others are one."""
-    last, others = {}, True
-    for name, parameter in net._collect_params_with_prefix().items():
-        if name.endswith("gamma"):
-            value = parameter.data().asnumpy()
-            assert len(set(value)) == 1
-            if name.endswith(("body.7.gamma", "bn3.gamma")):
-                last[name] = value[0] == 0
-            else:
-                others = others and value[0] == 1
-    assert others
-    return set(last.values())
+RESNEXTS = ["cifar_aff_resnext11_32x4d", "aff_resnext50_32x4d"]
 
 
 @pytest.mark.parametrize(
     "name, options, zero",
     [
-        ("aff_resnet50", {}, False),
-        ("aff_resnet50", {"last_gamma": False}, False),
-        ("aff_resnet50", {"last_gamma": True}, True),
-        ("aff_resnext50_32x4d", {}, False),
-        ("aff_resnext50_32x4d", {"last_gamma": True}, True),
-        ("aff_resnext50_32x4d", {"authors_last_gamma": True}, True),
-        ("aff_resnext50_32x4d", {"authors_last_gamma": True, "last_gamma": True}, False),
-        ("cifar_aff_resnext11_32x4d", {}, False),
-        ("cifar_aff_resnext11_32x4d", {"last_gamma": True}, True),
-        ("cifar_aff_resnext11_32x4d", {"authors_last_gamma": True}, True),
-        ("cifar_aff_resnext11_32x4d", {"authors_last_gamma": True, "last_gamma": True}, False),
+        *((name, {}, False) for name in (*RESNEXTS, "aff_resnet50")),
+        *((name, {"last_gamma": True}, True) for name in (*RESNEXTS, "aff_resnet50")),
+        *((name, {"authors_last_gamma": True}, True) for name in RESNEXTS),
+        *((name, {"authors_last_gamma": True, "last_gamma": True}, False) for name in RESNEXTS),
     ],
 )
 def test_last_gamma(name, options, zero):
     """The right meaning by default; the authors' inverted ResNeXt initialisation by name."""
-    assert gammas(gluon_aff.create_model(name, **HOSTS[name], **options)) == {zero}
+    net = gluon_aff.create_model(name, **HOSTS[name], **options)
+    for array, parameter in net._collect_params_with_prefix().items():
+        if array.endswith("gamma"):
+            last = array.endswith(("body.7.gamma", "bn3.gamma"))  # of a block's branch
+            assert np.all(parameter.data().asnumpy() == (0 if zero and last else 1)), array
 
 
-@pytest.mark.parametrize(
-    "name, first", [("cifar_aff_resnext11_32x4d", "features.3.0"), ("aff_resnext50_32x4d", "features.10.0")]
-)
-def test_use_se(name, first):
-    without, net = (gluon_aff.create_model(name, **HOSTS[name], **more) for more in ({}, {"use_se": True}))
-    added = {array for array in shapes(net) if array not in shapes(without)}
-    assert {array for array in added if array.startswith(first)} == {
-        f"{first}.se.{position}.{kind}" for position in (0, 2) for kind in ("weight", "bias")
+@pytest.mark.parametrize("name, stages", [(RESNEXTS[0], (3, 4, 5)), (RESNEXTS[1], (10, 11, 12, 13))])
+def test_use_se(name, stages):
+    without, net = (build_model(name, **HOSTS[name], **more) for more in ({}, {"use_se": True}))
+    assert set(shapes(net)) - set(shapes(without)) == {
+        f"features.{stage}.0.se.{layer}" for stage in stages for layer in ("0.weight", "0.bias", "2.weight", "2.bias")
     }
-    assert all(".se." in array for array in added)
-    x = images(32)
-    assert not np.array_equal(without(x).asnumpy(), net(x).asnumpy())
 
 
 def test_final_drop():
     """Dropout before the output: in training only, and only when asked for."""
-    options = {**FLAT, "layers": (1, 1, 1, 1), "use_global_stats": True}  # nothing else changes in training
+    options = {**FLAT, "use_global_stats": True}  # nothing else changes in training
     net = gluon_aff.create_model("aff_resnet50", final_drop=0.5, **options)
     without = gluon_aff.create_model("aff_resnet50", **options)
     assert shapes(net) == shapes(without)
@@ -212,39 +157,31 @@ def test_final_drop():
     assert np.array_equal(net(x).asnumpy(), net(x).asnumpy())
 
 
+@pytest.mark.parametrize("frozen", [True, False], ids=["use_global_stats", "batch statistics"])
 @each_host
-def test_use_global_stats(name, options):
-    """Training uses the running statistics and leaves them alone."""
-    net = gluon_aff.create_model(name, use_global_stats=True, **options)
+def test_running_statistics(name, options, frozen):
+    """They move in backward; so never those of a norm on the network's input, behind which nothing needs a gradient.
+
+    The authors' networks are the same: trained on batch statistics, at inference that norm hands its input on. With
+    ``use_global_stats`` training uses them and leaves them alone.
+    """
+    net = gluon_aff.create_model(name, use_global_stats=frozen, **options)
     golden.fill(net)
     net.apply(lambda block: setattr(block, "_rate", 0) if isinstance(block, nn.Dropout) else None)
-    x = images(32)
+    x = images(32, batch=3)
     inferred = net(x).asnumpy()
     before = {n: p.data().asnumpy() for n, p in net._collect_params_with_prefix().items() if "running" in n}
     with mx.autograd.record():
         out = net(x)
         loss = out.sum()
     loss.backward()
-    np.testing.assert_allclose(out.asnumpy(), inferred, rtol=1e-4, atol=1e-5 * np.abs(inferred).max())
-    for array, values in before.items():
-        assert np.array_equal(net._collect_params_with_prefix()[array].data().asnumpy(), values), array
-
-
-@each_host
-def test_running_statistics_move_without_it(name, options):
-    """In backward; so never those of a norm on the network's input, behind which nothing needs a gradient.
-
-    The authors' networks are the same: trained on batch statistics, at inference that norm hands its input on.
-    """
-    net = gluon_aff.create_model(name, **options)
-    before = {n: p.data().asnumpy() for n, p in net._collect_params_with_prefix().items() if "running" in n}
-    with mx.autograd.record():
-        loss = net(images(64, batch=3)).sum()
-    loss.backward()
     mx.nd.waitall()
+    if frozen:
+        np.testing.assert_allclose(out.asnumpy(), inferred, rtol=1e-4, atol=1e-5 * np.abs(inferred).max())
     for array, values in before.items():
         same = np.array_equal(net._collect_params_with_prefix()[array].data().asnumpy(), values)
-        assert same == (array.startswith(("features.0.", "stem.0.")) and values.shape == (3,)), array
+        of_the_input = array.startswith(("features.0.", "stem.0.")) and values.shape == (3,)
+        assert same == (frozen or of_the_input), array
 
 
 @pytest.mark.parametrize("dilated, sizes", [(False, [16, 8, 4, 2]), (True, [16, 8, 8, 8])])
@@ -270,48 +207,21 @@ def test_dilations():
     assert found == [[1, 1], [1, 1], [1, 2], [2, 4]]
 
 
-@pytest.mark.parametrize("tag, position, pooled", [("release", 1, True), ("paper", 0, False)])
-@pytest.mark.parametrize(
-    "name, options, block",
-    [
-        ("cifar_resnet", NARROW, "features.3.0"),
-        ("cifar_resnext", NARROW, "features.3.0"),
-        ("resnet50", FLAT, "layer1.0"),
-    ],
-)
-def test_the_tags_tell_themselves_apart_by_the_shortcut_s_position(name, options, block, tag, position, pooled):
-    arrays = shapes(build_model(name, tag=tag, **options))
-    assert [array for array in arrays if array.startswith(f"{block}.downsample") and array.endswith("weight")] == [
-        f"{block}.downsample.{position}.weight"
-    ]
-
-
-def test_the_release_s_imagenet_resnext_does_not_pool_in_its_first_stage():
-    arrays = shapes(build_model("resnext50_32x4d", **FLAT))
-    assert "features.10.0.downsample.0.weight" in arrays
-    assert "features.11.0.downsample.1.weight" in arrays
-
-
 @each_host
 def test_injected_norm_layer(name, options):
     """Every norm of the network is made by the injected class, with the injected settings; names stay."""
     calls = []
 
-    class Norm(nn.BatchNorm):
+    class Norm(SyncBatchNorm):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
             calls.append(kwargs)
 
-    net = build_model(name, norm_layer=Norm, norm_kwargs={"epsilon": 0.01, "momentum": 0.5}, **options)
+    settings = {"epsilon": 0.01, "momentum": 0.5, "num_devices": 1}
+    net = gluon_aff.create_model(name, norm_layer=Norm, norm_kwargs=settings, **options)
     assert shapes(net) == shapes(build_model(name, **options))
     assert len(calls) == sum(array.endswith("running_mean") for array in shapes(net))
-    assert all(call["epsilon"] == 0.01 and call["momentum"] == 0.5 for call in calls)
-
-
-@each_host
-def test_sync_batch_norm(name, options):
-    net = gluon_aff.create_model(name, norm_layer=SyncBatchNorm, norm_kwargs={"num_devices": 1}, **options)
-    assert shapes(net) == shapes(build_model(name, **options))
+    assert all(settings.items() <= call.items() for call in calls)
     assert np.isfinite(net(images(32)).asnumpy()).all()
 
 
@@ -333,15 +243,6 @@ def test_cardinality_of_the_cifar_resnext(channel_times, cardinality):
     net = build_model("cifar_resnext", blocks=1, channel_times=channel_times)
     group = cardinality * (16 * channel_times * 4 // 64)
     assert shapes(net)["features.3.0.body.3.weight"] == (group, group // cardinality, 3, 3)
-
-
-def test_widths_of_the_inception_blocks():
-    for mid_width, expected in (("input", [16, 16, 32]), ("output", [16, 32, 64])):
-        net = build_model("cifar_aff_inception14", mid_width=mid_width)
-        for stage, middle in zip((2, 3, 4), expected):
-            for block in (0, 1):
-                array = f"features.{stage}.{block}.conv1.feature_spatial_3.0.weight"
-                assert shapes(net)[array][0] == middle, array
 
 
 @pytest.mark.parametrize("kernel5, size, dilation", [("dilated", 3, 2), ("true", 5, 1)])
