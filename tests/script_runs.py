@@ -1,9 +1,14 @@
-"""Running a training script in this process, and comparing what its runs leave."""
+"""Running a training script in this process or code in another, and comparing what runs leave."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gluon_aff.training.checkpoint import Checkpoints, read_checkpoint
 from gluon_aff.training.history import History
@@ -27,6 +32,40 @@ def runner(script, capsys):
         return (code, *capsys.readouterr())
 
     return run
+
+
+def script_fixture(name):
+    """A fixture: the script's runner, in an empty directory."""
+
+    @pytest.fixture
+    def train(tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        return runner(load_script(name), capsys)
+
+    return train
+
+
+def finished_fixtures(name, *argv):
+    """Two fixtures: a finished run that the module only reads, and what puts copies of it into a test's directory."""
+
+    @pytest.fixture(scope="module")
+    def finished_run(tmp_path_factory):
+        directory = tmp_path_factory.mktemp("finished") / "run"
+        assert console.run(load_script(name).main, [*argv, "--save-dir", str(directory)]) == 0
+        return directory
+
+    @pytest.fixture
+    def finished(finished_run, tmp_path):
+        return lambda name: shutil.copytree(finished_run, tmp_path / name, symlinks=True)
+
+    return finished_run, finished
+
+
+def in_a_process(code, *arguments, cwd=ROOT, **environment):
+    """Run Python code in a process of its own; the completed process."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    variables = {**os.environ, **environment}
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=120)
 
 
 def newest_checkpoint(run):

@@ -1,9 +1,9 @@
 """Rules of the house that no linter knows: floors, type hints, what an import may do."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
+
+from script_runs import in_a_process
 
 import gluon_aff
 from gluon_aff.nn import AUTHORS_KEYS
@@ -190,8 +190,6 @@ print(gluon_aff.__version__, *seen)
 
 def test_import_touches_no_network_starts_no_process_and_needs_no_heavy_package():
     """What NumPy and MXNet do is their affair: some versions start uname or lscpu, MXNet imports pandas if it can."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120
-    )
+    done = in_a_process(IMPORT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [gluon_aff.__version__]

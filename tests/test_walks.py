@@ -53,7 +53,7 @@ def walk(text, folder):
         for words in lines:
             done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
             assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
-            assert "prop_kind" not in done.stderr and "CUDA" not in done.stderr
+            assert "CUDA" not in done.stderr
             if language == "sh":
                 printed[shlex.join(words[2:])] = done.stdout
     return printed

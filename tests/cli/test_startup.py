@@ -1,19 +1,15 @@
 """What a command imports: no help and no list of stored figures waits for MXNet."""
 
 import json
-import subprocess
-import sys
 from argparse import _SubParsersAction
-from pathlib import Path
 
 import pytest
+from script_runs import in_a_process
 
 import gluon_aff
 from gluon_aff import facts
 from gluon_aff.cli.main import build_parser
 from gluon_aff.cli.networks import _count
-
-ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 
 # Runs command lines one after the other in a process that counts as ours, and tells after which one MXNet was there.
 WATCH = """
@@ -50,22 +46,13 @@ def test_no_help_and_no_list_imports_mxnet():
     lines += [[f"train_{task}.py", "--help"] for task in ("cifar", "imagenet", "seg")]
     lines += [["models"], ["published", "list"], ["published", "path", "paper_cifar100_resnet32_AFF_0.8967"]]
     assert len(lines) > 30
-    done = subprocess.run(
-        [sys.executable, "-c", WATCH, json.dumps(lines)], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    done = in_a_process(WATCH, json.dumps(lines))
     assert done.returncode == 0, done.stderr
 
 
 def test_importing_the_package_elsewhere_prepares_and_imports_mxnet_at_once():
     code = "import gluon_aff, sys, os; print('mxnet' in sys.modules, os.environ['OMP_NUM_THREADS'])"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={"OMP_NUM_THREADS": "1"},
-    )
+    done = in_a_process(code, OMP_NUM_THREADS="1")
     assert done.stdout == "True 1\n", done.stderr
 
 
@@ -74,7 +61,7 @@ def test_a_command_is_prepared_for_mxnet_before_it_imports_it():
         "import sys; sys.argv = ['gluon-aff']; import gluon_aff, numpy; assert 'mxnet' not in sys.modules; "
         "print('bool' in vars(numpy)); import mxnet"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = in_a_process(code)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 

@@ -20,9 +20,7 @@ def refused(capsys, *argv):
     "argv, usage, message",
     [
         (["evaluate"], "--weights ID|FILE|RUN [OPTIONS]", "required: --weights"),
-        (["gradcam", "--weights", "x"], "--images PLACE --out PLACE [OPTIONS]", "required: --images, --out"),
         (["attention"], "--image PLACE --out PLACE [OPTIONS]", "required: --weights, --image/--images, --out"),
-        (["plot"], "gluon-aff plot WHAT", "required: WHAT"),
         (["plot", "history"], "gluon-aff plot history [OPTIONS] RUN [RUN ...]", "required: RUN"),
         (["compare", "run", "--every", "0"], "gluon-aff compare [OPTIONS] [RUN]", "'0' is not a whole number"),
         (["launch"], "gluon-aff launch -n WORKERS", "required: -n/--workers"),
@@ -36,26 +34,14 @@ def test_usage_is_one_line(argv, usage, message, capsys):
 
 @pytest.mark.parametrize(
     "argv",
-    [
-        ["evaluate", "--weights", ""],
-        ["evaluate", "--weights", "x", "--out", " "],
-        ["evaluate", "--weights", "x", "--data", ""],
-        ["gradcam", "--weights", "x", "--images", "y", "--out", ""],
-        ["plot", "depth", "--out", ""],
-    ],
+    [["evaluate", "--weights", ""], ["evaluate", "--weights", "x", "--out", " "], ["plot", "depth", "--out", ""]],
 )
 def test_an_empty_name_is_not_the_current_directory(argv, capsys):
     assert "it is empty: give a name or a path" in refused(capsys, *argv)[1]
 
 
 @pytest.mark.parametrize(
-    "argv",
-    [
-        ["plot", "depth", "--out", "x.zzz"],
-        ["plot", "history", "run", "--out", "x.jpg"],
-        ["plot", "schedule", "cifar-release", "--out", "x.zzz"],
-        ["compare", "run", "--with", "name", "--plot", "x.tif"],
-    ],
+    "argv", [["plot", "history", "run", "--out", "x.jpg"], ["compare", "run", "--with", "name", "--plot", "x.tif"]]
 )
 def test_figures_end_in_a_known_format(argv, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

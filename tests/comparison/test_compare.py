@@ -43,15 +43,12 @@ def compare(capsys, *argv):
     [
         (FINE, 0.8357, 635, 0.8322),
         ("release_cifar100_AFF-ResNeXt-47_fine_0.8538", 0.8538, 605, 0.8504),
-        ("release_cifar100_AFF-ResNet-32_super_0.9078", 0.9078, 617, 0.9064),
         ("release_cifar100_AFF-ResNeXt-47_super_0.9184", 0.9184, 607, 0.9157),
         ("paper_cifar10_resnext29_AFF_0.9705", 0.9705, 592, 0.9684),
         ("paper_cifar100_resnet32_AFF_0.8967", 0.8967, 381, 0.8967),
         (AFF50, 0.202803, 235, 0.203265),
-        ("release_imagenet_AFF-ResNeXt-50_0.2028", 0.202766, 231, 0.2046),
         ("release_imagenet_iAFF-ResNet-50_0.2022", 0.202159, 238, 0.202766),
         ("release_imagenet_iAFF-ResNeXt-50_0.1978", 0.197829, 238, 0.198382),
-        ("paper_imagenet_resnet50_AFF_0.2090", 0.208994, 157, 0.210706),
         ("paper_imagenet_resnet50_iAFF_0.2043", 0.204347, 178, 0.205669),
     ],
 )
@@ -320,10 +317,8 @@ def test_names(capsys):
 def test_rows_that_are_printed(epochs):
     curve = Curve("x", ACCURACY, tuple(Point(epoch, 0.5) for epoch in range(epochs)))
     shown = [pair.epoch for pair in sampled(Comparison(curve, curve).pairs)]
-    assert shown[0] == 0
-    assert shown[-1] == epochs - 1
-    assert len(shown) <= 14
-    assert len(shown) >= min(epochs, 6)
+    assert (shown[0], shown[-1]) == (0, epochs - 1)
+    assert min(epochs, 6) <= len(shown) <= 14
 
 
 def test_runs_without_a_common_epoch(tmp_path):

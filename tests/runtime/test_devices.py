@@ -36,33 +36,22 @@ def test_a_gpu_that_mxnet_cannot_use_is_told(gpus, monkeypatch, capsys):
     assert capsys.readouterr().err == "this MXNet is built without CUDA: running on the CPU\n"
 
 
-def test_empty_list_is_the_cpu_without_a_word(gpus, capsys):
-    gpus(T4)
+def test_listed_gpus_in_their_order_and_an_empty_list_is_the_cpu_without_a_word(gpus, capsys):
+    gpus(T4, T4, RTX_4090)
     assert devices.pick("") == devices.pick(" ") == [mx.cpu()]
     assert capsys.readouterr().err == ""
-
-
-def test_listed_gpus_in_their_order(gpus):
-    gpus(T4, T4, RTX_4090)
     assert devices.pick("2, 0") == [mx.gpu(2), mx.gpu(0)]
     assert devices.pick(None) == [mx.gpu(0)]
 
 
 @pytest.mark.parametrize("text", ["0,0", "a", "0,,1", "-1", "0;1", "1.5"])
-def test_malformed_lists(gpus, text):
+def test_malformed_lists_and_unknown_gpus(gpus, text):
+    gpus()
+    with pytest.raises(UsageError, match="expected distinct GPU numbers"):
+        devices.pick(text)
     gpus(T4, T4)
     with pytest.raises(UsageError, match="expected distinct GPU numbers"):
         devices.pick(text)
-
-
-def test_malformed_lists_are_refused_without_a_gpu_too(gpus):
-    gpus()
-    with pytest.raises(UsageError):
-        devices.pick("all")
-
-
-def test_unknown_gpu(gpus):
-    gpus(T4, T4)
     with pytest.raises(UsageError, match="--gpus 0,2: no GPU 2 here, GPUs 0 to 1 are available"):
         devices.pick("0,2")
 
@@ -112,8 +101,6 @@ def test_capabilities_come_from_the_driver(monkeypatch):
     monkeypatch.setattr(FakeDriver, "initialised", 100)  # CUDA_ERROR_NO_DEVICE
     assert cuda.capabilities() == []
 
-
-def test_capabilities_without_a_driver(monkeypatch):
     def missing(name):
         raise OSError(name)
 

@@ -1,10 +1,9 @@
 """Importing GluonCV must not change what other code does. In a process of its own: the import happens once."""
 
 import importlib
-import subprocess
-import sys
 
 import pytest
+from script_runs import in_a_process
 
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.runtime.importing import import_gluoncv
@@ -20,7 +19,7 @@ print(ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
 def test_images_that_are_cut_short_are_still_refused():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
+    done = in_a_process(PROGRAM)
     assert done.stdout.split() == ["False"], done.stderr
 
 

@@ -1,8 +1,7 @@
 import os
-import subprocess
-import sys
 
 import pytest
+from script_runs import in_a_process
 
 from gluon_aff.runtime import threads
 
@@ -37,32 +36,30 @@ def group(tmp_path):
     return tmp_path / "cgroup", membership
 
 
-def write(folder, **files):
+def write(folder, files):
     folder.mkdir(parents=True)
     for name, text in files.items():
-        (folder / name.replace("_dot_", ".")).write_text(text)
+        (folder / name).write_text(text)
 
 
 def test_no_quota(group):
     assert threads.cpu_quota(*group) is None
-    write(group[0] / "user/7", cpu_dot_max="max 100000\n")
-    write(group[0] / "cpu/jobs/7", cpu_dot_cfs_quota_us="-1\n", cpu_dot_cfs_period_us="100000\n")
+    write(group[0] / "user/7", {"cpu.max": "max 100000\n"})
+    write(group[0] / "cpu/jobs/7", {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"})
     assert threads.cpu_quota(*group) is None
 
 
-def test_quota_of_the_own_group_version_2(group):
-    write(group[0] / "user/7", cpu_dot_max="250000 100000\n")
-    assert threads.cpu_quota(*group) == 2.5
-
-
-def test_quota_of_the_own_group_version_1(group):
-    write(group[0] / "cpu/jobs/7", cpu_dot_cfs_quota_us="150000\n", cpu_dot_cfs_period_us="100000\n")
-    assert threads.cpu_quota(*group) == 1.5
-
-
-def test_quota_of_a_container_whose_group_is_the_root(group):
-    write(group[0], cpu_dot_max="300000 100000\n")
-    assert threads.cpu_quota(*group) == 3
+@pytest.mark.parametrize(
+    ("folder", "files", "quota"),
+    [
+        ("user/7", {"cpu.max": "250000 100000\n"}, 2.5),
+        ("cpu/jobs/7", {"cpu.cfs_quota_us": "150000\n", "cpu.cfs_period_us": "100000\n"}, 1.5),  # version 1
+        (".", {"cpu.max": "300000 100000\n"}, 3),  # of a container whose group is the root
+    ],
+)
+def test_quota_of_the_own_group(group, folder, files, quota):
+    write(group[0] / folder, files)
+    assert threads.cpu_quota(*group) == quota
 
 
 @pytest.mark.parametrize("quota, expected", [(None, 4), (2.5, 2), (0.5, 1), (16.0, 4)])
@@ -73,10 +70,12 @@ def test_usable_cores_are_limited_by_the_quota(monkeypatch, quota, expected):
     assert threads.usable_cores() == expected
 
 
-def test_the_users_setting_stays(monkeypatch):
+def test_the_users_settings_stay(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("MXNET_CPU_PARALLEL_SIZE", "5")
     threads.use_physical_cores()
-    assert os.environ["OMP_NUM_THREADS"] == "7"
+    threads.copy_with_one_thread()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["MXNET_CPU_PARALLEL_SIZE"]) == ("7", "5")
 
 
 TEAMS = """
@@ -102,13 +101,5 @@ print(threads() - before, library.omp_get_max_threads(), *found)
 @pytest.mark.parametrize("engine, most", [("", 1), ("NaiveEngine", 2)])
 def test_the_main_thread_has_no_openmp_threads(engine, most):
     settings = {"OMP_NUM_THREADS": "2", **({"MXNET_ENGINE_TYPE": engine} if engine else {})}
-    done = subprocess.run(
-        [sys.executable, "-c", TEAMS], capture_output=True, text=True, env={**os.environ, **settings}, timeout=120
-    )
+    done = in_a_process(TEAMS, **settings)
     assert done.stdout.split() == ["0", str(most), "2"], done.stderr
-
-
-def test_the_users_size_of_copies_stays(monkeypatch):
-    monkeypatch.setenv("MXNET_CPU_PARALLEL_SIZE", "5")
-    threads.copy_with_one_thread()
-    assert os.environ["MXNET_CPU_PARALLEL_SIZE"] == "5"

@@ -1,6 +1,6 @@
-"""What workers run in tests/training/test_ranks.py: ``python rank_programs.py PROGRAM DIRECTORY ARGUMENT...``.
+"""What workers run in tests/training/test_ranks.py: ``python rank_programs.py DIRECTORY``, one program after the other.
 
-Each leaves its findings in the directory, as ``rank-<n>.json`` or as arrays, for the tests to judge.
+Each leaves its findings in the directory, as ``<program>-rank-<n>.json`` or as arrays, for the tests to judge.
 """
 
 import json
@@ -104,8 +104,8 @@ def everything(job):
     return arrays
 
 
-def report(ranks, directory, **findings):
-    (Path(directory) / f"rank-{ranks.rank}.json").write_text(json.dumps(findings))
+def report(ranks, directory, program, **findings):
+    (Path(directory) / f"{program}-rank-{ranks.rank}.json").write_text(json.dumps(findings))
 
 
 def failure(call, *arguments):
@@ -138,15 +138,15 @@ def talk(ranks, directory):
     pull = ranks._store.pull
     ranks._store.pull = lambda key, out: [pull(key, out=out), out.__iadd__(1)]  # what must be noticed
     findings["wrong sums"] = failure(ranks.self_check)
-    report(ranks, directory, **findings)
+    ranks._store.pull = pull
+    report(ranks, directory, "talk", **findings)
 
 
-def equal(ranks, directory, repeats):
-    for repeat in range(int(repeats)):
-        for name, options in (("plain", {}), ("accumulated", {"accumulate": 2, "clip": 0.5, "devices": 2})):
-            job = make_job(ranks, 8, frozen=True, drop=0.0, **options)
-            _, _, run = train(job, Path(directory) / f"{name}-{repeat}")
-            np.savez(Path(directory) / f"{name}-{repeat}-rank-{ranks.rank}.npz", **weights(job))
+def equal(ranks, directory):
+    for name, options in (("plain", {}), ("accumulated", {"accumulate": 2, "clip": 0.5, "devices": 2})):
+        job = make_job(ranks, 8, frozen=True, drop=0.0, **options)
+        train(job, Path(directory) / name)
+        np.savez(Path(directory) / f"{name}-rank-{ranks.rank}.npz", **weights(job))
 
 
 def resume(ranks, directory):
@@ -162,8 +162,10 @@ def resume(ranks, directory):
         stops.append([state.epoch, state.batch, stop.exit_code])
     first, second = everything(whole), everything(job)
     different = [name for name in first if not np.array_equal(first[name], second[name])]
-    report(ranks, directory, stops=stops, different=different, count=len(first))
+    report(ranks, directory, "resume", stops=stops, different=different, count=len(first))
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](group(), *sys.argv[2:])
+    both = group()
+    for program in (talk, equal, resume):
+        program(both, sys.argv[1])

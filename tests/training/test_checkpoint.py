@@ -2,15 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
-import textwrap
 
 import mxnet as mx
 import numpy as np
 import pytest
+from script_runs import in_a_process
 
-import gluon_aff
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.training.checkpoint import Checkpoints, Damaged, read_checkpoint
 
@@ -197,13 +194,7 @@ for size in (10, 100_000):
 
 def test_a_full_disk_leaves_what_was_there(tmp_path):
     """A limit on file sizes stands in for the full disk; MXNet itself is silent about small files."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path)],
-        cwd=os.path.dirname(os.path.dirname(gluon_aff.__file__)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = in_a_process(FULL_DISK, tmp_path)
     lines = done.stdout.splitlines()
     assert len(lines) == 4, done.stderr
     for message, listing in (lines[:2], lines[2:]):

@@ -18,34 +18,30 @@ from gluon_aff.training.history import History
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def run_on_two(tmp_path, monkeypatch):
-    """``run_on_two(program, ...)`` -> the directory with what two workers have left there."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.delenv("MXNET_ENGINE_TYPE", raising=False)
-
-    def run(program, *arguments):
-        command = [sys.executable, rank_programs.__file__, program, str(tmp_path), *map(str, arguments)]
-        lines = []
-        logs = tmp_path / "logs"
-        code = launch(cluster_nodes(command, workers=2, servers=1, timeout=120), logs, lines.append)
-        assert code == 0, [*lines, (logs / "worker-0.log").read_text(), (logs / "worker-1.log").read_text()]
-        return tmp_path
-
-    return run
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """The directory with what two workers have left there, who ran every program."""
+    place, lines = tmp_path_factory.mktemp("ranks"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.delenv("MXNET_ENGINE_TYPE", raising=False)
+        command = [sys.executable, rank_programs.__file__, str(place)]
+        code = launch(cluster_nodes(command, workers=2, servers=1, timeout=120), place / "logs", lines.append)
+    assert code == 0, [*lines, *((place / "logs" / f"worker-{rank}.log").read_text() for rank in (0, 1))]
+    return place
 
 
 def epochs(directory):
     return History(directory / "history.jsonl").epochs()
 
 
-def findings(directory):
-    return [json.loads((directory / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+def findings(directory, program):
+    return [json.loads((directory / f"{program}-rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def test_what_ranks_tell_each_other(run_on_two):
-    found = findings(run_on_two("talk"))
+def test_what_ranks_tell_each_other(directory):
+    found = findings(directory, "talk")
     assert [row.pop("place") for row in found] == [[0, 2], [1, 2]]
     assert found[0] == found[1]
     both = found[0]
@@ -59,39 +55,26 @@ def test_what_ranks_tell_each_other(run_on_two):
     assert "a sum over 2 workers came out wrong" in both["wrong sums"]
 
 
-def assert_equal_to_one_worker(directory, repeats):
+def test_two_workers_are_one_with_twice_the_batch(directory):
     for name, options in (("plain", {}), ("accumulated", {"accumulate": 2, "clip": 0.5})):
         alone = rank_programs.make_job(SingleProcess(), 16, frozen=True, drop=0.0, **options)
         _, _, run = rank_programs.train(alone, directory / f"alone-{name}")
         expected = rank_programs.weights(alone)
         start = rank_programs.weights(rank_programs.make_job(SingleProcess(), 16, frozen=True, drop=0.0, **options))
         assert np.abs(expected["8.weight"] - start["8.weight"]).max() > 0.01
-        for repeat in range(repeats):
-            for rank in (0, 1):
-                with np.load(directory / f"{name}-{repeat}-rank-{rank}.npz") as arrays:
-                    for key, array in expected.items():
-                        np.testing.assert_allclose(arrays[key], array, rtol=1e-4, atol=1e-6, err_msg=key)
-            for ours, record in zip(run.history.epochs(), epochs(directory / f"{name}-{repeat}")):
-                assert record["images"] == ours["images"] == 64
-                assert record["val_images"] == 21
-                assert record["loss"] == pytest.approx(ours["loss"], rel=1e-4)
-                assert (record["train"], record["val"]) == (ours["train"], ours["val"])
+        for rank in (0, 1):
+            with np.load(directory / f"{name}-rank-{rank}.npz") as arrays:
+                for key, array in expected.items():
+                    np.testing.assert_allclose(arrays[key], array, rtol=1e-4, atol=1e-6, err_msg=key)
+        for ours, record in zip(run.history.epochs(), epochs(directory / name)):
+            assert record["images"] == ours["images"] == 64
+            assert record["val_images"] == 21
+            assert record["loss"] == pytest.approx(ours["loss"], rel=1e-4)
+            assert (record["train"], record["val"]) == (ours["train"], ours["val"])
 
 
-def test_two_workers_are_one_with_twice_the_batch(run_on_two):
-    assert_equal_to_one_worker(run_on_two("equal", 1), 1)
-
-
-@pytest.mark.slow
-def test_two_workers_are_one_twenty_times_in_a_row(run_on_two):
-    """Processes of their own each time."""
-    for _ in range(20):
-        assert_equal_to_one_worker(run_on_two("equal", 1), 1)
-
-
-def test_ranks_stop_together_and_resume_to_the_bit(run_on_two):
-    directory = run_on_two("resume")
-    for found in findings(directory):
+def test_ranks_stop_together_and_resume_to_the_bit(directory):
+    for found in findings(directory, "resume"):
         assert found["stops"] == [[0, 2, 143], [1, 4, 143], [3, 0, 0]]
         assert found["different"] == []
         assert found["count"] > 20

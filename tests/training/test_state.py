@@ -60,11 +60,9 @@ def trained(make_job, run, **options):
 @pytest.mark.parametrize(
     ("devices", "rounds", "options"),
     [
-        (2, 2, {}),
         (2, 2, {"mixup": 1.0, "smoothing": True}),
         (4, 4, {"optimizer": "adagrad"}),
-        (4, 2, {"clip": 1.0, "ema": 0.9}),
-        (2, 2, {"accumulate": 2}),
+        (4, 2, {"clip": 1.0, "ema": 0.9, "accumulate": 2}),
     ],
 )
 def test_rounds_are_devices(make_job, make_run, devices, rounds, options):

@@ -2,13 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
+from script_runs import in_a_process
 
-import gluon_aff
 from gluon_aff.training import Stop
 
 
@@ -82,11 +80,5 @@ with Stop() as stop:
     [("twice", 143, "asked"), ("fork", 0, "not asked 143"), ("without standard error", 0, "143")],
 )
 def test_the_second_signal_ends_a_forked_workers_is_its_own_and_none_needs_standard_error(how, code, output):
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, how],
-        cwd=os.path.dirname(os.path.dirname(gluon_aff.__file__)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = in_a_process(CHILD, how)
     assert (done.returncode, done.stdout.strip()) == (code, output), done.stderr

@@ -17,15 +17,12 @@ def apply(targets, epoch=0, batch=0, devices=1):
     return [(x.asnumpy(), y.asnumpy()) for x, y in targets(images, labels, epoch, batch)]
 
 
-def test_hard_labels_pass():
+def test_hard_labels_pass_and_others_are_smoothed():
     targets = Targets(5)
     assert targets.sparse
     ((x, y),) = apply(targets)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, [0, 1, 3])
-
-
-def test_smoothing():
     targets = Targets(5, smoothing=True)
     assert not targets.sparse
     ((x, y),) = apply(targets)

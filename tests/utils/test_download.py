@@ -59,18 +59,14 @@ def fetch(server, path, **options):
 GOOD = expect(md5=hashlib.md5(CONTENT).hexdigest(), sha1=hashlib.sha1(CONTENT).hexdigest())
 
 
-def test_fetches_checks_and_renames(server, tmp_path):
+def test_fetches_checks_and_renames_but_not_what_is_already_there(server, tmp_path):
     path = tmp_path / "new" / "folder" / "some.tar.gz"
     assert fetch(server, path, verify=GOOD) == path
     assert path.read_bytes() == CONTENT
     assert [entry.name for entry in path.parent.iterdir()] == ["some.tar.gz"]
-
-
-def test_a_file_already_there_is_not_fetched(server, tmp_path):
-    path = tmp_path / "some.tar.gz"
     path.write_bytes(b"mine")
     fetch(server, path)
-    assert path.read_bytes() == b"mine" and server.asked == 0
+    assert path.read_bytes() == b"mine" and server.asked == 1
 
 
 def test_a_connection_that_breaks_is_asked_again(server, tmp_path):
@@ -158,9 +154,7 @@ def test_mxnet_home(monkeypatch, tmp_path):
     assert str(mxnet_home()) == "/home/someone/.mxnet"
 
 
-@pytest.mark.parametrize(
-    "url", ["http://[::1/x", "http://127.0.0.1:port/x", "nonsense", "http://127.0.0.1/a b", "http://127.0.0.1/\u00e9"]
-)
+@pytest.mark.parametrize("url", ["http://[::1/x", "http://127.0.0.1:port/x", "nonsense", "http://127.0.0.1/a b"])
 def test_what_is_no_address_is_told_at_once(tmp_path, url):
     with pytest.raises(UsageError, match="is not an address"):
         download(url, tmp_path / "file", pause=60)

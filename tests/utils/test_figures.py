@@ -1,18 +1,12 @@
 """Figures: made without a display, written as what their file's ending says."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from PIL import Image
+from script_runs import in_a_process
 
-import gluon_aff
 from gluon_aff.errors import UsageError
 from gluon_aff.utils.figures import label_axes, new_figure, plain, write_figure
 
-ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 DRAW = """
 import os, sys
 from gluon_aff.utils.figures import new_figure, write_figure
@@ -27,14 +21,7 @@ print(os.environ["MPLBACKEND"], type(figure.canvas).__name__)
 @pytest.mark.parametrize("backend", ["module://ipykernel.pylab.backend_inline", "no_such_backend"])
 def test_the_backend_does_not_matter(tmp_path, backend):
     path = tmp_path / "figure.png"
-    done = subprocess.run(
-        [sys.executable, "-c", DRAW, str(path)],
-        cwd=ROOT,
-        env={**os.environ, "MPLBACKEND": backend},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = in_a_process(DRAW, path, MPLBACKEND=backend)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [backend, "FigureCanvasAgg"]
     assert path.read_bytes()[:4] == b"\x89PNG"
