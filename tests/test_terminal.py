@@ -43,12 +43,7 @@ def shell(tmp_path):
 
 @pytest.mark.parametrize(
     ("redirection", "noted"),
-    [
-        ("2>&1 | head -1", "Broken pipe"),
-        ("2>&-", None),
-        (">&- 2>&-", None),
-        ("> /dev/full", "No space left on device"),
-    ],
+    [("2>&1 | head -1", "Broken pipe"), (">&- 2>&-", None), ("> /dev/full", "No space left on device")],
 )
 def test_a_run_goes_on_to_its_end(shell, tmp_path, redirection, noted):
     code, _, _ = shell(f"{TRAIN} {redirection}")
@@ -74,12 +69,8 @@ def test_output_into_the_log_itself_is_there_once(shell, tmp_path):
     [
         (f"{COMMAND} results | true", 141, ""),
         (f"{COMMAND} results > /dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
-        (f"{COMMAND} --help > /dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
-        (f"OMP_NUM_THREADS=abc {COMMAND} doctor | true", 141, ""),
         (f"{COMMAND} fusions >&-", 0, ""),
-        (f"{COMMAND} fusions 2>&-", 0, ""),
         (f"{COMMAND} models nothing* 2>&-", 2, ""),
-        (f"{COMMAND} models nothing* 2> /dev/full", 2, ""),
     ],
 )
 def test_other_commands_end_quietly_with_a_code(shell, line, code, error):
@@ -119,11 +110,9 @@ sys.meta_path.insert(0, Finder())
 @pytest.mark.parametrize(
     ("line", "module"),
     [
-        (f"{TRAIN} --resume", "numpy.linalg"),
         (f"{TRAIN} --resume", "gluon_aff.tasks"),
         (f"{COMMAND} train cifar --help", "numpy"),
         (f"{COMMAND} train cifar --resume", "mxnet.gluon"),
-        (f"{COMMAND} train cifar --help", "gluon_aff.cli"),
     ],
 )
 def test_ctrl_c_during_the_imports_is_one_line(shell, tmp_path, line, module):
@@ -132,7 +121,7 @@ def test_ctrl_c_during_the_imports_is_one_line(shell, tmp_path, line, module):
     assert (code, out, err) == (130, "", "stopped\n")
 
 
-@pytest.mark.parametrize("value", ["abc", "4,2", "1.5", "100000", "99999999999"])
+@pytest.mark.parametrize("value", ["1.5", "99999999999"])
 def test_a_number_of_threads_that_mxnet_would_abort_with_is_one_line(shell, value):
     code, _, err = shell(f"{COMMAND} fusions", OMP_NUM_THREADS=value)
     assert code == 1
@@ -145,11 +134,8 @@ def test_a_number_of_threads_that_mxnet_would_abort_with_is_one_line(shell, valu
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        (TRAIN.replace("--save-dir run", f"--save-dir {'a' * 300}"), 1, ": File name too long; choose another"),
         (TRAIN.replace("--save-dir run", "--save-dir ''"), 2, "expected the name of a run's directory, found ''"),
-        (f"{TRAIN} --resume ''", 2, "expected the name of a run's directory, found ''"),
         (f"{TRAIN} --logging-dir file", 1, "cannot write to file: file is a file; choose another directory"),
-        (f"{COMMAND} published fetch paper_cifar100_resnet32_AFF_0.8967 --url 'http://[::1/x'", 2, "is not an address"),
         (f"{COMMAND} launch -n 1 --log-dir file -- true", 2, "--log-dir file cannot be a folder: File exists"),
     ],
 )

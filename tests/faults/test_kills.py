@@ -119,7 +119,7 @@ def write_images(root, count):
 
 
 def record_building(folder):
-    write_images(folder / "images", 1500)
+    write_images(folder / "images", 400)
 
     def command(at):
         words = f"-m gluon_aff records make {folder / 'images'} out.rec --split train --resize 40 --shuffle"
@@ -148,7 +148,7 @@ console.run_program(main)
 
 
 def cache_building(folder):
-    write_images(folder / "images", 1500)
+    write_images(folder / "images", 400)
 
     def result(at):
         return (at / "digest").read_text(), [digest(path) for path in at.glob("home/**/*.npz")] != [], leftovers(at)

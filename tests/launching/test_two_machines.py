@@ -112,13 +112,6 @@ def test_the_same_weights_as_on_one_machine(lab, one_machine, tmp_path):
     assert_nobody_left(lab)
 
 
-def test_servers_on_both_machines(lab, one_machine, tmp_path):
-    launch = Launch(lab, tmp_path, settings=["-s", "2"])
-    assert launch.wait() == 0, launch.report
-    assert_equal(launch.run, one_machine)
-    assert_nobody_left(lab)
-
-
 def test_a_worker_that_is_killed(lab, one_machine, tmp_path):
     launch = Launch(lab, tmp_path)
     launch.wait_for_an_epoch()
