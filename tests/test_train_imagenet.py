@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from mxnet import recordio
 from PIL import Image
-from script_runs import ROOT, assert_equal, load_script, results, runner
+from script_runs import ROOT, assert_equal, results, script_fixture
 
 from gluon_aff.cli import main as cli
 from gluon_aff.comparison import open_curve, read_log
@@ -73,11 +73,6 @@ def records(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module")
-def script():
-    return load_script("train_imagenet")
-
-
 def tiny_network(name, classes, fusion, ctx, init, **options):
     """In the place of an ImageNet network: a hundredth of its parameters."""
     return create_model("cifar_resnet", blocks=1, channel_times=1, classes=classes, fusion=fusion, ctx=ctx, init=init)
@@ -102,11 +97,7 @@ def plain(folder, tmp_path):
     return tmp_path / "plain"
 
 
-@pytest.fixture
-def train(script, tmp_path, monkeypatch, capsys):
-    """Run the script in this process, in an empty directory: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    return runner(script, capsys)
+train = script_fixture("train_imagenet")
 
 
 def test_a_run_and_what_it_leaves(train, folder, tmp_path):
@@ -221,14 +212,8 @@ def test_other_weights_to_start_from(train, folder):
 
 def test_flags_that_would_do_nothing_are_refused(train, folder):
     for options, message in [
-        (["--use-se"], "--use-se: resnet50 has no such option"),
         (["--authors-last-gamma"], "--authors-last-gamma: resnet50 has no such option"),
         (["--use-gn"], "--use-gn: it did nothing in the authors' script"),
-        (["--batch-norm"], "--batch-norm: it is for GluonCV's VGG"),
-        (
-            ["--resume-states", "a.states"],
-            "--resume-states: the optimizer's state is restored with the rest of the run",
-        ),
         (["--resume-epoch", "3"], "--resume RUN"),
         (["--dtype", "float16"], "float16 needs a GPU"),
         (["--num-gpus", "two"], "'two' is not a number of GPUs"),
@@ -237,6 +222,8 @@ def test_flags_that_would_do_nothing_are_refused(train, folder):
         (["--model", "resnext", "--num-layer", "152"], "unknown model 'resnext152_32x4d'"),
         (["--classes", "2"], "--classes 2: the images have 3 classes"),
         (["--val-dir", "elsewhere"], "no data at elsewhere"),
+        (["--val-fraction", "0.4", "--val-dir", "elsewhere"], "--val-fraction takes validation images from --data-dir"),
+        (["--val-fraction", "0.4", "--use-rec"], "--val-fraction takes validation images from --data-dir"),
         (["--resume-from", "a", "--use-pretrained"], "give one of them"),
         (["--train-images", "11"], "has 10 images, 11 were asked for"),
     ]:
@@ -362,9 +349,3 @@ def test_training_images_are_no_validation_images(train, plain, capsys):
     assert json.loads(capsys.readouterr().out)["top1"] == run.claim.value
     code, _, err = train("--resume", "run", "--val-fraction", "0.2")
     assert code == 2 and "val-fraction" in err
-
-
-@pytest.mark.parametrize("options", [["--val-dir", "elsewhere"], ["--use-rec"]])
-def test_one_place_for_validation_images(train, plain, options):
-    code, _, err = train("--data-dir", plain, *SMALL, "--val-fraction", "0.4", *options)
-    assert code == 2 and "--val-fraction takes validation images from --data-dir" in err

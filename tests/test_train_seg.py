@@ -13,7 +13,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from PIL import Image
-from script_runs import ROOT, assert_equal, epochs, load_script, newest_checkpoint, runner
+from script_runs import ROOT, assert_equal, epochs, finished_fixtures, load_script, newest_checkpoint, script_fixture
 
 from gluon_aff.cli import main as cli
 from gluon_aff.data import PairSet
@@ -27,29 +27,8 @@ TINY = ["--dataset", "shapes", "--no-cuda", "--batch-size", "4", "--train-images
 TINY += ["--base-size", "32", "--crop-size", "32"]
 
 
-@pytest.fixture(scope="module")
-def script():
-    return load_script("train_seg")
-
-
-@pytest.fixture
-def train(script, tmp_path, monkeypatch, capsys):
-    """Run the script in this process, in an empty directory: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    return runner(script, capsys)
-
-
-@pytest.fixture(scope="module")
-def finished_run(script, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("finished") / "run"
-    assert console.run(script.main, [*TINY, "--epochs", "2", "--save-dir", str(directory)]) == 0
-    return directory
-
-
-@pytest.fixture
-def finished(finished_run, tmp_path):
-    """Put a copy of a finished run of two epochs under a name in the test's directory."""
-    return lambda name: shutil.copytree(finished_run, tmp_path / name, symlinks=True)
+train = script_fixture("train_seg")
+finished_run, finished = finished_fixtures("train_seg", *TINY, "--epochs", "2")
 
 
 def test_a_run_and_what_it_leaves(finished_run):

@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from PIL import Image
-from script_runs import epochs, load_script, runner
+from script_runs import epochs, load_script, script_fixture
 
 import gluon_aff
 from gluon_aff.cli import main as cli
@@ -49,10 +49,7 @@ def run(folder, tmp_path_factory):
     return directory
 
 
-@pytest.fixture
-def train(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    return runner(load_script("train_seg"), capsys)
+train = script_fixture("train_seg")
 
 
 def test_it_learns_what_the_masks_say(run):
