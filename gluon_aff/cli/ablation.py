@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from ..errors import UsageError
-from ..utils.arguments import list_of, number
+from ..utils.arguments import list_of
 from ..utils.outputs import Reads, Writes
+from .arguments import add_number
 
 
 def ablation(args: argparse.Namespace) -> int:
@@ -75,46 +76,26 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "with its decay epochs scaled to --epochs; options after -- win over it: those of train_cifar.py, with "
         "--host fpn of train_seg.py. Cells of one seed start with the same host (--init-by-name).",
     )
-    command.add_argument(
-        "--host", metavar="HOST", default="resnet", help="resnet, inception, fpn (default: %(default)s)"
-    )
-    command.add_argument(
-        "--strategies", type=list_of(str), metavar="A,B", help="fusions (default: those of the paper's Tables 3 and 4)"
-    )
+    text = "resnet, inception, fpn (default: %(default)s)"
+    command.add_argument("--host", metavar="HOST", default="resnet", help=text)
+    text = "fusions (default: those of the paper's Tables 3 and 4)"
+    command.add_argument("--strategies", type=list_of(str), metavar="A,B", help=text)
     command.add_argument("--baseline", default="add", help="what the others are compared with (default: %(default)s)")
     command.add_argument("--blocks", type=list_of(int), default=[1], help="list of b (default: 1)")
-    command.add_argument("--epochs", type=number(int, 1), required=True)
+    add_number(command, "--epochs", required=True, help="of each run")
     command.add_argument("--seeds", type=list_of(int), default=[0], help="list of seeds (default: 0)")
-    command.add_argument(
-        "--learning-rates",
-        type=list_of(float),
-        metavar="A,B",
-        help="first choose one of these for each strategy, on the images of -- --hold-out N, with a seed of its own",
-    )
-    command.add_argument(
-        "--search-epochs", type=number(int, 1), metavar="N", help="length of that search (default: --epochs)"
-    )
-    command.add_argument(
-        "--rates-of",
-        type=Reads(list_of(str)),
-        metavar="DIR,DIR",
-        help="the learning rates that other grids have chosen",
-    )
+    text = "first choose one of these for each strategy, on the images of -- --hold-out N, with a seed of its own"
+    command.add_argument("--learning-rates", type=list_of(float), metavar="A,B", help=text)
+    add_number(command, "--search-epochs", help="length of that search (default: --epochs)")
+    text = "the learning rates that other grids have chosen"
+    command.add_argument("--rates-of", type=Reads(list_of(str)), metavar="DIR,DIR", help=text)
     command.add_argument("--search-only", action="store_true", help="choose the learning rates and leave")
     command.add_argument("--dataset", help="as in train_cifar.py (default: cifar100) or train_seg.py (coco)")
     command.add_argument("--data", type=Reads(), metavar="PLACE", help="the script's --data-dir")
-    command.add_argument(
-        "--budget",
-        choices=("table3", "table4"),
-        default="table4",
-        help="bottleneck ratios: r = 4 throughout (table3), or r = 2 for the strategies with one MS-CAM (table4)",
-    )
-    command.add_argument(
-        "--out",
-        type=Writes(folder=True, grid=True),
-        metavar="DIR",
-        help="where runs and report go (default: runs/ablation-HOST)",
-    )
+    text = "bottleneck ratios: r = 4 throughout (table3), or r = 2 for the strategies with one MS-CAM (table4)"
+    command.add_argument("--budget", choices=("table3", "table4"), default="table4", help=text)
+    text = "where runs and report go (default: runs/ablation-HOST)"
+    command.add_argument("--out", type=Writes(folder=True, grid=True), metavar="DIR", help=text)
     command.add_argument("--report-only", action="store_true", help="train nothing, report what is finished")
     command.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     command.set_defaults(run=ablation)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Dict, List, NoReturn, Optional, Sequence
+import os
+from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Sequence
 
 from ..errors import UsageError
 from ..utils.arguments import MAX_SIDE, nonempty, number
 from ..utils.figures import DPI, FORMATS, figure_format
 from ..utils.files import json_text, printable, write_json
 from ..utils.outputs import Reads, Writes
+
+if TYPE_CHECKING:
+    from ..evaluation import TrainedNetwork
 
 _ENDINGS = ", ".join(f".{form}" for form in FORMATS)
 _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
@@ -67,31 +71,37 @@ def add_figure(command: argparse.ArgumentParser, flag: str, text: str, default: 
 
 def add_figures(group: argparse._ActionsContainer) -> None:
     """--out for a folder of figures and more, or for one figure's file, and --dpi."""
-    group.add_argument(
-        "--out",
-        required=True,
-        type=Writes(nonempty, forms=("figure",)),
-        metavar="PLACE",
-        help=f"a folder for all files; or a file for the sheet alone, which ends in {_ENDINGS}",
-    )
+    kind, text = Writes(nonempty, forms=("figure",)), f"a folder for all files, or the sheet's file; ends in {_ENDINGS}"
+    group.add_argument("--out", required=True, type=kind, metavar="PLACE", help=text)
     _add_dpi(group)
 
 
 def _add_dpi(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--dpi",
-        type=number(int, 10, 1200),
-        default=DPI,
-        metavar="N",
-        help="pixels per inch of a .png (default: %(default)s)",
-    )
+    add_number(group, "--dpi", low=10, high=1200, default=DPI, help="pixels per inch of a .png (default: %(default)s)")
+
+
+def add_number(
+    group: argparse._ActionsContainer,
+    *names: str,
+    low: int = 1,
+    high: Optional[int] = None,
+    metavar: str = "N",
+    **more: Any,
+) -> None:
+    """An option for a whole number of at least ``low``."""
+    group.add_argument(*names, type=number(int, low, high), metavar=metavar, **more)
+
+
+def add_workers(group: argparse._ActionsContainer, most: Optional[int], text: str, low: int = 1) -> None:
+    """-j, by default the number of cores or ``most``."""
+    default = min(most or 1024, os.cpu_count() or 1)
+    add_number(group, "-j", "--workers", low=low, default=default, help=f"threads {text} (default here: %(default)s)")
 
 
 def add_json(group: argparse._ActionsContainer) -> None:
     """--json, which `print_report` obeys."""
-    group.add_argument(
-        "--json", type=Writes(forms=("json",)), metavar="FILE", help="write JSON as well; '-' prints JSON only"
-    )
+    kind = Writes(forms=("json",))
+    group.add_argument("--json", type=kind, metavar="FILE", help="write JSON as well; '-' prints JSON only")
 
 
 def print_report(lines: Sequence[str], document: object, place: Optional[str]) -> None:
@@ -115,31 +125,11 @@ def names_of(text: str, count: int, what: str) -> List[str]:
     return names
 
 
-def add_weights(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add --weights and the group that describes the network of a file; returns that group."""
-    command.add_argument(
-        "--weights",
-        required=True,
-        type=Reads(nonempty),
-        metavar="ID|FILE|RUN",
-        help="a catalogue id, a .params file, or a training run (its directory or a checkpoint's)",
-    )
-    return _add_network(command)
-
-
-def add_weights_argument(command: argparse.ArgumentParser, exported: bool = False) -> None:
-    """`add_weights` with an argument for --weights; ``exported``: of an exported network, too."""
-    more = ", or an exported network's folder" if exported else ""
-    command.add_argument(
-        "weights",
-        type=Reads(nonempty),
-        metavar="WEIGHTS",
-        help=f"a catalogue id, a .params file, a training run (its directory or a checkpoint's){more}",
-    )
-    _add_network(command)
-
-
-def _add_network(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def add_weights(command: argparse.ArgumentParser, name: str = "--weights", more: str = "") -> argparse._ArgumentGroup:
+    """Add --weights, or an argument ``name``, and the group that describes the network of a file, which is returned."""
+    kind: Dict[str, Any] = {"required": True, "metavar": "ID|FILE|RUN"} if name[0] == "-" else {"metavar": "WEIGHTS"}
+    text = f"a catalogue id, a .params file, a training run (its directory or a checkpoint's){more}"
+    command.add_argument(name, type=Reads(nonempty), help=text, **kind)
     group = command.add_argument_group("network", "of a file; without --model the file is recognised")
     group.add_argument("--model", help="a name of `gluon-aff models`, or a classifier of GluonCV's model zoo")
     add_model_options(group)
@@ -166,24 +156,15 @@ def add_viewer(command: argparse.ArgumentParser) -> None:
 
 def add_preprocessing(group: argparse._ActionsContainer) -> None:
     """How images are preprocessed for a network; `data_of` reads it back."""
-    group.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help="what the network was trained on (default: what the weights tell)",
+    group.add_argument("--dataset", metavar="NAME", help="(default: the data that the weights are for)")
+    group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
+    size = (
+        "ImageNet's crop (default: 224); other images are resized to this (default: as in training, else 32 for "
+        "classification and 512 for segmentation)"
     )
-    group.add_argument("--labels", choices=("fine", "coarse"), help="of CIFAR-100")
-    group.add_argument(
-        "--input-size",
-        type=number(int, 1, MAX_SIDE),
-        metavar="N",
-        help="ImageNet's crop (default: 224); other images are resized to this (default: as in training, else 32 for "
-        "classification and 512 for segmentation)",
-    )
-    group.add_argument(
-        "--normalisation",
-        choices=("records", "folder"),
-        help="ImageNet: the authors' for record files (default for published weights) or for folders (default)",
-    )
+    add_number(group, "--input-size", high=MAX_SIDE, help=size)
+    text = "ImageNet: the authors' for record files (default for .rec and published weights) or for folders (default)"
+    group.add_argument("--normalisation", choices=("records", "folder"), help=text)
 
 
 def add_gpus(group: argparse._ActionsContainer) -> None:
@@ -197,22 +178,19 @@ def data_of(args: argparse.Namespace) -> Dict[str, Any]:
     return {"dataset": args.dataset, "labels": args.labels, "size": size, "normalisation": args.normalisation}
 
 
+def open_one(args: argparse.Namespace, exported: bool = False) -> TrainedNetwork:
+    """Open the network of the weights on one device; ``exported``: an exported one, too."""
+    from ..runtime import devices
+    from ..tasks.opening import open_network
+
+    contexts = devices.pick(args.gpus)[:1]
+    return open_network(args.weights, args.model, model_options(args), contexts, data_of(args), exported=exported)
+
+
 def add_pictures(group: argparse._ArgumentGroup, count: int, *names: str, more: str = "") -> None:
     """Add --images (and other ``names`` for it) and --count, whose default is ``count``."""
-    group.add_argument(
-        *names,
-        "--images",
-        dest="images",
-        nargs="+",
-        required=True,
-        type=Reads(pictures=True),
-        metavar="PLACE",
-        help=f"files, folders, zips, or a folder inside a zip (set.zip/test/cat){more}",
-    )
-    group.add_argument(
-        "--count",
-        type=number(int, 1),
-        default=count,
-        metavar="N",
-        help="at most N images, spaced evenly over all found (default: %(default)s)",
-    )
+    text, kind = f"files, folders, zips, or a folder inside a zip (set.zip/test/cat){more}", Reads(pictures=True)
+    names = (*names, "--images")
+    group.add_argument(*names, dest="images", nargs="+", required=True, type=kind, metavar="PLACE", help=text)
+    text = "at most N images, spaced evenly over all found (default: %(default)s)"
+    add_number(group, "--count", default=count, help=text)

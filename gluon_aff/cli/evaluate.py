@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from ..utils.arguments import MAX_SIDE, nonempty, number
+from ..utils.arguments import nonempty
 from ..utils.outputs import Reads, Writes
-from .arguments import add_json, add_weights, model_options, print_report
+from .arguments import (
+    add_json,
+    add_number,
+    add_preprocessing,
+    add_weights,
+    add_workers,
+    data_of,
+    model_options,
+    print_report,
+)
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -20,15 +28,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
     contexts = devices.pick(args.gpus)
     trained = open_network(args.weights, args.model, model_options(args), contexts)
-    given = {
-        "dataset": args.dataset,
-        "data": args.data,
-        "labels": args.labels,
-        "size": args.input_size,
-        "normalisation": args.normalisation,
-        "ground_truth": args.ground_truth,
-        "val_fraction": args.val_fraction,
-    }
+    names = ("data", "ground_truth", "val_fraction")
+    given = {**data_of(args), **{name: getattr(args, name) for name in names}}
     request = ScoreRequest(
         contexts,
         {name: value for name, value in given.items() if value is not None},
@@ -63,63 +64,23 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_weights(command)
 
     group = command.add_argument_group("data")
-    group.add_argument("--dataset", metavar="NAME", help="(default: the data that the weights are for)")
-    group.add_argument(
-        "--data", type=Reads(nonempty), metavar="PATH", help="folder, archive, zip or .rec file of the images"
-    )
-    group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
-    group.add_argument(
-        "--input-size",
-        type=number(int, 1, MAX_SIDE),
-        metavar="N",
-        help="ImageNet's crop (default: 224); others are resized to this",
-    )
-    group.add_argument(
-        "--normalisation",
-        choices=("records", "folder"),
-        help="ImageNet: the authors' for record files (default for .rec and for published weights) or for folders",
-    )
-    group.add_argument(
-        "--ground-truth",
-        type=Reads(),
-        metavar="FILE",
-        help="ImageNet in a flat folder: lines of image name and class, as val.txt",
-    )
-    group.add_argument(
-        "--val-fraction",
-        type=float,
-        metavar="SHARE",
-        help="of a folder without a validation part: the share that the run held out (default: as in the run)",
-    )
+    add_preprocessing(group)
+    text = "folder, archive, zip or .rec file of the images"
+    group.add_argument("--data", type=Reads(nonempty), metavar="PATH", help=text)
+    text = "ImageNet in a flat folder: lines of image name and class, as val.txt"
+    group.add_argument("--ground-truth", type=Reads(), metavar="FILE", help=text)
+    text = "of a folder without a validation part: the share that the run held out (default: as in the run)"
+    group.add_argument("--val-fraction", type=float, metavar="SHARE", help=text)
     group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and list them")
 
     group = command.add_argument_group("run")
-    group.add_argument(
-        "--protocol",
-        choices=("exact", "upstream"),
-        default="exact",
-        help="exact: every image once (default); upstream: the authors' wrapping record iterator, padding counted",
-    )
-    group.add_argument(
-        "--passes", type=number(int, 1), default=3, metavar="N", help="upstream: passes to report (%(default)s)"
-    )
-    group.add_argument(
-        "--batch-size", type=number(int, 1), metavar="N", help="over all devices (default: 128; upstream: 512)"
-    )
-    group.add_argument(
-        "-j",
-        "--workers",
-        type=number(int, 0),
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="threads that make batches; no figure depends on it (default here: %(default)s)",
-    )
+    text = "every image once (default); or the authors' wrapping record iterator, padding counted"
+    group.add_argument("--protocol", choices=("exact", "upstream"), default="exact", help=text)
+    add_number(group, "--passes", default=3, help="upstream: passes to report (%(default)s)")
+    add_number(group, "--batch-size", help="over all devices (default: 128; upstream: 512)")
+    add_workers(group, 4, "that make batches; no figure depends on it", low=0)
     group.add_argument("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)")
     add_json(group)
-    group.add_argument(
-        "--out",
-        type=Writes(nonempty, folder=True),
-        metavar="DIR",
-        help="write evaluation.json, per_class.csv, confusion.csv and .png there",
-    )
+    text = "write evaluation.json, per_class.csv, confusion.csv and .png there"
+    group.add_argument("--out", type=Writes(nonempty, folder=True), metavar="DIR", help=text)
     command.set_defaults(run=evaluate)

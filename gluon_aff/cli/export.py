@@ -8,28 +8,15 @@ from typing import Union
 
 from ..utils.arguments import nonempty, number
 from ..utils.outputs import Reads, Writes
-from .arguments import add_gpus, add_preprocessing, add_weights_argument, data_of, model_options
+from .arguments import add_gpus, add_number, add_preprocessing, add_weights, open_one
 
 
 def export(args: argparse.Namespace) -> int:
-    from ..runtime import devices
     from ..tasks.exporting import export_network
-    from ..tasks.opening import open_network
 
-    contexts = devices.pick(args.gpus)[:1]
-    done = export_network(
-        open_network(args.weights, args.model, model_options(args), contexts, data_of(args)),
-        Path(args.out),
-        args.to,
-        images=args.images,
-        count=args.count,
-        input_size=args.input_size,
-        batch=args.batch,
-        with_preprocessing=args.with_preprocessing,
-        fold=args.fold,
-        calibration=args.calibration,
-        overwrite=args.overwrite,
-    )
+    names = ("images", "count", "input_size", "batch", "with_preprocessing", "fold", "calibration", "overwrite")
+    given = {name: getattr(args, name) for name in names}
+    done = export_network(open_one(args), Path(args.out), args.to, **given)
     print("\n".join(done.lines))
     print(f"written    {done.directory}")
     return 0
@@ -48,49 +35,27 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Writes a folder with the network and manifest.json, opens it again, compares its outputs with the "
         "network's, and puts it in place only then.",
     )
-    add_weights_argument(command)
+    add_weights(command, "weights")
     group = command.add_argument_group("form")
-    group.add_argument(
-        "--to",
-        required=True,
-        choices=("symbol", "onnx", "int8"),
-        help="MXNet's -symbol.json and .params; ONNX; MXNet in int8 for oneDNN on CPU",
-    )
-    group.add_argument(
-        "--out",
-        required=True,
-        type=Writes(nonempty, folder=True, run=True),
-        metavar="DIR",
-        help="the folder that is made",
-    )
+    text = "MXNet's -symbol.json and .params; ONNX; MXNet in int8 for oneDNN on CPU"
+    group.add_argument("--to", required=True, choices=("symbol", "onnx", "int8"), help=text)
+    kind = Writes(nonempty, folder=True, run=True)
+    group.add_argument("--out", required=True, type=kind, metavar="DIR", help="the folder that is made")
     group.add_argument("--overwrite", action="store_true", help="replace an exported network that is there")
-    group.add_argument(
-        "--batch", type=batch_size, default="dynamic", metavar="N|dynamic", help="pictures at once (default: dynamic)"
-    )
-    group.add_argument(
-        "--with-preprocessing",
-        action="store_true",
-        help="normalise inside: the input is pixels, uint8 (N, H, W, 3), RGB",
-    )
+    text = "pictures at once (default: dynamic)"
+    group.add_argument("--batch", type=batch_size, default="dynamic", metavar="N|dynamic", help=text)
+    text = "normalise inside: the input is pixels, uint8 (N, H, W, 3), RGB"
+    group.add_argument("--with-preprocessing", action="store_true", help=text)
     group.add_argument("--fold", action="store_true", help="fold norms into convolutions where that is exact")
-    group.add_argument(
-        "--calibration",
-        choices=("naive", "entropy"),
-        default="naive",
-        help="int8: ranges by minimum and maximum, or by least lost information, which takes minutes (%(default)s)",
-    )
+    text = "int8: ranges by minimum and maximum, or by least lost information, which takes minutes (%(default)s)"
+    group.add_argument("--calibration", choices=("naive", "entropy"), default="naive", help=text)
     add_preprocessing(command.add_argument_group("preprocessing", "default: what the weights tell"))
     group = command.add_argument_group("check")
-    group.add_argument(
-        "--images",
-        nargs="+",
-        type=Reads(pictures=True),
-        metavar="PLACE",
-        help="check, and calibrate int8, on these files, folders or zips (default: parts of two photographs); in "
-        "folders named like classes, or with masks, accuracy or IoU before and after are reported",
+    text = (
+        "check, and calibrate int8, on these files, folders or zips (default: parts of two photographs); in folders "
+        "named like classes, or with masks, accuracy or IoU before and after are reported"
     )
-    group.add_argument(
-        "--count", type=number(int, 1), default=200, metavar="N", help="at most N of them, evenly spaced (%(default)s)"
-    )
+    group.add_argument("--images", nargs="+", type=Reads(pictures=True), metavar="PLACE", help=text)
+    add_number(group, "--count", default=200, help="at most N of them, evenly spaced (%(default)s)")
     add_gpus(command)
     command.set_defaults(run=export)

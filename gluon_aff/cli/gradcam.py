@@ -1,4 +1,4 @@
-"""``gluon-aff gradcam``: where networks look, as heat maps and in the paper's Fig. 6 layout."""
+"""``gluon-aff gradcam`` and ``attention``: where networks look, and where their fusions choose which input."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List
 
-from ..utils.arguments import number
 from ..utils.outputs import Reads
-from .arguments import add_figures, add_pictures, add_viewer, data_of, model_options, names_of
+from .arguments import (
+    add_figures,
+    add_gpus,
+    add_number,
+    add_pictures,
+    add_preprocessing,
+    add_weights,
+    data_of,
+    model_options,
+    names_of,
+    open_one,
+)
 
 
 def gradcam(args: argparse.Namespace) -> int:
@@ -47,30 +57,65 @@ def _unique(name: str, taken: Dict[str, Any]) -> str:
     return unique
 
 
+def attention(args: argparse.Namespace) -> int:
+    from ..gradcam import find_pictures, fusion_weights
+    from ..gradcam.fusion_weights import draw_weight_sheet, weight_lines, write_weight_arrays
+    from ..utils.figures import is_figure
+    from ..utils.files import FileNames
+
+    pictures, network = find_pictures(args.images, args.count), open_one(args)
+    names, out = FileNames(), Path(args.out)
+    for number, picture in enumerate(pictures.chosen, 1):
+        pixels = network.input.read(picture.content(), picture.where)
+        weights = fusion_weights(network.net, network.input.transform(pixels[None]))
+        if is_figure(out):
+            sheet = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+            written = str(sheet)
+        else:
+            stem = names(f"{picture.folder}-{picture.name}")
+            sheet, written = out / f"{stem}.png", f"{out / stem}.png and .npz"
+            write_weight_arrays(weights, out / f"{stem}.npz")
+        draw_weight_sheet(weights, pixels, f"{network.title}: {picture.folder}/{picture.name}", sheet, args.dpi)
+        print("\n".join([f"{picture.where}: {written}", "", *weight_lines(weights), ""]))
+    return 0
+
+
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Make it known to the command line."""
+    """Make both known to the command line."""
     command = commands.add_parser(
         "gradcam",
         help="where networks look: Grad-CAM as heat maps, overlays and a sheet like the paper's Fig. 6",
         description="Rows of the sheet are networks, columns are images; below each what was predicted with its "
         "softmax score, ✕ where it is wrong. Of segmentation networks: IoU, where a mask lies beside the image.",
     )
-    add_viewer(command)
+    _add_network(command)
     group = command.add_argument_group("images and maps")
     add_pictures(group, 10, more="; a folder named like a class gives the true class")
-    group.add_argument(
-        "--class",
-        dest="target",
-        metavar="NAME|INDEX",
-        help="the class whose evidence to show (default: the predicted one); the true class of "
-        "images whose folder is not named like a class",
-    )
+    text = "the class whose evidence to show (default: the predicted one); the true one where the folder tells none"
+    group.add_argument("--class", dest="target", metavar="NAME|INDEX", help=text)
     group.add_argument("--layer", metavar="PATH", help="features.4.2, layer3.1, ... (default: the last stage)")
     group.add_argument("--method", choices=("grad_cam", "grad_cam++"), default="grad_cam", help="(%(default)s)")
-    group.add_argument(
-        "--compare", type=Reads(several=True), default="", metavar="ID,FILE,RUN", help="more networks, a row for each"
-    )
+    text = "more networks, a row for each"
+    group.add_argument("--compare", type=Reads(several=True), default="", metavar="ID,FILE,RUN", help=text)
     group.add_argument("--names", default="", metavar="A,B", help="names of the rows (default: the weights')")
-    group.add_argument("--batch-size", type=number(int, 1), default=8, metavar="N", help="(default: %(default)s)")
+    add_number(group, "--batch-size", default=8, help="(default: %(default)s)")
     add_figures(group)
     command.set_defaults(run=gradcam)
+
+    command = commands.add_parser(
+        "attention",
+        help="the fusion weights M: where the network chooses the shortcut, where the learned branch",
+        description="For each image a table, a contact sheet (rows: fusions, shallow to deep; M, its local and its "
+        "global part, means over channels) and the arrays as .npz.",
+    )
+    _add_network(command)
+    group = command.add_argument_group("images")
+    add_pictures(group, 4, "--image")
+    add_figures(group)
+    command.set_defaults(run=attention)
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    group = add_weights(command)
+    add_preprocessing(group)
+    add_gpus(group)

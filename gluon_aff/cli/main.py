@@ -16,21 +16,15 @@ from .arguments import CommandParser
 #: The modules of this folder that have `add_commands`, in the order of --help.
 MODULES = [
     "train",
-    "recipes",
     "networks",
     "ablation",
-    "launch",
     "published",
     "evaluate",
     "predict",
     "export",
     "compare",
     "gradcam",
-    "attention",
-    "plot",
     "records",
-    "results",
-    "native",
     "doctor",
 ]
 

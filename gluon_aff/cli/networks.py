@@ -12,12 +12,12 @@ from .. import facts
 from ..errors import UsageError
 from ..published import ids_by_model
 from ..utils import console
-from ..utils.arguments import MAX_SIDE, number
+from ..utils.arguments import MAX_SIDE
 from ..utils.files import atomic_write, json_text
 from ..utils.outputs import Writes
 from ..utils.tables import text_table
 from . import load_mxnet
-from .arguments import add_model_options, model_options
+from .arguments import add_model_options, add_number, model_options
 
 _Figures = Dict[str, Any]
 
@@ -34,7 +34,14 @@ def models(args: argparse.Namespace) -> int:
         print(json.dumps([{**record, "published": published.get(record["name"], [])} for record in records], indent=1))
         return 0
     header = ("name", "tag", "fusion", "input", "parameters", "FLOPs (authors)", "MACs", "weights")
-    rows = [_row(record, len(published.get(record["name"], []))) for record in records]
+    rows = [
+        (
+            *(record["name"], record["tag"] or "-", record["fusion"], f"{record['input_size']}x{record['input_size']}"),
+            *(f"{record[figure]:,}" for figure in ("trained_parameters", "authors_flops", "macs")),
+            len(published.get(record["name"], [])) or "-",
+        )
+        for record in records
+    ]
     print("\n".join(text_table(header, rows, left=4)))
     return 0
 
@@ -44,19 +51,6 @@ def _matching(pattern: str, figures: Callable[[str], Iterator[_Figures]]) -> Lis
     if not records:
         raise UsageError(f"no model's name matches {pattern!r}: `gluon-aff models` lists all")
     return records
-
-
-def _row(record: _Figures, published: int) -> List[str]:
-    return [
-        record["name"],
-        record["tag"] or "-",
-        record["fusion"],
-        f"{record['input_size']}x{record['input_size']}",
-        f"{record['trained_parameters']:,}",
-        f"{record['authors_flops']:,}",
-        f"{record['macs']:,}",
-        str(published or "-"),
-    ]
 
 
 def _stored(pattern: str) -> Iterator[_Figures]:
@@ -121,19 +115,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("models", help="list the networks with parameters, FLOPs and published weights")
     command.add_argument("pattern", nargs="?", default="*", help="shell pattern, such as 'cifar_aff*'")
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.add_argument(
-        "--count",
-        type=Writes(forms=("json",)),
-        metavar="FILE",
-        help="count again and write to FILE; what is stored is params/models.json",
-    )
+    text = "count again and write to FILE; what is stored is params/models.json"
+    command.add_argument("--count", type=Writes(forms=("json",)), metavar="FILE", help=text)
     command.set_defaults(run=models, without_mxnet=True)
 
     command = commands.add_parser("summary", help="layers of a network: shapes, parameters, FLOPs")
     command.add_argument("name", help="a name of `gluon-aff models`")
-    command.add_argument(
-        "--input-size", type=number(int, 1, MAX_SIDE), metavar="N", help="height and width of the input"
-    )
+    add_number(command, "--input-size", high=MAX_SIDE, help="height and width of the input")
     add_model_options(command)
     command.set_defaults(run=summary)
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from typing import Iterable
 
-from ..utils.arguments import nonempty, number
+from ..utils.arguments import nonempty
 from ..utils.outputs import Reads, Writes
-from .arguments import add_gpus, add_preprocessing, add_weights_argument, data_of, model_options
+from .arguments import add_gpus, add_number, add_preprocessing, add_weights, add_workers, open_one
 
 
 def predict(args: argparse.Namespace) -> int:
     from ..data.pictures import find_pictures
     from ..errors import UsageError
-    from ..runtime import devices
-    from ..tasks.opening import open_network
     from ..tasks.predicting import expanded, pictures_of_lines, write_predicted
 
     if "-" in args.images and len(args.images) > 1:
         raise UsageError("'-' reads the list of pictures from standard input: leave the other places out")
-    contexts = devices.pick(args.gpus)[:1]
-    network = open_network(args.weights, args.model, model_options(args), contexts, data_of(args), exported=True)
-    predictor = network.predictor()
+    predictor = open_one(args, exported=True).predictor()
     if predictor.segments and not args.out:
         raise UsageError("a segmentation network gives masks: say with --out DIR where they go")
     total, width = None, 0
@@ -50,38 +45,20 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Classifiers print the likeliest classes with their softmax scores; segmentation networks write "
         "masks and overlays. An image that cannot be read is named and skipped.",
     )
-    add_weights_argument(command, exported=True)
-    command.add_argument(
-        "images",
-        nargs="+",
-        type=Reads(pictures=True),
-        metavar="IMAGES",
-        help="files, folders, zips, a folder inside a zip, patterns in quotes; '-' reads a list from standard input",
-    )
+    add_weights(command, "weights", ", or an exported network's folder")
+    text = "files, folders, zips, a folder inside a zip, patterns in quotes; '-' reads a list from standard input"
+    command.add_argument("images", nargs="+", type=Reads(pictures=True), metavar="IMAGES", help=text)
     group = command.add_argument_group("output")
-    group.add_argument(
-        "--top", type=number(int, 1), default=5, metavar="K", help="classes for each image (%(default)s)"
-    )
-    group.add_argument(
-        "--format", choices=("table", "csv", "jsonl"), default="table", help="jsonl: a line of JSON each (%(default)s)"
-    )
-    group.add_argument(
-        "--out",
-        type=Writes(nonempty, forms=("json", "text"), masks=True),
-        metavar="FILE|DIR",
-        help="write there instead of printing; of segmentation the folder of masks/ and overlays/",
-    )
+    add_number(group, "--top", default=5, metavar="K", help="classes for each image (%(default)s)")
+    text = "jsonl: a line of JSON each (%(default)s)"
+    group.add_argument("--format", choices=("table", "csv", "jsonl"), default="table", help=text)
+    kind = Writes(nonempty, forms=("json", "text"), masks=True)
+    text = "write there instead of printing; of segmentation the folder of masks/ and overlays/"
+    group.add_argument("--out", type=kind, metavar="FILE|DIR", help=text)
     group.add_argument("--strict", action="store_true", help="exit with 1 when an image could not be read")
     add_preprocessing(command.add_argument_group("preprocessing", "default: what the weights tell"))
     group = command.add_argument_group("run")
-    group.add_argument("--batch-size", type=number(int, 1), default=32, metavar="N", help="(%(default)s)")
-    group.add_argument(
-        "-j",
-        "--workers",
-        type=number(int, 1),
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="threads that read and decode; no figure depends on it (default here: %(default)s)",
-    )
+    add_number(group, "--batch-size", default=32, help="(%(default)s)")
+    add_workers(group, 4, "that read and decode; no figure depends on it")
     add_gpus(command)
     command.set_defaults(run=predict)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from .. import published
 from ..errors import GluonAFFError
@@ -30,16 +30,9 @@ def list_ids(args: argparse.Namespace) -> int:
         return 0
     rows = [
         (
-            record["id"],
-            record["model"]["name"],
-            record["model"]["options"].get("fusion", "-"),
-            "yes" if here[record["id"]] else "no",
-            record["dtype"],
-            record["label_mode"] or "-",
-            record["metric"],
-            f"{record['value']:.4f}",
-            f"{record['images']:,}",
-            f"{record['bytes'] / 1e6:.1f}",
+            *(record["id"], record["model"]["name"], record["model"]["options"].get("fusion", "-")),
+            *("yes" if here[record["id"]] else "no", record["dtype"], record["label_mode"] or "-", record["metric"]),
+            *(f"{record['value']:.4f}", f"{record['images']:,}", f"{record['bytes'] / 1e6:.1f}"),
         )
         for record in records
     ]
@@ -111,15 +104,16 @@ def inspect(args: argparse.Namespace) -> int:
         print(f"problem     {problem}")
     print(f"arrays      {found.arrays}: {', '.join(f'{count} {dtype}' for dtype, count in types.items()) or 'none'}")
     if args.arrays:
-        print("\n".join(["", *text_table(("array", "dtype", "shape"), _array_rows(container))]))
+        rows = [
+            (
+                name.encode("unicode_escape").decode() if not name.isprintable() else name,
+                array.dtype,
+                _shape(array.shape),
+            )
+            for name, array in container.arrays.items()
+        ]
+        print("\n".join(["", *text_table(("array", "dtype", "shape"), rows)]))
     return 0
-
-
-def _array_rows(container: published.Container) -> List[Tuple[str, str, str]]:
-    return [
-        (name.encode("unicode_escape").decode() if not name.isprintable() else name, array.dtype, _shape(array.shape))
-        for name, array in container.arrays.items()
-    ]
 
 
 def _described(structure: Structure) -> List[str]:
@@ -163,21 +157,23 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     published_command = commands.add_parser("published", help="the authors' weight files, and what a weight file is")
     actions = published_command.add_subparsers(dest="action", metavar="ACTION", required=True)
 
+    identity, file = "an id of `gluon-aff published list`", "a .params file, or an id whose file is here"
+
     command = actions.add_parser("list", help="the published files: networks, values, images counted, sizes")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=list_ids, without_mxnet=True)
 
     command = actions.add_parser("show", help="all that is known of a published file")
-    command.add_argument("id", help="an id of `gluon-aff published list`")
+    command.add_argument("id", help=identity)
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=show, without_mxnet=True)
 
     command = actions.add_parser("path", help="where a published file belongs on this machine")
-    command.add_argument("id", help="an id of `gluon-aff published list`")
+    command.add_argument("id", help=identity)
     command.set_defaults(run=path, without_mxnet=True)
 
     command = actions.add_parser("fetch", help="download a published file to $MXNET_HOME/models and verify it")
-    command.add_argument("id", help="an id of `gluon-aff published list`")
+    command.add_argument("id", help=identity)
     command.add_argument("--url", help="another address of the same file, such as a mirror's")
     command.set_defaults(run=fetch, without_mxnet=True)
 
@@ -186,18 +182,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=verify)
 
     command = actions.add_parser("inspect", help="whose network a weight file is, and how to build it")
-    command.add_argument("file", type=Reads(), help="a .params file, or an id whose file is here")
+    command.add_argument("file", type=Reads(), help=file)
     command.add_argument("--arrays", action="store_true", help="list its arrays as well")
     command.add_argument("--json", action="store_true", help="print JSON: candidates, create_model, arrays, problems")
     command.set_defaults(run=inspect)
 
     command = actions.add_parser("convert", help="write a weight file's arrays as npz or safetensors")
-    command.add_argument("file", type=Reads(), help="a .params file, or an id whose file is here")
+    command.add_argument("file", type=Reads(), help=file)
     command.add_argument("--to", required=True, metavar="FORMAT", help="npz or safetensors")
-    command.add_argument(
-        "-o", "--output", type=_ARRAYS, metavar="FILE", help="file to write (default: the same name in this folder)"
-    )
-    command.add_argument(
-        "--dtype", choices=("float32", "stored"), default="float32", help="type of floating-point arrays"
-    )
+    text = "file to write (default: the same name in this folder)"
+    command.add_argument("-o", "--output", type=_ARRAYS, metavar="FILE", help=text)
+    text = "type of floating-point arrays"
+    command.add_argument("--dtype", choices=("float32", "stored"), default="float32", help=text)
     command.set_defaults(run=convert)

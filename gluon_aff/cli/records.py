@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from ..errors import GluonAFFError, UsageError
 from ..facts import imagenet_classes
-from ..utils.arguments import number
 from ..utils.console import progress
 from ..utils.files import sha256_of
 from ..utils.outputs import Reads, Writes, allow
+from .arguments import add_number, add_workers
 
 
 def make(args: argparse.Namespace) -> int:
@@ -131,50 +130,25 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     """Make them known to the command line."""
     records = commands.add_parser("records", help="make, check and describe MXNet's record files (.rec)")
     actions = records.add_subparsers(dest="action", metavar="ACTION", required=True)
-    workers = {
-        "type": number(int, 1),
-        "default": os.cpu_count() or 1,
-        "metavar": "N",
-        "help": "threads; nothing written depends on their number (default here: %(default)s)",
-    }
 
     command = actions.add_parser(
         "make",
         help="pack images into .rec, .idx, .lst and .manifest.json",
         description="A stopped run leaves no .rec file. MXNet and GluonCV read what it makes.",
     )
-    command.add_argument(
-        "data", type=Reads(), metavar="IMAGES", help="folder or zip with class folders, or an official .tar"
-    )
+    text = "folder or zip with class folders, or an official .tar"
+    command.add_argument("data", type=Reads(), metavar="IMAGES", help=text)
     command.add_argument("out", type=Writes(), metavar="OUT.rec")
     command.add_argument("--split", choices=("train", "val"), default="train", help="where there are folders of both")
-    command.add_argument(
-        "--ground-truth",
-        type=Reads(),
-        metavar="FILE",
-        help="of a flat val: lines of name and class, or the development kit's list with its meta.mat beside it",
-    )
-    command.add_argument(
-        "--resize",
-        type=number(int, 1),
-        metavar="N",
-        help="shrink a larger short side to N pixels (default: all images as they are)",
-    )
-    command.add_argument(
-        "--quality", type=number(int, 1, 100), default=95, metavar="N", help="of shrunk JPEG (default: %(default)s)"
-    )
+    text = "of a flat val: lines of name and class, or the development kit's list with its meta.mat beside it"
+    command.add_argument("--ground-truth", type=Reads(), metavar="FILE", help=text)
+    add_number(command, "--resize", help="shrink a larger short side to N pixels (default: all images as they are)")
+    add_number(command, "--quality", high=100, default=95, help="of shrunk JPEG (default: %(default)s)")
     command.add_argument("--shuffle", action="store_true", help="pack in random order, not class by class")
-    command.add_argument(
-        "--seed", type=number(int, 0), default=0, metavar="N", help="of --shuffle (default: %(default)s)"
-    )
-    command.add_argument(
-        "--max-bad",
-        type=number(int, 0),
-        default=50,
-        metavar="N",
-        help="unreadable images that may be left out; 0 stops at the first (default: %(default)s)",
-    )
-    command.add_argument("-j", "--workers", **workers)
+    add_number(command, "--seed", low=0, default=0, help="of --shuffle (default: %(default)s)")
+    text = "unreadable images that may be left out; 0 stops at the first (default: %(default)s)"
+    add_number(command, "--max-bad", low=0, default=50, help=text)
+    add_workers(command, None, "that work; nothing written depends on their number")
     command.set_defaults(run=make)
 
     command = actions.add_parser(
@@ -183,10 +157,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Names every fault by its key and ends with 1 if there is one.",
     )
     command.add_argument("records", type=Reads(), metavar="FILE.rec")
-    command.add_argument(
-        "--classes", type=number(int, 1), metavar="N", help="labels are below N (default: by the manifest)"
-    )
-    command.add_argument("-j", "--workers", **workers)
+    add_number(command, "--classes", help="labels are below N (default: by the manifest)")
+    add_workers(command, None, "that work; nothing written depends on their number")
     command.set_defaults(run=check)
 
     command = actions.add_parser("info", help="counts, classes, sizes, manifest")
