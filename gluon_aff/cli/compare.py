@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Tuple
+from typing import Tuple
 
 from ..errors import UsageError
 from ..utils.outputs import Reads, Writes, claim
 from .arguments import add_figure, add_json, add_number, names_of, print_report
 
-if TYPE_CHECKING:
-    from ..comparison import Curve
-
 _UPDATES = 100  # per epoch: the drawn curve hardly depends on it, and no data are needed
 
 
 def compare(args: argparse.Namespace) -> int:
-    from ..comparison import Comparison, draw_comparison, open_curve, references
+    from ..comparison import Comparison, draw_comparison, open_curve, reference, references
 
     if args.list:
         print("\n".join(references()))
         return 0
     if not args.run_name or not args.reference:
         raise UsageError("nothing to compare: gluon-aff compare RUN --with NAME (--list prints the names)")
-    plot = Path(args.plot or _plot_path(args.run_name))
+    run = Path(args.run_name)
+    plot = Path(args.plot or (run / "comparison.png" if run.is_dir() else "comparison.png"))
     claim(plot, Writes(forms=("figure",)))
-    comparison = Comparison(open_curve(args.run_name, args.segment), _reference(args.reference))
+    own = Path(args.reference).expanduser().exists()  # otherwise it is a published name
+    theirs = open_curve(args.reference) if own else reference(args.reference)
+    comparison = Comparison(open_curve(args.run_name, args.segment), theirs)
     draw_comparison(comparison, plot, args.dpi)
     lines = [*comparison.lines(args.every), "", f"plot       {plot}"]
     print_report(lines, {**comparison.to_json(), "plot": str(plot)}, args.json)
     return 0
-
-
-def _reference(text: str) -> Curve:
-    """One of our own runs or logs where the path exists, otherwise a published name."""
-    from ..comparison import open_curve, reference
-
-    return open_curve(text) if Path(text).expanduser().exists() else reference(text)
-
-
-def _plot_path(run: str) -> str:
-    """In a run's directory, otherwise in the current one."""
-    return str(Path(run) / "comparison.png") if Path(run).is_dir() else "comparison.png"
 
 
 def depth(args: argparse.Namespace) -> int:

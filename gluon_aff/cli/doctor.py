@@ -233,7 +233,7 @@ def _damaged(folder: Path, archives: Sequence[Layout]) -> Iterator[Finding]:
             layout.check()(folder / layout.archive)
         except GluonAFFError as error:
             remedy = f"rm {shlex.quote(str(folder / layout.archive))}, then download it again"
-            yield Finding("data", "broken", str(error), remedy)
+            yield Finding("data", "broken", f"{layout.archive}: {error}", remedy)
 
 
 def _weights() -> Finding:

@@ -7,18 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from ..utils.outputs import Reads
-from .arguments import (
-    add_figures,
-    add_gpus,
-    add_number,
-    add_pictures,
-    add_preprocessing,
-    add_weights,
-    data_of,
-    model_options,
-    names_of,
-    open_one,
-)
+from .arguments import add_figures, add_number, add_pictures, add_viewer, data_of, model_options, names_of, open_one
 
 
 def gradcam(args: argparse.Namespace) -> int:
@@ -88,7 +77,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Rows of the sheet are networks, columns are images; below each what was predicted with its "
         "softmax score, ✕ where it is wrong. Of segmentation networks: IoU, where a mask lies beside the image.",
     )
-    _add_network(command)
+    add_viewer(command)
     group = command.add_argument_group("images and maps")
     add_pictures(group, 10, more="; a folder named like a class gives the true class")
     text = "the class whose evidence to show (default: the predicted one); the true one where the folder tells none"
@@ -108,14 +97,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="For each image a table, a contact sheet (rows: fusions, shallow to deep; M, its local and its "
         "global part, means over channels) and the arrays as .npz.",
     )
-    _add_network(command)
+    add_viewer(command)
     group = command.add_argument_group("images")
     add_pictures(group, 4, "--image")
     add_figures(group)
     command.set_defaults(run=attention)
-
-
-def _add_network(command: argparse.ArgumentParser) -> None:
-    group = add_weights(command)
-    add_preprocessing(group)
-    add_gpus(group)

@@ -47,7 +47,8 @@ def show(args: argparse.Namespace) -> int:
         print(json.dumps(record, indent=1))
         return 0
     place = published.place_of(args.id)
-    shown = {**record, "model": _call(_model(record)), "place": f"{place}{'' if place.is_file() else ' (not there)'}"}
+    model = _call({"name": record["model"]["name"], **record["model"]["options"]})
+    shown = {**record, "model": model, "place": f"{place}{'' if place.is_file() else ' (not there)'}"}
     width = max(map(len, shown))
     for key, value in shown.items():
         print(f"{key.ljust(width)}  {value if isinstance(value, str) else json.dumps(value)}")
@@ -134,10 +135,6 @@ def _described(structure: Structure) -> List[str]:
 
 def _shape(shape: Any) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _model(record: Dict[str, Any]) -> Dict[str, Any]:
-    return {"name": record["model"]["name"], **record["model"]["options"]}
 
 
 def _call(model: Dict[str, Any]) -> str:

@@ -30,26 +30,10 @@ def summarize(
     shares: Optional[Mapping[Key, Shares]] = None,
     search: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
-    """Summarise a grid of ablation runs.
+    """Summarise a grid of `tasks.ablation` as JSON's types, from its ``results``, ``shares`` and ``search``.
 
-    Parameters
-    ----------
-    results : sequence of dict
-        Of `tasks.ablation.results`, at least one.
-    command : str
-        What made them.
-    baseline : str
-        The strategy that the others are compared with.
-    shares : mapping, optional
-        Of `tasks.ablation.shares`.
-    search : sequence of mapping
-        Of `tasks.ablation.read_search`.
-
-    Returns
-    -------
-    dict
-        JSON's types: a row for each strategy and number of blocks, contrasts with the baseline, the search of learning
-        rates, and what differs from the paper's setting.
+    A row for each strategy and number of blocks, contrasts with ``baseline``, the search of learning rates, and what
+    differs from the paper's setting. ``command`` made the runs.
     """
     groups: Dict[Tuple[int, str], List[Row]] = {}
     for result in sorted(results, key=lambda result: result["seed"]):

@@ -10,7 +10,7 @@ from ..utils.figures import DPI, label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike
 from ..utils.tables import text_table
 from .curves import ERROR, Curve, Point, open_curve
-from .settings import differing, side_by_side
+from .settings import side_by_side
 
 _SHORT = 0.7  # of the reference's epochs: a run that has fewer gets a panel of its own epochs
 
@@ -33,9 +33,10 @@ class Comparison:
     def __init__(self, run: Curve, reference: Curve) -> None:
         self.run = run.measured_as(reference.metric)
         self.reference = reference
-        theirs = reference.by_epoch()
+        theirs = dict(reference.points)
         self.pairs = [Matched(epoch, value, theirs[epoch]) for epoch, value in self.run.points if epoch in theirs]
         self.settings = side_by_side(run.settings, reference.settings)
+        self.differing = [row.name for row in self.settings if row.same is False]
         self.goal = reference.goal()
         self.reached = self.run.reached(self.goal)
 
@@ -61,7 +62,7 @@ class Comparison:
             "final_difference": last and run.final().value - last.value,
             "reached_at_epoch": self.reached.epoch if self.reached else None,
             "settings": [row._asdict() for row in self.settings],
-            "differing": [row.name for row in differing(self.settings)],
+            "differing": self.differing,
             "notes": [*run.notes, *theirs.notes],
         }
 
@@ -74,7 +75,7 @@ class Comparison:
             f"reference  {theirs.name}: {_epochs(theirs) if theirs.points else 'one figure'}",
             f"metric     {_metric(theirs)}, {better} is better; difference = run - reference",
         ]
-        other = [row.name for row in differing(self.settings) if row.name in ("data", "labels")]
+        other = [name for name in self.differing if name in ("data", "labels")]
         caveats = [f"{' and '.join(other)} differ: the figures cannot be compared"] if other else []
         lines += [f"note       {note}" for note in dict.fromkeys((*caveats, *run.notes, *theirs.notes))]
         if self.pairs:
@@ -92,15 +93,13 @@ class Comparison:
 
     def _summary(self) -> List[str]:
         run, theirs = self.run, self.reference
-        figure = Point(-1, self.goal)
-        pairs = [
-            ("best", run.best(), theirs.best() if theirs.points else figure),
-            ("final", run.final(), theirs.final() if theirs.points else figure),
-        ]
+        best, final = (theirs.best(), theirs.final()) if theirs.points else [Point(-1, self.goal)] * 2
+        pairs = [("best", run.best(), best), ("final", run.final(), final)]
         so_far = self.reference_best_so_far()
         pairs += [("best so far", run.best(), so_far)] if so_far else []
         rows = [
-            (what, _point(theirs, a), _point(theirs, b), _value(theirs, a.value - b.value, "+")) for what, a, b in pairs
+            (name, *(_point(theirs, p) for p in two), _value(theirs, two[0].value - two[1].value, "+"))
+            for name, *two in pairs
         ]
         what = "best" if theirs.points else "figure"
         reached = f"reached at epoch {self.reached.epoch}" if self.reached else "not reached"

@@ -96,9 +96,6 @@ class Curve:
         points = tuple(Point(point.epoch, 1 - point.value) for point in self.points)
         return replace(self, metric=metric, points=points, value=None if self.value is None else 1 - self.value)
 
-    def by_epoch(self) -> Dict[int, float]:
-        return dict(self.points)
-
     def _goodness(self, value: float) -> float:
         if math.isnan(value):
             return -math.inf

@@ -23,8 +23,6 @@ from ..utils.files import PathLike
 from ..utils.resampling import Span
 from .paired import Measured, interval
 
-_OURS, _THEIRS = "ours", "the paper's"
-
 
 @dataclass(frozen=True)
 class DepthPoint:
@@ -74,12 +72,7 @@ def paper_points(host: str, strategies: Optional[Collection[str]] = None) -> Lis
 def our_points(places: Sequence[str]) -> List[DepthPoint]:
     """Return our figures, as means over seeds, of ablation reports (report.json or its directory) and runs.
 
-    Raises
-    ------
-    UsageError
-        For a place that is neither.
-    GluonAFFError
-        For what cannot be read or has no finished epoch.
+    Raises UsageError for a place that is neither, GluonAFFError for what cannot be read or has no finished epoch.
     """
     points: List[DepthPoint] = []
     runs: Dict[Tuple, List[float]] = {}
@@ -138,17 +131,17 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
 
     Ours are markers with their interval of 95 %, hollow where there is but one seed; a line through them would show
     noise as if it were a course. Strategies stand a little beside each other. Intervals of two seeds, which are very
-    wide, may end beyond the panel. The paper's figures, one for each network, are joined by dashes.
-
-    Raises
-    ------
-    UsageError
-        When there is nothing to draw.
+    wide, may end beyond the panel. The paper's figures, one for each network, are joined by dashes. Raises UsageError
+    when there is nothing to draw.
     """
-    hosts = [host for host in list_ablation_hosts() if any(point.host == host for point in (*ours, *theirs))]
-    if not hosts:
+    panels = [
+        (host, whose, data, [point for point in points if (point.host, point.data) == (host, data)])
+        for host in list_ablation_hosts()
+        for whose, points in (("ours", ours), ("the paper's", theirs))
+        for data in sorted({point.data for point in points if point.host == host})  # other data share no axis
+    ]
+    if not panels:
         raise UsageError("no figures to draw: name reports or runs, or one of the paper's networks with --host")
-    panels = [(host, whose, data) for host in hosts for whose, data in _data_of(host, ours, theirs)]
     strategies = sorted({point.strategy for point in (*ours, *theirs)})
     colormaps = load_matplotlib().colormaps
     colours = {name: colormaps["tab20" if len(strategies) > 10 else "tab10"](i) for i, name in enumerate(strategies)}
@@ -156,12 +149,11 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
     rows = -(-len(panels) // columns)
     figure = new_figure(4.6 * columns + 1.8, 4.2 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (host, whose, data) in zip(grid, panels):
-        drawn = [p for p in (ours if whose == _OURS else theirs) if (p.host, p.data) == (host, data)]
+    for axes, (host, whose, data, drawn) in zip(grid, panels):
         series = {name: [p for p in drawn if p.strategy == name] for name in strategies}
         aside = shifts({name: [p.parameters / 1e3 for p in points] for name, points in series.items() if points})
         for name in aside:
-            if whose == _OURS:
+            if whose == "ours":
                 _draw_ours(axes, series[name], colours[name], aside[name])
             else:
                 _draw_theirs(axes, series[name], colours[name])
@@ -172,13 +164,6 @@ def draw_depth(ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint], path: P
         axes.set_axis_off()
     _legend(figure, colours, ours, bool(theirs))
     write_figure(figure, path, dpi)
-
-
-def _data_of(host: str, ours: Sequence[DepthPoint], theirs: Sequence[DepthPoint]) -> Iterator[Tuple[str, str]]:
-    """(whose, data) of a host's panels: what was trained on other data or in another grid does not share an axis."""
-    for whose, points in ((_OURS, ours), (_THEIRS, theirs)):
-        for data in sorted({point.data for point in points if point.host == host}):
-            yield whose, data
 
 
 def _reach(points: Sequence[DepthPoint]) -> Span:
@@ -194,16 +179,9 @@ def _reach(points: Sequence[DepthPoint]) -> Span:
 def _draw_ours(axes: Any, points: Sequence[DepthPoint], colour: Any, aside: float) -> None:
     for point in points:
         span, value = point.interval, 100 * point.accuracy
-        axes.errorbar(
-            point.parameters / 1e3 + aside,
-            value,
-            yerr=None if span is None else [[value - 100 * span[0]], [100 * span[1] - value]],
-            color=colour,
-            marker="o",
-            mfc="none" if point.runs == 1 else colour,
-            ms=6,
-            capsize=3,
-        )
+        reach = None if span is None else [[value - 100 * span[0]], [100 * span[1] - value]]
+        style = {"color": colour, "marker": "o", "mfc": "none" if point.runs == 1 else colour, "ms": 6, "capsize": 3}
+        axes.errorbar(point.parameters / 1e3 + aside, value, yerr=reach, **style)
 
 
 def _draw_theirs(axes: Any, points: Sequence[DepthPoint], colour: Any) -> None:

@@ -8,7 +8,6 @@ have given other figures. `interval` has both: a bootstrap over seeds and images
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -53,8 +52,7 @@ class Interval(NamedTuple):
     images: bool
 
 
-@dataclass(frozen=True)
-class ImageTest:
+class ImageTest(NamedTuple):
     """On how many images the first of two networks is better and worse, and the two-sided p of the test ``name``."""
 
     better: int
@@ -64,30 +62,13 @@ class ImageTest:
 
 
 def interval(runs: Sequence[Measured], others: Optional[Sequence[Measured]] = None) -> Optional[Interval]:
-    """Estimate the mean figure of runs, or the mean difference from their pairs in ``others``, with 95 % confidence.
+    """Estimate the mean figure of runs, one for each seed, or the mean of their pairs' difference, to 95 %.
 
     A bootstrap draws seeds and images anew, together (4,000 draws, fixed seed; images alike for all networks). Its
     variance less the seeds' part, (n - 1) / n of s^2 / n, is the images' part. `half_width` joins both: seeds by
     Student's t with n - 1 degrees of freedom, images by the normal distribution. The chance in single predictions is
     in both parts: the interval errs on the wide side. Where images' shares were not kept it is the t interval over
-    seeds.
-
-    Parameters
-    ----------
-    runs : sequence of Measured
-        One for each seed.
-    others : sequence of Measured, optional
-        Of the same seeds in the same order, tested on the same images.
-
-    Returns
-    -------
-    Interval or None
-        None for a single seed, which says nothing about other seeds.
-
-    Raises
-    ------
-    GluonAFFError
-        When two runs of a pair were tested on different images.
+    seeds. None for a single seed. Raises GluonAFFError when two runs of a pair were tested on different images.
     """
     values = np.array([run.figure for run in runs]) - np.array([other.figure for other in others or []] or 0.0)
     count = len(values)
@@ -102,19 +83,10 @@ def interval(runs: Sequence[Measured], others: Optional[Sequence[Measured]] = No
 
 
 def half_width(level: float, seeds: Any, images: Any, count: int) -> Any:
-    """Return half an interval that misses with the chance ``level``, or less often.
+    """Return half an interval that misses with the chance ``level``, or less often: the root of t^2 seeds + z^2 images.
 
-    Parameters
-    ----------
-    level : float
-    seeds, images : float or array
-        Variances of the mean, estimated from ``count`` seeds and from very many images.
-    count : int
-
-    Returns
-    -------
-    float or array
-        The root of t^2 seeds + z^2 images: exact where either is 0, and too wide rather than too narrow between them.
+    ``seeds`` and ``images`` are variances of the mean, numbers or arrays, estimated from ``count`` seeds and from very
+    many images. It is exact where either is 0, and too wide rather than too narrow between them.
     """
     from scipy.stats import norm, t
 
@@ -208,22 +180,11 @@ def holm(p_values: Sequence[float]) -> List[float]:
 
 
 def contrasts(results: Sequence[Dict[str, Any]], baseline: str, shares: Mapping[Key, Shares]) -> List[Dict[str, Any]]:
-    """Compare every strategy with ``baseline``, for each number of blocks.
+    """Compare every strategy with ``baseline``, for each number of blocks, as JSON's types.
 
-    Parameters
-    ----------
-    results : sequence of dict
-        Of `tasks.ablation.results`.
-    baseline : str
-    shares : mapping
-        Of `tasks.ablation.shares`; empty where no run kept any.
-
-    Returns
-    -------
-    list of dict
-        JSON's types: "difference" with "low", "high", "p" and "p_holm" (None for one seed), "verdict" ("ahead",
-        "behind", "undecided", "one seed"), "spread" of the differences between seeds, "discordant" (share of the images
-        on which the two differ), the "paper"'s difference, and "pairs", a record for each seed.
+    ``results`` and ``shares`` are of `tasks.ablation`. A row has "difference" with "low", "high", "p" and "p_holm"
+    (None for one seed), "verdict" ("ahead", "behind", "undecided", "one seed"), "spread" of the differences between
+    seeds, "discordant" (share of the images on which the two differ), the "paper"'s difference, and "pairs".
     """
     cells: Dict[Tuple[int, str], Dict[int, Dict[str, Any]]] = {}
     for run in results:
@@ -251,7 +212,7 @@ def _contrast(
     kept = [(first.shares, second.shares) for first, second in zip(one, other) if first.shares and second.shares]
     tests: List[Optional[Dict[str, Any]]] = [None] * len(seeds)
     if len(kept) == len(seeds):
-        tests = [asdict(image_test(*pair)) for pair in kept]
+        tests = [image_test(*pair)._asdict() for pair in kept]
     found = interval(one, other)
     first, second = mine[seeds[0]], base[seeds[0]]
     theirs, paper = (paper_accuracy(run["host"], run["blocks"], run["strategy"]) for run in (first, second))

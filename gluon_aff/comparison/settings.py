@@ -16,37 +16,13 @@ Settings = Dict[str, Any]
 
 #: What is compared, in the order of the table.
 NAMES = (
-    "data",
-    "labels",
-    "outputs",
-    "host",
-    "fusion",
-    "r",
-    "blocks",
-    "width",
-    "first fused stage",
-    "deep stem",
-    "start weights",
-    "devices",
-    "images per update",
-    "epochs",
-    "optimizer",
-    "learning rate",
-    "schedule",
-    "warm-up epochs",
-    "decay at epochs",
-    "decay factor",
-    "momentum",
-    "weight decay",
-    "norms and biases decayed",
-    "mixup alpha",
-    "last epochs without mixup",
-    "label smoothing",
-    "AutoAugment",
-    "precision",
+    *("data", "labels", "outputs"),
+    *("host", "fusion", "r", "blocks", "width", "first fused stage", "deep stem", "start weights"),
+    *("devices", "images per update", "epochs", "optimizer"),
+    *("learning rate", "schedule", "warm-up epochs", "decay at epochs", "decay factor"),
+    *("momentum", "weight decay", "norms and biases decayed"),
+    *("mixup alpha", "last epochs without mixup", "label smoothing", "AutoAugment", "precision"),
 )
-
-
 #: Of a network: the name, and the option of ours and the authors' flag for it.
 _NETWORK = {"first fused stage": "start_layer", "blocks": "blocks", "width": "channel_times", "deep stem": "deep_stem"}
 
@@ -64,15 +40,10 @@ def side_by_side(run: Settings, reference: Settings) -> List[Row]:
     """The settings that at least one run has; a value is None where the run has no such setting or it is not known."""
     rows = []
     for name in NAMES:
-        if run.get(name) is not None or reference.get(name) is not None:
-            known = name in run and name in reference
-            mine, theirs = run.get(name), reference.get(name)
-            rows.append(Row(name, mine, theirs, (mine == theirs) if known else None))
+        mine, theirs = run.get(name), reference.get(name)
+        if mine is not None or theirs is not None:
+            rows.append(Row(name, mine, theirs, mine == theirs if name in run and name in reference else None))
     return rows
-
-
-def differing(rows: List[Row]) -> List[Row]:
-    return [row for row in rows if row.same is False]
 
 
 def settings_of_header(header: Dict[str, Any]) -> Settings:
@@ -81,21 +52,21 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
     if "dataset" not in options:
         return {}
     devices = len(header.get("devices", [])) or 1
+    images = options["batch_size"] * (wanted_parts(Namespace(**options)) or devices) * options["accumulate"]
     settings = {
         "data": options["dataset"],
         "outputs": header.get("data", {}).get("classes"),
         **_network_of_options(header.get("task", "cifar"), options),
         "start weights": options.get("resume_from"),
         "devices": devices,
-        "images per update": options["batch_size"]
-        * (wanted_parts(Namespace(**options)) or devices)
-        * options["accumulate"],
+        "images per update": images,
         "epochs": options["num_epochs"],
         "optimizer": options["optimizer"],
         "momentum": options["momentum"],
         "precision": options["dtype"],
         **_augmentation(options, "paper"),  # as all runs had it before there was a choice
-        **_decay(options, options["no_wd"]),
+        "weight decay": options["wd"],
+        "norms and biases decayed": not options["no_wd"],
         **_schedule_of_options(options),
     }
     return {name: value for name, value in settings.items() if name != "outputs" or value is not None}
@@ -131,7 +102,7 @@ def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] =
     if "lr" in flags:
         settings.update(_schedule_of_flags(flags))
     if "wd" in flags:
-        settings.update(_decay(flags, flags.get("no_wd", False)))
+        settings.update({"weight decay": flags["wd"], "norms and biases decayed": not flags.get("no_wd", False)})
     settings.update(_augmentation(flags, "published"))
     return settings
 
@@ -154,10 +125,6 @@ def _augmentation(flags: Dict[str, Any], variant: str) -> Settings:
     return settings
 
 
-def _decay(flags: Dict[str, Any], spared: bool) -> Settings:
-    return {"weight decay": flags["wd"], "norms and biases decayed": not spared}
-
-
 def _schedule_of_options(options: Dict[str, Any]) -> Settings:
     from ..training.schedule import decay_epochs, warmup_epochs
 
@@ -178,10 +145,8 @@ def _schedule(lr: float, mode: str, warm: Optional[int], decays: List[int], fact
     settings: Settings = {"learning rate": lr, "schedule": mode}
     if warm is not None:
         settings["warm-up epochs"] = warm
-    steps = mode == "step"
-    settings["decay at epochs"] = ",".join(map(str, decays)) if steps else None
-    settings["decay factor"] = factor if steps else None
-    return settings
+    stepped = {"decay at epochs": ",".join(map(str, decays)), "decay factor": factor}
+    return {**settings, **(stepped if mode == "step" else dict.fromkeys(stepped))}
 
 
 def _network(network: Dict[str, Any]) -> Settings:

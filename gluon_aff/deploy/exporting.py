@@ -21,7 +21,7 @@ from ..utils.files import PathLike, cannot_write, sync, temporary_name
 from ..utils.logits import class_ious, confusion
 from . import onnx
 from .exported import KINDS, NAME, Manifest, is_exported, open_exported, read_manifest, write_manifest
-from .folding import Folding, fold_norms
+from .folding import fold_norms
 from .int8 import Quantized, quantize
 from .symbol import FILES, INPUT, graph_of, normalisation, prepend, write_symbol
 
@@ -169,32 +169,21 @@ def export(
     expected = before(pixels)
     source = source or Source(type(net).__name__)
     check: Dict[str, Any] = {"pictures": "given" if own else SAMPLE}
+    about = {"name": INPUT, "shape": list(shape), "type": taken, "layout": "NHWC" if with_preprocessing else "NCHW"}
+    kept = [{"name": norm.name, "reason": norm.reason} for norm in folding.kept] if folding else []
     manifest: Manifest = {
         "kind": to,
         "name": source.name,
         "task": source.task,
         "made_by": _versions(to, source.version),
         "source": {key: value for key, value in asdict(source).items() if key in _SOURCE},
-        "input": {
-            "name": INPUT,
-            "shape": list(shape),
-            "type": taken,
-            "layout": "NHWC" if with_preprocessing else "NCHW",
-            "channels": "RGB",
-            "normalised_inside": with_preprocessing,
-        },
+        "input": {**about, "channels": "RGB", "normalised_inside": with_preprocessing},
         "preprocessing": input and {**input.to_json(), **({"size": size} if size else {})},
         "output": "segmentation logits (N, classes, H, W)" if segments else "class logits (N, classes)",
         "segments": segments,
         "outputs": expected.shape[1],
-        "folding": folding and _described(folding),
-        "quantization": quantized
-        and {
-            "calibration": calibration,
-            "int8": quantized.int8,
-            "float": quantized.floats,
-            "lines": quantized.lines(),
-        },
+        "folding": folding and {"folded": folding.folded, "kept": kept, "lines": folding.lines()},
+        "quantization": quantized and {"calibration": calibration, **quantized.to_json()},
         "check": check,
     }
     aside = temporary_name(place)
@@ -261,11 +250,6 @@ def sample_pixels(count: int, size: int) -> np.ndarray:
         top, left = rng.randint(height - side + 1), rng.randint(width - side + 1)
         pictures[number] = resized(photograph[None, top : top + side, left : left + side], size)[0]
     return pictures
-
-
-def _described(folding: Folding) -> Dict[str, Any]:
-    kept = [{"name": norm.name, "reason": norm.reason} for norm in folding.kept]
-    return {"folded": folding.folded, "kept": kept, "lines": folding.lines()}
 
 
 def _versions(to: str, version: Optional[str]) -> Dict[str, Optional[str]]:

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 import mxnet as mx
 import numpy as np
@@ -16,6 +16,7 @@ from .symbol import INPUT, NORMS, Graph, Node
 
 CALIBRATIONS = ("naive", "entropy")
 
+_BATCH = 8
 _APART = "BlockGrad"
 _QUANTIZED = ("_sg_mkldnn", "_contrib_quantized_")
 _BETWEEN = ("_contrib_quantize_v2", "_contrib_dequantize", "_contrib_requantize", "null")
@@ -49,11 +50,12 @@ class Quantized:
     int8: Dict[str, int]
     floats: Dict[str, Dict[str, Any]]
 
-    def lines(self) -> List[str]:
-        """Return lines for people."""
+    def to_json(self) -> Dict[str, Any]:
+        """Return what a manifest says of it, with lines for people."""
         total = sum(self.int8.values())
         said = [f"{total} operators in int8, among them {self.int8.get('_sg_mkldnn_conv', 0)} convolutions"]
-        return said + [f"{each['count']} {op} stay float: {each['reason']}" for op, each in self.floats.items()]
+        said += [f"{each['count']} {op} stay float: {each['reason']}" for op, each in self.floats.items()]
+        return {"int8": self.int8, "float": self.floats, "lines": said}
 
 
 def check_int8() -> None:
@@ -69,31 +71,13 @@ def check_int8() -> None:
         raise UsageError("int8 needs a processor with SSE4.1 or AVX2 for oneDNN's kernels: use --to onnx")
 
 
-def quantize(
-    graph: Graph,
-    inputs: np.ndarray,
-    calibration: str = "naive",
-    batch_size: int = 8,
-    front: Optional[Graph] = None,
-) -> Quantized:
-    """Return a graph in int8, on CPU.
+def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", front: Optional[Graph] = None) -> Quantized:
+    """Return a graph in int8, on CPU, calibrated on ``inputs``, float32 (N, 3, H, W).
 
-    Parameters
-    ----------
-    graph : Graph
-        In float32. Norms behind convolutions are folded by oneDNN itself.
-    inputs : array
-        What it is calibrated on, float32 (N, 3, H, W).
-    calibration : {"naive", "entropy"}
-        Ranges of maps are their minimum and maximum on ``inputs``, or those that lose least information
-        (Kullback-Leibler divergence), which takes minutes.
-    front : Graph, optional
-        Makes ``inputs`` of pixels; it is put in front afterwards and stays float.
-
-    Raises
-    ------
-    UsageError
-        For another calibration, where oneDNN cannot run int8, and for a network of which nothing can be quantized.
+    Norms behind convolutions are folded by oneDNN itself. Ranges of maps are their minimum and maximum ("naive"), or
+    those that lose least information by Kullback-Leibler divergence ("entropy"), which takes minutes. ``front`` makes
+    ``inputs`` of pixels; it is put in front afterwards and stays float. Raises UsageError for another calibration,
+    where oneDNN cannot run int8, and for a network of which nothing can be quantized.
     """
     if calibration not in CALIBRATIONS:
         raise UsageError(f"calibration {calibration!r}: choose one of {', '.join(CALIBRATIONS)}")
@@ -105,8 +89,8 @@ def quantize(
     for name, value in graph.values().items():
         kind, plain = name.split(":", 1)
         kinds[kind][plain] = mx.nd.array(value, dtype=value.dtype)
-    whole = len(inputs) // batch_size * batch_size or len(inputs)
-    data = mx.io.NDArrayIter(inputs[:whole], batch_size=min(batch_size, len(inputs)), data_name=INPUT)
+    whole = len(inputs) // _BATCH * _BATCH or len(inputs)
+    data = mx.io.NDArrayIter(inputs[:whole], batch_size=min(_BATCH, len(inputs)), data_name=INPUT)
     try:
         with warnings.catch_warnings():  # of MXNet's Python about what it was not given
             warnings.simplefilter("ignore")

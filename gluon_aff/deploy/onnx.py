@@ -30,18 +30,9 @@ _LARGEST = (1 << 31) - 1  # bytes: a protocol buffer's limit
 def to_onnx(graph: Graph, shape: Sequence[Union[int, str]], input_type: str = "float32") -> bytes:
     """Return a graph as an ONNX model of operator set 13, its checker's full check passed.
 
-    Parameters
-    ----------
-    shape : sequence of int or str
-        Of the input; names are lengths that are open, such as ``("N", 3, 224, 224)``.
-    input_type : {"float32", "uint8"}
-
-    Raises
-    ------
-    UsageError
-        When ONNX is not installed or too new for MXNet's exporter, and for an operator that cannot be exported.
-    GluonAFFError
-        When ONNX's checker refuses the model.
+    Names in the input's ``shape`` are lengths that are open: ``("N", 3, 224, 224)``. Raises UsageError when ONNX is not
+    installed or too new for MXNet's exporter, and for an operator that cannot be exported, GluonAFFError when ONNX's
+    checker refuses the model.
     """
     onnx = _load_onnx()
     from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
@@ -108,15 +99,13 @@ def _tidy(made: Any, shape: Sequence[Union[int, str]], output: Sequence[int]) ->
 def _corrected(exporter: Any) -> Iterator[None]:
     """Let MXNet's exporter use our translation of ``dot``; afterwards it is as it was."""
     registry: Dict[str, Any] = exporter.registry_.setdefault(OPSET, {})
-    before = registry.get("dot")
+    before = dict(registry)
     registry["dot"] = _convert_dot
     try:
         yield
     finally:
-        if before is None:
-            del registry["dot"]
-        else:
-            registry["dot"] = before
+        registry.clear()
+        registry.update(before)
 
 
 def _convert_dot(node: Dict[str, Any], **kwargs: Any) -> List[Any]:
@@ -205,12 +194,8 @@ class ONNXNetwork:
 
     def __call__(self, x: Any) -> mx.nd.NDArray:
         """Return the outputs for a batch."""
-        return mx.nd.array(self.run(x.asnumpy() if isinstance(x, mx.nd.NDArray) else x))
-
-    def run(self, x: np.ndarray) -> np.ndarray:
-        """Return the same for NumPy arrays."""
         try:
-            return self._session.run(None, {INPUT: x})[0]
+            return mx.nd.array(self._session.run(None, {INPUT: x.asnumpy()})[0])
         except Exception as error:
             raise GluonAFFError(f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}") from error
 

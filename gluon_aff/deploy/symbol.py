@@ -67,16 +67,10 @@ class Node:
 
 
 class Graph:
-    """A network of one input ``data`` and one output.
+    """A network of one input ``data`` and one output, ``head``.
 
-    Attributes
-    ----------
-    head : (Node, int)
-        The output.
-    arrays : dict
-        Values of all variables but ``data``, by name.
-    auxiliary : set of str
-        Names of those that MXNet calls auxiliary states: running statistics.
+    ``arrays`` are the values of all variables but ``data``, by name; ``auxiliary`` names those that MXNet calls
+    auxiliary states: running statistics.
     """
 
     def __init__(self, head: Tuple[Node, int], arrays: Dict[str, np.ndarray], auxiliary: set) -> None:
@@ -153,18 +147,11 @@ class Graph:
 def graph_of(net: mx.gluon.HybridBlock, resize_as_operator: bool = False) -> Graph:
     """Trace the graph of an initialised network at inference.
 
-    Parameters
-    ----------
-    net : HybridBlock
-    resize_as_operator : bool
-        An FPN's maps are resized by MXNet's operator instead of products with matrices (`nn.ResizeLike`), equal but for
-        rounding. MXNet's executor lets arrays share memory and on the products stops with "The size of NDArray doesn't
-        match the requested MKLDNN memory desc"; ``SymbolBlock`` and ONNX Runtime run them.
+    ``resize_as_operator``: an FPN's maps are resized by MXNet's operator instead of products with matrices
+    (`nn.ResizeLike`), equal but for rounding. MXNet's executor lets arrays share memory and on the products stops with
+    "The size of NDArray doesn't match the requested MKLDNN memory desc"; ``SymbolBlock`` and ONNX Runtime run them.
 
-    Raises
-    ------
-    UsageError
-        For a network without weights, one that cannot be traced as a symbol, and one of several outputs.
+    Raises UsageError for a network without weights, one that cannot be traced as a symbol, and one of several outputs.
     """
     parameters = {parameter.name: parameter for parameter in net.collect_params().values()}
     missing = [name for name, parameter in parameters.items() if parameter._data is None]
@@ -229,9 +216,7 @@ def prepend(graph: Graph, network_input: NetworkInput) -> None:
     In place. The same float32 operations, in the same order: pixel * scale + shift.
     """
     first = next(node for node in graph.nodes() if node.op == "null" and node.name == INPUT)
-    normalised = _normalised(graph, network_input)
-    for node in graph.nodes():
-        node.inputs = [(normalised, 0) if each is first else (each, number) for each, number in node.inputs]
+    graph.replace(first, (_normalised(graph, network_input), 0))
 
 
 def normalisation(network_input: NetworkInput) -> Graph:
@@ -331,16 +316,8 @@ def read_symbol(
 ) -> Tuple[InferenceNetwork, Tuple[int, ...]]:
     """Return the network of a folder that `write_symbol` wrote, nothing in it trusted, and the shape of its output.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Of an input, by which the arrays' shapes are checked.
-
-    Raises
-    ------
-    GluonAFFError
-        For a graph of other operators, one that is damaged or does not belong to its arrays, and one whose maps would
-        take gigabytes.
+    Arrays' shapes are checked by the ``shape`` of an input. Raises GluonAFFError for a graph of other operators, one
+    that is damaged or does not belong to its arrays, and one whose maps would take gigabytes.
     """
     path = directory / SYMBOL
     try:

@@ -16,17 +16,6 @@ from ..utils import console
 from ..utils.files import PathLike, atomic_write
 from .container import FLOATS, Container, read_container
 
-_SAFETENSORS_TYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "int64": "I64",
-    "int32": "I32",
-    "int8": "I8",
-    "uint8": "U8",
-    "bool": "BOOL",
-}
-
 
 def convert(file: PathLike, to: str, output: Optional[PathLike] = None, dtype: str = "float32") -> Path:
     """Write all arrays of a ``.params`` file, under their own names, as ``to``: "npz" or "safetensors".
@@ -83,7 +72,8 @@ def _write_safetensors(handle: IO[bytes], container: Container, types: Dict[str,
     for name in names:
         shape = container.arrays[name].shape
         size = int(np.prod(shape, dtype=np.int64)) * widths[name]
-        header[name] = {"dtype": _SAFETENSORS_TYPES[types[name]], "shape": list(shape), "data_offsets": [at, at + size]}
+        kind = "BOOL" if types[name] == "bool" else f"{np.dtype(types[name]).kind.upper()}{8 * widths[name]}"
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(header).encode("ascii")
     text += b" " * (-len(text) % 8)
