@@ -52,11 +52,12 @@ def relative(found, expected):
 
 @pytest.mark.parametrize("fold", [False, True])
 @pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize("to", ["symbol", "onnx"])
-def test_the_outputs_are_the_networks(net, tmp_path, to, inside, fold):
-    export(net, tmp_path / "out", to, fold=fold, with_preprocessing=inside)
+@pytest.mark.parametrize("to, batch", [("symbol", "dynamic"), ("onnx", "dynamic"), ("onnx", 3)])
+def test_the_outputs_are_the_networks(net, tmp_path, to, batch, inside, fold):
+    """For four pictures, also where the batch is fixed."""
+    export(net, tmp_path / "out", to, fold=fold, with_preprocessing=inside, batch=batch)
     opened = deploy.open_exported(tmp_path / "out")
-    assert opened.takes_pixels == inside and opened.batch is None
+    assert opened.takes_pixels == inside and opened.batch == (None if batch == "dynamic" else batch)
     expected = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy()
     found = opened.run(opened.prepared(PIXELS))
     assert relative(found, expected) < 1e-4
@@ -72,33 +73,25 @@ def test_a_segmentation_network_takes_any_size(tmp_path, to, options):
     export(fpn, tmp_path / "out", to, input=SEG, segments=True)
     opened = deploy.open_exported(tmp_path / "out")
     assert opened.segments and opened.manifest["input"]["shape"] == ["N", 3, "H", "W"]
-    for shape in ((1, 3, 64, 64), (2, 3, 45, 61), (1, 3, 17, 90)):
+    for shape in ((1, 3, 64, 64), (2, 3, 29, 45), (1, 3, 17, 30)):
         x = golden.normal(4, shape, "float32")
         expected = fpn(x).asnumpy()
         found = opened.run(x.asnumpy())
         assert found.shape == expected.shape and relative(found, expected) < 1e-4
 
 
-@pytest.mark.parametrize("fusion", list_fusions())
-def test_every_fusion_in_onnx(tmp_path, fusion):
-    net = made("cifar_resnet", blocks=1, channel_times=1, fusion=fusion, classes=10)
-    export(net, tmp_path / "out", "onnx", pixels=PIXELS)
-
-
 @pytest.mark.parametrize(
-    "name", ["cifar_iaff_resnext11_32x4d", "cifar_aff_resnext11_32x4d.paper", "cifar_aff_inception8"]
+    "name, options",
+    [
+        *(("cifar_resnet", {"blocks": 1, "channel_times": 1, "fusion": fusion}) for fusion in list_fusions()),
+        ("cifar_iaff_resnext11_32x4d", {}),
+        ("cifar_aff_resnext11_32x4d.paper", {}),
+        ("cifar_aff_inception8", {}),
+    ],
 )
-def test_other_hosts_in_onnx(tmp_path, name):
-    export(made(name, classes=10), tmp_path / "out", "onnx", pixels=PIXELS, fold=True)
-
-
-def test_a_batch_of_a_fixed_size(net, tmp_path):
-    need_onnx()
-    export(net, tmp_path / "out", "onnx", batch=3)
-    opened = deploy.open_exported(tmp_path / "out")
-    assert opened.batch == 3
-    x = CIFAR.transform(PIXELS)
-    assert relative(opened.run(x), net(mx.nd.array(x)).asnumpy()) < 1e-4  # four pictures
+def test_every_fusion_and_host_in_onnx(tmp_path, name, options):
+    """Exporting compares the outputs."""
+    export(made(name, classes=10, **options), tmp_path / "out", "onnx", pixels=PIXELS, fold=name != "cifar_resnet")
 
 
 def test_onnx_is_valid_has_one_input_and_names(net, tmp_path):
@@ -139,13 +132,13 @@ def through_module(place, *batches):
 
 @pytest.mark.parametrize("to", ["symbol", "int8"])
 @pytest.mark.parametrize(
-    "options", [{}, {"stem": "tiny", "decoder": "expand", "fusion": "concat"}, {"fusion": "iaff", "classes": 3}]
+    "options", [{"stem": "tiny", "decoder": "expand", "fusion": "concat"}, {"fusion": "iaff", "classes": 3}]
 )
 def test_module_and_bind_run_segmentation_networks(tmp_path, to, options):
     """MXNet's executor fails on the products by which the network itself resizes its maps."""
     fpn, place = made("aff_fpn_resnet8", **options), tmp_path / "out"
     done = export(fpn, place, to, input=SEG, segments=True, fold=True)
-    x, other = (golden.normal(4, shape, "float32").asnumpy() for shape in ((2, 3, 64, 64), (1, 3, 45, 61)))
+    x, other = (golden.normal(4, shape, "float32").asnumpy() for shape in ((2, 3, 32, 32), (1, 3, 29, 45)))
     expected = fpn(mx.nd.array(other)).asnumpy()
     if to == "symbol":
         assert relative(through_module(place, x, other), expected) < 1e-4
@@ -163,43 +156,27 @@ def test_module_and_bind_run_segmentation_networks(tmp_path, to, options):
 
 
 def test_int8(net, tmp_path):
-    done = export(net, tmp_path / "out", "int8", pixels=np.concatenate([PIXELS] * 3))
-    opened = deploy.open_exported(tmp_path / "out")
-    assert opened.net.collect_params()  # arrays of its own
-    made_of = done.manifest["quantization"]
+    """With preprocessing it is int8 of normalised pixels."""
+    pixels = np.concatenate([PIXELS] * 3)
+    outside = export(net, tmp_path / "outside", "int8", pixels=pixels).manifest
+    made_of = outside["quantization"]
     assert made_of["int8"]["_sg_mkldnn_conv"] > 10 and made_of["calibration"] == "naive"
     assert "sigmoid" in made_of["float"]["Activation"]["reason"]
     assert all(entry["reason"] for entry in made_of["float"].values())
-    expected = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy()
-    assert 0 < relative(opened.run(CIFAR.transform(PIXELS)), expected) < 0.2
-    arrays = mx.nd.load(str(tmp_path / "out/model-0000.params"))
+    arrays = mx.nd.load(str(tmp_path / "outside/model-0000.params"))
     assert any(array.dtype == np.int8 for array in arrays.values())
+    opened = deploy.open_exported(tmp_path / "outside")
+    assert opened.net.collect_params()  # arrays of its own
+    found = opened.run(CIFAR.transform(PIXELS))
+    assert 0 < relative(found, net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy()) < 0.2
 
-
-def test_int8_with_preprocessing_is_int8_of_normalised_pixels(net, tmp_path):
-    pixels = np.concatenate([PIXELS] * 3)
     inside = export(net, tmp_path / "inside", "int8", pixels=pixels, with_preprocessing=True).manifest
-    outside = export(net, tmp_path / "outside", "int8", pixels=pixels).manifest
-    assert inside["quantization"]["int8"] == outside["quantization"]["int8"]
+    assert inside["quantization"]["int8"] == made_of["int8"]
     assert "normalisation" in inside["quantization"]["float"]["Cast"]["reason"]
     assert inside["input"]["type"] == "uint8" and inside["input"]["shape"] == ["N", 32, 32, 3]
-    expected = deploy.open_exported(tmp_path / "outside").run(CIFAR.transform(PIXELS))
     opened = deploy.open_exported(tmp_path / "inside")
-    np.testing.assert_allclose(opened.run(opened.prepared(PIXELS)), expected, atol=1e-5 * np.ptp(expected))
-    np.testing.assert_allclose(through_module(tmp_path / "inside", PIXELS), expected, atol=1e-5 * np.ptp(expected))
-
-
-def test_int8_of_plain_sums(tmp_path):
-    """MXNet's fused convolution and sum is wrong there by an eighth of the range."""
-    check = export(made("cifar_resnet8", channel_times=1, classes=10), tmp_path / "out", "int8").manifest["check"]
-    assert check["rms_difference"] < 0.02 * check["range"]
-
-
-def test_what_int8_cannot_do_is_refused(net, tmp_path, monkeypatch):
-    monkeypatch.setattr(mx.runtime.Features, "is_enabled", lambda self, name: False)
-    with pytest.raises(UsageError, match="oneDNN"):
-        export(net, tmp_path / "out", "int8")
-    assert not list(tmp_path.iterdir())
+    np.testing.assert_allclose(opened.run(opened.prepared(PIXELS)), found, atol=1e-5 * np.ptp(found))
+    np.testing.assert_allclose(through_module(tmp_path / "inside", PIXELS), found, atol=1e-5 * np.ptp(found))
 
 
 def test_the_manifest(net, tmp_path):
@@ -280,8 +257,6 @@ def rewrite(folder, change, name="manifest.json"):
         (lambda m: m.update(preprocessing=[]), "cannot be understood"),
         (lambda m: m["preprocessing"].update(std=[0, 0, 0]), "cannot be understood"),
         (lambda m: m["preprocessing"].update(mean=[float("nan"), 0, 0]), "mean .*nan.* finite"),
-        (lambda m: m["preprocessing"].update(std=[1, float("inf"), 1]), "std .*inf.* finite"),
-        (lambda m: m["preprocessing"].update(size="large"), "cannot be understood"),
         (lambda m: m["preprocessing"].update(size=1), "pictures of size 1, its input is"),
         (lambda m: m["preprocessing"].update(fit="crop", crop_ratio=1e-6), "crop_ratio 1e-06"),
         (lambda m: m["preprocessing"].update(crop_ratio=float("nan")), "crop_ratio nan"),

@@ -18,7 +18,9 @@ BLOCKS = {
     "mscam": MSCAM,
 }
 # Maps that fill whole vectors and maps that do not, one run of positions and several, one image and several.
-SHAPES = [(8, 16, 8, 8), (6, 20, 7, 9), (5, 12, 37, 41), (1, 64, 12, 12)]
+SHAPES = [(8, 16, 8, 8), (6, 20, 7, 9), (3, 12, 37, 41), (1, 64, 12, 12)]
+# The formula does not depend on the shape: every one at one shape, every shape with one stage, two, and one map.
+KINDS = [(kind, shape) for kind in BLOCKS for shape in SHAPES if shape == SHAPES[1] or kind in ("aff", "iaff", "mscam")]
 STATIC = {"static_alloc": True, "static_shape": True}
 
 
@@ -70,8 +72,11 @@ def uses_operator(block):
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "recorded inference"])
-@pytest.mark.parametrize("shape, hybrid", [*((each, None) for each in SHAPES), (SHAPES[1], STATIC)], ids=str)
-@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize(
+    "kind, shape, hybrid",
+    [*((*each, None) for each in KINDS), *((kind, SHAPES[1], STATIC) for kind in BLOCKS)],
+    ids=str,
+)
 def test_values_gradients_and_statistics(operator, kind, shape, training, hybrid):
     if training and shape[0] == 1:
         pytest.skip("a norm of one value per channel")
@@ -81,8 +86,7 @@ def test_values_gradients_and_statistics(operator, kind, shape, training, hybrid
         assert not np.array_equal(found["out"], pass_through(kind, shape, training)["out"])  # it was the operator's
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize("kind, shape", KINDS, ids=str)
 def test_inference(operator, kind, shape):
     block, maps, _ = make(kind, shape, dtype="float64")
     expected = block(*maps).asnumpy()
@@ -102,39 +106,6 @@ def test_gradients_that_are_added_up(operator, kind, hybrid):
     for name, gradient in once.items():
         if "running" not in name and name != "out":
             np.testing.assert_allclose(twice[name], 2 * gradient, rtol=1e-5, atol=1e-6, err_msg=name)
-
-
-@pytest.mark.parametrize("kind", ["aff", "iaff", "mscam", "ms_gau"])
-def test_gradients_by_finite_differences(operator, kind):
-    """Of each map and each parameter along the gradient's signs, central differences."""
-    block, maps, head = make(kind, (6, 8, 5, 5))
-    parameters = [p for p in block.collect_params().values() if p.grad_req != "null"]
-    places = maps + [parameter.data() for parameter in parameters]
-    for each in maps:
-        each.attach_grad()
-
-    def loss():
-        with mx.autograd.train_mode():
-            return (block(*maps).asnumpy().astype("float64") * head.asnumpy()).sum()
-
-    with mx.autograd.record():
-        (block(*maps) * head).sum().backward()
-    gradients = [each.grad.asnumpy() for each in maps] + [parameter.grad().asnumpy() for parameter in parameters]
-    compared = 0
-    for place, gradient in zip(places, gradients):
-        expected, start, differences = np.abs(gradient).sum(), place.asnumpy(), []
-        if expected < 1:
-            continue  # rounding alone: a bias in front of a norm
-        for step in (1e-3, 3e-4, 1e-4, 3e-5):  # a relu that a step takes across its kink disturbs that step alone
-            values = []
-            for sign in (1, -1):
-                place[:] = mx.nd.array(start + sign * step * np.sign(gradient))
-                values.append(loss())
-            differences.append((values[0] - values[1]) / (2 * step))
-        place[:] = mx.nd.array(start)
-        assert min(abs(each - expected) for each in differences) < 0.01 * expected, (expected, differences)
-        compared += 1
-    assert compared >= len(maps) + 10
 
 
 def test_bits_repeat(operator):
