@@ -21,7 +21,6 @@ import zlib
 from collections import Counter
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Any,
     BinaryIO,
     Callable,
@@ -42,9 +41,6 @@ from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import prefetch
 from ..utils.files import atomic_write, sha256_of, write_json
 from .decoding import UnreadableImage, decode_image, open_image
-
-if TYPE_CHECKING:
-    from .imagenet import TreeSource
 
 _MAGIC = struct.pack("<I", 0xCED7230A)
 _HEAD = struct.Struct("<4sI")
@@ -323,7 +319,7 @@ def _manifest_faults(content: Any) -> Iterator[str]:
 
 
 def pack(
-    source: TreeSource,
+    source: Any,
     path: Path,
     *,
     resize: Optional[int] = None,

@@ -16,7 +16,7 @@ import numpy as np
 from ..data.pictures import NetworkInput
 from ..data.transform import EvalTransform
 from ..errors import GluonAFFError, UsageError, last_line
-from ..published.container import read_container
+from ..utils.container import read_container
 from ..utils.files import cannot_write
 
 #: Name of the only input of every graph.

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import GluonAFFError, UsageError
 from ..utils import console
+from ..utils.container import FLOATS, Container, read_container
 from ..utils.files import PathLike, atomic_write
-from .container import FLOATS, Container, read_container
 
 
 def convert(file: PathLike, to: str, output: Optional[PathLike] = None, dtype: str = "float32") -> Path:

@@ -21,9 +21,9 @@ import numpy as np
 from ..errors import UsageError
 from ..models import ModelEntry, build_model, list_models, model_entry
 from ..nn import create_fusion, list_fusions
+from ..utils.container import FLOATS, Container, read_container
 from ..utils.files import PathLike
 from .catalogue import catalogue
-from .container import FLOATS, Container, read_container
 
 #: What changes the arithmetic or the start of training but no array, and so cannot be read off a file.
 INVISIBLE = ("dilated", "last_gamma", "final_drop", "use_global_stats")

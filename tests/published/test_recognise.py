@@ -8,7 +8,7 @@ import pytest
 
 from gluon_aff import create_model, list_fusions, list_models, published
 from gluon_aff.models import build_model, model_entry
-from gluon_aff.published.container import Container, StoredArray
+from gluon_aff.utils.container import Container, StoredArray
 
 
 def table_of(net):
