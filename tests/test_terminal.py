@@ -69,6 +69,7 @@ def test_output_into_the_log_itself_is_there_once(shell, tmp_path):
     [
         (f"{COMMAND} results | true", 141, ""),
         (f"{COMMAND} results > /dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
+        (f"{COMMAND} --help > /dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
         (f"{COMMAND} fusions >&-", 0, ""),
         (f"{COMMAND} models nothing* 2>&-", 2, ""),
     ],
@@ -121,7 +122,7 @@ def test_ctrl_c_during_the_imports_is_one_line(shell, tmp_path, line, module):
     assert (code, out, err) == (130, "", "stopped\n")
 
 
-@pytest.mark.parametrize("value", ["1.5", "99999999999"])
+@pytest.mark.parametrize("value", ["abc", "4,2", "1.5", "99999999999"])
 def test_a_number_of_threads_that_mxnet_would_abort_with_is_one_line(shell, value):
     code, _, err = shell(f"{COMMAND} fusions", OMP_NUM_THREADS=value)
     assert code == 1
@@ -134,8 +135,11 @@ def test_a_number_of_threads_that_mxnet_would_abort_with_is_one_line(shell, valu
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
+        (TRAIN.replace("--save-dir run", f"--save-dir {'a' * 300}"), 1, ": File name too long; choose another"),
         (TRAIN.replace("--save-dir run", "--save-dir ''"), 2, "expected the name of a run's directory, found ''"),
+        (f"{TRAIN} --resume ''", 2, "expected the name of a run's directory, found ''"),
         (f"{TRAIN} --logging-dir file", 1, "cannot write to file: file is a file; choose another directory"),
+        (f"{COMMAND} published fetch paper_cifar100_resnet32_AFF_0.8967 --url 'http://[::1/x'", 2, "is not an address"),
         (f"{COMMAND} launch -n 1 --log-dir file -- true", 2, "--log-dir file cannot be a folder: File exists"),
     ],
 )

@@ -222,6 +222,12 @@ def test_flags_that_would_do_nothing_are_refused(train, folder):
         (["--model", "resnext", "--num-layer", "152"], "unknown model 'resnext152_32x4d'"),
         (["--classes", "2"], "--classes 2: the images have 3 classes"),
         (["--val-dir", "elsewhere"], "no data at elsewhere"),
+        (["--use-se"], "--use-se: resnet50 has no such option"),
+        (["--batch-norm"], "--batch-norm: it is for GluonCV's VGG"),
+        (
+            ["--resume-states", "a.states"],
+            "--resume-states: the optimizer's state is restored with the rest of the run",
+        ),
         (["--val-fraction", "0.4", "--val-dir", "elsewhere"], "--val-fraction takes validation images from --data-dir"),
         (["--val-fraction", "0.4", "--use-rec"], "--val-fraction takes validation images from --data-dir"),
         (["--resume-from", "a", "--use-pretrained"], "give one of them"),

@@ -1,14 +1,15 @@
-"""Limited files, which stand for full disks, places that cannot be written, and two processes in one place."""
+"""Full disks, limited files, places that cannot be written, and two processes in one place."""
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from test_kills import cache_building, downloading, leftovers, record_building, trained, write_images
+from test_kills import cache_building, digest, downloading, leftovers, record_building, trained, write_images
 
 import gluon_aff
 
@@ -53,11 +54,12 @@ def gluon(*words):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder with a finished run and images."""
+    """A finished run, an ablation's place and images, and the figures that the run ends with."""
     folder = tmp_path_factory.mktemp("made")
-    assert run(trained()[0](folder), folder, folder).returncode == 0
+    command, result = trained()
+    assert run(command(folder), folder, folder).returncode == 0
     write_images(folder / "given" / "images", 20)
-    return folder
+    return folder, result(folder)
 
 
 def outputs(folder):
@@ -77,16 +79,50 @@ def outputs(folder):
     }
 
 
-def all_but_in_the_campaign(name):
-    """Every command, of which the campaign alone runs all but one."""
-    return [pytest.param(each, marks=[] if each == name else pytest.mark.faults) for each in outputs(Path("x"))]
+NAMES = list(outputs(Path("x")))
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of its own of 256 kB, where one may be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no file system may be mounted here: the limit on file sizes stands for a full disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(path):
+    """Leave nothing on a disk."""
+    with open(path, "wb", buffering=0) as handle:
+        try:
+            while True:
+                handle.write(bytes(4096))
+        except OSError:
+            pass
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", NAMES)
+def test_a_full_disk(made, disk, counted, name):
+    folder, _ = made
+    (disk / "out").mkdir()
+    (disk / "out" / "mine").write_text("mine")
+    fill(disk / "full")
+    done = run(outputs(folder)[name], disk, folder)
+    counted("full disks", one_line(done, "No space left", "free on its disk"))
+    assert (disk / "out" / "mine").read_text() == "mine"
+    assert not leftovers(disk)
 
 
 @pytest.mark.parametrize("size", [0, 700])
-@pytest.mark.parametrize("name", all_but_in_the_campaign("convert"))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "convert" else pytest.mark.faults) for n in NAMES])
 def test_a_limit_on_file_sizes(made, tmp_path, counted, name, size):
+    folder, _ = made
     (tmp_path / "out").mkdir()
-    done = run(outputs(made)[name], tmp_path, made, preexec_fn=limit(size))
+    done = run(outputs(folder)[name], tmp_path, folder, preexec_fn=limit(size))
     counted("limits on file sizes", one_line(done, "File too large", "incomplete", "temporary directory"))
     assert not leftovers(tmp_path)
 
@@ -107,11 +143,35 @@ def read_only(tmp_path):
     subprocess.run(["umount", "-l", str(place / "out")], check=True)
 
 
-@pytest.mark.parametrize("name", all_but_in_the_campaign("plot"))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "plot" else pytest.mark.faults) for n in NAMES])
 def test_a_place_that_cannot_be_written(made, read_only, counted, name):
-    done = run(outputs(made)[name], read_only, made)
+    folder, _ = made
+    done = run(outputs(folder)[name], read_only, folder)
     counted("places that cannot be written", one_line(done, "Read-only", "Permission denied", "cannot write"))
     assert not list((read_only / "out").iterdir())
+
+
+@pytest.mark.faults
+def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_room(made, disk, counted):
+    """The disk takes a few checkpoints' files; what was kept is taken up again, and ends as ever."""
+    folder, expected = made
+    command, result = trained()
+    fill(disk / "full")
+    room = 60
+    while room < 250:
+        os.truncate(disk / "full", max(0, os.path.getsize(disk / "full") - room * 1024))
+        done = run(command(disk), disk, folder)
+        if done.returncode == 0:
+            break
+        counted("full disks", one_line(done, "No space left", "free on its disk"))
+        fill(disk / "again")
+        room += 60
+    else:
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        (disk / "full").unlink()
+        (disk / "again").unlink()
+        assert run(command(disk), disk, folder).returncode == 0
+    assert result(disk) == expected
 
 
 @pytest.mark.faults
@@ -130,3 +190,38 @@ def test_two_at_once(tmp_path, counted, make):
     assert not any("Traceback" in err for err, _ in ends), ends
     assert work.result(tmp_path / "shared") == expected
     counted("two at once", " and ".join(sorted("well" if code == 0 else "refused" for _, code in ends)))
+
+
+@pytest.mark.faults
+def test_two_runs_in_one_place(made, tmp_path, counted):
+    folder, expected = made
+    command, result = trained()
+    words = command(tmp_path)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), **pipes) for _ in range(2)]
+    ends = [(process.communicate(timeout=SECONDS)[1], process.returncode) for process in both]
+    assert sorted(code for _, code in ends) in ([0, 1], [0, 2]), ends
+    assert not any("Traceback" in err for err, _ in ends), ends
+    assert result(tmp_path) == expected
+    counted("two at once", "well and refused")
+
+
+@pytest.mark.faults
+def test_what_is_not_the_runs_stays(made, tmp_path, counted):
+    """Files of others in every folder that a run writes to, through an overwrite and a resume."""
+    folder, _ = made
+    shutil.copytree(folder / "run", tmp_path / "run", symlinks=True)
+    places = ["run", "run/checkpoints", "run/mine"]
+    (tmp_path / "run" / "mine").mkdir()
+    notes = {}
+    for place in places:
+        for name in ("notes.txt", ".hidden.tmp", "epoch-notes", "model.params.bak"):
+            path = tmp_path / place / name
+            path.write_text(f"{place} {name}")
+            notes[path] = digest(path)
+    command, _ = trained()
+    words = command(tmp_path)
+    assert run(words, tmp_path, tmp_path).returncode == 0
+    assert run([*words, "--overwrite"], tmp_path, tmp_path).returncode == 0
+    assert {path: digest(path) for path in notes} == notes
+    counted("files of others", "kept", len(notes))
