@@ -134,6 +134,12 @@ def test_the_manifest_counts(tmp_path, images, records):
     assert (info["records"], info["counts"], info["sides"][0]) == (20, dict.fromkeys(range(10), 2), 17)
 
 
+def test_classes_of_ones_own_keep_their_names(tmp_path):
+    source = TreeSource(write_folder(tmp_path / "images", ["wasp", "ant"]), WNIDS, split="train")
+    pack(source, tmp_path / "a.rec")
+    assert open_imagenet(tmp_path / "a.rec", WNIDS).classes == ("ant", "wasp")
+
+
 def test_bad_images_are_left_out_and_named(tmp_path, images):
     (images.path / images.member(3)[0]).write_bytes(b"no image")
     told = []

@@ -108,6 +108,39 @@ def test_gradients_that_are_added_up(operator, kind, hybrid):
             np.testing.assert_allclose(twice[name], 2 * gradient, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", ["aff", "iaff", "mscam", "ms_gau"])
+def test_gradients_by_finite_differences(operator, kind):
+    """Of each map and each parameter along the gradient's signs, central differences."""
+    block, maps, head = make(kind, (6, 8, 5, 5))
+    parameters = [p for p in block.collect_params().values() if p.grad_req != "null"]
+    places = maps + [parameter.data() for parameter in parameters]
+    for each in maps:
+        each.attach_grad()
+
+    def loss():
+        with mx.autograd.train_mode():
+            return (block(*maps).asnumpy().astype("float64") * head.asnumpy()).sum()
+
+    with mx.autograd.record():
+        (block(*maps) * head).sum().backward()
+    gradients = [each.grad.asnumpy() for each in maps] + [parameter.grad().asnumpy() for parameter in parameters]
+    compared = 0
+    for place, gradient in zip(places, gradients):
+        expected, start, differences = np.abs(gradient).sum(), place.asnumpy(), []
+        if expected < 1:
+            continue  # rounding alone: a bias in front of a norm
+        for step in (1e-3, 3e-4, 1e-4, 3e-5):  # a relu that a step takes across its kink disturbs that step alone
+            values = []
+            for sign in (1, -1):
+                place[:] = mx.nd.array(start + sign * step * np.sign(gradient))
+                values.append(loss())
+            differences.append((values[0] - values[1]) / (2 * step))
+        place[:] = mx.nd.array(start)
+        assert min(abs(each - expected) for each in differences) < 0.01 * expected, (expected, differences)
+        compared += 1
+    assert compared >= len(maps) + 10
+
+
 def test_bits_repeat(operator):
     first, second = (pass_through("aff", (5, 20, 7, 9), True, STATIC) for _ in range(2))
     for name, array in first.items():
