@@ -19,10 +19,10 @@ from .catalogue import (
 
 # What needs MXNet is imported when it is first asked for: `published list` and `fetch` do without.
 _MODULES = {
-    **dict.fromkeys(("Container", "StoredArray", "read_container"), "container"),
-    "convert": "conversion",
-    **dict.fromkeys(("Recognition", "recognise"), "recognition"),
-    **dict.fromkeys(("Weights", "build", "classes_in", "id_for", "load", "open_weights", "path_of"), "weights"),
+    **dict.fromkeys(("Container", "StoredArray", "read_container"), "..utils.container"),
+    "convert": ".conversion",
+    **dict.fromkeys(("Recognition", "recognise"), ".recognition"),
+    **dict.fromkeys(("Weights", "build", "classes_in", "id_for", "load", "open_weights", "path_of"), ".weights"),
 }
 
 __all__ = [
@@ -44,4 +44,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(_MODULES[name], __name__), name)

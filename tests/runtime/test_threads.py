@@ -89,7 +89,7 @@ mx.nd.zeros((1,)).asnumpy()
 before = 0
 while before != threads():  # until MXNet's own have started
     before = threads()
-    time.sleep(0.5)
+    time.sleep(1.5)  # on a busy machine they start late
 mx.nd.array(np.zeros((1000, 1000), "float32")).asnumpy()
 library, found = ctypes.CDLL("libgomp.so.1"), []
 another = threading.Thread(target=lambda: found.append(library.omp_get_max_threads()))
