@@ -1,7 +1,8 @@
 """Errors that a user can act on.
 
-Every message says what was found, what was expected and what to do next. A command line turns them into one
-line on standard error and the exit code of the class; the traceback of anything else is kept in a file.
+Every message says what was found, what was expected and what to do next, and names a parameter in backticks. A command
+line turns it into one line on standard error, where `val_fraction` is --val-fraction, and the exit code of the class;
+the traceback of anything else is kept in a file.
 """
 
 from __future__ import annotations

@@ -144,8 +144,8 @@ def load_cifar(
         layout = LAYOUTS[dataset][0]
         raise GluonAFFError(
             f"no {TITLES[dataset]} in {place}: expected {layout.archive} or {LAYOUTS[dataset][1].archive} from {HOME}, "
-            f"packed or unpacked{', or leave --data-dir out to download it' if data_dir else ': put one there'} "
-            "(folders and zips of images: --dataset folder)"
+            f"packed or unpacked{', or leave `data_dir` out to download it' if data_dir else ': put one there'} "
+            "(folders and zips of images: `dataset` folder)"
         )
     layout, source = found
     read = _read_pickled if layout.pickled else _read_binary
@@ -171,7 +171,7 @@ def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, FileT
     if place.is_file():
         if zipfile.is_zipfile(place):
             raise UsageError(
-                f"{place} is a zip, expected {layouts[0].archive}: zips of images go with --dataset folder"
+                f"{place} is a zip, expected {layouts[0].archive}: zips of images go with `dataset` folder"
             )
         wanted = {name for layout in layouts for name in _expected_files(layout)}
         candidates: List[FileTree] = [PackedTree(place, wanted)]

@@ -77,7 +77,7 @@ def load_coco(path: Path, split: str, category: str = "stop sign", fetch: bool =
         files = tree.files(joined(root, "annotations")) + tree.files(root)
         raise GluonAFFError(
             f"no annotations of {year_split} in {tree.where(root)}: expected annotations/instances_{year_split}.json "
-            f"or annotations/{_ARCHIVE}, found {', '.join(files)[:200] or 'no files'} (--download fetches them)"
+            f"or annotations/{_ARCHIVE}, found {', '.join(files)[:200] or 'no files'} (`download` fetches them)"
         )
     where = found[0].where(found[1])
     listed, total = _read_annotations(found[0].read(found[1]), where, category)
@@ -89,7 +89,7 @@ def load_coco(path: Path, split: str, category: str = "stop sign", fetch: bool =
     elif missing:
         raise GluonAFFError(
             f"{len(missing)} of the {len(listed)} images with a {category} are not in {tree.where(folder)}, "
-            f"such as {missing[0].file}: --download fetches them"
+            f"such as {missing[0].file}: `download` fetches them"
         )
     images = {image.file.rsplit(".", 1)[0]: image for image in listed}
 

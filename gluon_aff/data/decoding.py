@@ -102,10 +102,10 @@ def decode_mask(content: bytes, where: str, threshold: Optional[int] = None, cla
     if image.format == "JPEG" and found[-1] >= 128:
         return (values >= 128).astype(np.uint8)
     numbers = found[-1] if found[-1] != 255 else found[-2]
-    several = f"; for class numbers give --classes {numbers + 1}" if 1 < numbers < 100 and len(found) <= 100 else ""
+    several = f"; for class numbers give `classes` {numbers + 1}" if 1 < numbers < 100 and len(found) <= 100 else ""
     raise GluonAFFError(
         f"{where} has the values {some(found, 6)}: a mask of foreground and background holds 0 and 1, or 0 and "
-        f"{largest}; save it with these, or give a threshold from which values count as foreground (--mask-threshold "
+        f"{largest}; save it with these, or give a threshold from which values count as foreground (`mask_threshold` "
         f"128){several}"
     )
 
@@ -117,7 +117,7 @@ def _class_numbers(image: Image.Image, values: np.ndarray, where: str, classes: 
     if [value for value in found if not (value < classes or value == IGNORED)]:
         raise GluonAFFError(
             f"{where} has the values {some(found, 6)}: expected class numbers, 0 to {classes - 1}, and {IGNORED} for "
-            f"pixels that do not count; give --classes as many as there are, background included"
+            f"pixels that do not count; give `classes` as many as there are, background included"
         )
     return values.astype(np.uint8)
 

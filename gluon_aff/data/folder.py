@@ -61,7 +61,7 @@ def _holding_out(tree: ImageTree, fraction: float, seed: int, told: bool) -> Ima
     """The tree with test images taken from its training images; ``told``: on standard error, what is to be said."""
     if "test" in tree.listing:
         raise UsageError(
-            f"--val-fraction {fraction:g}: {tree.files.path} has test (or val) images of its own, leave it out"
+            f"`val_fraction` {fraction:g}: {tree.files.path} has test (or val) images of its own, leave it out"
         )
     classes = tree.listing.get("train") or tree.plain
     if not classes:
@@ -96,7 +96,7 @@ def _decode_all(tree: ImageTree, members: Sequence[str], resize: Optional[int], 
     size = (resize, resize) if resize else _decode(tree, members[0], None).size
     if size[0] != size[1]:
         where = tree.files.where(members[0])
-        raise GluonAFFError(f"{where} is {size[0]}x{size[1]}, expected a square: give --resize N to stretch all images")
+        raise GluonAFFError(f"{where} is {size[0]}x{size[1]}, expected a square: give `resize` N to stretch all images")
     images = np.empty((len(members), size[1], size[0], 3), dtype=np.uint8)
 
     def decode_block(start: int) -> None:
@@ -105,7 +105,7 @@ def _decode_all(tree: ImageTree, members: Sequence[str], resize: Optional[int], 
             if image.size != size:
                 raise GluonAFFError(
                     f"{tree.files.where(member)} is {image.size[0]}x{image.size[1]}, the images before it "
-                    f"{size[0]}x{size[1]}: make them equal, or give --resize N to stretch all images"
+                    f"{size[0]}x{size[1]}: make them equal, or give `resize` N to stretch all images"
                 )
             images[i] = np.asarray(image)
 

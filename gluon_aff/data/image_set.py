@@ -39,7 +39,7 @@ class Sampled:
         """
         if not 0 < n < len(self):
             raise UsageError(
-                f"--hold-out {n}: {self.name} has {len(self)} training images, hold out 1 to {len(self) - 1}"
+                f"`hold_out` {n}: {self.name} has {len(self)} training images, hold out 1 to {len(self) - 1}"
             )
         order = self._order(HELD_OUT_SEED)
         return self._chosen(np.sort(order[n:]), "without those held out"), self._chosen(order[:n], "held out")

@@ -95,7 +95,7 @@ class TreeSource(ImageNetSource):
         files = _of_split(found, split if val_fraction is None else "train")
         val = _of_split(found, "val") if val_fraction is not None else []
         if val and val != files:
-            raise UsageError(f"--val-fraction {val_fraction:g}: {path} has val images of its own, leave it out")
+            raise UsageError(f"`val_fraction` {val_fraction:g}: {path} has val images of its own, leave it out")
         if not files:
             offer = f"; or {OFFER}" if split == "val" and _of_split(found, "train") else ""
             raise GluonAFFError(
@@ -169,10 +169,10 @@ def open_imagenet(
         if ground_truth is not None:
             raise UsageError(f"{path} holds its labels: leave the ground truth file out")
         if val_fraction is not None:
-            raise UsageError(f"--val-fraction is for folders, zips and tars of class folders, {path} is a record file")
+            raise UsageError(f"`val_fraction` is for folders, zips and tars of class folders, {path} is a record file")
         return RecordSource(path, wnids, strict)
     if val_fraction is not None and ground_truth is not None:
-        raise UsageError("--val-fraction is for class folders: leave the ground truth file out")
+        raise UsageError("`val_fraction` is for class folders: leave the ground truth file out")
     return TreeSource(path, wnids, ground_truth, split, val_fraction, seed)
 
 
@@ -183,7 +183,7 @@ def _labels_of_folders(
     if folders == [""] or (len(folders) == 1 and folders[0] in SPLITS):
         raise UsageError(
             f"the {len(files)} images in {path} are not in class folders: give a file with their classes "
-            f"(--ground-truth), or sort them into {folders[0] or 'val'}/<wnid>/"
+            f"(`ground_truth`), or sort them into {folders[0] or 'val'}/<wnid>/"
         )
     unknown = sorted(set(folders) - set(wnids))
     if unknown and len(unknown) < len(folders):

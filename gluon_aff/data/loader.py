@@ -239,9 +239,9 @@ class ImageFileBatches(Batches):
             self._bad[number] = message
             count = len(self._bad)
         if self.max_bad is not None and count > self.max_bad:
-            many = f", the {count}th one, more than --max-bad {self.max_bad}" if self.max_bad else ""
+            many = f", the {count}th one, more than `max_bad` {self.max_bad}" if self.max_bad else ""
             raise GluonAFFError(
-                f"{message}{many}: replace it, or leave such images out (evaluate --skip-bad, in training --max-bad)"
+                f"{message}{many}: replace it, or leave such images out (evaluate `skip_bad`, in training `max_bad`)"
             )
         self._on_bad(message)
 

@@ -256,11 +256,11 @@ class _PairFiles:
         """Take one part of all images, sorted. Raises UsageError where there are lists."""
         if self._lists():
             raise UsageError(
-                f"--val-fraction {fraction:g}: {self._tree.where(self._root)} has lists ({', '.join(self._lists())}), "
+                f"`val_fraction` {fraction:g}: {self._tree.where(self._root)} has lists ({', '.join(self._lists())}), "
                 "leave it out"
             )
         if split not in ("train", "val"):
-            raise UsageError(f"no split {split!r}: with --val-fraction there are train and val")
+            raise UsageError(f"no split {split!r}: with `val_fraction` there are train and val")
         self._take(sorted(self._files["images"]), self._tree.where(joined(self._root, "images")))
         ids = {image: each for each, (image, _) in self.pairs.items()}
         parts = split_off(self._tree, {"": list(ids)}, fraction, seed)

@@ -384,7 +384,7 @@ def pack(
             on_bad(bad[-1])
             if len(bad) > max_bad:
                 raise GluonAFFError(
-                    f"{bad[-1]}: image {len(bad)} that cannot be read, more than --max-bad {max_bad}; replace them, or "
+                    f"{bad[-1]}: image {len(bad)} that cannot be read, more than `max_bad` {max_bad}; replace them, or "
                     "allow more"
                 )
         lists = {path.with_suffix(".idx"): "".join(index), path.with_suffix(".lst"): "".join(listed)}

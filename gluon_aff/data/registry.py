@@ -250,13 +250,13 @@ def load_pair_set(
     """
     record = find_dataset(dataset, masks=True)
     if download and "download" not in record.options:
-        raise UsageError(f"{record.name} cannot be downloaded, only coco can: leave --download out")
+        raise UsageError(f"{record.name} cannot be downloaded, only coco can: leave `download` out")
     if mask_threshold is not None and "mask_threshold" not in record.options:
         raise UsageError(f"a mask threshold is for data sets of kind folder, not for {record.name}: leave it out")
     if classes > 1 and "classes" not in record.options:
-        raise UsageError(f"--classes {classes}: {record.name} marks foreground and background, leave it out")
+        raise UsageError(f"`classes` {classes}: {record.name} marks foreground and background, leave it out")
     if classes > 1 and mask_threshold is not None:
-        raise UsageError("--mask-threshold makes foreground and background of a mask: leave it out, or --classes")
+        raise UsageError("`mask_threshold` makes foreground and background of a mask: leave it out, or `classes`")
     request = ImageRequest(
         split, place, download, val_fraction, seed, category=category, mask_threshold=mask_threshold, classes=classes
     )
@@ -269,7 +269,7 @@ def _load(record: ImageDataset, request: ImageRequest) -> Any:
     path = None if request.place is None else Path(request.place).expanduser()
     if request.val_fraction is not None and "val_fraction" not in record.options:
         part = "splits" if record.masks else "test images"
-        raise UsageError(f"--val-fraction {request.val_fraction:g}: {record.name} has {part} of its own, leave it out")
+        raise UsageError(f"`val_fraction` {request.val_fraction:g}: {record.name} has {part} of its own, leave it out")
     if path is not None and record.comes_with:
         raise UsageError(f"the {record.name} come with {record.comes_with} and have no data directory: leave it out")
     if path is None and record.needs_place:
@@ -359,7 +359,7 @@ for _record in (
         lambda request: load_coco(request.place, request.split, request.category, request.download),
         masks=True,
         home=True,
-        missing="give the folder or zip with train2017/ and annotations/ as data directory, or --download",
+        missing="give the folder or zip with train2017/ and annotations/ as data directory, or `download`",
         options=("download", "category"),
     ),
     ImageDataset(

@@ -15,8 +15,7 @@ from ..utils import console
 from .decoding import some
 from .trees import FileTree
 
-_FLAG = "--val-fraction"
-OFFER = f"{_FLAG} 0.1 holds out a tenth of the images, drawn by --seed"
+OFFER = "`val_fraction` 0.1 holds out a tenth of the images, drawn by `seed`"
 
 
 class SplitFiles(NamedTuple):
@@ -35,7 +34,7 @@ def split_off(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: fl
     keeps a file for training. Raises UsageError unless 0 < fraction < 1, and when nothing can be held out.
     """
     if not 0 < fraction < 1:
-        raise UsageError(f"{_FLAG} {fraction:g}: expected a share between 0 and 1, such as 0.1")
+        raise UsageError(f"`val_fraction` {fraction:g}: expected a share between 0 and 1, such as 0.1")
     group_of = _groups(tree, [file for files in classes.values() for file in files])
     sizes = Counter(group_of.values())
     held: Set[str] = set()

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
@@ -88,6 +89,8 @@ def run(main: Main, argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _failed(message: str, code: int = FAILED, prefix: str = "error: ") -> int:
+    """Print an error's line; a parameter that the library names, `val_fraction`, is the option --val-fraction here."""
+    message = re.sub("`([a-z_]+)`", lambda name: "--" + name[1].replace("_", "-"), message)
     with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
         print(prefix + message, file=sys.stderr)
     return code

@@ -181,7 +181,7 @@ def test_other_archives(tmp_path):
     path = pack(tmp_path / "data.tar.gz", "x", cifar10_files("binary"))
     assert "without train.bin or train: it is not CIFAR-100" in message_of(load_image_set, "cifar100", "train", path)
     path = write_zip(tmp_path / "images.zip", {"train/cat/0.png": b""})
-    assert "zips of images go with --dataset folder" in message_of(load_image_set, "cifar10", "train", path)
+    assert "zips of images go with `dataset` folder" in message_of(load_image_set, "cifar10", "train", path)
 
 
 def changed(content, at, value):
@@ -279,7 +279,7 @@ def test_pickles_run_no_code(tmp_path):
 
 def test_nothing_there(tmp_path, own_mxnet_home):
     message = message_of(load_image_set, "cifar100", "train", tmp_path)
-    assert str(tmp_path) in message and "cifar-100-binary.tar.gz" in message and "--dataset folder" in message
+    assert str(tmp_path) in message and "cifar-100-binary.tar.gz" in message and "`dataset` folder" in message
     message = message_of(load_image_set, "cifar10", "train", download=False)
     assert str(own_mxnet_home / "datasets" / "cifar10") in message and "cs.toronto.edu/~kriz/" in message
 
@@ -306,7 +306,7 @@ def test_downloads_the_binary_version_from_its_home_and_checks_it(monkeypatch, o
 
 def test_a_data_dir_without_data_is_no_reason_to_download(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "download", lambda *args, **options: pytest.fail("must not download"))
-    assert "leave --data-dir out to download it" in message_of(load_image_set, "cifar100", "train", tmp_path)
+    assert "leave `data_dir` out to download it" in message_of(load_image_set, "cifar100", "train", tmp_path)
 
 
 # What was asked wrongly ----------------------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ def test_an_image_that_is_missing_or_of_another_size_is_named(root):
     (root / "train2017" / "000000000002.jpg").unlink()
     message = message_of(load_pair_set, "coco", "train", root)
     assert "1 of the 3 images with a stop sign are not in" in message
-    assert "such as 000000000002.jpg: --download fetches them" in message
+    assert "such as 000000000002.jpg: `download` fetches them" in message
 
 
 def test_without_pycocotools_the_message_names_the_extra(root, monkeypatch):

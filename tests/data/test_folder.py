@@ -57,8 +57,8 @@ def test_resize_stretches_whatever_size(place):
 GREY = encoded(np.full((12, 12, 3), 100, np.uint8))
 OBLONG = encoded(np.zeros((30, 20, 3), dtype=np.uint8))
 DAMAGE = {
-    "odd size": ({"train/bee/1.png": OBLONG}, "train/bee/1.png is 20x30, the images before it 12x12.*--resize N"),
-    "oblong": (dict.fromkeys(PIXELS, OBLONG), "train/ant/0.png is 20x30, expected a square: give --resize N"),
+    "odd size": ({"train/bee/1.png": OBLONG}, "train/bee/1.png is 20x30, the images before it 12x12.*give `resize` N"),
+    "oblong": (dict.fromkeys(PIXELS, OBLONG), "train/ant/0.png is 20x30, expected a square: give `resize` N"),
     "cut short": (
         {"train/bee/2.png": encoded(PIXELS["train/bee/2.png"])[:-40]},
         "train/bee/2.png cannot be read as an image.*replace or remove it",

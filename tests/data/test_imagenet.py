@@ -91,7 +91,7 @@ def test_a_flat_folder_with_its_list(tmp_path, line):
 
 def test_a_flat_folder_needs_a_list_that_can_be_used(tmp_path):
     (tmp_path / "a.JPEG").write_bytes(jpeg(0))
-    with pytest.raises(UsageError, match="not in class folders.*--ground-truth"):
+    with pytest.raises(UsageError, match="not in class folders.*`ground_truth`"):
         open_imagenet(tmp_path, WNIDS)
     truth = tmp_path / "truth.txt"
     for number in ("\u00b2", "9" * 5000):
@@ -309,7 +309,7 @@ def test_bad_images_are_named_once_and_left_out(tmp_path, workers):
     ]
 
 
-@pytest.mark.parametrize(("most", "message"), [(0, r"bad_\w+.JPEG cannot"), (2, "the 3th one, more than --max-bad 2")])
+@pytest.mark.parametrize(("most", "message"), [(0, r"bad_\w+.JPEG cannot"), (2, "the 3th one, more than `max_bad` 2")])
 def test_more_bad_images_than_allowed_end_the_run(tmp_path, most, message):
     made = loader(odd_files(tmp_path), 5, max_bad=most)
     with pytest.raises(GluonAFFError, match=message):
@@ -360,11 +360,11 @@ def test_folder_zip_and_records_give_the_same_batches(tmp_path, source, training
 @pytest.mark.parametrize("workers", [0, 2])
 def test_validation_names_a_bad_image_or_leaves_it_out(tmp_path, workers):
     source = odd_files(tmp_path)
-    with pytest.raises(GluonAFFError, match=r"bad_\w+.JPEG (cannot be read as an image|is empty) .*--skip-bad"):
+    with pytest.raises(GluonAFFError, match=r"bad_\w+.JPEG (cannot be read as an image|is empty) .*`skip_bad`"):
         loaded(source, workers=workers)
     x, y, made = loaded(source, 2, workers=workers, skip_bad=True, max_bad=3)  # the first batch has bad ones only
     assert len(x) == len(y) == 6 and len(made.bad) == 3 and str(tmp_path) in made.bad[0]
-    with pytest.raises(GluonAFFError, match="more than --max-bad 2"):
+    with pytest.raises(GluonAFFError, match="more than `max_bad` 2"):
         loaded(source, workers=workers, skip_bad=True, max_bad=2)
     with pytest.raises(UsageError, match="at most -1 bad images"):
         loaded(source, skip_bad=True, max_bad=-1)

@@ -85,7 +85,7 @@ def test_a_subset_is_seeded_and_the_beginning_of_a_larger_one():
         (("sirst", "train"), {"download": True}, "sirst cannot be downloaded, only coco can"),
         (("shapes", "train"), {"mask_threshold": 128}, "a mask threshold is for data sets of kind folder"),
         (("shapes", "train"), {"classes": 3}, "shapes marks foreground and background, leave it out"),
-        (("folder", "train", "."), {"classes": 4, "mask_threshold": 9}, "leave it out, or --classes"),
+        (("folder", "train", "."), {"classes": 4, "mask_threshold": 9}, "leave it out, or `classes`"),
     ],
 )
 def test_what_cannot_be_asked_for(arguments, options, message):
@@ -151,7 +151,7 @@ def test_a_folder_without_lists_is_split_by_the_seed(place, capsys):
         files[f"images/d{number}.png"] = encoded(np.full((6, 8, 3), number // 2, dtype=np.uint8))  # d0 and d1 are alike
         files[f"masks/d{number}.png"] = encoded(255 * MASKS["a"])
     path = place(files)
-    with pytest.raises(UsageError, match="write one with one id per line; or --val-fraction 0.1 holds out"):
+    with pytest.raises(UsageError, match="write one with one id per line; or `val_fraction` 0.1 holds out"):
         load_pair_set("folder", "train", path)
 
     def drawn(seed):
@@ -163,12 +163,12 @@ def test_a_folder_without_lists_is_split_by_the_seed(place, capsys):
             assert pair_of <= set(train) or pair_of <= set(val)
     assert drawn(3) == drawn(3) != drawn(4)
     assert "note: 3 of 10 images are copies of another one, by their content" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="no split 'test': with --val-fraction there are train and val"):
+    with pytest.raises(UsageError, match="no split 'test': with `val_fraction` there are train and val"):
         load_pair_set("folder", "test", path, val_fraction=0.4)
 
 
 def test_a_fraction_of_a_folder_with_lists_is_refused(place):
-    with pytest.raises(UsageError, match="--val-fraction 0.5: .* has lists .train, val., leave it out"):
+    with pytest.raises(UsageError, match="`val_fraction` 0.5: .* has lists .train, val., leave it out"):
         load_pair_set("folder", "train", place(contents()), val_fraction=0.5)
 
 
@@ -234,7 +234,7 @@ def test_masks_of_several_classes(tmp_path):
     for options, message in (
         ({"classes": 3}, "has the values 0, 1, 2, 3, 255: expected class numbers, 0 to 2, and 255"),
         ({"classes": 5}, "classes.txt has 4 names for 5 classes"),
-        ({}, "for class numbers give --classes 4"),
+        ({}, "for class numbers give `classes` 4"),
     ):
         assert message in message_of(load_pair_set, "folder", "train", path, **options)
 
@@ -249,7 +249,7 @@ def test_values_between_count_from_the_threshold_on(tmp_path):
 
 NOT_KEPT = {"masks__b_at_png": None, "masks__b_at_jpg": encoded(MASKS["b"], "JPEG")}
 BAD = {
-    "value 7": ({"masks__b_at_png": encoded(7 * MASKS["b"])}, "masks/b.png has the values 0, 7: a mask .* --classes 8"),
+    "value 7": ({"masks__b_at_png": encoded(7 * MASKS["b"])}, "masks/b.png has the values 0, 7: a mask .* `classes` 8"),
     "value 128": ({"masks__b_at_png": encoded(128 * MASKS["b"])}, "masks/b.png has the values 0, 128: a mask"),
     "1 and 255": (
         {"masks__b_at_png": encoded(np.array([[0, 1, 255]], dtype=np.uint8))},

@@ -148,7 +148,7 @@ def test_bad_images_are_left_out_and_named(tmp_path, images):
     assert images.member(3)[0] in told[0]
     assert manifest["records"] == 19
     assert not check_records(tmp_path / "a.rec").faults
-    with pytest.raises(GluonAFFError, match="more than --max-bad 0"):
+    with pytest.raises(GluonAFFError, match="more than `max_bad` 0"):
         pack(images, tmp_path / "b.rec", max_bad=0)
 
 

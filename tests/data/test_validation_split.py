@@ -89,11 +89,11 @@ def test_what_has_a_validation_part_is_not_split_again(plain, tmp_path):
 
 
 def test_a_folder_without_splits_offers_to_make_them(plain, tmp_path):
-    with pytest.raises(GluonAFFError, match="found class folders .cat, dog, eel.; or --val-fraction 0.1 holds out"):
+    with pytest.raises(GluonAFFError, match="found class folders .cat, dog, eel.; or `val_fraction` 0.1 holds out"):
         load_image_set("folder", "train", plain)
     (tmp_path / "set").mkdir()
     plain.rename(tmp_path / "set" / "train")
-    with pytest.raises(GluonAFFError, match="has no test images.*found train; or --val-fraction"):
+    with pytest.raises(GluonAFFError, match="has no test images.*found train; or `val_fraction`"):
         load_image_set("folder", "test", tmp_path / "set")
-    with pytest.raises(GluonAFFError, match="expected val/<wnid>.*or --val-fraction"):
+    with pytest.raises(GluonAFFError, match="expected val/<wnid>.*or `val_fraction`"):
         open_imagenet(tmp_path / "set", ["n1"])

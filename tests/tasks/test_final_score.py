@@ -41,7 +41,7 @@ def test_held_out_images_are_no_training_images_and_the_same_for_every_seed():
     rest, held_out = shapes.hold_out(10)
     assert len(held_out) == 10 and not set(rest.names) & set(held_out.names)
     assert sorted(rest.names + held_out.names) == sorted(shapes.names)
-    with pytest.raises(UsageError, match="--hold-out 2000: digits has 1438 training images, hold out 1 to 1437"):
+    with pytest.raises(UsageError, match="`hold_out` 2000: digits has 1438 training images, hold out 1 to 1437"):
         digits.hold_out(2000)
 
 

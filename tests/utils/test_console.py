@@ -27,6 +27,7 @@ def raising(error):
     [
         (GluonAFFError("no room"), 1, "error: no room"),
         (UsageError("no such option"), 2, "error: no such option"),
+        (UsageError("`val_fraction` 2 of `a b`"), 2, "error: --val-fraction 2 of `a b`"),
         (KeyboardInterrupt(), 130, "stopped"),
         (
             OSError(36, "File name too long", "n" * 90),
