@@ -28,8 +28,8 @@ import mxnet as mx
 import numpy as np
 
 from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
+from gluon_aff.data.imagenet_batches import normalisation
 from gluon_aff.data.records import pack
-from gluon_aff.data.transform import normalisation
 from gluon_aff.utils.console import run
 
 CLASSES = 1000

@@ -56,7 +56,7 @@ def parse_args(argv=None):
 def read_until_stopped(place, counted):
     """Go through a loader's batches until SIGINT, then write the numbers of epochs and batches."""
     from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
-    from gluon_aff.data.transform import normalisation
+    from gluon_aff.data.imagenet_batches import normalisation
 
     stopped = []
     signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..errors import GluonAFFError, UsageError
 from ..facts import imagenet_classes
-from ..utils.console import progress
 from ..utils.files import sha256_of
 from ..utils.outputs import Reads, Writes, allow
 from .arguments import add_number, add_workers
@@ -39,7 +38,6 @@ def make(args: argparse.Namespace) -> int:
         shuffle=args.seed if args.shuffle else None,
         max_bad=args.max_bad,
         workers=args.workers,
-        progress=lambda items, total: progress(items, total, "records", "image"),
         on_bad=_warn,
     )
     used = sum(1 for count in manifest["counts"] if count)
@@ -72,12 +70,7 @@ def _check_beside(out: Path, overwrite: bool) -> None:
 def check(args: argparse.Namespace) -> int:
     from ..data.records import check_records
 
-    found = check_records(
-        _records(args.records),
-        args.classes,
-        workers=args.workers,
-        progress=lambda items, total: progress(items, total, "check", "record"),
-    )
+    found = check_records(_records(args.records), args.classes, workers=args.workers)
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     print(

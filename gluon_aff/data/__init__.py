@@ -3,7 +3,8 @@
 from .autoaugment import AutoAugment, autoaugment_policy
 from .image_set import ImageSet, check_labels
 from .imagenet import open_imagenet
-from .loader import BatchLoader, ImageNetLoader, ImageNetTrainLoader
+from .imagenet_batches import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform
+from .loader import BatchLoader
 from .pairs import EvalPairs, PairLoader, PairSet, TrainPairs
 from .registry import (
     ImageDataset,
@@ -14,7 +15,7 @@ from .registry import (
     load_pair_set,
     register_dataset,
 )
-from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, ImageNetTransform, TrainTransform
+from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, TrainTransform
 
 __all__ = [
     "CIFAR_MEAN",

@@ -1,24 +1,18 @@
 """Batches in an order and with random draws that depend on seed, epoch and place only.
 
-`BatchLoader` makes them of images in memory; `ImageNetLoader` and `ImageNetTrainLoader` of image files, which threads
-read and decode one by one, with the unreadable left out.
+`BatchLoader` makes them of images in memory.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from functools import partial
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import numpy as np
 
-from ..errors import GluonAFFError, UsageError
+from ..errors import UsageError
 from ..runtime.threads import prefetch
-from .decoding import UnreadableImage, decode_image
 from .image_set import ImageSet
-from .imagenet import ImageNetSource
-from .transform import EvalTransform, ImageNetTransform, centre
 
 Batch = Tuple[np.ndarray, np.ndarray]
 
@@ -149,165 +143,3 @@ class BatchLoader(Batches):
     def make(self, chosen: np.ndarray, epoch: int, index: int) -> Batch:
         images = self.transform(self.image_set.images[chosen], self.random(epoch, index, *self._own))
         return images, self.image_set.labels[chosen]
-
-
-class ImageFileBatches(Batches):
-    """Batches of image files: x, float32 (B, 3, size, size), and y, int64 (B,). Both of ImageNet's loaders are these.
-
-    ``workers`` threads share the images of a few batches, however many they are, so that memory does not grow with
-    them. Every image of the source is asked for once per epoch; batch sizes differ by one at most, and by the images
-    that cannot be read. Such an image is named once to ``on_bad``, in whichever thread, and kept in ``bad``; with more
-    than ``max_bad`` of them (None: no limit, 0: not one) a pass ends with a GluonAFFError.
-    """
-
-    def __init__(
-        self,
-        source: ImageNetSource,
-        batch_size: int,
-        normalise: EvalTransform,
-        *,
-        size: int,
-        max_bad: Optional[int],
-        on_bad: Optional[Callable[[str], None]] = None,
-        **options: Any,
-    ) -> None:
-        if size < 1 or (max_bad is not None and max_bad < 0):
-            raise UsageError(f"size {size}, at most {max_bad} bad images: expected at least 1, and no negative number")
-        super().__init__(len(source), batch_size, last="even", name=str(source.path), **options)
-        self.source = source
-        self.size = size
-        self.max_bad = max_bad
-        self._normalise = normalise
-        self._on_bad = on_bad or (lambda message: None)
-        self._bad: Dict[int, str] = {}
-        self._lock = threading.Lock()
-        for place, message in enumerate(source.damage):
-            self._note(-1 - place, message)
-
-    def pixels(self, image: np.ndarray, epoch: int, number: int) -> np.ndarray:
-        """What becomes of image ``number`` of the source, uint8 (H, W, 3), in an epoch: uint8 (size, size, 3)."""
-        raise NotImplementedError
-
-    @property
-    def bad(self) -> List[str]:
-        """The images that could not be read so far, in any epoch, and why."""
-        return [self._bad[number] for number in sorted(self._bad)]
-
-    def make(self, chosen: np.ndarray, epoch: int, index: int) -> Batch:
-        x = self._room(chosen)
-        return self._batch_of(x, [self._fill(x[place], epoch, number) for place, number in enumerate(chosen)])
-
-    def _prefetched(self, order: np.ndarray, epoch: int, indices: range) -> Iterator[Batch]:
-        rooms: Deque[np.ndarray] = deque()  # of batches whose images are being read
-
-        def places() -> Iterator[Tuple[np.ndarray, int]]:
-            for index in indices:
-                chosen = self._part(order, index)
-                rooms.append(self._room(chosen))
-                yield from zip(rooms[-1], chosen)
-
-        ahead = self.batch_size + 2 * self.workers
-        made = prefetch(lambda place: self._fill(place[0], epoch, place[1]), places(), "image", self.workers, ahead)
-        for index in indices:
-            labels = [next(made) for _ in self._part(order, index)]
-            yield self._batch_of(rooms.popleft() if labels else self._room(np.empty(0)), labels)
-
-    def _room(self, chosen: np.ndarray) -> np.ndarray:
-        return np.empty((len(chosen), 3, self.size, self.size), dtype=np.float32)
-
-    def _fill(self, place: np.ndarray, epoch: int, number: int) -> Optional[int]:
-        """Put an image where it belongs in a batch and give its label; None when it cannot be read."""
-        number = int(number)
-        try:
-            encoded = self.source.encoded(number)
-            image = decode_image(encoded.content, encoded.where, opencv=True)
-        except GluonAFFError as error:
-            self._note(number, error.fault if isinstance(error, UnreadableImage) else str(error))
-            return None
-        place[...] = self._normalise(self.pixels(image, epoch, number)[None])[0]
-        return encoded.label
-
-    def _batch_of(self, x: np.ndarray, labels: Sequence[Optional[int]]) -> Batch:
-        good = [place for place, label in enumerate(labels) if label is not None]
-        y = np.array([labels[place] for place in good], dtype=np.int64)
-        return (x if len(good) == len(x) else x[good]), y
-
-    def _note(self, number: int, message: str) -> None:
-        with self._lock:
-            if number in self._bad:
-                return
-            self._bad[number] = message
-            count = len(self._bad)
-        if self.max_bad is not None and count > self.max_bad:
-            many = f", the {count}th one, more than `max_bad` {self.max_bad}" if self.max_bad else ""
-            raise GluonAFFError(
-                f"{message}{many}: replace it, or leave such images out (evaluate `skip_bad`, in training `max_bad`)"
-            )
-        self._on_bad(message)
-
-
-class ImageNetLoader(ImageFileBatches):
-    """The images of a source in its order, as networks are validated on them (see `centre`, also for ``crop_ratio``).
-
-    With ``skip_bad`` images that cannot be read are left out, as many as ``max_bad`` says; without it the first ends
-    the pass. Arguments otherwise as in `ImageFileBatches`.
-    """
-
-    def __init__(
-        self,
-        source: ImageNetSource,
-        batch_size: int,
-        transform: EvalTransform,
-        *,
-        size: int = 224,
-        crop_ratio: Optional[float] = None,
-        skip_bad: bool = False,
-        max_bad: Optional[int] = None,
-        **options: Any,
-    ) -> None:
-        if crop_ratio is not None and not 0 < crop_ratio <= 1:
-            raise UsageError(f"crop ratio {crop_ratio}: expected a number above 0 and at most 1, such as 0.875")
-        self.crop_ratio = crop_ratio
-        max_bad = max_bad if skip_bad else 0
-        super().__init__(source, batch_size, transform, size=size, shuffle=False, max_bad=max_bad, **options)
-
-    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """One pass, the same in every epoch; a batch of bad images only is left out."""
-        return (batch for batch in super().batches(epoch, start) if len(batch[1]))
-
-    def pixels(self, image: np.ndarray, epoch: int, number: int) -> np.ndarray:
-        return centre(image, self.size, self.crop_ratio)
-
-
-class ImageNetTrainLoader(ImageFileBatches):
-    """The images of a source, shuffled and augmented by ``transform``, which has the size.
-
-    The order depends on seed and epoch, an image's augmentation on seed, epoch and its number in the source, and on
-    nothing else: not on workers, shards or where a pass begins. Arguments otherwise as in `ImageFileBatches`.
-    """
-
-    def __init__(
-        self,
-        source: ImageNetSource,
-        batch_size: int,
-        transform: ImageNetTransform,
-        normalise: EvalTransform,
-        *,
-        max_bad: Optional[int] = 50,
-        **options: Any,
-    ) -> None:
-        self.transform = transform
-        super().__init__(source, batch_size, normalise, size=transform.size, shuffle=True, max_bad=max_bad, **options)
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """See `Batches.batches`. Raises GluonAFFError for a batch of bad images only, besides too many of them."""
-        for x, y in super().batches(epoch, start):
-            if not len(y):
-                raise GluonAFFError(
-                    f"a whole batch of {self.source.path} cannot be read, such as {self.bad[-1]}: use larger batches "
-                    "or replace these images"
-                )
-            yield x, y
-
-    def pixels(self, image: np.ndarray, epoch: int, number: int) -> np.ndarray:
-        return self.transform(image, self.random(epoch, number))

@@ -13,9 +13,10 @@ from PIL import Image
 from ..errors import GluonAFFError, UsageError
 from .decoding import decode_image, decode_mask
 from .image_set import resized
+from .imagenet_batches import centre
 from .pairs import SUFFIXES
 from .registry import ClassNames, names_of_classes
-from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform, centre
+from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform
 from .trees import FileTree, joined, open_file_tree
 
 _MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's

@@ -20,25 +20,14 @@ import struct
 import zlib
 from collections import Counter
 from pathlib import Path
-from typing import (
-    Any,
-    BinaryIO,
-    Callable,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Tuple,
-    Union,
-)
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 from PIL import Image
 
 from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import prefetch
+from ..utils import console
 from ..utils.files import atomic_write, sha256_of, write_json
 from .decoding import UnreadableImage, decode_image, open_image
 
@@ -49,8 +38,6 @@ _BLOCK = 1 << 20
 _CHECKSUM = int.from_bytes(b"crc3", "big") << 32  # so that what others keep in that place is not taken for one
 _LABEL = struct.Struct("<4sIIf")  # a part's head, then an image record's flag and label
 _SAMPLE = 500  # images whose headers `record_info` reads
-
-Progress = Callable[[Iterable, int], Iterable]
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -75,7 +62,8 @@ class RecordFile:
         index = path.with_suffix(".idx")
         try:
             self._handle = open(path, "rb")  # noqa: SIM115
-            self._size = os.fstat(self._handle.fileno()).st_size
+            self._file = self._handle.fileno()
+            self._size = os.fstat(self._file).st_size
             self.spans = self._listed(index) if indexed and index.is_file() else self._walked()
         except OSError as error:
             raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
@@ -91,7 +79,7 @@ class RecordFile:
     def label(self, number: int) -> float:
         """The label of a record, without reading its image."""
         begin, end = self.spans[number].tolist()
-        content = os.pread(self._handle.fileno(), min(end - begin, _LABEL.size), begin)
+        content = os.pread(self._file, min(end - begin, _LABEL.size), begin)
         if len(content) == _LABEL.size and content.startswith(_MAGIC):
             _, word, flag, label = _LABEL.unpack(content)
             if flag == 0 and word & 0x1FFFFFFF >= _LABEL.size:
@@ -104,7 +92,7 @@ class RecordFile:
 
         begin, end = self.spans[number].tolist()
         try:
-            header, content = recordio.unpack(_payload(os.pread(self._handle.fileno(), end - begin, begin)))
+            header, content = recordio.unpack(_payload(self._file, begin, end))
         except OSError as error:
             raise GluonAFFError(f"cannot read {self.where(number)}: {error.strerror or error}") from error
         except ValueError as error:
@@ -136,9 +124,8 @@ class RecordFile:
             )
         spans = np.stack([begins[:inside], np.append(begins[1:inside], self._size)[:inside]], axis=1)
         if inside:
-            begin, end = spans[-1].tolist()
             try:
-                _payload(os.pread(self._handle.fileno(), end - begin, begin))
+                _payload(self._file, *spans[-1].tolist())
             except ValueError as error:
                 self._damaged(
                     f"{self.path} is damaged or cut short, or {index.name}, which lists {inside} records, is not its "
@@ -153,16 +140,17 @@ class RecordFile:
         spans: List[Tuple[int, int]] = []
         position = 0
         while position < self._size:
-            end = _end_of_record(self._handle, position, self._size)
-            if end is not None:
+            try:
+                _, end = _parts(self._file, position, self._size)
                 spans.append((position, end))
                 position = end
                 continue
-            following = _next_record(self._handle, (spans[-1][0] if spans else position) + 4, self._size)
+            except ValueError:
+                following = _next_record(self._file, (spans[-1][0] if spans else position) + 4, self._size)
             if following < position:  # the last record claimed too much
                 position = spans.pop()[0]
             elif following == position:  # this one does
-                following = _next_record(self._handle, position + 4, self._size)
+                following = _next_record(self._file, position + 4, self._size)
             self._damaged(
                 f"{self.path} is damaged or cut short at byte {position} of {self._size}, after {len(spans)} records"
             )
@@ -188,10 +176,9 @@ def class_number(label: float, where: str, classes: Optional[int] = None) -> int
 
 def _read_index(path: Path) -> np.ndarray:
     """Keys and places of an .idx file's lines, int64 (N, 2). Raises GluonAFFError for a line that is neither."""
-    with open(path, encoding="ascii", errors="replace") as lines:
-        words = [line.split() for line in lines]
+    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     try:
-        entries = [(int(key), int(place)) for key, place in filter(None, words)]
+        entries = [(int(key), int(place)) for key, place in filter(None, map(str.split, lines))]
         return np.array(entries, dtype=np.int64).reshape(-1, 2)
     except (ValueError, OverflowError):
         raise GluonAFFError(
@@ -204,56 +191,43 @@ def _checksum(content: bytes) -> int:
     return _CHECKSUM | zlib.crc32(content)
 
 
-def _payload(content: bytes) -> bytes:
-    """The payload of a record's parts, which must fill ``content``. Raises ValueError."""
-    parts: List[bytes] = []
-    position = 0
+def _parts(file: int, begin: int, end: int) -> Tuple[List[Tuple[int, int]], int]:
+    """Begin and length of each part's payload of the record at ``begin``, and where the record ends.
+
+    ``file`` is a descriptor. Raises ValueError for a record that is none, or not whole before ``end``.
+    """
+    parts: List[Tuple[int, int]] = []
     expected: Tuple[int, ...] = (_WHOLE, _FIRST)
     while expected:
-        magic, kind, length = _head(content[position : position + _HEAD.size])
-        start = position + _HEAD.size
+        magic, word = _HEAD.unpack(os.pread(file, _HEAD.size, begin).ljust(_HEAD.size, b"\0"))
+        kind, length = word >> 29, word & 0x1FFFFFFF
+        begin += _HEAD.size
         if magic != _MAGIC or kind not in expected:
             raise ValueError("does not begin as a record does" if not parts else "is not complete")
-        if start + length > len(content):
-            raise ValueError(f"claims {length} bytes where {max(0, len(content) - start)} are")
-        parts.append(content[start : start + length])
+        if begin + length > end:
+            raise ValueError(f"claims {length} bytes where {max(0, end - begin)} are")
+        parts.append((begin, length))
         expected = () if kind in (_WHOLE, _LAST) else (_MIDDLE, _LAST)
-        position = start + length + -length % 4
-    if position < len(content):
-        raise ValueError(f"leaves {len(content) - position} bytes over before the next")
-    return _MAGIC.join(parts)
+        begin += length + -length % 4
+    return parts, begin
 
 
-def _head(content: bytes) -> Tuple[bytes, int, int]:
-    """Magic number, kind and length; no magic number when there are too few bytes."""
-    magic, word = _HEAD.unpack(content) if len(content) == _HEAD.size else (b"", 0)
-    return magic, word >> 29, word & 0x1FFFFFFF
+def _payload(file: int, begin: int, end: int) -> bytes:
+    """The payload of the record from ``begin`` to ``end``, which it must fill. Raises ValueError."""
+    parts, stop = _parts(file, begin, end)
+    if stop < end:
+        raise ValueError(f"leaves {end - stop} bytes over before the next")
+    return _MAGIC.join(os.pread(file, length, start) for start, length in parts)
 
 
-def _end_of_record(handle: BinaryIO, position: int, size: int) -> Optional[int]:
-    """Where the record ends that begins at ``position``, or None when there is no whole one."""
-    expected: Tuple[int, ...] = (_WHOLE, _FIRST)
-    while expected:
-        handle.seek(position)
-        magic, kind, length = _head(handle.read(_HEAD.size))
-        if magic != _MAGIC or kind not in expected or position + _HEAD.size + length > size:
-            return None
-        expected = () if kind in (_WHOLE, _LAST) else (_MIDDLE, _LAST)
-        position += _HEAD.size + length + -length % 4
-    return position
-
-
-def _next_record(handle: BinaryIO, position: int, size: int) -> int:
+def _next_record(file: int, position: int, size: int) -> int:
     """The first place from ``position`` on at which a record begins, or ``size``."""
     while position < size:
-        handle.seek(position)
-        block = handle.read(_BLOCK + _HEAD.size)
-        found = block.find(_MAGIC)
-        while found >= 0:
-            _, kind, _ = _head(block[found : found + _HEAD.size])
-            if found % 4 == 0 and kind in (_WHOLE, _FIRST):
-                return position + found
-            found = block.find(_MAGIC, found + 1)
+        block = os.pread(file, _BLOCK + _HEAD.size, position)
+        for found in re.finditer(re.escape(_MAGIC), block):
+            kind = block[found.end() + 3] >> 5 if found.end() + 3 < len(block) else _MIDDLE
+            if found.start() % 4 == 0 and kind in (_WHOLE, _FIRST):
+                return position + found.start()
         position += _BLOCK
     return size
 
@@ -294,25 +268,26 @@ def read_manifest(records: Path) -> Optional[Dict[str, Any]]:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise GluonAFFError(f"cannot read {path}: {error}; remove it or make the records again") from error
-    fault = next(_manifest_faults(content), None)
+    fault = _manifest_fault(content)
     if fault:
         raise GluonAFFError(f"{path} is not a manifest of records: {fault}; remove it or make the records again")
     return content
 
 
-def _manifest_faults(content: Any) -> Iterator[str]:
+def _manifest_fault(content: Any) -> str:
     if not isinstance(content, dict):
-        yield "it is not a JSON object"
-        return
+        return "it is not a JSON object"
     for name, (kind, item_kind) in _MANIFEST.items():
         value = content.get(name)
         if not isinstance(value, kind):
-            yield f"{name!r} is {value!r:.40}, expected {kind.__name__}"
-            return
-        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        yield from (f"{name!r} holds {item!r:.40}" for item in items if not isinstance(item, item_kind))
-    beside = (name for name in content["sha256"] if not name or "/" in name or name in (".", ".."))
-    yield from (f"'sha256' has {name!r}, which is not the name of a file" for name in beside)
+            return f"{name!r} is {value!r:.40}, expected {kind.__name__}"
+        for item in value.values() if kind is dict else value if kind is list else ():
+            if not isinstance(item, item_kind):
+                return f"{name!r} holds {item!r:.40}"
+    for name in content["sha256"]:
+        if not name or "/" in name or name in (".", ".."):
+            return f"'sha256' has {name!r}, which is not the name of a file"
+    return ""
 
 
 # Making ---------------------------------------------------------------------------------------------------------------
@@ -327,7 +302,6 @@ def pack(
     shuffle: Optional[int] = None,
     max_bad: int = 50,
     workers: int = 1,
-    progress: Progress = lambda items, total: items,
     on_bad: Callable[[str], None] = lambda message: None,
 ) -> Dict[str, Any]:
     """Write ``path``, a .rec file, with .idx, .lst and .manifest.json beside it, and return the manifest.
@@ -336,7 +310,6 @@ def pack(
     ``quality`` of 1 to 100; all others, and all without it, are packed as they are, byte for byte. ``shuffle`` is the
     seed of their order, None for that of classes and names. ``workers`` threads read, check and encode; no byte depends
     on their number. The .rec file gets its name when all is written: a call that is stopped leaves none.
-    ``progress(keys, total)`` may wrap what is iterated over.
 
     Every image is decoded: one that cannot be is left out and named to ``on_bad``. Raises GluonAFFError for more than
     ``max_bad`` of them, for a file that exists and for what cannot be written, UsageError for arguments out of range
@@ -351,6 +324,8 @@ def pack(
         raise UsageError(f"{path}: the name of a record file ends in .rec")
     if path.exists():
         raise GluonAFFError(f"{path} exists: remove it, or choose another name")
+    from mxnet import recordio
+
     count = len(source)
     order = list(range(count)) if shuffle is None else np.random.default_rng(shuffle).permutation(count).tolist()
     members = [source.member(number) for number in order]
@@ -369,10 +344,11 @@ def pack(
 
     with atomic_write(path, "wb") as handle:
         contents = zip(range(count), prefetch(content_of, range(count), "encode", max(1, workers)))
-        for key, content in progress(contents, count):
+        for key, content in console.progress(contents, count, "records", "image"):
             if isinstance(content, bytes):
                 name, label = members[key]
-                record = _image_record(key, label, content)
+                header = recordio.IRHeader(0, float(label), key, _checksum(content))
+                record = _framed(recordio.pack(header, content))
                 handle.write(record)
                 digest.update(record)
                 index.append(f"{key}\t{size}\n")
@@ -423,13 +399,6 @@ def _shrunk(content: bytes, where: str, short_side: Optional[int], quality: int)
     return buffer.getvalue()
 
 
-def _image_record(key: int, label: int, content: bytes) -> bytes:
-    """An image file with class number and checksum, as MXNet's iterators and data sets read them."""
-    from mxnet import recordio
-
-    return _framed(recordio.pack(recordio.IRHeader(0, float(label), key, _checksum(content)), content))
-
-
 def _framed(payload: bytes) -> bytes:
     """A record as it lies in the file: cut where the payload has the magic number at a multiple of four.
 
@@ -455,19 +424,13 @@ class RecordCheck(NamedTuple):
     notes: List[str]
 
 
-def check_records(
-    path: Path,
-    classes: Optional[int] = None,
-    *,
-    workers: int = 1,
-    progress: Progress = lambda items, total: items,
-) -> RecordCheck:
+def check_records(path: Path, classes: Optional[int] = None, *, workers: int = 1) -> RecordCheck:
     """Look at every record of a .rec file: framing, index, class number, and whether its image can be decoded.
 
     The records are found from header to header, so damage to one hides no other. With a manifest, counts and checksums
     are compared, too; a label that was changed to that of another class is noticed by these alone. Class numbers must
-    be below ``classes``, or the manifest's number of them. ``workers`` threads decode; ``progress(looks, total)`` may
-    wrap what is iterated over. Raises GluonAFFError when the file itself, or its manifest, cannot be read.
+    be below ``classes``, or the manifest's number of them. ``workers`` threads decode. Raises GluonAFFError when the
+    file itself, or its manifest, cannot be read.
     """
     records = RecordFile(path, strict=False, indexed=False)
     manifest = read_manifest(path)
@@ -483,7 +446,7 @@ def check_records(
     numbers = range(len(records))
     looks = prefetch(lambda number: _look(records, number, classes), numbers, "check", workers, 32 * workers)
     counts: Counter = Counter()
-    for label, fault in progress(looks, len(records)):
+    for label, fault in console.progress(looks, len(records), "check", "record"):
         if label is not None:
             counts[label] += 1
         if fault:

@@ -16,8 +16,7 @@ import numpy as np
 from ..data import BatchLoader, EvalTransform, find_dataset, list_datasets, load_image_set
 from ..data.imagenet import OFFICIAL_SIZES as IMAGENET_SIZES
 from ..data.imagenet import RecordSource, open_imagenet
-from ..data.loader import ImageNetLoader
-from ..data.transform import NORMALISATIONS, normalisation, resized_side
+from ..data.imagenet_batches import NORMALISATIONS, ImageNetLoader, normalisation, resized_side
 from ..errors import GluonAFFError, UsageError, last_line
 from ..facts import imagenet_classes
 
@@ -127,7 +126,7 @@ def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
             size=size,
             crop_ratio=options.crop_ratio,
             workers=options.workers,
-            skip_bad=options.skip_bad,
+            max_bad=None if options.skip_bad else 0,
         )
     elif not records:
         raise UsageError(f"--protocol upstream runs MXNet's record iterator: it needs a .rec file, not {path}")

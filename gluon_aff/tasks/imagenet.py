@@ -11,9 +11,9 @@ import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from ..data.imagenet import OFFICIAL_SIZES, EncodedImage, ImageNetSource
+from ..data.imagenet_batches import NORMALISATIONS, mean_and_std, normalisation
 from ..data.pictures import NetworkInput
 from ..data.registry import known_classes
-from ..data.transform import NORMALISATIONS, mean_and_std, normalisation
 from ..data.validation_split import OFFER
 from ..errors import UsageError
 from ..facts import imagenet_classes
@@ -518,7 +518,6 @@ def make_loaders(
         normalise,
         size=options.input_size,
         crop_ratio=options.crop_ratio,
-        skip_bad=options.max_bad > 0,
         on_bad=left_out,
         **shared,
     )

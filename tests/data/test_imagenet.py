@@ -13,8 +13,8 @@ from PIL import Image
 
 from gluon_aff.data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from gluon_aff.data.decoding import decode_image
+from gluon_aff.data.imagenet_batches import NORMALISATIONS, centre, normalisation
 from gluon_aff.data.records import RecordFile, pack
-from gluon_aff.data.transform import NORMALISATIONS, centre, normalisation
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.evaluation.protocol import record_passes
 
@@ -362,11 +362,11 @@ def test_validation_names_a_bad_image_or_leaves_it_out(tmp_path, workers):
     source = odd_files(tmp_path)
     with pytest.raises(GluonAFFError, match=r"bad_\w+.JPEG (cannot be read as an image|is empty) .*`skip_bad`"):
         loaded(source, workers=workers)
-    x, y, made = loaded(source, 2, workers=workers, skip_bad=True, max_bad=3)  # the first batch has bad ones only
+    x, y, made = loaded(source, 2, workers=workers, max_bad=3)  # the first batch has bad ones only
     assert len(x) == len(y) == 6 and len(made.bad) == 3 and str(tmp_path) in made.bad[0]
     with pytest.raises(GluonAFFError, match="more than `max_bad` 2"):
-        loaded(source, workers=workers, skip_bad=True, max_bad=2)
+        loaded(source, workers=workers, max_bad=2)
     with pytest.raises(UsageError, match="at most -1 bad images"):
-        loaded(source, skip_bad=True, max_bad=-1)
+        loaded(source, max_bad=-1)
     with pytest.raises(UsageError, match="crop ratio 1.5"):
         loaded(source, crop_ratio=1.5)

@@ -14,8 +14,8 @@ from scipy.io import savemat
 from gluon_aff.cli import main as cli
 from gluon_aff.data import ImageNetTrainLoader, ImageNetTransform, open_imagenet
 from gluon_aff.data.imagenet import EncodedImage, TreeSource
+from gluon_aff.data.imagenet_batches import normalisation
 from gluon_aff.data.records import RecordFile, check_records, pack, read_manifest, record_info
-from gluon_aff.data.transform import normalisation
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.utils import console
 

@@ -14,8 +14,8 @@ from gluon_aff.data import (
     TrainTransform,
     autoaugment_policy,
 )
-from gluon_aff.data import transform as steps
-from gluon_aff.data.transform import centre
+from gluon_aff.data import imagenet_batches as steps
+from gluon_aff.data.imagenet_batches import centre
 from gluon_aff.errors import UsageError
 
 PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}

@@ -11,8 +11,8 @@ from PIL import Image
 import gluon_aff
 from gluon_aff.cli import main as cli
 from gluon_aff.data import CIFAR_MEAN, CIFAR_STD
+from gluon_aff.data.imagenet_batches import mean_and_std
 from gluon_aff.data.pictures import NetworkInput
-from gluon_aff.data.transform import mean_and_std
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.gradcam import explain_images, find_pictures
 from gluon_aff.tasks import get_task, parts
