@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from gluon_aff import deploy
-from gluon_aff.data.pictures import find_pictures
+from gluon_aff.data.picture_files import find_pictures
 from gluon_aff.deploy import predict_stream, predictor_of_exported, predictor_of_net
 from gluon_aff.deploy.exporting import sample_pixels
 from gluon_aff.errors import UsageError

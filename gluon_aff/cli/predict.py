@@ -13,7 +13,7 @@ from .arguments import add_gpus, add_number, add_preprocessing, add_weights, add
 
 
 def predict(args: argparse.Namespace) -> int:
-    from ..data.pictures import find_pictures
+    from ..data.picture_files import find_pictures
     from ..errors import UsageError
     from ..tasks.predicting import expanded, pictures_of_lines, write_predicted
 

@@ -10,9 +10,8 @@ import codecs
 import io
 import pickle
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -55,24 +54,23 @@ CLASS_NAMES: Dict[str, Dict[str, Tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where an official version keeps what: files of each split, file of class names, key of each kind of label.
 
-    Label keys are in the order of the binary records; the python version uses their names.
+    Label keys are in the order of the binary records; the python version, whose files are pickled, uses their names.
     """
 
     archive: str
     folder: str
-    digest: Dict[str, str]
+    md5: str
     files: Dict[str, Tuple[str, ...]]
     names: Dict[str, str]
     keys: Dict[str, str]
-    pickled: bool
+    pickled: bool = False
 
     def check(self) -> Verify:
         """A check of the archive's digest."""
-        return expect(md5=self.digest.get("md5"), sha1=self.digest.get("sha1"))
+        return expect(md5=self.md5)
 
 
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
@@ -82,16 +80,15 @@ LAYOUTS: Dict[str, Tuple[Layout, ...]] = {
         Layout(
             archive="cifar-10-binary.tar.gz",
             folder="cifar-10-batches-bin",
-            digest={"md5": "c32a1d4ab5d03f1284b67883e8d87530"},
+            md5="c32a1d4ab5d03f1284b67883e8d87530",
             files={"train": tuple(f"{name}.bin" for name in _BATCHES), "test": ("test_batch.bin",)},
             names={"fine": "batches.meta.txt"},
             keys={"fine": "label"},
-            pickled=False,
         ),
         Layout(
             archive="cifar-10-python.tar.gz",
             folder="cifar-10-batches-py",
-            digest={"md5": "c58f30108f718f92721af3b95e74349a"},
+            md5="c58f30108f718f92721af3b95e74349a",
             files={"train": _BATCHES, "test": ("test_batch",)},
             names={"fine": "batches.meta"},
             keys={"fine": "labels"},
@@ -102,19 +99,15 @@ LAYOUTS: Dict[str, Tuple[Layout, ...]] = {
         Layout(
             archive="cifar-100-binary.tar.gz",
             folder="cifar-100-binary",
-            digest={
-                "md5": "03b5dce01913d631647c71ecec9e9cb8",
-                "sha1": "a0bb982c76b83111308126cc779a992fa506b90b",
-            },
+            md5="03b5dce01913d631647c71ecec9e9cb8",
             files={"train": ("train.bin",), "test": ("test.bin",)},
             names={"coarse": "coarse_label_names.txt", "fine": "fine_label_names.txt"},
             keys={"coarse": "coarse label", "fine": "fine label"},
-            pickled=False,
         ),
         Layout(
             archive="cifar-100-python.tar.gz",
             folder="cifar-100-python",
-            digest={"md5": "eb9058c3a382ffc7106e4002c42a8d85"},
+            md5="eb9058c3a382ffc7106e4002c42a8d85",
             files={"train": ("train",), "test": ("test",)},
             names={"coarse": "meta", "fine": "meta"},
             keys={"coarse": "coarse_labels", "fine": "fine_labels"},
@@ -135,15 +128,14 @@ def load_cifar(
     if labels not in CLASS_NAMES[dataset]:
         raise UsageError(f"{TITLES[dataset]} has no {labels!r} labels, only {', '.join(sorted(CLASS_NAMES[dataset]))}")
     place = data_dir or default_place(dataset)
+    binary, python = LAYOUTS[dataset]
     found = _find(dataset, split, place)
     if found is None and data_dir is None and download_missing:
-        layout = LAYOUTS[dataset][0]
-        archive = download(HOME + layout.archive, place / layout.archive, verify=layout.check())
+        archive = download(HOME + binary.archive, place / binary.archive, verify=binary.check())
         found = _find(dataset, split, archive)
     if found is None:
-        layout = LAYOUTS[dataset][0]
         raise GluonAFFError(
-            f"no {TITLES[dataset]} in {place}: expected {layout.archive} or {LAYOUTS[dataset][1].archive} from {HOME}, "
+            f"no {TITLES[dataset]} in {place}: expected {binary.archive} or {python.archive} from {HOME}, "
             f"packed or unpacked{', or leave `data_dir` out to download it' if data_dir else ': put one there'} "
             "(folders and zips of images: `dataset` folder)"
         )
@@ -168,22 +160,22 @@ def default_place(dataset: str) -> Path:
 def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, FileTree]]:
     """The layout found at a place and its files; None when there is nothing of this data set."""
     layouts = LAYOUTS[dataset]
+    expected = [{*layout.files["train"], *layout.files["test"], *layout.names.values()} for layout in layouts]
     if place.is_file():
         if zipfile.is_zipfile(place):
             raise UsageError(
                 f"{place} is a zip, expected {layouts[0].archive}: zips of images go with `dataset` folder"
             )
-        wanted = {name for layout in layouts for name in _expected_files(layout)}
-        candidates: List[FileTree] = [PackedTree(place, wanted)]
+        candidates: List[FileTree] = [PackedTree(place, set().union(*expected))]
     else:
         places = [place, *(place / layout.folder for layout in layouts)]
         candidates = [FileTree(folder) for folder in places if folder.is_dir()]
     for source in candidates:
-        for layout in layouts:
+        for layout, names in zip(layouts, expected):
             missing = [name for name in layout.files[split] if not source.exists(name)]
             if not missing:
                 return layout, source
-            if set(source.files()) & _expected_files(layout):
+            if names & set(source.files()):
                 raise GluonAFFError(
                     f"{source.path} has no {', '.join(missing)}, the {split} images of {layout.archive}: "
                     "unpack or download it again"
@@ -197,10 +189,6 @@ def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, FileT
             f"it is not {TITLES[dataset]}, or incomplete"
         )
     return None
-
-
-def _expected_files(layout: Layout) -> set:
-    return {*layout.files["train"], *layout.files["test"], *layout.names.values()}
 
 
 def _read_binary(

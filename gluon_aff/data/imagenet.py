@@ -6,7 +6,7 @@ Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabeti
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
 from .records import RecordFile, class_number, read_manifest
@@ -46,10 +46,6 @@ class ImageNetSource:
     def encoded(self, number: int) -> EncodedImage:
         """An image by its number. Raises GluonAFFError for a file that cannot be read."""
         raise NotImplementedError
-
-    def images(self) -> Iterator[EncodedImage]:
-        """All of them, once, in order."""
-        return (self.encoded(number) for number in range(len(self)))
 
 
 class RecordSource(ImageNetSource):
@@ -103,8 +99,9 @@ class TreeSource(ImageNetSource):
             )
         if ground_truth is None:
             beside = {file[:-2] for file in files if len(file) > 1}  # where class folders lie
-            empty = [tuple(name.split("/")) for name in self._tree.empty("", IMAGE_SUFFIXES)]
-            empty = sorted(folder for folder in empty if folder[:-1] in beside)
+            folders = [(*top, name) for top in sorted(beside) for name in self._tree.folders("/".join(top))]
+            used = {file[:-1] for file in found}
+            empty = [each for each in folders if each not in used and not self._tree.folders("/".join(each))]
             self.notes = tuple(f"{path}/{'/'.join(folder)} holds no image" for folder in empty)
             self.classes, labels = _labels_of_folders(path, files, wnids, [folder[-1] for folder in empty])
         else:

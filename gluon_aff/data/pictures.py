@@ -1,120 +1,20 @@
-"""Pictures that are no data set: which ones a user names, and how they become a network's input."""
+"""Pictures that are no data set, and how they become a network's input."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union, cast
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union, cast
 
 import numpy as np
-from PIL import Image
 
 from ..errors import GluonAFFError, UsageError
-from .decoding import decode_image, decode_mask
+from .decoding import decode_image
 from .image_set import resized
 from .imagenet_batches import centre
-from .pairs import SUFFIXES
 from .registry import ClassNames, names_of_classes
 from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform
-from .trees import FileTree, joined, open_file_tree
-
-_MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An image file. ``folder`` is the one that holds it: its class, where folders are classes."""
-
-    tree: FileTree
-    member: str
-
-    @property
-    def name(self) -> str:
-        return self.member.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-
-    @property
-    def folder(self) -> str:
-        parts = self.member.split("/")
-        return parts[-2] if len(parts) > 1 else self.tree.path.name
-
-    @property
-    def where(self) -> str:
-        return self.tree.where(self.member)
-
-    def content(self) -> bytes:
-        """The file's content. Raises GluonAFFError when it cannot be read."""
-        return self.tree.read(self.member)
-
-    def mask(self, size: Optional[Tuple[int, ...]] = None, classes: int = 1) -> Optional[np.ndarray]:
-        """The foreground, uint8 (H, W) of 0 and 1, of a picture in images/ that has a mask in masks/ beside it.
-
-        Of several ``classes`` their numbers, as `decode_mask` gives them. With a ``size``, height and width, it is
-        resized to that.
-        """
-        *above, folder, _ = ["", *self.member.split("/")]
-        if folder != "images":
-            return None
-        for ending in _MASK_ENDINGS:
-            for suffix in SUFFIXES:
-                name = joined(*above, "masks", f"{self.name}{ending}{suffix}")
-                if self.tree.exists(name):
-                    mask = decode_mask(self.tree.read(name), self.tree.where(name), classes=classes)
-                    if size is None:
-                        return mask
-                    return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
-        return None
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Those chosen, and the names of all folders that any lie in."""
-
-    chosen: List[Picture]
-    folders: Tuple[str, ...]
-
-
-def find_pictures(places: Sequence[str], count: Optional[int] = None) -> Pictures:
-    """The pictures at ``places``: files, folders, zips, or folders and files inside a zip (``set.zip/test/cat``).
-
-    Of a folder or zip with splits, those in test/ (or val/) count; of one with images/ and masks/, the images. With
-    ``count``, that many of them, evenly spaced over the sorted list. Raises UsageError for a place that is not there or
-    holds none, GluonAFFError for a damaged zip.
-    """
-    found = [picture for place in places for picture in _at(Path(place).expanduser())]
-    folders = tuple(sorted({picture.folder for picture in found}))
-    if count is not None and count < len(found):
-        found = [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
-    return Pictures(found, folders)
-
-
-def _at(path: Path) -> List[Picture]:
-    inner = ""
-    archive = next((parent for parent in path.parents if parent.is_file()), None)
-    if archive is not None:
-        path, inner = archive, path.relative_to(archive).as_posix()
-    if not path.exists():
-        raise UsageError(f"no picture at {path}: there is no such file or folder")
-    if path.is_file() and path.suffix.lower() != ".zip":
-        top = path.parent.parent  # so that the folder, and a masks/ beside it, are seen
-        return [Picture(open_file_tree(top), path.relative_to(top).as_posix())]
-    tree = open_file_tree(path)
-    if inner and tree.exists(inner):
-        return [Picture(tree, inner)]
-    members = _usual(list(tree.below(inner, SUFFIXES)))
-    if not members:
-        where = tree.where(inner)
-        raise UsageError(f"{where} holds no pictures: expected files that end in {', '.join(SUFFIXES)}")
-    return [Picture(tree, member) for member in members]
-
-
-def _usual(members: List[str]) -> List[str]:
-    """Without training images and masks, where there are others."""
-    folders = {member: member.split("/")[:-1] for member in members}
-    for wanted in ("test", "val", "images"):
-        members = [member for member in members if wanted in folders[member]] or members
-    return members
-
 
 #: What `NetworkInput.prepare` takes: a file, a file's content, or pixels.
 AnyPicture = Union[str, "os.PathLike[str]", bytes, np.ndarray]

@@ -35,24 +35,11 @@ DIGITS_SIZE = 32
 
 
 class ImageRequest(NamedTuple):
-    """What is asked of a data set.
+    """What is asked of a data set, see `load_image_set` and `load_pair_set`.
 
-    Attributes
-    ----------
-    split : str
-        "train" or "test"; of images with masks also the name of any list.
-    place : Path or None
-        The folder or file that the user names, or the usual one.
-    download : bool
-        Fetch what is missing, where that can be done.
-    val_fraction : float or None
-        Of a set that has no part to validate on, the share of the images to hold out as one, drawn by ``seed``.
-    labels : str
-        Of labelled images, one of the data set's kinds of labels.
-    resize : int or None
-        Of labelled images, width and height in pixels; another size is resized behind `ImageDataset.load`.
-    category, mask_threshold, classes
-        Of images with masks, see `load_pair_set`.
+    ``place`` is the Path that the user names, or the usual one, or None. ``labels`` and ``resize`` are for labelled
+    images; a set may leave it to the register to resize. ``category``, ``mask_threshold`` and ``classes`` are for those
+    with masks.
     """
 
     split: str
@@ -81,30 +68,28 @@ class ImageDataset:
         Whether its images have masks.
     official : mapping
         Images of the splits, where these are fixed.
-    head : int or None
+    head : int, optional
         Outputs of a network for it where that is not the number of its classes.
-    classes : mapping or None
+    classes : mapping, optional
         Class names for each kind of labels, where they do not depend on the place; the first kind is the default.
-    names_at : callable or None
+    names_at : callable, optional
         From a place to the class names there, where they do depend on it.
-    size : int or None
+    size : int, optional
         Width and height of its images, in pixels; None where the files decide.
-    recipe : str or None
+    recipe : str, optional
         The recipe that comes with it by itself.
-    comes_with : str or None
+    comes_with : str, optional
         The package that brings it; such a set has no place.
-    needs_place : bool
-        Whether the user must name its place.
-    home : bool
-        Whether it is looked for in ``$MXNET_HOME/datasets/<name>`` where no place is given.
+    needs_place, home : bool
+        Whether the user must name its place; whether it is ``$MXNET_HOME/datasets/<name>`` where none is given.
     missing : str
         What to do where it is not found.
     options : tuple of str
         Which of "download", "category", "mask_threshold", "val_fraction" and "classes" it takes.
     splits : (str, str)
-        What one trains and validates on where nothing else is said; with masks.
-    size_limits : (float, float) or None
-        Areas in pixels at which medium and large objects begin, where they are not COCO's; with masks.
+        With masks: what one trains and validates on where nothing else is said.
+    size_limits : (float, float), optional
+        With masks: areas in pixels at which medium and large objects begin, where they are not COCO's.
     """
 
     name: str
@@ -202,9 +187,7 @@ def load_image_set(
         raise UsageError(f"resize to {resize} pixels: expected at least 1")
     request = ImageRequest(split, data_dir, download, val_fraction, seed, labels, resize)
     found: ImageSet = _load(record, request)
-    if resize is None or found.images.shape[1:3] == (resize, resize):
-        return found
-    return replace(found, images=resized(found.images, resize))
+    return found if resize is None else replace(found, images=resized(found.images, resize))
 
 
 def load_pair_set(
@@ -260,8 +243,7 @@ def load_pair_set(
     request = ImageRequest(
         split, place, download, val_fraction, seed, category=category, mask_threshold=mask_threshold, classes=classes
     )
-    found: PairSet = _load(record, request)
-    return found
+    return _load(record, request)
 
 
 def _load(record: ImageDataset, request: ImageRequest) -> Any:

@@ -74,14 +74,6 @@ class FileTree:
         for name in self.folders(folder):
             yield from self.below(joined(folder, name), endings)
 
-    def empty(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
-        """Yield the folders below a folder that hold neither folders nor files whose names end so."""
-        inner = self.folders(folder)
-        if not inner and not any(name.lower().endswith(endings) for name in self.files(folder)):
-            yield folder
-        for name in inner:
-            yield from self.empty(joined(folder, name), endings)
-
     def _entries(self, folder: str) -> List[os.DirEntry]:
         try:
             with os.scandir(self.path / folder) as entries:

@@ -9,7 +9,8 @@ import mxnet as mx
 import numpy as np
 
 from ..data.decoding import decode_image
-from ..data.pictures import NetworkInput, Picture
+from ..data.picture_files import Picture
+from ..data.pictures import NetworkInput
 from ..data.registry import ClassNames
 from ..errors import GluonAFFError
 from ..runtime.threads import prefetch

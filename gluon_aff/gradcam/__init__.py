@@ -5,7 +5,7 @@
 - Both: `inner_layers` (layers by path, and their outputs).
 """
 
-from ..data.pictures import Picture, Pictures, find_pictures
+from ..data.picture_files import Picture, Pictures, find_pictures
 from .cam import METHODS, Explanation, explain, grad_cam
 from .cam_sheet import ExplainedImage, explain_images, overlay
 from .fusion_weights import FusionWeights, fusion_weights

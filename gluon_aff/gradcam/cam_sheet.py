@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..data.pictures import Picture, Pictures
+from ..data.picture_files import Picture, Pictures
 from ..data.registry import ClassNames
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork

@@ -8,7 +8,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import numpy as np
 
 from .._version import __version__
-from ..data.pictures import find_pictures
+from ..data.picture_files import find_pictures
 from ..deploy import Export, Source, export
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork

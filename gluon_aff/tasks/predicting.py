@@ -14,7 +14,8 @@ from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Sequence, 
 import mxnet as mx
 import numpy as np
 
-from ..data.pictures import AnyPicture, NetworkInput, checked, find_pictures, one_by_one
+from ..data.picture_files import find_pictures
+from ..data.pictures import AnyPicture, NetworkInput, checked, one_by_one
 from ..data.registry import ClassNames
 from ..deploy import Prediction, Predictor, predict_stream
 from ..deploy.predicting import Item

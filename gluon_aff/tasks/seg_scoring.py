@@ -14,7 +14,7 @@ import mxnet as mx
 from .._version import __version__
 from ..data import PairSet, find_dataset, list_datasets
 from ..data.pairs import Pair
-from ..data.pictures import find_pictures
+from ..data.picture_files import find_pictures
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
 from ..runtime import devices

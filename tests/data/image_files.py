@@ -61,6 +61,11 @@ def write_folder(root, classes, per_class=2, size=None):
     return write(root, {f"{name}/{name}_{i}.JPEG": jpeg(7 * n + i, size=size) for n, name, i in images})
 
 
+def images_of(source):
+    """All of a source's images, in order."""
+    return [source.encoded(number) for number in range(len(source))]
+
+
 def message_of(call, *args, **options):
     """The one line of a GluonAFFError."""
     with pytest.raises(GluonAFFError) as caught:

@@ -8,7 +8,7 @@ import zipfile
 import mxnet as mx
 import numpy as np
 import pytest
-from image_files import WNIDS, encoded, jpeg, photograph, write, write_folder
+from image_files import WNIDS, encoded, images_of, jpeg, photograph, write, write_folder
 from PIL import Image
 
 from gluon_aff.data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
@@ -68,7 +68,7 @@ def test_the_two_normalisations():
 
 def test_some_of_the_classes_keep_their_numbers(tmp_path):
     source = open_imagenet(write_folder(tmp_path, [WNIDS[7], WNIDS[2]], 1), WNIDS)
-    assert [image.label for image in source.images()] == [2, 7]
+    assert [image.label for image in images_of(source)] == [2, 7]
     assert source.classes == tuple(WNIDS)
 
 
@@ -83,7 +83,7 @@ def test_a_flat_folder_with_its_list(tmp_path, line):
     truth = tmp_path / "truth.txt"
     truth.write_text("ImageId,PredictionString\n" * line.count(",") + "\n".join(line.format(n) for n in range(3)))
     source = open_imagenet(tmp_path / "val", WNIDS, truth)
-    assert [image.label for image in source.images()] == [4, 4, 4]
+    assert [image.label for image in images_of(source)] == [4, 4, 4]
     truth.write_text(line.format(0) + "\n")
     with pytest.raises(UsageError, match="no label for 2 of 3 images, such as ILSVRC_1.JPEG"):
         open_imagenet(tmp_path / "val", WNIDS, truth)
@@ -270,7 +270,7 @@ def test_an_empty_class_is_noted_and_keeps_its_number(tmp_path):
     found = open_imagenet(tmp_path, (), split="train")
     assert found.notes == (f"{tmp_path}/bee holds no image",)
     assert found.classes == ("ant", "bee", "wasp")
-    assert [image.label for image in found.images()] == [0, 2]
+    assert [image.label for image in images_of(found)] == [0, 2]
 
 
 def odd_files(root):
@@ -349,7 +349,7 @@ def test_folder_zip_and_records_give_the_same_batches(tmp_path, source, training
         return np.concatenate(x), np.concatenate(y)
 
     x, y = batches(source.path)
-    assert np.array_equal(np.sort(y), [image.label for image in source.images()])
+    assert np.array_equal(np.sort(y), [image.label for image in images_of(source)])
     for path, workers in ((archive, 0), (tmp_path / "set.rec", 0), (tmp_path / "set.rec", 3)):
         other, labels = batches(path, workers)
         assert np.array_equal(x, other) and np.array_equal(y, labels)

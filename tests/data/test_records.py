@@ -7,7 +7,7 @@ import struct
 import mxnet as mx
 import numpy as np
 import pytest
-from image_files import WNIDS, jpeg, photograph, tar_of, write_folder
+from image_files import WNIDS, images_of, jpeg, photograph, tar_of, write_folder
 from PIL import Image
 from scipy.io import savemat
 
@@ -75,7 +75,7 @@ def test_records_are_framed_as_mxnet_frames_them(tmp_path):
 
 def test_images_are_packed_byte_for_byte(images, records):
     found = open_imagenet(records, WNIDS)
-    assert [image[1:] for image in found.images()] == [image[1:] for image in images.images()]
+    assert [image[1:] for image in images_of(found)] == [image[1:] for image in images_of(images)]
     lines = [line.split("\t") for line in records.with_suffix(".lst").read_text().splitlines()]
     assert [(int(key), float(label)) for key, label, _ in lines] == [(n, n // 2) for n in range(20)]
     assert lines[3][2] == images.member(3)[0]
@@ -84,7 +84,7 @@ def test_images_are_packed_byte_for_byte(images, records):
 def test_mxnets_readers_read_them(images, records):
     data = mx.gluon.data.vision.ImageRecordDataset(str(records))
     assert len(data) == 20
-    for number, expected in enumerate(images.images()):
+    for number, expected in enumerate(images_of(images)):
         pixels, label = data[number]
         assert label == expected.label
         assert np.array_equal(pixels.asnumpy(), np.asarray(Image.open(io.BytesIO(expected.content))))
@@ -106,14 +106,14 @@ def test_shuffling_is_by_seed(tmp_path, images):
     labels = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         pack(images, tmp_path / f"{name}.rec", shuffle=seed)
-        labels.append([image.label for image in open_imagenet(tmp_path / f"{name}.rec", WNIDS).images()])
+        labels.append([image.label for image in images_of(open_imagenet(tmp_path / f"{name}.rec", WNIDS))])
     assert labels[0] == labels[1] != labels[2]
     assert sorted(labels[0]) == sorted(labels[2])
 
 
 def test_only_larger_images_are_shrunk(tmp_path, images):
     pack(images, tmp_path / "a.rec", resize=30)
-    for before, after in zip(images.images(), open_imagenet(tmp_path / "a.rec", WNIDS).images()):
+    for before, after in zip(images_of(images), images_of(open_imagenet(tmp_path / "a.rec", WNIDS))):
         size = Image.open(io.BytesIO(before.content)).size
         if min(size) <= 30:
             assert after.content == before.content
@@ -333,7 +333,7 @@ def test_the_tar_of_tars_is_the_unpacked_folder(tmp_path, images):
     path = tmp_path / "ILSVRC2012_img_train.tar"
     path.write_bytes(tar_of(classes))
     source = open_imagenet(path, WNIDS, split="train")
-    assert [image[1:] for image in source.images()] == [image[1:] for image in images.images()]
+    assert [image[1:] for image in images_of(source)] == [image[1:] for image in images_of(images)]
     pack(TreeSource(path, WNIDS, split="train"), tmp_path / "a.rec")
     assert len(RecordFile(tmp_path / "a.rec")) == 20
     path.write_bytes(path.read_bytes()[:-12000])
@@ -353,7 +353,7 @@ def test_the_validation_tar_with_the_official_list(tmp_path):
     for row, wnid in enumerate((WNIDS[7], WNIDS[4], WNIDS[0], "n99999999")):  # the last: no class but a group of them
         kit[row, 0] = (float(row + 1), wnid, "some words")
     savemat(str(tmp_path / "meta.mat"), {"synsets": kit})
-    assert [image.label for image in open_imagenet(path, WNIDS, truth).images()] == [4, 7, 0]
+    assert [image.label for image in images_of(open_imagenet(path, WNIDS, truth))] == [4, 7, 0]
     truth.write_text("2\n1\n4\n")
     with pytest.raises(UsageError, match="line 3: 4 is not the number of a class"):
         open_imagenet(path, WNIDS, truth)
@@ -368,7 +368,7 @@ def test_other_peoples_records_are_read(tmp_path):
     writer.write_idx(7, mx.recordio.pack(mx.recordio.IRHeader(0, 1.0, 7, 0), jpeg(2)[:300]))
     writer.close()
     source = open_imagenet(tmp_path / "a.rec", WNIDS)
-    assert [image.label for image in source.images()] == [5, 2, 9, 1]
+    assert [image.label for image in images_of(source)] == [5, 2, 9, 1]
     assert source.encoded(1).where.endswith("a.rec, key 2")
     (fault,) = check_records(tmp_path / "a.rec", 10).faults
     assert "a.rec, key 7 cannot be read as an image" in fault

@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from image_files import encoded, write, write_zip
+from image_files import encoded, images_of, write, write_zip
 from PIL import Image
 
 from gluon_aff.data import load_image_set, open_imagenet
@@ -72,9 +72,9 @@ def test_both_readers_split_alike(plain, tmp_path, kind):
         images = load_image_set("folder", small, place, val_fraction=0.3, seed=5)
         source = open_imagenet(place, ["n1"], split=large, val_fraction=0.3, seed=5)
         assert images.classes == source.classes == ("cat", "dog", "eel") and len(images) == len(source)
-        decoded = [np.asarray(Image.open(f)) for f in (BytesIO(e.content) for e in source.images())]
+        decoded = [np.asarray(Image.open(f)) for f in (BytesIO(e.content) for e in images_of(source))]
         assert np.array_equal(images.images, np.stack(decoded))
-        assert images.labels.tolist() == [each.label for each in source.images()]
+        assert images.labels.tolist() == [each.label for each in images_of(source)]
     assert any("copies" in note for note in open_imagenet(place, ["n1"], split="train", val_fraction=0.3, seed=5).notes)
 
 
