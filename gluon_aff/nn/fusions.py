@@ -172,13 +172,19 @@ class _MultiScale(Fusion):
         return attend(F, self._mix, x, residual, branches, self.attends, pools=self.scales)
 
 
+def _weight(channels, r, pool, norm_layer, norm_kwargs) -> nn.HybridSequential:
+    """A branch and the sigmoid behind it."""
+    branch = context_branch(channels, r, pool, norm_layer, norm_kwargs)
+    with branch.name_scope():
+        branch.add(nn.Activation("sigmoid"))
+    return branch
+
+
 class _GlobalContext(Fusion):
     """A fusion that weighs with G, the global branch alone: ``global_att`` ends in the sigmoid."""
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
-        self.global_att = context_branch(channels, r, True, norm_layer, norm_kwargs)
-        with self.global_att.name_scope():
-            self.global_att.add(nn.Activation("sigmoid"))
+        self.global_att = _weight(channels, r, True, norm_layer, norm_kwargs)
 
 
 @register_fusion("ms_gau")
@@ -236,6 +242,59 @@ class GAU(_GlobalContext):
 
     def hybrid_forward(self, F, x, residual):
         return F.elemwise_add(F.broadcast_mul(residual, self.global_att(x)), x)
+
+
+@register_fusion("gau_local")
+class GAULocal(Fusion):
+    """L(Y) X + Y: as GAU, without its pool ("Asymmetric Contextual Modulation"). The child is ``global_att`` there."""
+
+    norm_behind_pool = False
+    uses_ratio = False
+    scales = (False, False)
+    weight_on = "residual"
+
+    def _build(self, channels, r, norm_layer, norm_kwargs):
+        self.global_att = _weight(channels, None, False, norm_layer, norm_kwargs)
+
+    def hybrid_forward(self, F, x, residual):
+        return F.elemwise_add(F.elemwise_mul(residual, self.global_att(x)), x)
+
+
+@register_fusion("acm")
+class ACM(Fusion):
+    """Asymmetric contextual modulation: 2 G(Y) X + 2 L(X) Y (Dai et al., WACV 2021, a paper of its own).
+
+    ``topdown`` is G, the global context of Y, the high-level map; ``bottomup`` is L, which looks at each position of
+    X, the low-level map. Each ends in its sigmoid.
+    """
+
+    pools = (True, False)  # of topdown and bottomup
+    attends: Sequence[str] = ("x",)
+    weight_on = "residual"
+
+    def _build(self, channels, r, norm_layer, norm_kwargs):
+        self.topdown = _weight(channels, r, self.pools[0], norm_layer, norm_kwargs)
+        self.bottomup = _weight(channels, r, self.pools[1], norm_layer, norm_kwargs)
+
+    def hybrid_forward(self, F, x, residual):
+        low = F.broadcast_mul(residual, self.topdown(x))
+        fused = F.elemwise_add(low, F.broadcast_mul(x, self.bottomup(residual)))
+        return F.elemwise_add(fused, fused)
+
+
+@register_fusion("acm_global")
+class ACMGlobal(ACM):
+    """BiGlobal: as ACM, but both branches pool: 2 G(Y) X + 2 G'(X) Y."""
+
+    pools = (True, True)
+
+
+@register_fusion("acm_local")
+class ACMLocal(ACM):
+    """BiLocal: as ACM, but neither branch pools: 2 L(Y) X + 2 L'(X) Y."""
+
+    norm_behind_pool = False
+    pools = (False, False)
 
 
 @register_fusion("highway")

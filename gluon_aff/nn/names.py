@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Dict, Iterable, Optional
 
-#: Authors' key -> field's name. A trailing "Fuse" (their class names) is accepted as well.
+#: Authors' key -> field's name. With the endings of their class names, "Fuse" or "ChaFuse", it is accepted as well.
 AUTHORS_KEYS: Dict[str, str] = {
     "DirectAdd": "add",
     "Concat": "concat",
@@ -23,13 +23,24 @@ AUTHORS_KEYS: Dict[str, str] = {
     "SEFuse": "se",
     "GAUFuse": "gau",
     "SKFuse": "sk",
+    # of their next paper, "Asymmetric Contextual Modulation"
+    "AsymBi": "acm",
+    "BiGlobal": "acm_global",
+    "BiLocal": "acm_local",
+    "TopDownGlobal": "gau",
+    "TopDownLocal": "gau_local",
 }
 
 #: Authors' key -> the bottleneck ratio it always has in their code, whatever r is; None for no bottleneck.
 AUTHORS_RATIOS: Dict[str, Optional[int]] = {"AYforXplusY": None, "XplusAYforY": None, "AXYforXplusY": None, "SKFuse": 4}
 
 #: Whose arithmetic is that of their key, so that the field's name may stand for it.
-SAME_AS_KEY = ("add", "aff", "aff_global_global", "aff_local_local", "iaff")
+SAME_AS_KEY = (
+    *("add", "aff", "aff_global_global", "aff_local_local", "iaff"),
+    *("acm", "acm_global", "acm_local", "gau_local"),
+)
+
+_ENDINGS = ("", "Fuse", "ChaFuse")
 
 
 def spelled(name: str, fields: Iterable[str]) -> str:
@@ -39,18 +50,15 @@ def spelled(name: str, fields: Iterable[str]) -> str:
     """
     if name in fields or authors_key(name):
         return name
-    for known in (*fields, *AUTHORS_KEYS, *(f"{key}Fuse" for key in AUTHORS_KEYS)):
+    for known in (*fields, *(key + ending for ending in _ENDINGS for key in AUTHORS_KEYS)):
         if known.casefold() == name.casefold():
             return known
     return name
 
 
 def authors_key(name: str) -> str:
-    """The authors' key that ``name`` is, without their optional "Fuse" ending, or "" when it is none."""
-    if name in AUTHORS_KEYS:
-        return name
-    stem = name[:-4] if name.endswith("Fuse") else name
-    return stem if stem in AUTHORS_KEYS else ""
+    """The authors' key that ``name`` is, without the optional ending of a class name, or "" when it is none."""
+    return next((key for key in AUTHORS_KEYS for ending in _ENDINGS if name == key + ending), "")
 
 
 def key_of(fusion: str) -> str:

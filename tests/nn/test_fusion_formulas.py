@@ -79,6 +79,20 @@ class Formulas:
         self.bottleneck = False
         return self.G(Y) * X + Y
 
+    def gau_local(self, X, Y):
+        self.bottleneck = False
+        return sigmoid(self.branch("global_att", Y, False)) * X + Y
+
+    def acm(self, X, Y, pools=(True, False)):
+        low = sigmoid(self.branch("topdown", Y, pools[0])) * X
+        return 2 * low + 2 * sigmoid(self.branch("bottomup", X, pools[1])) * Y
+
+    def acm_global(self, X, Y):
+        return self.acm(X, Y, (True, True))
+
+    def acm_local(self, X, Y):
+        return self.acm(X, Y, (False, False))
+
     def sk(self, X, Y):
         scores = self.branch("global_att", X + Y, True)
         powers = np.exp(np.stack([scores[:, :CHANNELS], scores[:, CHANNELS:]]))
@@ -129,7 +143,7 @@ def test_field_s_names_give_the_paper_s_formula(name, r):
         assert_equal(block(x, residual), getattr(formulas, name)(residual.asnumpy(), x.asnumpy()))
 
 
-@pytest.mark.parametrize("ending", ["", "Fuse"])
+@pytest.mark.parametrize("ending", ["", "Fuse", "ChaFuse"])
 @pytest.mark.parametrize("key", AUTHORS_KEYS)
 def test_authors_keys_give_the_authors_arithmetic(key, ending):
     block = made(create_fusion(key if key.endswith("Fuse") else key + ending, CHANNELS))
