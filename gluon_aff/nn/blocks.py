@@ -218,6 +218,7 @@ class LongSkip(nn.HybridBlock):
       out = relu(norm(conv3x3(Z))), Z = fusion of X and Y', is low_channels wide (``post``).
     - ``decoder="expand"`` (the paper's figure): X' = relu(norm(conv1x1(X))), up to high_channels (``feature_low``);
       Z = fusion of X' and Y, and out is high_channels wide.
+    - ``decoder=None`` (a U-Net's): both maps have one size and width, and are fused as they are.
 
     Y is the learned branch, the fusion's ``x``: AFF, iAFF and SK put their weight on it. Concatenation is plain, Y
     first, and ``post`` takes both. Convolutions have a bias. The fusion is the child ``fusion``; its arrays are named
@@ -238,27 +239,27 @@ class LongSkip(nn.HybridBlock):
         low_channels: int,
         fusion: str = "aff",
         r: Optional[int] = 4,
-        decoder: str = "reduce",
+        decoder: Optional[str] = "reduce",
         authors_fusion: bool = False,
         norm_layer: Type[nn.HybridBlock] = nn.BatchNorm,
         norm_kwargs: NormKwargs = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if decoder not in ("reduce", "expand"):
+        if decoder not in ("reduce", "expand", None):
             raise UsageError(f"decoder is {decoder!r}: choose 'reduce' (as the authors) or 'expand' (as Fig. 3c)")
         high, low = positive_integer("high_channels", high_channels), positive_integer("low_channels", low_channels)
         self._channels = {"high": high, "low": low}
-        self.out_channels = low if decoder == "reduce" else high
+        self.out_channels = high if decoder == "expand" else low
         self._concatenates = canonical_fusion(fusion) == "concat"
         norms = (norm_layer, norm_kwargs)
         fused = 2 * self.out_channels if self._concatenates else self.out_channels
         with self.name_scope():
             self.feature_high = self.feature_low = self.fusion = None
-            self.resize = ResizeLike()
+            self.resize = ResizeLike() if decoder else None
             if decoder == "reduce":
                 self.feature_high = _conv_norm_relu(low, high, 1, "feature_high_", *norms)
-            else:
+            elif decoder == "expand":
                 self.feature_low = _conv_norm_relu(high, low, 1, "feature_low_", *norms)
             if not self._concatenates:
                 options = _PAPER_FPN.get(canonical_fusion(fusion), {}) if authors_fusion else {}
@@ -276,7 +277,9 @@ class LongSkip(nn.HybridBlock):
         return super().forward(high, low)
 
     def hybrid_forward(self, F, high, low):
-        if self.feature_low is not None:
+        if self.resize is None:
+            x, residual = high, low
+        elif self.feature_low is not None:
             x, residual = self.resize(high, low), self.feature_low(low)
         else:
             conv, *rest = self.feature_high

@@ -145,14 +145,14 @@ def check_not_empty(what: str, shape: Sequence[int]) -> None:
         raise UsageError(f"{what} is {tuple(shape)}: expected at least one image of at least one pixel")
 
 
-def constructor_options(cls: Type[Block], base: Type[Block]) -> List[str]:
-    """Names of the options that ``cls`` and its ancestors below ``base`` take when they are made, sorted."""
-    names = {
-        name
-        for ancestor in cls.__mro__[: cls.__mro__.index(base)]
-        for name in signature(ancestor.__init__).parameters  # type: ignore[misc]
+def constructor_options(cls: Type[Block], base: Type[Block]) -> Dict[str, Any]:
+    """Option -> default of what ``cls`` and its ancestors below ``base`` take when they are made, by name."""
+    found = {
+        name: parameter.default
+        for ancestor in reversed(cls.__mro__[: cls.__mro__.index(base)])
+        for name, parameter in signature(ancestor.__init__).parameters.items()  # type: ignore[misc]
     }
-    return sorted(names - {"self", "kwargs"})
+    return {name: found[name] for name in sorted(found) if name not in ("self", "kwargs")}
 
 
 def warn_of_batch_of_one(block: Block, x: mx.nd.NDArray) -> None:

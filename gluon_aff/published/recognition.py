@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
-from inspect import signature
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
@@ -20,7 +19,9 @@ import numpy as np
 
 from ..errors import UsageError
 from ..models import ModelEntry, build_model, list_models, model_entry
+from ..models.common import Network
 from ..nn import create_fusion, list_fusions
+from ..nn.layers import constructor_options
 from ..utils.container import FLOATS, Container, read_container
 from ..utils.files import PathLike
 from .catalogue import catalogue
@@ -223,7 +224,7 @@ def _trials(base: ModelEntry, shapes: Shapes) -> Iterator[Tuple[int, ModelEntry,
 
 def _channel_times(base: ModelEntry, plain: Shapes, shapes: Shapes) -> int:
     """How wide a network is: by its first convolution, beside that of ``plain``, which is of the usual width."""
-    usual = signature(base.network.__init__).parameters["channel_times"].default
+    usual = constructor_options(base.network, Network)["channel_times"]
     first = next((name for name in plain if len(plain[name]) == 4 == len(shapes.get(name, ()))), None)
     return usual * shapes[first][0] // plain[first][0] if first else usual
 

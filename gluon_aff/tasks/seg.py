@@ -62,10 +62,10 @@ class PairData(Data):
 
 
 class Segmentation(Task[PairData]):
-    """Segmentation by a feature pyramid network, into foreground and background or into several classes."""
+    """Segmentation by a decoder that fuses long skips, into foreground and background or into several classes."""
 
     name = "seg"
-    description = "Train a feature pyramid network with attentional feature fusion to find what a mask marks."
+    description = "Train an FPN or U-Net with attentional feature fusion to find what a mask marks."
     metric = "IoU"
     ablation_hosts = {"fpn": "fpn_resnet20"}
     ablation_strategies = ("gau",)  # in the published figures of its siblings
@@ -104,6 +104,7 @@ class Segmentation(Task[PairData]):
             "foreground and background)",
         )
         model = groups.model_options(parser, MODELS)
+        parser.revise("--model", type=_model)
         parser.alias("--fusion", "--fuse-mode")
         parser.alias("--sync-bn", "--syncbn")
         model.add_argument("--blocks", type=COUNT, default=3, metavar="B", help="blocks per stage (%(default)s)")
@@ -203,11 +204,11 @@ class Segmentation(Task[PairData]):
             yield "category", f"with --dataset {record.name}"
 
     def model_name(self, options: Namespace) -> str:
-        """``aff_fpn_resnet20`` and the like."""
+        """``aff_fpn_resnet20``, ``acm_unet_resnet26`` and the like."""
         from ..nn import canonical_fusion
 
         prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
-        return f"{prefix}fpn_resnet{6 * options.blocks + 2}"
+        return f"{prefix}{options.model}_resnet{6 * options.blocks + 2}"
 
     # ---- the parts of a run
 
@@ -239,14 +240,16 @@ class Segmentation(Task[PairData]):
         from .parts import make_network
 
         return make_network(
-            "fpn_resnet20",
+            f"{options.model}_resnet20",
             options,
             ctx,
-            {"classes": options.classes if options.classes > 1 else None},
+            {
+                "classes": options.classes if options.classes > 1 else None,
+                "decoder": options.decoder if options.decoder != "reduce" else None,
+            },
             blocks=options.blocks,
             channel_times=options.channel_times,
             stem=options.stem,
-            decoder=options.decoder,
             authors_fusion=options.authors_fusion,
         )
 
@@ -304,9 +307,10 @@ class Segmentation(Task[PairData]):
     def introduction(self, options: Namespace, data: PairData, parameters: int) -> Iterator[str]:
         test = f"; test: {data.test.note}" if data.test else ""
         yield f"data: {data.train.note}; validation: {data.val.note}{test}; from {data.train.source}"
+        decoder = f"{options.decoder} decoder, " if options.model == "fpn" else ""
         yield (
-            f"model: {self.model_name(options)}, {options.stem} stem, {options.decoder} decoder, fusion "
-            f"{options.fusion}, width x{options.channel_times}; {parameters:,} parameters"
+            f"model: {self.model_name(options)}, {options.stem} stem, {decoder}fusion {options.fusion}, "
+            f"width x{options.channel_times}; {parameters:,} parameters"
         )
         yield (
             f"images: base size {options.base_size}, crops of {options.crop_size} in training, "
@@ -356,7 +360,9 @@ class Segmentation(Task[PairData]):
         return score_pairs(self, trained, request)
 
     def model_args(self, options: Options) -> Tuple[str, Options]:
-        return "fpn_resnet20", {name: options[name] for name in ("fusion", "r", "blocks", "channel_times")}
+        return f"{options['model']}_resnet20", {
+            name: options[name] for name in ("fusion", "r", "blocks", "channel_times")
+        }
 
     # ---- the command line
 
@@ -401,6 +407,11 @@ def _record(found: AnyScore) -> Dict[str, Any]:
 def _dataset(text: str) -> str:
     """The paper's name of its data set is accepted, too."""
     return "coco" if text.lower() == "stopsign" else text
+
+
+def _model(text: str) -> str:
+    """The names of "Asymmetric Contextual Modulation" are accepted, too."""
+    return {"ResNetFPN": "fpn", "ResUNet": "unet"}.get(text, text)
 
 
 # ---- images and masks, and a network's logits on them

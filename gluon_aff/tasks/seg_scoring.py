@@ -29,7 +29,7 @@ from .predicting import write_predicted
 from .seg import empty_score, load_split, predictions
 from .task import Options, Task
 
-_NETWORK = ("fusion", "r", "blocks", "channel_times", "stem", "decoder", "classes")
+_NETWORK = ("model", "fusion", "r", "blocks", "channel_times", "stem", "decoder", "classes")
 
 
 def complete_scoring(task: Task, given: Options) -> Namespace:
@@ -96,8 +96,8 @@ def _open(options: Namespace, contexts: List[mx.Context]) -> TrainedNetwork:
     if isinstance(options.trained, FinishedRun):
         return open_network(options.trained, devices=contexts)
     if options.given:
-        settings = {name: getattr(options, name) for name in (*_NETWORK, "authors_fusion")}
-        return open_network(str(options.trained), "fpn_resnet20", settings, contexts)
+        settings = {name: getattr(options, name) for name in (*_NETWORK[1:], "authors_fusion")}
+        return open_network(str(options.trained), f"{options.model}_resnet20", settings, contexts)
     trained = open_network(str(options.trained), devices=contexts)
     if not trained.segments:
         kind = type(trained.net).__name__
