@@ -1,4 +1,4 @@
-"""Networks: CIFAR ResNet, ResNeXt and Inception, ImageNet ResNet and ResNeXt, FPN, and the register of their names."""
+"""Networks: ResNet, ResNeXt and Inception for CIFAR and ImageNet, FPN, U-Net, and the register of their names."""
 
 from .cifar_inception import CIFARInception
 from .cifar_resnet import CIFARResNet
@@ -6,6 +6,7 @@ from .fpn import FPN
 from .registry import ModelEntry, build_model, initializer_of, list_models, model_entry, register_model
 from .resnet import ResNet
 from .resnext import CIFARResNeXt, ResNeXt
+from .unet import UNet
 
 __all__ = [
     "CIFARInception",
@@ -15,6 +16,7 @@ __all__ = [
     "ModelEntry",
     "ResNeXt",
     "ResNet",
+    "UNet",
     "build_model",
     "initializer_of",
     "list_models",

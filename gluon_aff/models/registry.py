@@ -2,7 +2,7 @@
 
 A name is ``arch`` or ``arch.tag``; without a tag the release is meant. The prefix names the fusion (``aff_``,
 ``iaff_``, none = add), which ``fusion=`` overrides with any strategy. Depths follow the networks' own counting: CIFAR
-ResNet and Inception and the FPN's backbone 6b + 2, CIFAR ResNeXt 9b + 2.
+ResNet and Inception and the segmentation networks' encoder 6b + 2, CIFAR ResNeXt 9b + 2.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .common import ClassificationNet, Network
 from .fpn import FPN
 from .resnet import ResNet
 from .resnext import CIFARResNeXt, ResNeXt
+from .unet import UNet
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,12 @@ def build_model(name: str, **options: Any) -> Network:
 
 
 def initializer_of(name: str) -> mx.init.Initializer:
-    """The initialisation that a model's recipe uses: MSRAPrelu (Kaiming) on ImageNet and in the FPN, else Xavier."""
+    """The initialisation of a model's recipe: MSRAPrelu (Kaiming) on ImageNet and for segmentation, else Xavier."""
     return mx.init.MSRAPrelu() if model_entry(name).network.initializer == "kaiming" else mx.init.Xavier()
 
 
 _PREFIXES = {"": "add", "aff_": "aff", "iaff_": "iaff"}
+_LONG_SKIPS = {**_PREFIXES, "acm_": "acm"}
 _IMAGENET_RESNETS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _IMAGENET_RESNEXTS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -133,6 +135,10 @@ def _register_all() -> None:
     _register("cifar_resnet", CIFARResNet)
     _register("cifar_resnext", CIFARResNeXt)
     _register("cifar_inception", CIFARInception, tagged=False)
+    for prefix, fusion in _LONG_SKIPS.items():
+        for b in (1, 2, 3, 4):
+            _register(f"{prefix}fpn_resnet{6 * b + 2}", FPN, tagged=False, fusion=fusion, blocks=b)
+            _register(f"{prefix}unet_resnet{6 * b + 2}", UNet, tagged=False, fusion=fusion, blocks=b)
     for prefix, fusion in _PREFIXES.items():
         for b in (1, 2, 3, 4, 5):
             _register(f"cifar_{prefix}resnet{6 * b + 2}", CIFARResNet, fusion=fusion, blocks=b)
@@ -140,7 +146,6 @@ def _register_all() -> None:
         for b in (1, 2, 3, 4):
             name = f"cifar_{prefix}inception{6 * b + 2}"
             _register(name, CIFARInception, tagged=False, fusion=fusion, blocks=b)
-            _register(f"{prefix}fpn_resnet{6 * b + 2}", FPN, tagged=False, fusion=fusion, blocks=b)
         for depth, layers in _IMAGENET_RESNETS.items():
             _register(f"{prefix}resnet{depth}", ResNet, fusion=fusion, layers=layers)
         for depth, layers in _IMAGENET_RESNEXTS.items():

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..training import Job, Stop
     from .final_score import FinalScore
 
-MODELS = ("fpn",)
+MODELS = ("fpn", "unet")
 _SIZE = 512  # of images of which nothing is known
 _SMALL = 0.002  # of an image: 23x23 pixels of 512x512, 6x6 where the std stem's maps are fused
 
@@ -67,7 +67,7 @@ class Segmentation(Task[PairData]):
     name = "seg"
     description = "Train an FPN or U-Net with attentional feature fusion to find what a mask marks."
     metric = "IoU"
-    ablation_hosts = {"fpn": "fpn_resnet20"}
+    ablation_hosts = {"fpn": "fpn_resnet20", "unet": "unet_resnet20"}
     ablation_strategies = ("gau",)  # in the published figures of its siblings
     paper_setting = "StopSign, a part of COCO"
     paper_figures = "most likely IoU on StopSign"

@@ -116,7 +116,8 @@ def test_the_list_is_complete():
     ]
     plain = ["cifar_inception"]
     plain += [f"cifar_{fusion}inception{depth}" for depth in (8, 14, 20, 26) for fusion in ("", "aff_", "iaff_")]
-    plain += [f"{fusion}fpn_resnet{depth}" for depth in (8, 14, 20, 26) for fusion in ("", "aff_", "iaff_")]
+    skips = ("", "aff_", "iaff_", "acm_")
+    plain += [f"{a}{host}_resnet{b}" for host in ("fpn", "unet") for b in (8, 14, 20, 26) for a in skips]
     assert gluon_aff.list_models() == sorted([*tagged, *(f"{name}.paper" for name in tagged), *plain])
 
 
@@ -125,6 +126,7 @@ HOSTS = {
     "cifar_resnext": {"blocks": 1, "channel_times": 1},
     "cifar_inception": {"blocks": 1},
     "fpn_resnet20": {"blocks": 1},
+    "unet_resnet20": {"blocks": 1},
     "resnet50": {"layers": (1, 1, 1, 1)},
     "resnext50_32x4d": {"layers": (1, 1, 1, 1)},
 }

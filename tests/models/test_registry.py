@@ -14,6 +14,7 @@ from gluon_aff.models import (
     CIFARResNeXt,
     ResNet,
     ResNeXt,
+    UNet,
     build_model,
     initializer_of,
     list_models,
@@ -68,6 +69,7 @@ HOSTS = {  # by the name without prefixes: the network, blocks per stage for a d
     "cifar_resnext": (CIFARResNeXt, lambda depth: ((depth - 2) // 9,) * 3),
     "cifar_inception": (CIFARInception, lambda depth: ((depth - 2) // 6,) * 3),
     "fpn_resnet": (FPN, lambda depth: ((depth - 2) // 6,) * 3),
+    "unet_resnet": (UNet, lambda depth: ((depth - 2) // 6,) * 3),
     "resnet": (ResNet, {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}.get),
     "resnext": (ResNeXt, {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}.get),
 }
@@ -76,12 +78,12 @@ HOSTS = {  # by the name without prefixes: the network, blocks per stage for a d
 @pytest.mark.parametrize("name", list_models("*[0-9]*"))
 def test_what_a_name_stands_for(name):
     cifar, fusion, host, depth, _, paper = re.fullmatch(
-        r"(cifar_)?(i?aff)?_?((?:fpn_)?[a-z]+)(\d+)(_32x4d)?(\.paper)?", name
+        r"(cifar_)?(i?aff|acm)?_?((?:fpn_|unet_)?[a-z]+)(\d+)(_32x4d)?(\.paper)?", name
     ).groups()
     network, layers = HOSTS[(cifar or "") + host]
     entry = model_entry(name)
     assert (entry.network, entry.fusion, entry.layers) == (network, fusion or "add", layers(int(depth)))
-    assert entry.tag == ("" if network in (FPN, CIFARInception) else "paper" if paper else "release")
+    assert entry.tag == ("" if network in (FPN, UNet, CIFARInception) else "paper" if paper else "release")
     assert set(entry.options) <= {"fusion", "blocks", "layers", "tag"}  # all else as the network has it by default
 
 
