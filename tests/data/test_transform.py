@@ -42,13 +42,9 @@ def test_crop_is_a_window_of_the_black_padded_image_and_every_place_occurs(image
     cropped = pixels(TrainTransform(**PLAIN, pad=2, mirror=False)(images, np.random.default_rng(1)))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
     places = set()
+    every = [(top, left) for top in range(5) for left in range(5)]
     for i, image in enumerate(cropped):
-        fits = [
-            (top, left)
-            for top in range(5)
-            for left in range(5)
-            if np.array_equal(image, padded[i, top : top + 16, left : left + 12])
-        ]
+        fits = [(y, x) for y, x in every if np.array_equal(image, padded[i, y : y + 16, x : x + 12])]
         assert len(fits) == 1, f"image {i} is no window of its padded original"
         places.update(fits)
     assert len(places) == 25  # 200 draws of 25 places miss one with probability below 0.8 %; the seed is fixed
@@ -113,18 +109,13 @@ def test_lighting_is_gluons():
 
 def test_rectangles_have_the_published_areas_and_aspects():
     transform, rng = ImageNetTransform(), np.random.default_rng(0)
-    drawn = np.array([transform.rectangle(400, 500, rng) for _ in range(4000)])
-    left, top, width, height = drawn.T
+    left, top, width, height = np.array([transform.rectangle(400, 500, rng) for _ in range(4000)]).T
     assert left.min() == top.min() == 0
-    assert (left + width).max() == 400
-    assert (top + height).max() == 500
+    assert ((left + width).max(), (top + height).max()) == (400, 500)
     areas, aspects = width * height / (400 * 500), width / height
-    assert 0.079 < areas.min() < 0.09
-    assert areas.max() > 0.9
-    assert 0.74 < aspects.min() < 0.77
-    assert 1.3 < aspects.max() < 1.35
-    small = areas < 0.5  # those that fit whatever their aspect
-    assert abs(np.log(aspects[small]).mean()) < 0.02
+    assert 0.079 < areas.min() < 0.09 and areas.max() > 0.9
+    assert 0.74 < aspects.min() < 0.77 and 1.3 < aspects.max() < 1.35
+    assert abs(np.log(aspects[areas < 0.5]).mean()) < 0.02  # those that fit whatever their aspect
 
 
 @pytest.mark.parametrize(("width", "height"), [(1000, 10), (10, 1000), (1, 1), (1, 50), (3, 2)])
@@ -184,14 +175,6 @@ def gradient(width, height):
     return np.dstack([255 * x / width, 255 * y / height, 0 * x]).round().astype(np.uint8)
 
 
-def shown(image):
-    """Left, right, top and bottom edge of what a gradient's crop shows, as shares of the whole."""
-    return [
-        float(value) / 255
-        for value in (image[:, 0, 0].mean(), image[:, -1, 0].mean(), image[0, :, 1].mean(), image[-1, :, 1].mean())
-    ]
-
-
 @pytest.mark.parametrize(
     ("size", "ratio", "share"),
     [(224, None, 0.875), (224, 1.0, 1.0), (320, 0.875, 0.875), (320, None, 320 / 352), (64, 0.5, 0.5)],
@@ -200,8 +183,7 @@ def test_the_share_of_the_short_side_that_is_validated_on(size, ratio, share):
     """0.875 below 320 pixels, EfficientNet's size / (size + 32) from there on, or what is asked for."""
     result = centre(gradient(900, 600), size, ratio)
     assert result.shape == (size, size, 3)
-    left, right, top, bottom = shown(result)
-    assert bottom - top == pytest.approx(share, abs=0.012)
-    assert right - left == pytest.approx(share * 600 / 900, abs=0.012)
-    assert left + right == pytest.approx(1, abs=0.012)
-    assert top + bottom == pytest.approx(1, abs=0.012)
+    left, right = result[:, [0, -1], 0].mean(axis=0) / 255
+    top, bottom = result[[0, -1], :, 1].mean(axis=1) / 255
+    assert [bottom - top, right - left] == pytest.approx([share, share * 600 / 900], abs=0.012)
+    assert [left + right, top + bottom] == pytest.approx([1, 1], abs=0.012)
