@@ -12,12 +12,12 @@ from mxnet.gluon import Block
 
 from ..errors import UsageError
 from ..nn import MSCAM, Fusion
+from ..nn.fusions import Weight
 from ..utils.figures import DPI, new_figure, plain, write_figure
 from ..utils.files import PathLike, atomic_write
 from ..utils.tables import text_table
 from .inner_layers import as_input, checked, named_blocks, recorded_outputs
 
-_BRANCHES = ("local_att", "global_att")
 _PARTS = ("weight", "local", "context")
 _HEADINGS = {"weight": "M", "local": "local part", "context": "global part"}
 _TILE, _TEXT, _NAME, _BARS = 1.35, 0.3, 1.5, 1.3  # inches: a map; the line below it; the path; the colour bars
@@ -34,7 +34,9 @@ class FusionWeights:
     kind : str
         The fusion's class, such as "AFF".
     stage : int
-        1, or 2 for iAFF's second weight.
+        1, or 2 for the second weight of iAFF or ACM.
+    label : str
+        What tells it from the other one: "stage 1", "topdown"; "" where it is alone.
     weight : array
         M, (N, C, H, W); (N, C, 1, 1) where the fusion has global context alone.
     local, context : array or None
@@ -52,6 +54,7 @@ class FusionWeights:
     path: str
     kind: str
     stage: int
+    label: str
     weight: np.ndarray
     local: Optional[np.ndarray]
     context: Optional[np.ndarray]
@@ -90,10 +93,10 @@ def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[Fusi
     if isinstance(net, (Fusion, MSCAM)):
         raise UsageError("this is a single fusion: give a network that has fusions inside")
     parts = {
-        f"{path}.{name}": _before_sigmoid(branch)
+        f"{path}.{name}": _before_sigmoid(block._children[name])
         for path, block in blocks.items()
-        for name, branch in block._children.items()
-        if name.rstrip("2") in _BRANCHES
+        for weight in _weights(block)
+        for name in weight.branches
     }
     if not parts:
         kinds = ", ".join(sorted({type(block).__name__ for block in blocks.values()})) or "none"
@@ -108,6 +111,10 @@ def fusion_weights(net: Block, x: Union[mx.nd.NDArray, np.ndarray]) -> List[Fusi
     ]
 
 
+def _weights(block: Block) -> List[Weight]:
+    return block.weights() if isinstance(block, Fusion) else [Weight("", {"local_att": False, "global_att": True}, "x")]
+
+
 def _before_sigmoid(branch: Block) -> Block:
     """Return the layer whose output goes into the sigmoid: the branch, or what stands before its own sigmoid."""
     *_, before, last = branch._children.values()
@@ -115,22 +122,20 @@ def _before_sigmoid(branch: Block) -> Block:
 
 
 def _weights_of(path: str, block: Block, parent: Block, outputs: Dict[str, np.ndarray]) -> Iterator[FusionWeights]:
-    """Yield the weight of each stage of a fusion (iAFF has two)."""
-    pools = dict(zip(_BRANCHES, getattr(block, "scales", (False, True))))
-    for stage, ending in enumerate(("", "2"), 1):
-        found = {name: outputs[f"{path}.{name}{ending}"] for name in _BRANCHES if f"{path}.{name}{ending}" in outputs}
-        if not found:
-            continue
+    """Yield the weights of a fusion (iAFF and ACM have two)."""
+    for stage, (label, pools, on) in enumerate(_weights(block), 1):
+        found = {name: outputs[f"{path}.{name}"] for name in pools}
         found = block.attention_logits(found) if isinstance(block, Fusion) else found
         yield FusionWeights(
             path=path,
             kind=type(block).__name__,
             stage=stage,
+            label=label,
             weight=_sigmoid(reduce(np.add, found.values())),
             local=_sum(part for name, part in found.items() if not pools[name]),
             context=_sum(part for name, part in found.items() if pools[name]),
             inputs=getattr(parent, "input_names", ("learned branch", "shortcut")),
-            on=getattr(block, "weight_on", "x"),
+            on=on,
             selects=getattr(block, "selects", False),
         )
 
@@ -157,7 +162,7 @@ def weight_lines(weights: Sequence[FusionWeights]) -> List[str]:
         rows.append(
             (
                 each.path,
-                each.kind + (f", stage {each.stage}" if _stages(weights) > 1 else ""),
+                each.kind + (f", {each.label}" if each.label else ""),
                 "x".join(map(str, each.weight.shape[1:])),
                 leaning,
                 f"{mean:.3f}",
@@ -200,7 +205,7 @@ def draw_weight_sheet(
     """
     found, stages = weight_arrays(weights), _stages(weights)
     paths = list(dict.fromkeys(each.path for each in weights))
-    limits = _limits(found)
+    limits, labels = _limits(found), [each.label for each in weights if each.path == paths[0]]
     columns = 1 + 3 * stages
     figure = new_figure(_NAME + _TILE * columns + 2 * _BARS, (_TILE + _TEXT) * len(paths) + 0.5)
     grid = figure.subplots(len(paths), columns, squeeze=False)
@@ -215,7 +220,7 @@ def draw_weight_sheet(
                     axes = line[1 + 3 * stage + number]
                     shown[part == "weight"] = _draw(axes, values, limits[part], pixels.shape[0] / pixels.shape[1])
                     if row == 0:
-                        axes.set_title(_HEADINGS[part] + (f", stage {stage + 1}" if stages > 1 else ""), fontsize=8)
+                        axes.set_title(_HEADINGS[part] + (f", {labels[stage]}" if labels[stage] else ""), fontsize=8)
         line[0].set_axis_on()
         line[0].set(xticks=[], yticks=[])
         line[0].set_ylabel(_place(fusion, paths), fontsize=8)
@@ -226,7 +231,7 @@ def draw_weight_sheet(
         else:
             line[0].spines[:].set_visible(False)
             line[0].set_box_aspect(pixels.shape[0] / pixels.shape[1])
-    _bars(figure, grid, shown, weights[0])
+    _bars(figure, grid, shown, [each for each in weights if each.path == paths[0]])
     figure.suptitle(plain(title), fontsize=9)
     write_figure(figure, path, dpi)
 
@@ -263,10 +268,11 @@ def _draw(axes: Any, values: np.ndarray, limits: Sequence[float], shape: float) 
     return image
 
 
-def _bars(figure: Any, grid: np.ndarray, shown: Dict[bool, Any], first: FusionWeights) -> None:
-    """Colour bars that say which input the weight multiplies."""
-    choice = f"{first.other} (0) or {first.weighed} (1)"
-    label = f"M: {choice if first.selects else f'weight of the {first.weighed}'}"
+def _bars(figure: Any, grid: np.ndarray, shown: Dict[bool, Any], one: Sequence[FusionWeights]) -> None:
+    """Colour bars that say which input the weights of ``one`` fusion multiply."""
+    first = one[0]
+    weighs = dict.fromkeys(f"weight of the {each.weighed}" for each in one)
+    label = f"M: {f'{first.other} (0) or {first.weighed} (1)' if first.selects else ', '.join(weighs)}"
     for key, text in ((False, "parts of M, before the sigmoid"), (True, label)):
         if key in shown:
             bar = figure.colorbar(shown[key], ax=grid.ravel().tolist(), fraction=0.04, aspect=30, pad=0.01)

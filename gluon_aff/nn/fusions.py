@@ -9,7 +9,7 @@ Blocks that published weights exist for keep the authors' children, names and ar
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Type
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Type
 
 import mxnet as mx
 import numpy as np
@@ -29,6 +29,18 @@ from .layers import (
     warn_of_batch_of_one,
 )
 from .names import AUTHORS_KEYS, AUTHORS_RATIOS, authors_key, spelled
+
+
+class Weight(NamedTuple):
+    """One weight of a fusion.
+
+    ``label`` tells it from others of the fusion, "" where it is alone; ``branches`` are the children whose sum goes
+    into its sigmoid, and whether each pools; ``on`` is the input that it multiplies, "x" or "residual".
+    """
+
+    label: str
+    branches: Dict[str, bool]
+    on: str
 
 
 class Fusion(nn.HybridBlock):
@@ -91,6 +103,16 @@ class Fusion(nn.HybridBlock):
 
     def _build(self, channels: int, r: Optional[int], norm_layer: Type[nn.HybridBlock], norm_kwargs: NormKwargs):
         """Make the children. The base class, as plain addition, has none."""
+
+    def weights(self) -> List[Weight]:
+        """Its weights in the order they act, for attention maps."""
+        scales = dict(zip(("local_att", "global_att"), self.scales))
+        found = [
+            {name + stage: pools for name, pools in scales.items() if name + stage in self._children}
+            for stage in ("", "2")
+        ]
+        labels = ("stage 1", "stage 2") if found[1] else ("",)
+        return [Weight(label, branches, self.weight_on) for label, branches in zip(labels, found) if branches]
 
     def attention_logits(self, outputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         """What goes into the weight's sigmoid, (N, C, H, W) or (N, C, 1, 1) by branch, from the branches' outputs."""
@@ -268,13 +290,15 @@ class ACM(Fusion):
     X, the low-level map. Each ends in its sigmoid.
     """
 
-    pools = (True, False)  # of topdown and bottomup
-    attends: Sequence[str] = ("x",)
-    weight_on = "residual"
+    pools = (True, False)  # topdown, bottomup
 
     def _build(self, channels, r, norm_layer, norm_kwargs):
         self.topdown = _weight(channels, r, self.pools[0], norm_layer, norm_kwargs)
         self.bottomup = _weight(channels, r, self.pools[1], norm_layer, norm_kwargs)
+
+    def weights(self) -> List[Weight]:
+        topdown, bottomup = self.pools
+        return [Weight("topdown", {"topdown": topdown}, "residual"), Weight("bottomup", {"bottomup": bottomup}, "x")]
 
     def hybrid_forward(self, F, x, residual):
         low = F.broadcast_mul(residual, self.topdown(x))

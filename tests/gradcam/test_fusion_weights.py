@@ -19,7 +19,9 @@ FORMULAS = {
     "ms_sa": lambda x, residual, m: m * residual + x,
     "se": lambda x, residual, m: residual + m * x,
     "gau": lambda x, residual, m: m * residual + x,
+    "gau_local": lambda x, residual, m: m * residual + x,
 }
+ACM = ("acm", "acm_global", "acm_local")
 FORMULAS.update(dict.fromkeys(("aff_global_global", "aff_local_local", "sk"), FORMULAS["aff"]))
 
 
@@ -68,7 +70,7 @@ def test_weights_give_the_fusions_output(name, hybrid):
 
 
 def test_every_fusion_is_covered():
-    assert set(list_fusions()) == {*FORMULAS, "iaff", "add", "concat"}
+    assert set(list_fusions()) == {*FORMULAS, *ACM, "iaff", "add", "concat"}
 
 
 def test_both_stages_of_iaff():
@@ -82,6 +84,19 @@ def test_both_stages_of_iaff():
     z = mx.nd.array(halves[0] * first.weight + halves[1] * (1 - first.weight))
     logits = net.fuse.local_att2(z) + net.fuse.global_att2(z)
     np.testing.assert_allclose(second.weight, logits.sigmoid().asnumpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ACM)
+def test_both_weights_of_acm(name):
+    net, x = host(name), batch()
+    topdown, bottomup = fusion_weights(net, x)
+    assert [(w.label, w.stage, w.on, w.selects) for w in (topdown, bottomup)] == [
+        ("topdown", 1, "residual", False),
+        ("bottomup", 2, "x", False),
+    ]
+    assert [w.local is None for w in (topdown, bottomup)] == [name != "acm_local", name == "acm_global"]
+    fused = 2 * topdown.weight * x[:, 6:] + 2 * bottomup.weight * x[:, :6]
+    np.testing.assert_allclose(fused, net(mx.nd.array(x)).asnumpy(), atol=1e-4)
 
 
 def test_parts_add_up_below_the_sigmoid():
