@@ -66,8 +66,8 @@ def build(specification):
 
 
 def int8(net, x):
-    made = quantize(graph_of(net, resize_as_operator=True), x.asnumpy())
-    return InferenceNetwork(made.symbol, made.values, mx.cpu(), "an int8 network")
+    symbol, values = quantize(graph_of(net, resize_as_operator=True), x.asnumpy())
+    return InferenceNetwork(symbol, values, mx.cpu(), "an int8 network")
 
 
 def inference(net, x):

@@ -1,5 +1,6 @@
 """Running a training script in this process or code in another, and comparing what runs leave."""
 
+import argparse
 import importlib.util
 import os
 import shutil
@@ -59,6 +60,15 @@ def finished_fixtures(name, *argv):
         return lambda name: shutil.copytree(finished_run, tmp_path / name, symlinks=True)
 
     return finished_run, finished
+
+
+def subcommands(parser, words=()):
+    """(words, parser) of a command line and of every subcommand below it; those to be run have no `_subparsers`."""
+    yield words, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                yield from subcommands(command, (*words, name))
 
 
 def in_a_process(code, *arguments, cwd=ROOT, **environment):

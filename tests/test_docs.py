@@ -10,7 +10,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 from PIL import Image
-from script_runs import load_script
+from script_runs import load_script, subcommands
 
 import gluon_aff
 from gluon_aff import deploy, published
@@ -170,17 +170,16 @@ def test_every_flag_of_an_inline_command_is_known(page):
 
 def subcommand(words):
     """The parser of the subcommand that ``words`` begin with, or of a task behind ``train``; None for none."""
-    parser = build_parser()
+    if words[0] == "train" and len(words) > 1 and words[1].islower():
+        return get_task(words[1]).parser()
+    known, names = dict(subcommands(build_parser())), ()
     for word in words:
-        if word == "train" and len(words) > 1 and words[1].islower():
-            return get_task(words[1]).parser()
-        choices = [a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-        if not choices:
+        if known[names]._subparsers is None or word in ("...", "…") or word.startswith("-"):
             break
-        if word not in choices[0]:
-            return parser if word in ("...", "…") or word.startswith("-") else None
-        parser = choices[0][word]
-    return parser
+        names = (*names, word)
+        if names not in known:
+            return None
+    return known[names]
 
 
 # Python --------------------------------------------------------------------------------------------------------------

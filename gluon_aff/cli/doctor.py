@@ -17,7 +17,7 @@ import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import GluonAFFError
 from ..runtime import cuda, packages, threads
@@ -25,21 +25,7 @@ from ..runtime.home import mxnet_home
 from ..utils.tables import text_table
 from . import load_mxnet
 
-if TYPE_CHECKING:
-    from ..data.cifar import Layout
-
-FEATURES = (
-    "MKLDNN",
-    "CUDA",
-    "CUDNN",
-    "NCCL",
-    "OPENMP",
-    "OPENCV",
-    "LAPACK",
-    "F16C",
-    "DIST_KVSTORE",
-    "INT64_TENSOR_SIZE",
-)
+_FEATURES = "MKLDNN CUDA CUDNN NCCL OPENMP OPENCV LAPACK F16C DIST_KVSTORE INT64_TENSOR_SIZE"
 
 
 class Finding(NamedTuple):
@@ -167,9 +153,9 @@ def _native() -> Finding:
 def _features() -> Finding:
     import mxnet
 
-    features = mxnet.runtime.Features()
-    on = [name for name in FEATURES if features.is_enabled(name)]
-    off = [name for name in FEATURES if name not in on]
+    names, features = _FEATURES.split(), mxnet.runtime.Features()
+    on = [name for name in names if features.is_enabled(name)]
+    off = [name for name in names if name not in on]
     return Finding("features", "ok", f"{' '.join(on)}; without {' '.join(off)}")
 
 
@@ -222,18 +208,17 @@ def _datasets() -> Iterator[Finding]:
             remedy = f"python train_cifar.py --dataset {name} downloads it, or put the file there"
             yield Finding("data", "missing", f"{name}: no {expected} in {folder}", remedy)
             continue
-        damaged = list(_damaged(folder, archives))
+        damaged = [each for layout in archives for each in _damaged(folder / layout.archive, layout.check())]
         whole = ", ".join([*unpacked, *(layout.archive for layout in archives)])
         yield from damaged or [Finding("data", "ok", f"{name}: {whole} in {folder}")]
 
 
-def _damaged(folder: Path, archives: Sequence[Layout]) -> Iterator[Finding]:
-    for layout in archives:
-        try:
-            layout.check()(folder / layout.archive)
-        except GluonAFFError as error:
-            remedy = f"rm {shlex.quote(str(folder / layout.archive))}, then download it again"
-            yield Finding("data", "broken", f"{layout.archive}: {error}", remedy)
+def _damaged(archive: Path, check: Callable[[Path], None]) -> Iterator[Finding]:
+    try:
+        check(archive)
+    except GluonAFFError as error:
+        remedy = f"rm {shlex.quote(str(archive))}, then download it again"
+        yield Finding("data", "broken", f"{archive.name}: {error}", remedy)
 
 
 def _weights() -> Finding:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Union
 
+from ..errors import UsageError
 from ..utils.arguments import nonempty, number
 from ..utils.outputs import Reads, Writes
 from .arguments import add_gpus, add_number, add_preprocessing, add_weights, open_one
@@ -16,7 +17,12 @@ def export(args: argparse.Namespace) -> int:
 
     names = ("images", "count", "input_size", "batch", "with_preprocessing", "fold", "calibration", "overwrite")
     given = {name: getattr(args, name) for name in names}
-    done = export_network(open_one(args), Path(args.out), args.to, **given)
+    trained = open_one(args)
+    try:
+        done = export_network(trained, Path(args.out), args.to, **given)
+    except UsageError as error:
+        message = str(error).replace("overwrite=True", "--overwrite").replace("input_size", "--input-size")
+        raise UsageError(message) from error
     print("\n".join(done.lines))
     print(f"written    {done.directory}")
     return 0

@@ -14,19 +14,7 @@ from . import load_mxnet
 from .arguments import CommandParser
 
 #: The modules of this folder that have `add_commands`, in the order of --help.
-MODULES = [
-    "train",
-    "networks",
-    "ablation",
-    "published",
-    "evaluate",
-    "predict",
-    "export",
-    "compare",
-    "gradcam",
-    "records",
-    "doctor",
-]
+_MODULES = "train networks ablation published evaluate predict export compare gradcam records doctor"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="gluon-aff", description="Attentional Feature Fusion for MXNet/Gluon.")
     parser.add_argument("--version", action="version", version=f"gluon_aff {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in MODULES:
+    for name in _MODULES.split():
         importlib.import_module(f".{name}", __package__).add_commands(commands)
     add_overwrite(parser)
     return parser

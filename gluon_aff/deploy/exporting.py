@@ -22,8 +22,8 @@ from ..utils.logits import class_ious, confusion
 from . import onnx
 from .exported import KINDS, NAME, Manifest, is_exported, open_exported, read_manifest, write_manifest
 from .folding import fold_norms
-from .int8 import Quantized, quantize
-from .symbol import FILES, INPUT, graph_of, normalisation, prepend, write_symbol
+from .int8 import quantization_of, quantize
+from .symbol import FILES, INPUT, graph_of, of_pixels, write_symbol
 
 CHECKED, CALIBRATED = 8, 64  # pictures, where the user gives none
 #: What these are, for manifests.
@@ -38,7 +38,6 @@ TOLERANCES = {"symbol": 1e-4, "onnx": 1e-4, "int8": 0.1}
 _TIMED = 8  # pictures of a batch that is timed
 _TURNS = 5  # that are timed, behind one that is not
 _BATCH = 8  # pictures at once, where outputs are compared
-_MOST_NAMED = 3
 _OURS = (NAME, onnx.MODEL, *FILES)
 _SOURCE = ("weights", "sha256", "figure", "data")  # entries of a manifest's source
 
@@ -138,33 +137,29 @@ def export(
     check_free(place, overwrite)
     size = input_size or (None if segments or input is None else input.size)
     if size is None and not segments:
-        raise UsageError("nothing tells the size of the network's input: give input_size (--input-size)")
+        raise UsageError("nothing tells the size of the network's input: give input_size")
     shape = _input_shape(size, batch, with_preprocessing)
     taken, own = "uint8" if with_preprocessing else "float32", pixels is not None
-    pixels = _checked_pixels(pixels, size)
-    transform, inside = (input or NetworkInput()).transform, input if with_preprocessing else None
+    pixels, transform = _checked_pixels(pixels, size), (input or NetworkInput()).transform
 
     graph = graph_of(net, resize_as_operator=to != "onnx")
     folding = fold_norms(graph) if fold else None
-    quantized: Optional[Quantized] = None
     if to == "int8":
         few = pixels if truth is not None or len(pixels) > CHECKED else sample_pixels(CALIBRATED, pixels.shape[1])
-        front = normalisation(inside) if inside else None
-        quantized = quantize(graph, transform(few[:CALIBRATED]), calibration, front=front)
-    if inside:
-        prepend(graph, inside)
-    model = onnx.to_onnx(graph, shape, taken) if to == "onnx" else None
+        symbol, values = quantize(graph, transform(few[:CALIBRATED]), calibration)
+    else:
+        symbol, values = graph.symbol(), graph.values()
+    if with_preprocessing and input is not None:
+        symbol, values = of_pixels(symbol, values, input)
+    model = onnx.to_onnx(symbol, values, shape, taken) if to == "onnx" else None
 
     device = next(iter(net.collect_params().values())).list_ctx()[0]
 
     def before(chosen: np.ndarray) -> np.ndarray:
-        x = transform(chosen)
-        parts = [net(mx.nd.array(x[i : i + _BATCH], ctx=device)).asnumpy() for i in range(0, len(x), _BATCH)]
-        return np.concatenate(parts)
+        return _in_batches(lambda x: net(mx.nd.array(x, ctx=device)).asnumpy(), transform(chosen))
 
     def after(chosen: np.ndarray) -> np.ndarray:
-        x = chosen if exported.takes_pixels else transform(chosen)
-        return np.concatenate([exported.run(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)])
+        return _in_batches(exported.run, chosen if exported.takes_pixels else transform(chosen))
 
     expected = before(pixels)
     source = source or Source(type(net).__name__)
@@ -183,7 +178,7 @@ def export(
         "segments": segments,
         "outputs": expected.shape[1],
         "folding": folding and {"folded": folding.folded, "kept": kept, "lines": folding.lines()},
-        "quantization": quantized and {"calibration": calibration, **quantized.to_json()},
+        "quantization": {"calibration": calibration, **quantization_of(symbol)} if to == "int8" else None,
         "check": check,
     }
     aside = temporary_name(place)
@@ -192,10 +187,8 @@ def export(
         if model is not None:
             (aside / onnx.MODEL).write_bytes(model)
             files = [onnx.MODEL]
-        elif quantized:
-            files = write_symbol(aside, quantized.symbol, quantized.values)
         else:
-            files = write_symbol(aside, graph.symbol(), graph.values())
+            files = write_symbol(aside, symbol, values)
         write_manifest(aside, manifest, files)
         exported = open_exported(aside, device)
         found, lines = compare(expected, after(pixels), to, segments, truth)
@@ -212,8 +205,12 @@ def export(
         raise cannot_write(directory, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    written = open_exported(directory).manifest
+    written = read_manifest(place)
     return Export(directory, written, [*_about(written), *lines])
+
+
+def _in_batches(run: Run, x: np.ndarray) -> np.ndarray:
+    return np.concatenate([run(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)])
 
 
 def _input_shape(size: Optional[int], batch: Union[int, str], pixels: bool) -> Tuple[Union[int, str], ...]:
@@ -362,22 +359,22 @@ def check_free(place: Path, overwrite: bool) -> None:
     if not place.exists() or (place.is_dir() and not _entries(place)):
         return
     if not is_exported(place):
-        raise UsageError(f"{place} is there and is no exported network: choose another --out")
+        raise UsageError(f"{place} is there and is no exported network: choose another folder")
     if not overwrite:
-        raise UsageError(f"{place} holds an exported network: choose another --out, or --overwrite")
+        raise UsageError(f"{place} holds an exported network: choose another folder, or overwrite=True")
     try:
         listed = read_manifest(place)["files"]
     except GluonAFFError as error:
         raise UsageError(
-            f"{place} holds no exported network that is whole ({error}), so --overwrite does not remove it: choose "
-            "another --out, or remove it yourself"
+            f"{place} holds no exported network that is whole ({error}), so overwrite=True does not remove it: choose "
+            "another folder, or remove it yourself"
         ) from error
     others = [name for name in _entries(place) if name not in _OURS or name not in (NAME, *listed)]
     if others:
-        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise UsageError(
-            f"{place} holds more than an exported network ({', '.join(others[:_MOST_NAMED])}{more}), which --overwrite "
-            "would remove: choose another --out, or move it away"
+            f"{place} holds more than an exported network ({', '.join(others[:3])}{more}), which overwrite=True would "
+            "remove: choose another folder, or move it away"
         )
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from ..errors import UsageError, last_line
-from .symbol import INPUT, NORMS, Graph, Node
+from .symbol import INPUT, NORMS, Arrays, Graph, Node
 
 CALIBRATIONS = ("naive", "entropy")
 
@@ -40,48 +39,17 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """An int8 network: its graph, its arrays by name with ``arg:`` or ``aux:``, how many operators are int8, and which
-    stay float with the reason."""
-
-    symbol: mx.sym.Symbol
-    values: Dict[str, np.ndarray]
-    int8: Dict[str, int]
-    floats: Dict[str, Dict[str, Any]]
-
-    def to_json(self) -> Dict[str, Any]:
-        """Return what a manifest says of it, with lines for people."""
-        total = sum(self.int8.values())
-        said = [f"{total} operators in int8, among them {self.int8.get('_sg_mkldnn_conv', 0)} convolutions"]
-        said += [f"{each['count']} {op} stay float: {each['reason']}" for op, each in self.floats.items()]
-        return {"int8": self.int8, "float": self.floats, "lines": said}
-
-
-def check_int8() -> None:
-    """Raise UsageError where MXNet has no oneDNN, or the processor cannot run its int8 kernels."""
-    if not mx.runtime.Features().is_enabled("MKLDNN"):
-        raise UsageError("int8 needs an MXNet with oneDNN (MKLDNN), which this one was built without: use --to onnx")
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            flags = next((line.split() for line in handle if line.startswith("flags")), [])
-    except OSError:
-        return
-    if flags and "avx2" not in flags and "sse4_1" not in flags:
-        raise UsageError("int8 needs a processor with SSE4.1 or AVX2 for oneDNN's kernels: use --to onnx")
-
-
-def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", front: Optional[Graph] = None) -> Quantized:
-    """Return a graph in int8, on CPU, calibrated on ``inputs``, float32 (N, 3, H, W).
+def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive") -> Tuple[mx.sym.Symbol, Arrays]:
+    """Return a graph in int8, symbol and arrays, for the CPU, calibrated on ``inputs``, float32 (N, 3, H, W).
 
     Norms behind convolutions are folded by oneDNN itself. Ranges of maps are their minimum and maximum ("naive"), or
-    those that lose least information by Kullback-Leibler divergence ("entropy"), which takes minutes. ``front`` makes
-    ``inputs`` of pixels; it is put in front afterwards and stays float. Raises UsageError for another calibration,
-    where oneDNN cannot run int8, and for a network of which nothing can be quantized.
+    those that lose least information by Kullback-Leibler divergence ("entropy"), which takes minutes. Raises UsageError
+    for another calibration, where oneDNN cannot run int8, and for a network of which nothing can be quantized.
     """
     if calibration not in CALIBRATIONS:
         raise UsageError(f"calibration {calibration!r}: choose one of {', '.join(CALIBRATIONS)}")
-    check_int8()
+    if not mx.runtime.Features().is_enabled("MKLDNN"):
+        raise UsageError("int8 needs an MXNet with oneDNN (MKLDNN), which this one does not have: use the form onnx")
     from mxnet.contrib import quantization
 
     _part_sums(graph)
@@ -108,23 +76,27 @@ def quantize(graph: Graph, inputs: np.ndarray, calibration: str = "naive", front
                 quantize_mode="smart",
             )
     except mx.MXNetError as error:
-        raise UsageError(f"oneDNN cannot run this network in int8 ({last_line(error)}): use --to onnx") from error
-    if front is not None:
-        symbol = symbol(**{INPUT: front.symbol()})
-        arguments.update({name: mx.nd.array(value, dtype=value.dtype) for name, value in front.arrays.items()})
-    operators = Counter(node["op"] for node in json.loads(symbol.tojson())["nodes"])
-    int8 = {op: count for op, count in sorted(operators.items()) if op.startswith(_QUANTIZED)}
-    if not any("conv" in op for op in int8):
-        raise UsageError("oneDNN can quantize no convolution of this network: use --to onnx")
-    floats = {
-        op: {"count": count, "reason": _REASONS.get(op, "MXNet has no int8 kernel for it")}
-        for op, count in sorted(operators.items())
-        if op not in int8 and op not in _BETWEEN
-    }
+        raise UsageError(f"oneDNN cannot run this network in int8 ({last_line(error)}): use the form onnx") from error
+    if not any("conv" in op for op in quantization_of(symbol)["int8"]):
+        raise UsageError("oneDNN can quantize no convolution of this network: use the form onnx")
     names = set(symbol.list_inputs())
     arrays = {f"arg:{name}": value.asnumpy() for name, value in arguments.items() if name in names}
     arrays.update({f"aux:{name}": value.asnumpy() for name, value in states.items() if name in names})
-    return Quantized(symbol, arrays, int8, floats)
+    return symbol, arrays
+
+
+def quantization_of(symbol: mx.sym.Symbol) -> Dict[str, Any]:
+    """Return what a manifest says of an int8 network: which operators are, which stay float and why, and lines."""
+    operators = sorted(Counter(node["op"] for node in json.loads(symbol.tojson())["nodes"]).items())
+    int8 = {op: count for op, count in operators if op.startswith(_QUANTIZED)}
+    floats = {
+        op: {"count": count, "reason": _REASONS.get(op, "MXNet has no int8 kernel for it")}
+        for op, count in operators
+        if op not in int8 and op not in _BETWEEN
+    }
+    said = [f"{sum(int8.values())} operators in int8, among them {int8.get('_sg_mkldnn_conv', 0)} convolutions"]
+    said += [f"{each['count']} {op} stay float: {each['reason']}" for op, each in floats.items()]
+    return {"int8": int8, "float": floats, "lines": said}
 
 
 def _part_sums(graph: Graph) -> None:

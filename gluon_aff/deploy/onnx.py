@@ -9,15 +9,16 @@ from __future__ import annotations
 import ast
 import io
 import warnings
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Union
+from typing import Any, Dict, List, Sequence, Union
+from unittest import mock
 
 import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from .symbol import INPUT, Graph, example_shape
+from .symbol import INPUT, Arrays, example_shape
 
 MODEL = "model.onnx"
 OPSET = 13
@@ -27,8 +28,10 @@ _INSTALL = "pip install 'gluon_aff[onnx]'"
 _LARGEST = (1 << 31) - 1  # bytes: a protocol buffer's limit
 
 
-def to_onnx(graph: Graph, shape: Sequence[Union[int, str]], input_type: str = "float32") -> bytes:
-    """Return a graph as an ONNX model of operator set 13, its checker's full check passed.
+def to_onnx(
+    symbol: mx.sym.Symbol, values: Arrays, shape: Sequence[Union[int, str]], input_type: str = "float32"
+) -> bytes:
+    """Return a network, symbol and arrays, as an ONNX model of operator set 13, its checker's full check passed.
 
     Names in the input's ``shape`` are lengths that are open: ``("N", 3, 224, 224)``. Raises UsageError when ONNX is not
     installed or too new for MXNet's exporter, and for an operator that cannot be exported, GluonAFFError when ONNX's
@@ -37,12 +40,12 @@ def to_onnx(graph: Graph, shape: Sequence[Union[int, str]], input_type: str = "f
     onnx = _load_onnx()
     from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
-    symbol, values = graph.symbol(), graph.values()
     arrays = {name.split(":", 1)[1]: mx.nd.array(value, dtype=value.dtype) for name, value in values.items()}
     is_open = any(isinstance(length, str) for length in shape)
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(input_type))
     try:
-        with _corrected(MXNetGraph), warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # it prints names
+        translations = MXNetGraph.registry_.setdefault(OPSET, {})
+        with mock.patch.dict(translations, dot=_convert_dot), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             made = MXNetGraph().create_onnx_graph_proto(
                 symbol,
@@ -93,19 +96,6 @@ def _tidy(made: Any, shape: Sequence[Union[int, str]], output: Sequence[int]) ->
         else:
             length.dim_value = found
     made.name = "gluon_aff"
-
-
-@contextmanager
-def _corrected(exporter: Any) -> Iterator[None]:
-    """Let MXNet's exporter use our translation of ``dot``; afterwards it is as it was."""
-    registry: Dict[str, Any] = exporter.registry_.setdefault(OPSET, {})
-    before = dict(registry)
-    registry["dot"] = _convert_dot
-    try:
-        yield
-    finally:
-        registry.clear()
-        registry.update(before)
 
 
 def _convert_dot(node: Dict[str, Any], **kwargs: Any) -> List[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Callable, Iterable, Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
@@ -174,7 +175,13 @@ def predict_stream(
             return Prediction(str(item).split(": ")[0], None, None, predictor.classes, fault=str(item)), None
         where, folder = (item.where, item.folder) if isinstance(item, Picture) else ("array", None)
         try:
-            return _prepared(predictor, item, where, folder)
+            if isinstance(item, Picture):
+                content = item.content()
+                pixels = predictor.input.read(content, where)
+                image = decode_image(content, where) if predictor.segments else None
+            else:
+                pixels, image = predictor.input.fitted(item), item if predictor.segments else None
+            return Prediction(where, folder, None, predictor.classes, image), predictor.prepare(pixels[None])[0]
         except GluonAFFError as error:
             fault = getattr(error, "fault", str(error))
             return Prediction(where, None, None, predictor.classes, fault=fault), None
@@ -187,9 +194,15 @@ def predict_stream(
         check_finite(logits)
         yield from (replace(found, logits=values) for (found, _), values in zip(group, logits))
 
+    def batch_of(numbered: Tuple[int, Ready]) -> Tuple[int, Optional[Tuple[int, ...]]]:
+        number, (_, x) = numbered
+        return number // size, None if x is None else x.shape
+
     size = predictor.batch or batch_size
+    readies = prefetch(make, items, "picture", workers, 2 * size + workers)
     before: Optional[Tuple[Optional[Wait], List[Ready]]] = None
-    for group in _groups(prefetch(make, items, "picture", workers, 2 * size + workers), size):
+    for _, alike in groupby(enumerate(readies), batch_of):
+        group = [ready for _, ready in alike]
         inputs = [x for _, x in group if x is not None]
         begun = predictor.start(np.stack(inputs)) if inputs else None
         if before is not None:  # the network works on this group while the one before is finished
@@ -197,27 +210,3 @@ def predict_stream(
         before = begun, group
     if before is not None:
         yield from finish(*before)
-
-
-def _prepared(predictor: Predictor, item: Union[Picture, np.ndarray], where: str, folder: Optional[str]) -> Ready:
-    """Return a prediction without logits, and the input (C, H, W) that gives them."""
-    if isinstance(item, Picture):
-        content = item.content()
-        pixels = predictor.input.read(content, where)
-        image = decode_image(content, where) if predictor.segments else None
-    else:
-        pixels, image = predictor.input.fitted(item), item if predictor.segments else None
-    return Prediction(where, folder, None, predictor.classes, image), predictor.prepare(pixels[None])[0]
-
-
-def _groups(readies: Iterable[Ready], size: int) -> Iterator[List[Ready]]:
-    """Yield neighbours of one shape, at most ``size``; a picture that could not be read is a group of its own."""
-    group: List[Ready] = []
-    for ready in readies:
-        shape, first = (None if x is None else x.shape for x in (ready[1], group[0][1] if group else None))
-        if group and (len(group) == size or shape is None or shape != first):
-            yield group
-            group = []
-        group.append(ready)
-    if group:
-        yield group

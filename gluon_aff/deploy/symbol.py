@@ -27,6 +27,9 @@ NORMS = ("BatchNorm", "_contrib_SyncBatchNorm")
 SYMBOL, PARAMS = "model-symbol.json", "model-0000.params"
 FILES = [SYMBOL, PARAMS]
 
+#: Values by name, with ``arg:`` or ``aux:`` in front.
+Arrays = Dict[str, np.ndarray]
+
 _MOST_NODES, _LARGEST_JSON, _LARGEST_OUTPUT = 100_000, 64 << 20, 1 << 29  # nodes, bytes, elements
 
 #: Operators that a graph may be made of: arithmetic alone. Others of MXNet's call Python, take addresses, or run graphs
@@ -110,13 +113,11 @@ class Graph:
             self.head = new
 
     def variable(self, name: str, value: np.ndarray) -> Node:
-        """Return a new variable that knows its shape. Its name gets a number where it is taken."""
-        free, number = name, 1
-        while free in self.arrays or free == INPUT:
-            number += 1
-            free = f"{name}_{number}"
-        self.arrays[free] = value
-        return Node("null", free, {"__shape__": str(tuple(value.shape))})
+        """Return a new variable that knows its shape. Its name gets a stroke where it is taken."""
+        while name in self.arrays:
+            name += "_"
+        self.arrays[name] = value
+        return Node("null", name, {"__shape__": str(tuple(value.shape))})
 
     def symbol(self) -> mx.sym.Symbol:
         """Return the graph for MXNet."""
@@ -138,7 +139,7 @@ class Graph:
         }
         return mx.sym.load_json(json.dumps(document))
 
-    def values(self) -> Dict[str, np.ndarray]:
+    def values(self) -> Arrays:
         """Return the variables that the output depends on, by name with ``arg:`` or ``aux:`` in front."""
         names = [node.name for node in self.nodes() if node.op == "null" and node.name != INPUT]
         return {f"{'aux' if name in self.auxiliary else 'arg'}:{name}": self.arrays[name] for name in names}
@@ -210,32 +211,19 @@ def example_shape(shape: Sequence[Union[int, str]]) -> Tuple[int, ...]:
     return (first, *(64 if isinstance(length, str) else length for length in others))
 
 
-def prepend(graph: Graph, network_input: NetworkInput) -> None:
-    """Let a graph take pixels uint8 (N, H, W, 3), RGB: they are normalised as `NetworkInput.transform` does it.
+def of_pixels(symbol: mx.sym.Symbol, arrays: Arrays, network_input: NetworkInput) -> Tuple[mx.sym.Symbol, Arrays]:
+    """Return a network, symbol and arrays, that takes pixels uint8 (N, H, W, 3), RGB, and normalises them itself.
 
-    In place. The same float32 operations, in the same order: pixel * scale + shift.
+    By the float32 operations of `NetworkInput.transform`, in the same order: pixel * scale + shift.
     """
-    first = next(node for node in graph.nodes() if node.op == "null" and node.name == INPUT)
-    graph.replace(first, (_normalised(graph, network_input), 0))
-
-
-def normalisation(network_input: NetworkInput) -> Graph:
-    """Return what `prepend` puts in front as a graph of its own: from pixels to what a network takes."""
-    graph = Graph((Node("null", INPUT), 0), {}, set())
-    graph.head = _normalised(graph, network_input), 0
-    return graph
-
-
-def _normalised(graph: Graph, network_input: NetworkInput) -> Node:
-    """Return new nodes from pixels to normalised maps (N, 3, H, W), whose arrays are the graph's."""
     transform = EvalTransform(network_input.mean, network_input.std)
-    pixels = Node("null", INPUT, {"__dtype__": "3"})
-    cast = Node("Cast", "pixels_cast", {"dtype": "float32"}, [(pixels, 0)])
-    planes = Node("transpose", "pixels_planes", {"axes": "(0, 3, 1, 2)"}, [(cast, 0)])
-    scale = graph.variable("pixels_scale", transform.scale[None])
-    scaled = Node("broadcast_mul", "pixels_scaled", {}, [(planes, 0), (scale, 0)])
-    shift = graph.variable("pixels_shift", transform.shift[None])
-    return Node("broadcast_add", "pixels_normalised", {}, [(scaled, 0), (shift, 0)])
+    own = {"arg:pixels_scale": transform.scale[None], "arg:pixels_shift": transform.shift[None]}
+    scale, shift = (mx.sym.var(name[4:], shape=value.shape) for name, value in own.items())
+    cast = mx.sym.cast(mx.sym.var(INPUT, dtype="uint8"), dtype="float32", name="pixels_cast")
+    planes = mx.sym.transpose(cast, axes=(0, 3, 1, 2), name="pixels_planes")
+    scaled = mx.sym.broadcast_mul(planes, scale, name="pixels_scaled")
+    normalised = mx.sym.broadcast_add(scaled, shift, name="pixels_normalised")
+    return symbol(**{INPUT: normalised}), {**arrays, **own}
 
 
 class InferenceNetwork(mx.gluon.SymbolBlock):
@@ -265,7 +253,7 @@ class InferenceNetwork(mx.gluon.SymbolBlock):
     def __init__(
         self,
         symbol: mx.sym.Symbol,
-        values: Dict[str, np.ndarray],
+        values: Arrays,
         device: mx.Context,
         kind: str,
         input_type: str = "float32",
@@ -294,7 +282,7 @@ class InferenceNetwork(mx.gluon.SymbolBlock):
         raise UsageError(f"this is {self._kind}: gluon_aff.deploy.export writes it with its graph")
 
 
-def write_symbol(directory: Path, symbol: mx.sym.Symbol, values: Dict[str, np.ndarray]) -> List[str]:
+def write_symbol(directory: Path, symbol: mx.sym.Symbol, values: Arrays) -> List[str]:
     """Write a graph and its arrays as ``SymbolBlock.imports`` and ``Module.load`` take them; return the files' names.
 
     Raises UsageError for an operator that would not be read back, GluonAFFError when the disk is full.

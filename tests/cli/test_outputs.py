@@ -8,11 +8,12 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from script_runs import subcommands
 
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks import get_task
-from gluon_aff.utils.figures import new_figure, write_figure
+from gluon_aff.utils.figures import FORMATS, new_figure, write_figure
 from gluon_aff.utils.files import write_json
 from gluon_aff.utils.outputs import Reads, Writes, content_of, guarded
 from gluon_aff.utils.png import write_pixels
@@ -28,17 +29,7 @@ TEXTS = {
 TASKS = ("cifar", "imagenet", "seg")
 
 
-def leaves(parser, words=()):
-    """Every subcommand's words and parser."""
-    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    for action in below:
-        for name, command in action.choices.items():
-            yield from leaves(command, (*words, name))
-    if not below:
-        yield words, parser
-
-
-COMMANDS = dict(leaves(cli.build_parser()))
+COMMANDS = {words: parser for words, parser in subcommands(cli.build_parser()) if parser._subparsers is None}
 COMMANDS.update({("train", task): get_task(task).parser(task) for task in TASKS})
 
 
@@ -65,15 +56,10 @@ def argv_of(words, places, *more):
         if action in places:
             value = str(places[action])
         elif action.required and action.nargs != argparse.REMAINDER:
-            value = (
-                action.choices and list(action.choices)[0] or ("new.png" if isinstance(action.type, Writes) else "1")
-            )
+            value = "new.png" if isinstance(action.type, Writes) else list(action.choices or "1")[0]
         else:
             continue
-        if action.option_strings:
-            flags += [action.option_strings[0], value]
-        else:
-            arguments.append(value)
+        (flags if action.option_strings else arguments).extend([*action.option_strings[:1], value])
     return [*arguments, *flags]
 
 
@@ -86,8 +72,11 @@ def begin(words, places, *more):
 
 @pytest.fixture
 def photo(tmp_path, monkeypatch):
+    """A picture, and beside it the folders of a data set."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save("photo.png")
+    for folder in ("images", "masks"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
     return tmp_path / "photo.png"
 
 
@@ -124,19 +113,14 @@ def test_an_output_is_no_file_of_others_run_or_data_set(case, photo, tmp_path):
             (tmp_path / "run" / name).write_bytes(photo.read_bytes())
         with pytest.raises(UsageError, match="a file of the run"):
             begin(words, {output: "run/x.png"}, "--overwrite")
-    for folder in ("images", "masks"):
-        (tmp_path / "set" / folder).mkdir(parents=True)
     with pytest.raises(UsageError, match="lies in a data set"):
         begin(words, {output: "set/masks/new.png"}, "--overwrite")
     begin(words, {output: "new.png"})
 
 
 @pytest.mark.parametrize("case", FOLDERS, ids=named)
-def test_an_output_folder_is_none_of_a_data_set(case, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_an_output_folder_is_none_of_a_data_set(case, photo):
     words, output = case
-    for folder in ("images", "masks"):
-        (tmp_path / "set" / folder).mkdir(parents=True)
     with pytest.raises(UsageError, match="lies in a data set"):
         begin(words, {output: "set/images"}, "--overwrite")
     if output.type.masks:
@@ -168,22 +152,6 @@ def _places(*words):
     return ("train", "cifar"), {actions[flag]: value for flag, value in zip(words[::2], words[1::2])}
 
 
-def figure(path):
-    write_figure(new_figure(1, 1), path)
-
-
-def pixels(path):
-    write_pixels(np.zeros((4, 4), np.uint8), path)
-
-
-def document(path):
-    write_json({"images": 3, "top1": 0.5, "classes": [1]}, path)
-
-
-def table(path):
-    write_csv(("image", "class"), [("a", 1)], path)
-
-
 FOREIGN = {
     "empty.json": b"",
     "coco.json": json.dumps({"images": [], "annotations": []}).encode(),
@@ -192,22 +160,23 @@ FOREIGN = {
 }
 
 
+WRITERS = {
+    "figure": lambda path: write_figure(new_figure(1, 1), path),
+    "pixels": lambda path: write_pixels(np.zeros((4, 4), np.uint8), path),
+    "document": lambda path: write_json({"images": 3, "top1": 0.5, "classes": [1]}, path),
+    "table": lambda path: write_csv(("image", "class"), [("a", 1)], path),
+}
+
+
 @pytest.mark.parametrize(
-    "write, name",
-    [
-        (figure, "a.png"),
-        (figure, "a.pdf"),
-        (figure, "a.svg"),
-        (pixels, "a.png"),
-        (document, "a.json"),
-        (table, "a.csv"),
-    ],
+    "kind, name",
+    [*(("figure", f"a.{form}") for form in FORMATS), ("pixels", "a.png"), ("document", "a.json"), ("table", "a.csv")],
 )
-def test_what_an_output_wrote_it_replaces_and_nothing_else(write, name, photo, tmp_path):
+def test_what_an_output_wrote_it_replaces_and_nothing_else(kind, name, photo, tmp_path):
     """In a folder, where names are known only when the files are written."""
     words, output = next(case for case in FOLDERS if case[0] == ("evaluate",))
     parser, folder = COMMANDS[words], tmp_path / "out"
-    contents = {**FOREIGN, "photo.png": photo.read_bytes()}
+    write, contents = WRITERS[kind], {**FOREIGN, "photo.png": photo.read_bytes()}
     with guarded(parser, parser.parse_args(argv_of(words, {output: folder}))):
         write(folder / name)
         write(folder / name)

@@ -1,14 +1,13 @@
 """What a command imports: no help and no list of stored figures waits for MXNet."""
 
 import json
-from argparse import _SubParsersAction
 
 import pytest
-from script_runs import in_a_process
+from script_runs import in_a_process, subcommands
 
 import gluon_aff
 from gluon_aff import facts
-from gluon_aff.cli.main import build_parser
+from gluon_aff.cli.main import build_parser, main
 from gluon_aff.cli.networks import _count
 
 # Runs command lines one after the other in a process that counts as ours, and tells after which one MXNet was there.
@@ -31,17 +30,8 @@ for line in lines:
 """
 
 
-def every_command(parser, words=()):
-    """The words of all commands and of their actions."""
-    yield list(words)
-    for action in parser._actions:
-        if isinstance(action, _SubParsersAction):
-            for name, command in action.choices.items():
-                yield from every_command(command, (*words, name))
-
-
 def test_no_help_and_no_list_imports_mxnet():
-    lines = [[*words, "--help"] for words in every_command(build_parser())]
+    lines = [[*words, "--help"] for words, _ in subcommands(build_parser())]
     lines += [["train", task, "--help"] for task in ("cifar", "imagenet", "seg")]
     lines += [[f"train_{task}.py", "--help"] for task in ("cifar", "imagenet", "seg")]
     lines += [["models"], ["published", "list"], ["published", "path", "paper_cifar100_resnet32_AFF_0.8967"]]
@@ -57,11 +47,8 @@ def test_importing_the_package_elsewhere_prepares_and_imports_mxnet_at_once():
 
 
 def test_a_command_is_prepared_for_mxnet_before_it_imports_it():
-    code = (
-        "import sys; sys.argv = ['gluon-aff']; import gluon_aff, numpy; assert 'mxnet' not in sys.modules; "
-        "print('bool' in vars(numpy)); import mxnet"
-    )
-    done = in_a_process(code)
+    code = "import sys; sys.argv = ['gluon-aff']; import gluon_aff, numpy; assert 'mxnet' not in sys.modules; "
+    done = in_a_process(code + "print('bool' in vars(numpy)); import mxnet")
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
@@ -83,8 +70,6 @@ def test_all_stored_figures_are_right():
 
 
 def test_count_writes_what_is_stored(tmp_path, capsys):
-    from gluon_aff.cli.main import main
-
     assert main(["models", "cifar_aff_resnet8*", "--count", str(tmp_path / "figures.json")]) == 0
     counted = json.loads((tmp_path / "figures.json").read_text())
     assert counted == [facts.model_figures()[name] for name in ("cifar_aff_resnet8", "cifar_aff_resnet8.paper")]

@@ -1,5 +1,6 @@
 """Full disks, limited files, places that cannot be written, and two processes in one place."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -9,18 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_kills import cache_building, digest, downloading, leftovers, record_building, trained, write_images
+import test_kills as kills
+from script_runs import load_script
 
-import gluon_aff
+from gluon_aff.utils import console
 
-ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 SECONDS = 120
-
-
-def environment(folder):
-    variables = {name: value for name, value in os.environ.items() if name != "GLUON_AFF_DEBUG"}
-    places = {"PYTHONPATH": ROOT, "MXNET_HOME": folder / "home", "TMPDIR": folder, "OMP_NUM_THREADS": 1}
-    return {**variables, **{name: str(value) for name, value in places.items()}}
 
 
 def limit(size):
@@ -34,7 +29,7 @@ def limit(size):
 
 
 def run(command, cwd, home, **more):
-    more.update(cwd=cwd, env=environment(home), timeout=SECONDS)
+    more.update(cwd=cwd, env=kills.environment(home), timeout=SECONDS)
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **more)
     assert "Traceback" not in done.stderr and "unexpected" not in done.stderr, done.stderr
     return done
@@ -56,9 +51,12 @@ def gluon(*words):
 def made(tmp_path_factory):
     """A finished run, an ablation's place and images, and the figures that the run ends with."""
     folder = tmp_path_factory.mktemp("made")
-    command, result = trained()
-    assert run(command(folder), folder, folder).returncode == 0
-    write_images(folder / "given" / "images", 20)
+    command, result = kills.trained()
+    here = os.getcwd()
+    os.chdir(folder)
+    assert console.run(load_script("train_cifar").main, command(folder)[2:]) == 0
+    os.chdir(here)
+    kills.write_images(folder / "given" / "images", 20)
     return folder, result(folder)
 
 
@@ -75,33 +73,35 @@ def outputs(folder):
         "gradcam": gluon("gradcam", *weights, "--images", images / "test", "--out", "out"),
         "attention": gluon("attention", *weights, "--images", images / "test", "--out", "out"),
         "records": gluon("records", "make", images, "out/a.rec", "--split", "train"),
-        "training": [*trained()[0](Path("/nowhere")), "--save-dir", "out/run"],
+        "training": [*kills.trained()[0](Path("/nowhere")), "--save-dir", "out/run"],
     }
 
 
 NAMES = list(outputs(Path("x")))
 
 
+@contextlib.contextmanager
+def mounted(place, option):
+    """A file system in memory, where one may be mounted."""
+    place.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(place)], capture_output=True)
+    if done.returncode:
+        pytest.skip("no file system may be mounted here: the limit on file sizes stands for a full disk")
+    yield
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of its own of 256 kB, where one may be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("no file system may be mounted here: the limit on file sizes stands for a full disk")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with mounted(tmp_path / "disk", "size=256k"):
+        yield tmp_path / "disk"
 
 
 def fill(path):
     """Leave nothing on a disk."""
-    with open(path, "wb", buffering=0) as handle:
-        try:
-            while True:
-                handle.write(bytes(4096))
-        except OSError:
-            pass
+    with open(path, "wb", buffering=0) as handle, contextlib.suppress(OSError):
+        while True:
+            handle.write(bytes(4096))
 
 
 @pytest.mark.faults
@@ -114,36 +114,39 @@ def test_a_full_disk(made, disk, counted, name):
     done = run(outputs(folder)[name], disk, folder)
     counted("full disks", one_line(done, "No space left", "free on its disk"))
     assert (disk / "out" / "mine").read_text() == "mine"
-    assert not leftovers(disk)
+    assert not kills.leftovers(disk)
 
 
-@pytest.mark.parametrize("size", [0, 700])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "convert" else pytest.mark.faults) for n in NAMES])
+def sample(one, *cases):
+    """All cases, of which one is tried by default."""
+    return [pytest.param(*case, marks=[] if case == one else pytest.mark.faults) for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), sample(("convert", 700), *((name, size) for name in NAMES for size in (0, 700)))
+)
 def test_a_limit_on_file_sizes(made, tmp_path, counted, name, size):
     folder, _ = made
     (tmp_path / "out").mkdir()
     done = run(outputs(folder)[name], tmp_path, folder, preexec_fn=limit(size))
     counted("limits on file sizes", one_line(done, "File too large", "incomplete", "temporary directory"))
-    assert not leftovers(tmp_path)
+    assert not kills.leftovers(tmp_path)
 
 
 @pytest.fixture
 def read_only(tmp_path):
-    place = tmp_path / "disk"
-    (place / "out").mkdir(parents=True)
-    if os.getuid():
-        (place / "out").chmod(0o500)
-        yield place
-        (place / "out").chmod(0o700)
+    out = tmp_path / "disk" / "out"
+    if not os.getuid():  # root may write to any folder
+        with mounted(out, "ro"):
+            yield out.parent
         return
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place / "out")], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("root may write anywhere, and no read-only file system may be mounted here")
-    yield place
-    subprocess.run(["umount", "-l", str(place / "out")], check=True)
+    out.mkdir(parents=True)
+    out.chmod(0o500)
+    yield out.parent
+    out.chmod(0o700)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "plot" else pytest.mark.faults) for n in NAMES])
+@pytest.mark.parametrize("name", sample(("plot",), *((name,) for name in NAMES)))
 def test_a_place_that_cannot_be_written(made, read_only, counted, name):
     folder, _ = made
     done = run(outputs(folder)[name], read_only, folder)
@@ -155,7 +158,7 @@ def test_a_place_that_cannot_be_written(made, read_only, counted, name):
 def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_room(made, disk, counted):
     """The disk takes a few checkpoints' files; what was kept is taken up again, and ends as ever."""
     folder, expected = made
-    command, result = trained()
+    command, result = kills.trained()
     fill(disk / "full")
     room = 60
     while room < 250:
@@ -175,7 +178,9 @@ def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_room(made, disk, co
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("make", [record_building, cache_building, downloading], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [kills.record_building, kills.cache_building, kills.downloading], ids=lambda make: make.__name__
+)
 def test_two_at_once(tmp_path, counted, make):
     """Both end well or one says that the place is taken, and what is there is whole."""
     (tmp_path / "given").mkdir()
@@ -183,25 +188,25 @@ def test_two_at_once(tmp_path, counted, make):
     for name in ("alone", "shared"):
         (tmp_path / name).mkdir()
     work.finish(tmp_path / "alone")
-    expected = work.result(tmp_path / "alone")
-    both = [work.start(tmp_path / "shared") for _ in range(2)]
-    ends = [(process.communicate(timeout=SECONDS)[1], process.returncode) for process in both]
-    assert 0 in {code for _, code in ends} and {code for _, code in ends} <= {0, 1, 2}, ends
-    assert not any("Traceback" in err for err, _ in ends), ends
-    assert work.result(tmp_path / "shared") == expected
-    counted("two at once", " and ".join(sorted("well" if code == 0 else "refused" for _, code in ends)))
+    codes = at_once(work.command(tmp_path / "shared"), tmp_path / "shared")
+    assert 0 in codes and set(codes) <= {0, 1, 2}
+    assert work.result(tmp_path / "shared") == work.result(tmp_path / "alone")
+    counted("two at once", " and ".join(sorted("refused" if code else "well" for code in codes)))
+
+
+def at_once(command, folder):
+    """The exit codes of two processes of one command, sorted."""
+    both = [kills.started(command, folder) for _ in range(2)]
+    for process in both:
+        kills.ended(process)
+    return sorted(process.returncode for process in both)
 
 
 @pytest.mark.faults
 def test_two_runs_in_one_place(made, tmp_path, counted):
     folder, expected = made
-    command, result = trained()
-    words = command(tmp_path)
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), **pipes) for _ in range(2)]
-    ends = [(process.communicate(timeout=SECONDS)[1], process.returncode) for process in both]
-    assert sorted(code for _, code in ends) in ([0, 1], [0, 2]), ends
-    assert not any("Traceback" in err for err, _ in ends), ends
+    command, result = kills.trained()
+    assert at_once(command(tmp_path), tmp_path) in ([0, 1], [0, 2])
     assert result(tmp_path) == expected
     counted("two at once", "well and refused")
 
@@ -218,10 +223,10 @@ def test_what_is_not_the_runs_stays(made, tmp_path, counted):
         for name in ("notes.txt", ".hidden.tmp", "epoch-notes", "model.params.bak"):
             path = tmp_path / place / name
             path.write_text(f"{place} {name}")
-            notes[path] = digest(path)
-    command, _ = trained()
+            notes[path] = kills.digest(path)
+    command, _ = kills.trained()
     words = command(tmp_path)
     assert run(words, tmp_path, tmp_path).returncode == 0
     assert run([*words, "--overwrite"], tmp_path, tmp_path).returncode == 0
-    assert {path: digest(path) for path in notes} == notes
+    assert {path: kills.digest(path) for path in notes} == notes
     counted("files of others", "kept", len(notes))

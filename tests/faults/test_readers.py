@@ -25,6 +25,7 @@ import tarfile
 import time
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -62,19 +63,15 @@ MEMORY = 3 << 30  # address space beyond what the process has after its imports
 # ---- damage
 
 
+NUMBERS = [b"\0" * 8, b"\xff" * 8, b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"9" * 20, b"-1", b"1e999", b"{"]
+
+
 def damaged_bytes(whole):
     """A strategy: ``whole`` with one to four of: bytes changed, cut out, inserted, doubled, the end gone."""
     place = st.integers(0, len(whole))
     length = st.one_of(st.integers(0, 16), st.integers(0, len(whole)))
-    numbers = st.sampled_from(
-        [b"\0" * 8, b"\xff" * 8, b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"9" * 20, b"-1", b"1e999", b"{"]
-    )
-    change = st.tuples(
-        st.sampled_from(["set", "cut", "insert", "twice", "end"]),
-        place,
-        length,
-        st.one_of(st.binary(max_size=12), numbers),
-    )
+    new = st.one_of(st.binary(max_size=12), st.sampled_from(NUMBERS))
+    change = st.tuples(st.sampled_from(["set", "cut", "insert", "twice", "end"]), place, length, new)
 
     def apply(changes):
         data = bytearray(whole)
@@ -137,19 +134,18 @@ def damaged_json(whole):
 # ---- inputs
 
 
-def pixels(number=0, size=12):
-    return np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
-
-
 def image_bytes(kind="PNG", number=0, mode="RGB"):
-    stream = io.BytesIO()
-    Image.fromarray(pixels(number)).convert(mode).save(stream, kind)
-    return stream.getvalue()
+    pixels = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    return encoded(Image.fromarray(pixels).convert(mode), kind)
 
 
 def mask_bytes():
+    return encoded(Image.fromarray(np.eye(12, dtype=np.uint8) * 255), "PNG")
+
+
+def encoded(image, kind):
     stream = io.BytesIO()
-    Image.fromarray(np.eye(12, dtype=np.uint8) * 255).save(stream, "PNG")
+    image.save(stream, kind)
     return stream.getvalue()
 
 
@@ -159,11 +155,11 @@ def clean(folder):
     return folder
 
 
-class Reader:
+class Reader(NamedTuple):
     """``strategy`` gives damaged inputs, ``read(folder, input)`` reads one."""
 
-    def __init__(self, strategy, read):
-        self.strategy, self.read = strategy, read
+    strategy: object
+    read: object
 
 
 READERS = {}
@@ -177,8 +173,10 @@ def reader(name):
     return register
 
 
-def of_file(name, whole, read, damage=damaged_bytes):
-    """A reader of one file whose content is ``whole``."""
+def of_file(name, whole, read):
+    """A reader of one file: ``whole`` is its content, the document of its JSON, or a strategy for damaged ones."""
+    strategy = damaged_bytes(whole) if isinstance(whole, bytes) else whole
+    strategy = damaged_json(whole) if isinstance(whole, (dict, list)) else strategy
 
     def write_and_read(folder, content):
         path = folder / name
@@ -186,12 +184,40 @@ def of_file(name, whole, read, damage=damaged_bytes):
         path.write_bytes(content)
         read(path)
 
-    return Reader(damage(whole), write_and_read)
+    return Reader(strategy, write_and_read)
 
 
-def lines(text):
+def lines(records):
     """Records as JSON lines."""
-    return "".join(json.dumps(record) + "\n" for record in (text if isinstance(text, list) else [text])).encode()
+    return "".join(json.dumps(r) + "\n" for r in (records if isinstance(records, list) else [records])).encode()
+
+
+def archive(kind):
+    stream = io.BytesIO()
+    files = {"train/a/1.png": image_bytes(), "test/b/2.png": image_bytes(number=1)}
+    if kind == "zip":
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, content in files.items():
+                packed.writestr(name, content)
+        return stream.getvalue()
+    with tarfile.open(fileobj=stream, mode="w") as packed:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def read_tree(path):
+    tree = open_file_tree(path)
+    folders = [""]
+    for place in folders:
+        folders += [f"{place}/{name}".strip("/") for name in tree.folders(place)][:20]
+        for name in tree.files(place)[:20]:
+            with contextlib.suppress(GluonAFFError):
+                tree.read(f"{place}/{name}".strip("/"))
+        if len(folders) > 50:
+            break
 
 
 LOG = (
@@ -201,17 +227,22 @@ LOG = (
     b"INFO:root:[Epoch 1] train=0.1 val=0.3 loss=1.0 lr: 0.1 time: 3.0\n"
 )
 TRUTH = b"ILSVRC2012_val_00000001.JPEG 3\nILSVRC2012_val_00000002.JPEG n0002\n"
+CURVE = b"epoch,accuracy\n0,0.1\n1,0.2\n"
+TARS = [gzip.compress(archive("tar")), bz2.compress(archive("tar")), gzip.compress(bytes(3 << 20))]
 
 #: Readers of a file that needs nothing beside it: its name, what is in it, and what reads it.
 PLAIN = {
     "the authors' logs": ("a.log", LOG, lambda path: open_curve(str(path))),
-    "tables of curves": (
-        "a.csv",
-        b"epoch,accuracy\n0,0.1\n1,0.2\n",
-        lambda path: (read_csv(path), open_curve(str(path))),
-    ),
+    "tables of curves": ("a.csv", CURVE, lambda path: (read_csv(path), open_curve(str(path)))),
     "lists of classes": ("val.txt", TRUTH, lambda path: read_ground_truth(path, [f"n{n:04d}" for n in range(10)])),
     "host files": ("hosts", b"localhost:2\nuser@127.0.0.1 # here\n", read_hosts),
+    "zips": ("a.zip", archive("zip"), read_tree),
+    "tars": ("a.tar", archive("tar"), read_tree),
+    "packed tars": (
+        "cifar.tar.gz",
+        st.sampled_from(TARS).flatmap(damaged_bytes),
+        lambda path: load_cifar("cifar10", "train", path, download_missing=False),
+    ),
 }
 for _name, _plain in PLAIN.items():
     READERS[_name] = lambda folder, plain=_plain: of_file(*plain)
@@ -233,9 +264,8 @@ def weight_files(folder):
 
 
 def checkpoint(folder):
-    write_checkpoint(
-        clean(folder / "c"), {"model": {"x": mx.nd.ones((2, 40))}}, {"task": "cifar", "epoch": 3, "best": None}
-    )
+    state = {"task": "cifar", "epoch": 3, "best": None}
+    write_checkpoint(clean(folder / "c"), {"model": {"x": mx.nd.ones((2, 40))}}, state)
     return folder / "c"
 
 
@@ -248,7 +278,7 @@ def checkpoint_arrays(folder):
 @reader("checkpoints' state")
 def checkpoint_state(folder):
     whole = json.loads((checkpoint(folder) / "state.json").read_text())
-    return of_file("c/state.json", whole, lambda path: read_checkpoint(path.parent), damaged_json)
+    return of_file("c/state.json", whole, lambda path: read_checkpoint(path.parent))
 
 
 @reader("runs' states")
@@ -299,16 +329,18 @@ def records(folder):
 @reader("records' indexes")
 def record_indexes(folder):
     path = packed(folder)
-    return of_file(
-        "p/out.idx", path.with_suffix(".idx").read_bytes(), lambda index: (RecordFile(path), read_records(path))
-    )
+    index = path.with_suffix(".idx").read_bytes()
+    return of_file("p/out.idx", index, lambda _: (RecordFile(path), read_records(path)))
 
 
 @reader("records' manifests")
 def record_manifests(folder):
     path = packed(folder)
     manifest = json.loads(path.with_suffix(".manifest.json").read_text())
-    return of_file("p/out.manifest.json", manifest, lambda _: read_records(path), damaged_json)
+    return of_file("p/out.manifest.json", manifest, lambda _: read_records(path))
+
+
+BATCHES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
 
 
 @reader("CIFAR in pickles")
@@ -323,11 +355,10 @@ def cifar_pickles(folder):
         return st.sampled_from(values).map(lambda value: pickle.dumps(value, protocol=2))
 
     def read(folder, content):
-        data, names = content
         place = clean(folder / "cifar-10-batches-py")
-        for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
-            (place / name).write_bytes(data)
-        (place / "batches.meta").write_bytes(names)
+        for name in BATCHES:
+            (place / name).write_bytes(content[0])
+        (place / "batches.meta").write_bytes(content[1])
         load_cifar("cifar10", "train", folder, download_missing=False)
 
     batches = st.one_of(dumped([*odd, {}, [], 5, None]), damaged_bytes(pickle.dumps(batch, protocol=2)))
@@ -338,53 +369,11 @@ def cifar_pickles(folder):
 def cifar_binary(folder):
     def read(folder, content):
         place = clean(folder / "cifar-10-batches-bin")
-        for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        for name in BATCHES:
             (place / f"{name}.bin").write_bytes(content)
         load_cifar("cifar10", "test", folder, download_missing=False)
 
     return Reader(damaged_bytes((bytes([3]) + bytes(range(256)) * 12) * 2), read)
-
-
-def archive(kind):
-    stream = io.BytesIO()
-    files = {"train/a/1.png": image_bytes(), "test/b/2.png": image_bytes(number=1)}
-    if kind == "zip":
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
-            for name, content in files.items():
-                packed.writestr(name, content)
-        return stream.getvalue()
-    with tarfile.open(fileobj=stream, mode="w") as packed:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            packed.addfile(entry, io.BytesIO(content))
-    return stream.getvalue()
-
-
-def read_tree(path):
-    tree = open_file_tree(path)
-    folders = [""]
-    for place in folders:
-        folders += [f"{place}/{name}".strip("/") for name in tree.folders(place)][:20]
-        for name in tree.files(place)[:20]:
-            with contextlib.suppress(GluonAFFError):
-                tree.read(f"{place}/{name}".strip("/"))
-        if len(folders) > 50:
-            break
-
-
-READERS["zips"] = lambda folder: of_file("a.zip", archive("zip"), read_tree)
-READERS["tars"] = lambda folder: of_file("a.tar", archive("tar"), read_tree)
-
-
-@reader("packed tars")
-def packed_tars(folder):
-    whole = [gzip.compress(archive("tar")), bz2.compress(archive("tar")), gzip.compress(bytes(3 << 20))]
-
-    def read(path):
-        load_cifar("cifar10", "train", path, download_missing=False)
-
-    return of_file("cifar.tar.gz", st.sampled_from(whole), read, lambda forms: forms.flatmap(damaged_bytes))
 
 
 @reader("images and masks")
@@ -459,7 +448,7 @@ def coco(folder):
     def read(path):
         load_coco(folder / "coco", "train").pair(0)
 
-    return of_file("coco/annotations/instances_train2017.json", COCO, read, damaged_json)
+    return of_file("coco/annotations/instances_train2017.json", COCO, read)
 
 
 @reader("config.yaml")
@@ -470,12 +459,7 @@ def config(folder):
     multiplying = [b"%c: &%c [*%c,*%c]\n" % (98 + i, 98 + i, 97 + i, 97 + i) for i in range(22)]
     bombs = st.sampled_from([b"a: &a [x,x]\n" + b"".join(multiplying), b"[" * 5000])
     strategy = st.one_of(texts, damaged_bytes(yaml.safe_dump(whole).encode()), bombs)
-    return of_file(
-        "config.yaml",
-        strategy,
-        lambda path: task.parser().checked(read_yaml(path), "config.yaml"),
-        lambda strategy: strategy,
-    )
+    return of_file("config.yaml", strategy, lambda path: task.parser().checked(read_yaml(path), "config.yaml"))
 
 
 _EPOCH = {"record": "epoch", "train": 0.1, "train_metric": "accuracy", "val": 0.2, "loss": 1.0, "lr": 0.1, "time": 1.0}
@@ -496,7 +480,7 @@ def history(folder):
         assert open_curve(str(path)).points
 
     strategy = st.one_of(damaged_document(HISTORY).map(lines), damaged_bytes(lines(HISTORY)))
-    return of_file("h/history.jsonl", strategy, read, lambda strategy: strategy)
+    return of_file("h/history.jsonl", strategy, read)
 
 
 @reader("facts")

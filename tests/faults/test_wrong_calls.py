@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from script_runs import subcommands
 
 from gluon_aff import create_model
 from gluon_aff.cli import main as cli
@@ -99,20 +100,10 @@ class Call(NamedTuple):
     fails: bool
 
 
-def commands(parser, words=()):
-    """(words, parser) of every subcommand."""
-    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not below:
-        yield words, parser
-    for action in below:
-        for name, child in action.choices.items():
-            yield from commands(child, (*words, name))
-
-
 def everything():
     """Every wrong call."""
-    for words, parser in commands(cli.build_parser()):
-        if words != ("train",):
+    for words, parser in subcommands(cli.build_parser()):
+        if parser._subparsers is None and words != ("train",):
             yield from wrong(words, parser, RIGHT.get(words, []))
     for task in list_tasks():
         yield from wrong(("train", task), get_task(task).parser(), RIGHT["train", task])
