@@ -66,7 +66,7 @@ def build(specification):
 
 
 def int8(net, x):
-    symbol, values = quantize(graph_of(net, resize_as_operator=True), x.asnumpy())
+    symbol, values = quantize(graph_of(net), x.asnumpy())
     return InferenceNetwork(symbol, values, mx.cpu(), "an int8 network")
 
 

@@ -43,14 +43,9 @@ class CommandParser(argparse.ArgumentParser):
         options = [action for action in self._get_optional_actions() if action.dest != "help"]
         required = [f"{a.option_strings[0]} {a.metavar or a.dest.upper()}" for a in options if a.required]
         others = ["[OPTIONS]"] if len(options) > len(required) else []
-        arguments = [self._argument(action) for action in self._get_positional_actions()]
+        formatter = self._get_formatter()
+        arguments = [formatter._format_args(action, action.dest.upper()) for action in self._get_positional_actions()]
         return " ".join([self.prog, *required, *others, *arguments])
-
-    @staticmethod
-    def _argument(action: argparse.Action) -> str:
-        name = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
-        patterns = {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [{name} ...]"}
-        return patterns.get(str(action.nargs), name)
 
 
 def figure_file(text: str) -> str:

@@ -80,10 +80,10 @@ def schedule(args: argparse.Namespace) -> int:
 
 def _recipe(text: str) -> Tuple[str, str]:
     """(task, name) of ``cifar-release``, or of ``release`` where one task alone has it."""
-    from ..tasks.config import RECIPES
+    from ..tasks.config import every_recipe
 
-    known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    found = [name for name in known if name == text or name.split("-", 1)[1] == text]
+    known = list(every_recipe())
+    found = [name for name in known if text in (name, name.split("-", 1)[1])]
     if len(found) != 1:
         reason = f"it could be {', '.join(found)}" if found else f"choose one of {', '.join(known)}"
         raise UsageError(f"no single recipe {text!r}: {reason}")

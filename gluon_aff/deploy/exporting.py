@@ -142,7 +142,7 @@ def export(
     taken, own = "uint8" if with_preprocessing else "float32", pixels is not None
     pixels, transform = _checked_pixels(pixels, size), (input or NetworkInput()).transform
 
-    graph = graph_of(net, resize_as_operator=to != "onnx")
+    graph = graph_of(net)
     folding = fold_norms(graph) if fold else None
     if to == "int8":
         few = pixels if truth is not None or len(pixels) > CHECKED else sample_pixels(CALIBRATED, pixels.shape[1])

@@ -21,7 +21,7 @@ _MXNET_EPS = 1e-3  # BatchNorm's, where a graph does not say
 _WORDS = {
     "elemwise_add": "a sum",
     "concat": "a concatenation",
-    "transpose": "a resizing",
+    "_contrib_bilinearresize2d": "a resizing",
     "pooling": "a pool",
     native.OPERATOR: "a fusion",
 }

@@ -1,18 +1,16 @@
 """The ONNX form: MXNet's own exporter with what it gets wrong put right, and ONNX Runtime to run it.
 
 Put right: weights are no inputs (which keeps runtimes from folding them), the operator set is named whatever ONNX is
-installed, products of maps by a matrix (an FPN's resizing) are ONNX's MatMul over the right axes.
+installed, maps may be resized to another's height and width.
 """
 
 from __future__ import annotations
 
-import ast
 import io
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Union
-from unittest import mock
 
 import mxnet as mx
 import numpy as np
@@ -24,6 +22,7 @@ MODEL = "model.onnx"
 OPSET = 13
 OUTPUT = "logits"
 
+_RESIZE = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
 _INSTALL = "pip install 'gluon_aff[onnx]'"
 _LARGEST = (1 << 31) - 1  # bytes: a protocol buffer's limit
 
@@ -44,8 +43,8 @@ def to_onnx(
     is_open = any(isinstance(length, str) for length in shape)
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(input_type))
     try:
-        translations = MXNetGraph.registry_.setdefault(OPSET, {})
-        with mock.patch.dict(translations, dot=_convert_dot), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        MXNetGraph.register("_contrib_BilinearResize2D", OPSET)(_convert_resize)
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # it prints names
             warnings.simplefilter("ignore")
             made = MXNetGraph().create_onnx_graph_proto(
                 symbol,
@@ -98,46 +97,24 @@ def _tidy(made: Any, shape: Sequence[Union[int, str]], output: Sequence[int]) ->
     made.name = "gluon_aff"
 
 
-def _convert_dot(node: Dict[str, Any], **kwargs: Any) -> List[Any]:
-    """Translate ``dot(a, b)``, the last axis of a with the first of b: a matrix and maps (N, C, H, W), either first."""
+def _convert_resize(node: Dict[str, Any], **kwargs: Any) -> List[Any]:
+    """Translate ``BilinearResize2D(x, like, mode="like")``: corners aligned, height and width those of ``like``."""
+    from mxnet.onnx.mx2onnx._op_translations._op_translations_opset12 import create_tensor, get_inputs
     from onnx.helper import make_node
 
-    name, attrs = node["name"], node.get("attrs", {})
-    first, second = (kwargs["outputs_lookup"][place[0]][place[1]].name for place in node["inputs"])
-    ranks = [_rank(kwargs["mx_graph"], place[0]) for place in node["inputs"]]
-    nodes = []
-    for place, flag in enumerate(("transpose_a", "transpose_b")):
-        if attrs.get(flag) in ("True", "1"):
-            if ranks[place] != 2:
-                raise NotImplementedError(f"dot of transposed arrays of {ranks[place]} axes")
-            source = (first, second)[place]
-            nodes.append(make_node("Transpose", [source], [f"{name}_{flag}"], perm=[1, 0]))
-            first, second = (nodes[-1].output[0], second) if place == 0 else (first, nodes[-1].output[0])
-    if ranks[1] == 2:
-        return [*nodes, make_node("MatMul", [first, second], [name], name=name)]
-    if ranks != [2, 4]:
-        raise NotImplementedError(f"dot of arrays of {ranks[0]} and {ranks[1]} axes")
+    name, (x, *like), attrs = get_inputs(node, kwargs)
+    if attrs.get("mode") != "like":
+        raise NotImplementedError(f"BilinearResize2D of mode {attrs.get('mode', 'size')}")
+    for number in (0, 2, 4):
+        create_tensor([number], f"{name}_{number}", kwargs["initializer"])
     return [
-        *nodes,
-        make_node("Transpose", [second], [f"{name}_maps"], perm=[1, 2, 0, 3]),
-        make_node("MatMul", [first, f"{name}_maps"], [f"{name}_product"]),
-        make_node("Transpose", [f"{name}_product"], [name], name=name, perm=[2, 0, 1, 3]),
+        make_node("Shape", [x], [f"{name}_old"]),
+        make_node("Slice", [f"{name}_old", f"{name}_0", f"{name}_2"], [f"{name}_maps"]),
+        make_node("Shape", like, [f"{name}_like"]),
+        make_node("Slice", [f"{name}_like", f"{name}_2", f"{name}_4"], [f"{name}_sides"]),
+        make_node("Concat", [f"{name}_maps", f"{name}_sides"], [f"{name}_new"], axis=0),
+        make_node("Resize", [x, "", "", f"{name}_new"], [name], name=name, **_RESIZE),
     ]
-
-
-def _rank(nodes: List[Dict[str, Any]], number: int) -> int:
-    """Return how many axes a node's output has, so far as products of maps by matrices need to know it: 2 or 4."""
-    while True:
-        node = nodes[number]
-        if node["op"] == "dot":
-            return max(_rank(nodes, place[0]) for place in node["inputs"])
-        if node["op"] == "transpose" and "axes" in node.get("attrs", {}):
-            return len(ast.literal_eval(node["attrs"]["axes"]))
-        if node["op"] == "expand_dims":
-            return 2
-        if node["op"] in ("Convolution", "Pooling", "BatchNorm", "Pad") or not node["inputs"]:
-            return 4
-        number = node["inputs"][0][0]
 
 
 def _load_onnx() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
@@ -16,6 +16,7 @@ import numpy as np
 from ..data.pictures import NetworkInput
 from ..data.transform import EvalTransform
 from ..errors import GluonAFFError, UsageError, last_line
+from ..nn import ResizeLike
 from ..utils.container import read_container
 from ..utils.files import cannot_write
 
@@ -145,12 +146,12 @@ class Graph:
         return {f"{'aux' if name in self.auxiliary else 'arg'}:{name}": self.arrays[name] for name in names}
 
 
-def graph_of(net: mx.gluon.HybridBlock, resize_as_operator: bool = False) -> Graph:
+def graph_of(net: mx.gluon.HybridBlock) -> Graph:
     """Trace the graph of an initialised network at inference.
 
-    ``resize_as_operator``: an FPN's maps are resized by MXNet's operator instead of products with matrices
-    (`nn.ResizeLike`), equal but for rounding. MXNet's executor lets arrays share memory and on the products stops with
-    "The size of NDArray doesn't match the requested MKLDNN memory desc"; ``SymbolBlock`` and ONNX Runtime run them.
+    Maps of an FPN are resized by MXNet's operator instead of `ResizeLike`'s products with matrices, equal but for
+    rounding. MXNet's executor lets arrays share memory and on the products stops with "The size of NDArray doesn't
+    match the requested MKLDNN memory desc".
 
     Raises UsageError for a network without weights, one that cannot be traced as a symbol, and one of several outputs.
     """
@@ -158,9 +159,9 @@ def graph_of(net: mx.gluon.HybridBlock, resize_as_operator: bool = False) -> Gra
     missing = [name for name, parameter in parameters.items() if parameter._data is None]
     if missing:
         raise UsageError(f"the network has no weights yet ({missing[0]} has none): initialise it, or load a file")
+    ResizeLike.as_operator = True
     try:
-        with _resizing(net, resize_as_operator):
-            symbol = net(mx.sym.var(INPUT))
+        symbol = net(mx.sym.var(INPUT))
     except UsageError:
         raise
     except Exception as error:
@@ -168,6 +169,8 @@ def graph_of(net: mx.gluon.HybridBlock, resize_as_operator: bool = False) -> Gra
             f"this {type(net).__name__} cannot be traced as a symbol ({str(error).splitlines()[0]}): its "
             "hybrid_forward may only use F's operators, no shapes or values"
         ) from error
+    finally:
+        ResizeLike.as_operator = False
     if not isinstance(symbol, mx.sym.Symbol) or len(symbol.list_outputs()) != 1:
         raise UsageError("the network has several outputs: wrap it in a block that gives the one that is wanted")
     names = [name for name in symbol.list_inputs() if name != INPUT]
@@ -187,21 +190,6 @@ def graph_of(net: mx.gluon.HybridBlock, resize_as_operator: bool = False) -> Gra
             gamma = node.inputs[1][0].name
             arrays[gamma] = np.ones_like(arrays[gamma])
     return graph
-
-
-@contextmanager
-def _resizing(net: mx.gluon.HybridBlock, as_operator: bool) -> Iterator[None]:
-    """Set ``as_operator`` of all blocks that have it, as `ResizeLike` has, for as long as a graph is made."""
-    layers: List[Any] = []
-    net.apply(lambda block: layers.append(block) if hasattr(block, "as_operator") else None)
-    before = [layer.as_operator for layer in layers]
-    try:
-        for layer in layers:
-            layer.as_operator = as_operator
-        yield
-    finally:
-        for layer, was in zip(layers, before):
-            layer.as_operator = was
 
 
 def example_shape(shape: Sequence[Union[int, str]]) -> Tuple[int, ...]:

@@ -44,8 +44,8 @@ class ResizeLike(nn.HybridBlock):
     Attributes
     ----------
     as_operator : bool
-        Whether that operator is used nevertheless. Set while a graph for MXNet's executor (``mx.mod.Module``,
-        ``Symbol.bind``) is made, which fails in oneDNN on the products.
+        Whether that operator is used nevertheless. Set while a graph for inference is made: MXNet's executor
+        (``mx.mod.Module``, ``Symbol.bind``) fails in oneDNN on the products.
     """
 
     as_operator = False
