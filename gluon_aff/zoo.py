@@ -13,7 +13,7 @@ from .errors import UsageError
 from .models import build_model, initializer_of, model_entry
 from .models.common import Network
 from .models.features import FeatureMaps
-from .training.checkpoint import read_description
+from .training.weights import read_description
 
 _TASKS = ("classification", "segmentation")
 

@@ -34,16 +34,10 @@ def settings():
     return noted
 
 
-def test_version_is_the_packages(settings):
+def test_version_params_and_cuda_wheels(settings):
     assert settings["version"] == gluon_aff.__version__
-
-
-def test_params_are_installed_inside_the_package(settings):
     assert settings["package_dir"]["gluon_aff.params"] == "params"
     assert "catalogue.json" in settings["package_data"]["gluon_aff.params"]
-
-
-def test_every_cuda_library_has_its_pinned_wheel(settings):
     pinned = {requirement.split("==")[0] for requirement in settings["extras_require"]["cu112"]}
     assert {cuda.package_of(name) for _, name in cuda.LIBRARIES} == pinned - {"mxnet-cu112"}
 
@@ -59,27 +53,21 @@ def read_yaml(name):
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
-def test_citation_names_this_version_and_the_paper():
+def test_citation_and_change_log_name_this_version():
     citation = read_yaml("CITATION.cff")
     assert citation["version"] == gluon_aff.__version__
     paper = citation["preferred-citation"]
     assert (paper["title"], paper["year"]) == ("Attentional Feature Fusion", 2021)
     assert [author["family-names"] for author in paper["authors"]] == ["Dai", "Gieseke", "Oehmcke", "Wu", "Barnard"]
-
-
-def test_the_change_log_has_this_version_below_what_is_unreleased():
     sections = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sections[:2] == ["Unreleased", gluon_aff.__version__]
 
 
-def test_hosted_ci_runs_every_python_that_setup_py_names(settings):
+def test_ci_and_hooks_run_what_setup_py_names(settings):
     jobs = read_yaml(".github/workflows/ci.yml")["jobs"]
     named = [each.split(" :: ")[-1] for each in settings["classifiers"] if "Python :: 3." in each]
     assert jobs["test"]["strategy"]["matrix"]["python"] == named
     assert all(any(".ci/run" in step.get("run", "") for step in job["steps"]) for job in jobs.values())
-
-
-def test_hooks_run_the_tools_that_setup_py_pins(settings):
     (repository,) = read_yaml(".pre-commit-config.yaml")["repos"]
     tools = {hook["entry"].split()[0] for hook in repository["hooks"]}
     pinned = {pin.split("==")[0] for pin in settings["extras_require"]["test"] if "==" in pin}
@@ -125,14 +113,8 @@ def without(tmp_path):
     def run(module, *command):
         variables = {name: value for name, value in os.environ.items() if name != "GLUON_AFF_DEBUG"}
         variables.update(ABSENT=module, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}", OMP_NUM_THREADS="1")
-        done = subprocess.run(
-            [sys.executable, *map(str, command)],
-            cwd=tmp_path,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        line = [sys.executable, *map(str, command)]
+        done = subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
         return done.returncode, (done.stderr.strip().splitlines() or [""])[-1]
 
     return run
@@ -148,29 +130,25 @@ def test_networks_work_and_training_names_what_is_missing(without, module):
     assert without(module, "-c", "import gluon_aff; gluon_aff.create_model('cifar_aff_resnet8')")[0] == 0
     folder = "--dataset shapes --num-epochs 1 --train-images 8 --test-images 8 --base-size 64 --crop-size 48"
     code, line = without(module, ROOT / "train_seg.py", *folder.split(), "--save-dir", "run")
-    assert code == 1
-    assert (
-        line == f"error: the Python package {module} is missing or incomplete: `gluon-aff doctor` says what to install"
-    )
+    told = f"error: the Python package {module} is missing or incomplete: `gluon-aff doctor` says what to install"
+    assert (code, line) == (1, told)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["numpy", "requests"])
 def test_the_import_says_what_to_install(without, module):
     code, line = without(module, "-c", "import gluon_aff")
-    assert code == 1
-    assert re.search(r"MXNetImportError: .*Run: .* -m pip install ", line)
+    assert code == 1 and re.search(r"MXNetImportError: .*Run: .* -m pip install ", line)
 
 
 @pytest.mark.slow
 def test_training_goes_on_without_matplotlib(without, tmp_path):
     code, line = without("matplotlib", ROOT / "train_cifar.py", *DIGITS)
     assert code == 0, line
-    assert "the curves cannot be drawn" in (tmp_path / "run" / "train.log").read_text()
-    assert "plot:" not in (tmp_path / "run" / "train.log").read_text()
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "the curves cannot be drawn" in log and "plot:" not in log
     code, line = without("matplotlib", "-m", "gluon_aff", "plot", "history", "run")
-    assert code == 1
-    assert line.startswith("error: the Python package matplotlib is missing")
+    assert code == 1 and line.startswith("error: the Python package matplotlib is missing")
 
 
 @pytest.mark.slow
@@ -184,12 +162,10 @@ def test_training_goes_on_without_matplotlib(without, tmp_path):
     ],
 )
 def test_what_is_refused_says_what_to_install(without, tmp_path, module, script, options, package):
-    for split in ("train", "val"):
-        for label in ("a", "b"):
-            folder = tmp_path / "images" / split / label
-            folder.mkdir(parents=True)
-            for number in range(2):
-                Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / f"{number}.jpg")
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / "images" / place).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "images" / place / f"{number}.jpg")
     (tmp_path / "coco").mkdir()
     code, line = without(module, ROOT / script, *options)
     assert code in (1, 2)

@@ -1,6 +1,7 @@
 """Commands as processes whose terminal is gone, full or interrupted."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import pytest
 
 import gluon_aff
+from gluon_aff.cli.main import main
+from gluon_aff.runtime import threads
+from gluon_aff.runtime.packages import MXNetImportError
+from gluon_aff.utils import console
 
 ROOT = Path(gluon_aff.__file__).resolve().parents[1]
 PYTHON = sys.executable
@@ -16,6 +21,7 @@ TRAIN = (
     "--batch-size 32 --channel-times 1 --blocks 1 --save-dir run"
 )
 COMMAND = f"{PYTHON} -m gluon_aff"
+FULL = "error: cannot write to standard output: No space left on device\n"
 
 
 @pytest.fixture
@@ -43,7 +49,11 @@ def shell(tmp_path):
 
 @pytest.mark.parametrize(
     ("redirection", "noted"),
-    [("2>&1 | head -1", "Broken pipe"), (">&- 2>&-", None), ("> /dev/full", "No space left on device")],
+    [
+        pytest.param("2>&1 | head -1", "Broken pipe", marks=pytest.mark.slow),  # as in tests/training/test_run.py
+        (">&- 2>&-", None),
+        ("> /dev/full", "No space left on device"),
+    ],
 )
 def test_a_run_goes_on_to_its_end(shell, tmp_path, redirection, noted):
     code, _, _ = shell(f"{TRAIN} {redirection}")
@@ -67,10 +77,14 @@ def test_output_into_the_log_itself_is_there_once(shell, tmp_path):
 @pytest.mark.parametrize(
     ("line", "code", "error"),
     [
-        (f"{COMMAND} results | true", 141, ""),
-        (f"{COMMAND} results > /dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
-        (f"{COMMAND} --help > /dev/full", 1, "error: cannot write to standard output: No space left on device\n"),
-        (f"{COMMAND} fusions >&-", 0, ""),
+        (f"{COMMAND} published list | true", 141, ""),
+        (
+            f"{COMMAND} published list > /dev/full",
+            1,
+            FULL,
+        ),
+        (f"{COMMAND} --help > /dev/full", 1, FULL),
+        (f"{COMMAND} published list >&-", 0, ""),
         (f"{COMMAND} models nothing* 2>&-", 2, ""),
     ],
 )
@@ -122,31 +136,36 @@ def test_ctrl_c_during_the_imports_is_one_line(shell, tmp_path, line, module):
     assert (code, out, err) == (130, "", "stopped\n")
 
 
-@pytest.mark.parametrize("value", ["abc", "4,2", "1.5", "99999999999"])
-def test_a_number_of_threads_that_mxnet_would_abort_with_is_one_line(shell, value):
-    code, _, err = shell(f"{COMMAND} fusions", OMP_NUM_THREADS=value)
-    assert code == 1
-    assert err.startswith(
-        f"error: found OMP_NUM_THREADS={value}, expected one whole number from 1 to 4096. Run: unset OMP_NUM_THREADS"
-    )
-    assert err.count("\n") == 1
+def test_a_number_of_threads_that_mxnet_would_abort_with_is_one_line(shell, monkeypatch):
+    said = "found OMP_NUM_THREADS={}, expected one whole number from 1 to 4096. Run: unset OMP_NUM_THREADS"
+    code, _, err = shell(f"{COMMAND} fusions", OMP_NUM_THREADS="1.5")
+    assert code == 1 and err.startswith(f"error: {said.format(1.5)}") and err.count("\n") == 1
+    for value in ("abc", "4,2", "99999999999"):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        with pytest.raises(MXNetImportError, match=said.format(value)):
+            threads.use_physical_cores()
+
+
+CIFAR = "train cifar --dataset digits --num-epochs 2 --train-images 64 --test-images 64"
 
 
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        (TRAIN.replace("--save-dir run", f"--save-dir {'a' * 300}"), 1, ": File name too long; choose another"),
-        (TRAIN.replace("--save-dir run", "--save-dir ''"), 2, "expected the name of a run's directory, found ''"),
-        (f"{TRAIN} --resume ''", 2, "expected the name of a run's directory, found ''"),
-        (f"{TRAIN} --logging-dir file", 1, "cannot write to file: file is a file; choose another directory"),
-        (f"{COMMAND} published fetch paper_cifar100_resnet32_AFF_0.8967 --url 'http://[::1/x'", 2, "is not an address"),
-        (f"{COMMAND} launch -n 1 --log-dir file -- true", 2, "--log-dir file cannot be a folder: File exists"),
+        (f"{CIFAR} --save-dir {'a' * 300}", 1, ": File name too long; choose another"),
+        (f"{CIFAR} --save-dir ''", 2, "expected the name of a run's directory, found ''"),
+        (f"{CIFAR} --resume ''", 2, "expected the name of a run's directory, found ''"),
+        (f"{CIFAR} --logging-dir file", 1, "cannot write to file: file is a file; choose another directory"),
+        ("published fetch paper_cifar100_resnet32_AFF_0.8967 --url 'http://[::1/x'", 2, "is not an address"),
+        ("launch -n 1 --log-dir file -- true", 2, "--log-dir file cannot be a folder: File exists"),
     ],
 )
-def test_wrong_calls_are_one_line(shell, tmp_path, line, code, message):
+def test_wrong_calls_are_one_line(tmp_path, monkeypatch, capsys, line, code, message):
     (tmp_path / "file").touch()
-    found, _, err = shell(line, MXNET_HOME=str(tmp_path / "home"))
-    told = [text for text in err.splitlines() if "running on the CPU" not in text]
-    assert found == code, err
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLUON_AFF_DEBUG")
+    assert console.run(main, shlex.split(line)) == code
+    told = [text for text in capsys.readouterr().err.splitlines() if "running on the CPU" not in text]
     assert len(told) == 1 and told[0].startswith("error: ") and message in told[0]
-    assert not (tmp_path / "run" / "config.yaml").exists()
+    assert "unexpected" not in told[0]
+    assert not list(tmp_path.glob("*/config.yaml"))

@@ -18,7 +18,7 @@ from script_runs import ROOT, assert_equal, epochs, finished_fixtures, load_scri
 from gluon_aff.cli import main as cli
 from gluon_aff.data import PairSet
 from gluon_aff.tasks import get_task, seg, seg_scoring
-from gluon_aff.training.checkpoint import read_state, write_state
+from gluon_aff.training.checkpoint import read_state, write_document
 from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
 
@@ -121,7 +121,7 @@ def test_a_run_of_several_devices_is_scored_on_one(train, finished):
     run = finished("run")
     state = read_state(run / "best")
     state["options"]["sync_bn"] = True
-    write_state(run / "best", state)
+    write_document(run / "best" / "state.json", state)
     assert train("--no-cuda", "--eval", "--resume", run)[0] == 0
 
 

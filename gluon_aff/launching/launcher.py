@@ -17,9 +17,7 @@ from .cluster import Node
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 # ssh notices within half a minute that the other machine is gone or silent, and never asks for a password
-SSH = ["ssh", "-T"]
-for _option in ("BatchMode=yes", "ConnectTimeout=30", "ServerAliveInterval=10", "ServerAliveCountMax=3"):
-    SSH += ["-o", _option]
+SSH = ["ssh", "-T", "-oBatchMode=yes", "-oConnectTimeout=30", "-oServerAliveInterval=10", "-oServerAliveCountMax=3"]
 SSH_FAILED = 255  # what ssh answers with when there is no connection, or no longer
 BEAT, SILENCE = 10.0, 60.0  # seconds: another machine hears from the launcher so often, and ends without it so late
 ORDERS = {signal.SIGINT: b"i", signal.SIGTERM: b"t", signal.SIGKILL: b"k"}

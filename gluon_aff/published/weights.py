@@ -14,7 +14,7 @@ from ..errors import GluonAFFError, UsageError
 from ..models import ModelEntry, build_model, initializer_of, model_entry
 from ..models.common import ClassificationNet, Network
 from ..nn import canonical_fusion
-from ..training.checkpoint import checkpoint_weights
+from ..training.weights import checkpoint_weights
 from ..utils.container import FLOATS, Container, read_container
 from .catalogue import catalogue, check, find_file, record
 from .recognition import Shapes, differences, head_of, read_structure, recognise

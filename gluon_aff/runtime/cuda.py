@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 DRIVER = "libcuda.so.1"
 
@@ -28,10 +28,8 @@ LIBRARIES = (
     ("cudnn", "libcudnn.so.8"),
 )
 
-OLDEST, NEWEST = (
-    (5, 0),
-    (8, 9),
-)  # the wheel holds sm_50, 60, 70, 80 and 86 and no PTX: code runs within its major version
+# the wheel holds sm_50, 60, 70, 80 and 86 and no PTX: code runs within its major version
+OLDEST, NEWEST = (5, 0), (8, 9)
 
 _ATTRIBUTE_MAJOR, _ATTRIBUTE_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
@@ -46,10 +44,7 @@ class LibraryMissing(OSError):
 
 def package_of(library: Optional[str]) -> Optional[str]:
     """The package on the index that brings a CUDA library: 'libnccl.so.2' -> 'nvidia-nccl-cu11'."""
-    for folder, name in LIBRARIES:
-        if name == library:
-            return f"nvidia-{folder.replace('_', '-')}-cu11"
-    return None
+    return next((f"nvidia-{folder.replace('_', '-')}-cu11" for folder, name in LIBRARIES if name == library), None)
 
 
 def preload() -> None:
@@ -57,24 +52,14 @@ def preload() -> None:
 
     Those of the installed wheels come first, then whatever the system's loader knows. Raises LibraryMissing.
     """
-    for folder, name in LIBRARIES:
-        _load(next(_in_wheels(folder, name), None), name)
-    _load(None, DRIVER)
-
-
-def _in_wheels(folder: str, name: str) -> Iterator[str]:
     spec = importlib.util.find_spec("nvidia")
-    for place in (spec and spec.submodule_search_locations) or ():
-        path = Path(place, folder, "lib", name)
-        if path.exists():
-            yield str(path)
-
-
-def _load(path: Optional[str], name: str) -> None:
-    try:
-        ctypes.CDLL(path or name, mode=ctypes.RTLD_GLOBAL)
-    except OSError as error:
-        raise LibraryMissing(name, str(error)) from None
+    wheels = (spec and spec.submodule_search_locations) or ()
+    for folder, name in (*LIBRARIES, ("", DRIVER)):
+        paths = [Path(place, folder, "lib", name) for place in wheels]
+        try:
+            ctypes.CDLL(next((str(path) for path in paths if path.exists()), name), mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise LibraryMissing(name, str(error)) from None
 
 
 def capabilities() -> List[Tuple[int, int]]:

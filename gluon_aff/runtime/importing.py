@@ -6,7 +6,6 @@ pip puts where the system's loader does not look. Everything else here imports M
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import os
@@ -187,24 +186,19 @@ def add_distutils() -> None:
     sys.modules.update({"distutils": package, "distutils.version": module})
 
 
-@functools.total_ordering
-class Version:
+class Version(Tuple[Tuple[int, int, str], ...]):
     """A version that compares like distutils' LooseVersion: numbers as numbers, letters as text and before numbers."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.parts: List[Tuple[int, int, str]] = [
-            (1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|[a-z]+", text)
-        ]
+    text: str
+
+    def __new__(cls, text: str) -> Version:
+        parts = re.findall(r"\d+|[a-z]+", text)
+        version = super().__new__(cls, ((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts))
+        version.text = text
+        return version
 
     def __str__(self) -> str:
         return self.text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Version) and self.parts == other.parts
-
-    def __lt__(self, other: Version) -> bool:
-        return self.parts < other.parts
 
 
 # ---- GluonCV, without what importing it changes for others

@@ -10,16 +10,7 @@ from typing import List, Optional
 
 from ..errors import GluonAFFError
 
-MXNET_WHEELS = (
-    "mxnet",
-    "mxnet-cu112",
-    "mxnet-cu110",
-    "mxnet-cu102",
-    "mxnet-cu101",
-    "mxnet-cu100",
-    "mxnet-native",
-    "mxnet-mkl",
-)
+_KINDS = ("", "-cu112", "-cu110", "-cu102", "-cu101", "-cu100", "-native", "-mkl")
 
 
 def version_of(package: str) -> Optional[str]:
@@ -32,7 +23,7 @@ def version_of(package: str) -> Optional[str]:
 
 def installed_wheels() -> List[str]:
     """Names of the installed packages that bring MXNet. More than one overwrite each other's files."""
-    return [name for name in MXNET_WHEELS if version_of(name)]
+    return [f"mxnet{kind}" for kind in _KINDS if version_of(f"mxnet{kind}")]
 
 
 def pinned(package: str) -> str:

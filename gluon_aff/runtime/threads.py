@@ -74,7 +74,7 @@ def keep_python_thread_single() -> None:
 
 def usable_cores() -> int:
     """Physical cores among the CPUs this process may run on, and no more than its cgroup grants. At least 1."""
-    cores = physical_cores(_read(Path("/proc/cpuinfo")) or "", _allowed_cpus())
+    cores = physical_cores(_read(Path("/proc/cpuinfo")), _allowed_cpus())
     quota = cpu_quota()
     return max(1, cores if quota is None else min(cores, int(quota)))
 
@@ -86,7 +86,7 @@ def physical_cores(cpuinfo: str, cpus: Set[int]) -> int:
     """
     cores = {}
     for entry in cpuinfo.split("\n\n"):
-        fields = dict(_split(line) for line in entry.splitlines() if ":" in line)
+        fields = dict(re.findall(r"^([^:\n]*?)\s*:[ \t]*(.*?)\s*$", entry, re.MULTILINE))
         if fields.get("processor", "").isdigit() and "core id" in fields:
             cores[int(fields["processor"])] = (fields.get("physical id", "0"), fields["core id"])
     return len({cores.get(cpu, cpu) for cpu in cpus})
@@ -95,7 +95,7 @@ def physical_cores(cpuinfo: str, cpus: Set[int]) -> int:
 def cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> Optional[float]:
     """CPUs' worth of time that the cgroup (version 2, then 1) allows; None where there is no limit."""
     for folder in _cgroup_folders(root, membership):
-        unified = (_read(folder / "cpu.max") or "").split()
+        unified = _read(folder / "cpu.max").split()
         if len(unified) == 2 and unified[0] != "max":
             return int(unified[0]) / int(unified[1])
         quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
@@ -106,7 +106,7 @@ def cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/pro
 
 def _cgroup_folders(root: Path, membership: Path) -> Iterator[Path]:
     """The process's own groups first, then the root, which is a container's own group."""
-    for line in (_read(membership) or "").splitlines():
+    for line in _read(membership).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "" or "cpu" in controllers.split(","):
             yield root / (controllers and "cpu") / path.lstrip("/")
@@ -149,13 +149,8 @@ def prefetch(
         pool.shutdown()
 
 
-def _read(path: Path) -> Optional[str]:
-    try:
+def _read(path: Path) -> str:
+    """The text of a file; of none that can be read, none."""
+    with suppress(OSError):
         return path.read_text()
-    except OSError:
-        return None
-
-
-def _split(line: str) -> tuple:
-    key, _, value = line.partition(":")
-    return key.strip(), value.strip()
+    return ""

@@ -15,9 +15,9 @@ import numpy as np
 from .. import published
 from .._version import __version__
 from ..errors import GluonAFFError
-from ..training.checkpoint import checkpoint_weights
 from ..training.history import EpochRecord, environment
 from ..training.run import FINAL_TEST, Run
+from ..training.weights import checkpoint_weights
 from ..utils.files import write_json
 from ..utils.tables import write_csv
 

@@ -19,16 +19,9 @@ from ..errors import GluonAFFError, UsageError, last_line
 from ..evaluation.trained_network import Claim, TrainedNetwork
 from ..models import build_model, initializer_of, list_models, model_entry
 from ..runtime.importing import import_gluoncv
-from ..training.checkpoint import (
-    Damaged,
-    Description,
-    description_path,
-    find_checkpoint,
-    read_description,
-    read_state,
-    weights_in,
-)
+from ..training.checkpoint import Damaged, Description, description_path, read_state, weights_in
 from ..training.history import HISTORY, History
+from ..training.weights import find_checkpoint, read_description
 from ..utils.files import sha256_of
 from ..zoo import create_model
 from .config import read_yaml

@@ -20,10 +20,10 @@ from ..runtime import devices, threads
 from ..training import Diverged, Job, LogBuffer, Run, Schedule, State, Stop, check_free, fit, group, restore
 from ..training.checkpoint import Description, read_state
 from ..training.history import HISTORY, EpochRecord, environment
-from ..training.listeners import EventLog, check_tensorboard
 from ..training.optim import resolve_dtype, start_mixed_precision
 from ..training.plots import plot_schedule
 from ..training.schedule import from_options, warmup_epochs
+from ..training.tensorboard import EventLog, check_tensorboard
 from ..utils.console import say
 from ..utils.streams import tolerate_lost_output
 from .config import flag, identity, without

@@ -7,17 +7,19 @@ if TYPE_CHECKING:
     from .loop import Job, fit, restore, save
     from .metrics import Diverged, Loader, accuracy, hits, soft_rmse
     from .optim import Updater
-    from .ranks import SingleProcess, Workers, group
+    from .ranks import SingleProcess, group
     from .run import LogBuffer, Run, check_free
     from .schedule import Schedule
     from .state import State
     from .stop import Stop
     from .targets import Targets
+    from .workers import Workers
 else:
     from ..utils.lazy import attributes_of
 
     __getattr__ = attributes_of(
         __name__,
+        ".stop",  # without MXNet
         ".listeners",
         ".loop",
         ".metrics",
@@ -26,8 +28,8 @@ else:
         ".run",
         ".schedule",
         ".state",
-        ".stop",
         ".targets",
+        ".workers",
     )
 
 #: By MXNet's names, and here, as a command line's help has them before MXNet is imported.

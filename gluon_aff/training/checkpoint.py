@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import mxnet as mx
 
-from ..errors import GluonAFFError, UsageError
+from ..errors import GluonAFFError
 from ..utils.files import PathLike, digest_of_document, json_text, sha256_of, sync
 from .history import EpochRecord
 
@@ -77,6 +77,7 @@ class Checkpoints:
     ) -> None:
         self.directory = Path(directory)
         self.best_link = Path(best_link)
+        self._temporary_link = self.best_link.with_name(f".{self.best_link.name}.tmp")
         self.every = every
         self.best_name = best_name
 
@@ -165,8 +166,8 @@ class Checkpoints:
         for path in () if self.directory.is_symlink() else self._folders(_REMAINS):
             if path.name.startswith("."):
                 _remove(path)
-        if self._temporary_link().is_symlink():
-            self._temporary_link().unlink()
+        if self._temporary_link.is_symlink():
+            self._temporary_link.unlink()
 
     def link_best(self, best: Optional[EpochRecord]) -> None:
         """Point the link at the best checkpoint, and give its weights their second name; only there."""
@@ -183,10 +184,10 @@ class Checkpoints:
             self._link_as_the_authors(name)
         if previous == target.resolve():
             return
-        temporary = self._temporary_link()
-        temporary.unlink() if temporary.is_symlink() else None
-        temporary.symlink_to(os.path.relpath(target, self.best_link.parent))
-        os.replace(temporary, self.best_link)
+        if self._temporary_link.is_symlink():
+            self._temporary_link.unlink()
+        self._temporary_link.symlink_to(os.path.relpath(target, self.best_link.parent))
+        os.replace(self._temporary_link, self.best_link)
         for path in previous.glob("*-best.params") if previous else ():
             for file in filter(Path.exists, (description_path(path), path)):
                 file.unlink()
@@ -195,9 +196,6 @@ class Checkpoints:
         if not self.directory.is_dir():
             return []
         return sorted(path for path in self.directory.iterdir() if pattern.fullmatch(path.name) and path.is_dir())
-
-    def _temporary_link(self) -> Path:
-        return self.best_link.with_name(f".{self.best_link.name}.tmp")
 
     def _authors_links(self) -> List[Path]:
         folder = self.best_link.parent
@@ -232,35 +230,6 @@ def checkpoint_name(epoch: int, batch: int) -> str:
     return f"epoch-{epoch:05d}-batch-{batch:06d}"
 
 
-def find_checkpoint(run: Path, which: str = "best") -> Optional[Path]:
-    """Return the checkpoint that ``run`` is, or one of a run; None where it has none.
-
-    ``which`` is "best", by validation, or the newest before there is a best; or "last", the newest. It does not matter
-    for a checkpoint's own directory. Raises UsageError for another ``which``.
-    """
-    if which not in ("best", "last"):
-        raise UsageError(f"which={which!r}: choose 'best' or 'last'")
-    if (run / "state.json").is_file():
-        return run
-    if which == "best" and (run / "best").is_dir():
-        return run / "best"
-    return Checkpoints(run / "checkpoints", run / "best").newest()
-
-
-def checkpoint_weights(run: Path, which: str = "best") -> Path:
-    """Return the verified file of the weights of a run's checkpoint, the averaged ones where the run averages.
-
-    Raises UsageError as `find_checkpoint` does, GluonAFFError when there is no checkpoint, or it is damaged.
-    """
-    place = find_checkpoint(run, which)
-    if place is None:
-        raise GluonAFFError(f"{run} is a directory without a checkpoint: expected a training run, or a .params file")
-    weights = weights_in(place)
-    if not weights.is_file() or sha256_of(weights) != read_state(place)["files"].get(weights.name):
-        raise Damaged(place, f"{weights.name} is not what was written")
-    return weights
-
-
 def weights_in(checkpoint: Path) -> Path:
     """Return the file of the weights to be used: the averaged ones where the run averages."""
     averaged = checkpoint / "ema.params"
@@ -282,13 +251,8 @@ def write_checkpoint(
             files[path.name] = digest = _write_arrays(path, members)
             if description and group in WEIGHTS:
                 document = {"format": DESCRIPTION_FORMAT, **description, "weights_sha256": digest}
-                _write_document(description_path(path), document)
-    write_state(folder, {"format": READABLE[-1], **state, "files": files})
-
-
-def write_state(folder: Path, document: Dict[str, Any]) -> None:
-    """Write ``state.json`` with its digest, and sync it. Raises OSError."""
-    _write_document(folder / "state.json", document)
+                write_document(description_path(path), document)
+    write_document(folder / "state.json", {"format": READABLE[-1], **state, "files": files})
 
 
 def read_checkpoint(path: PathLike) -> Checkpoint:
@@ -331,40 +295,8 @@ def description_path(weights: PathLike) -> Path:
     return Path(weights).with_suffix(".json")
 
 
-def read_description(weights: PathLike) -> Optional[Description]:
-    """Return what a weight file says of itself, verified; None where nothing of ours is beside it.
-
-    Raises GluonAFFError when the file beside it is damaged, is of other weights, or of a format that this version does
-    not know.
-    """
-    path = description_path(weights)
-    if not path.is_file() or not Path(weights).is_file():
-        return None
-    remedy = f"remove {path.name} to use the weights as a file of which nothing is known"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise GluonAFFError(f"{path} cannot be read ({error}): restore it, or {remedy}") from None
-    if not isinstance(document, dict) or "weights_sha256" not in document:
-        return None  # another program's
-    if document.pop("sha256", None) != digest_of_document(document):
-        raise GluonAFFError(
-            f"{path} is damaged: it has another content than was written, by its SHA-256; restore it, or {remedy}"
-        )
-    if document.get("format") != DESCRIPTION_FORMAT:
-        known = f"this version reads {DESCRIPTION_FORMAT}"
-        raise GluonAFFError(f"{path} is of format {document.get('format')}, {known}: {remedy}")
-    found, expected = sha256_of(weights), document["weights_sha256"]
-    if found != expected:
-        raise GluonAFFError(
-            f"{path} describes other weights: their SHA-256 is {expected[:12]}..., that of {Path(weights).name} "
-            f"{found[:12]}...; put the two that belong together beside each other, or {remedy}"
-        )
-    return document
-
-
-def _write_document(path: Path, document: Dict[str, Any]) -> None:
-    """Write JSON with the digest of its content, and sync it."""
+def write_document(path: Path, document: Dict[str, Any]) -> None:
+    """Write JSON with the digest of its content, and sync it. Raises OSError."""
     path.write_bytes(json_text({**document, "sha256": digest_of_document(document)}).encode())
     sync(path)
 

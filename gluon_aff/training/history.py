@@ -211,17 +211,15 @@ def git_commit(root: Path) -> Optional[str]:
     git = root / ".git"
     try:
         head = (git / "HEAD").read_text().strip()
-        if not head.startswith("ref: "):
+        _, symbolic, reference = head.partition("ref: ")
+        if not symbolic:
             return head
-        reference = head[len("ref: ") :]
         if (git / reference).is_file():
             return (git / reference).read_text().strip()
-        for line in (git / "packed-refs").read_text().splitlines():
-            if line.endswith(f" {reference}"):
-                return line.split()[0]
+        packed = (git / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), None)
     except OSError:
-        pass
-    return None
+        return None
 
 
 def _line(kind: str, content: Mapping[str, object]) -> str:

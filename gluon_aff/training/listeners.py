@@ -1,14 +1,12 @@
-"""Who is told of a run's course: forecast, progress bar, lines in the log, TensorBoard."""
+"""Who is told of a run's course: forecast, progress bar, lines in the log."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any, Callable, Deque, Iterable, List, NamedTuple, Optional, Tuple
 
-from ..errors import UsageError
 from ..utils.console import EVERY, bar, on_terminal
 from .history import EpochRecord
 from .metrics import Measured
@@ -225,56 +223,3 @@ class BatchLog(Listener):
             f"{self._metric_name}={self._total / max(self._count, 1):f}\tlr={done.lr:f}"
         )
         self._measured, self._images, self._since = [], 0, now
-
-
-class EventLog(Listener):
-    """Writes an event file for TensorBoard into ``directory``: the epochs so far, and every epoch that ends.
-
-    The event files in it are replaced; where it is a link, the link is. `check_tensorboard` first.
-    """
-
-    _TAGS = {
-        "train": "train/{train_metric}",
-        "loss": "train/loss",
-        "lr": "train/lr",
-        "val": "validation/val",
-        "val_top5": "validation/top5",
-        "niou": "validation/niou",
-    }
-
-    def __init__(self, directory: Path, epochs: Iterable[EpochRecord]) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-
-        for path in event_files(directory):
-            path.unlink()
-        directory.mkdir(parents=True, exist_ok=True)
-        self._writer = EventsWriter(str(directory / "events"))  # SummaryWriter has a queue, and may lose its end
-        for record in epochs:
-            self.epoch_ends(record)
-
-    def epoch_ends(self, record: EpochRecord) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.summary import scalar
-
-        values = dict(record)
-        figures = {tag.format(**values): values[name] for name, tag in self._TAGS.items() if name in values}
-        figures["train/images_per_second"] = record["images"] / record["time"]
-        for tag, value in figures.items():
-            self._writer.write_event(Event(step=record["epoch"], wall_time=time.time(), summary=scalar(tag, value)))
-        self._writer.flush()
-
-
-def event_files(directory: Path) -> List[Path]:
-    """Return the event files in a directory; where it is a link to one that has some, the link alone."""
-    found = sorted(directory.glob("events.out.tfevents.*"))
-    return [directory] if found and directory.is_symlink() else found
-
-
-def check_tensorboard() -> None:
-    """Raise UsageError when there is nothing to write event files with."""
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError:
-        raise UsageError(
-            "tensorboard needs tensorboardX: pip install 'gluon_aff[tensorboard]', or leave the option out"
-        ) from None

@@ -154,17 +154,11 @@ class Updater:
 
     def _slots(self, device: int = 0) -> Iterator[Tuple[str, mx.nd.NDArray]]:
         for index, state in self.trainer._updaters[device].states.items():
-            for slot, array in _flatten(state):
-                yield f"{self._names[index]}:{slot}", array
-
-
-def _flatten(state: Any, slot: str = "0") -> Iterator[Tuple[str, mx.nd.NDArray]]:
-    """The arrays in an optimizer's state of one parameter: None, an array, or a (nested) tuple of these."""
-    if isinstance(state, mx.nd.NDArray):
-        yield slot, state
-    elif isinstance(state, (tuple, list)):
-        for number, part in enumerate(state):
-            yield from _flatten(part, f"{slot}.{number}")
+            if isinstance(state, tuple):  # adam's mean and variance
+                for number, array in enumerate(state):
+                    yield f"{self._names[index]}:0.{number}", array
+            elif state is not None:  # as that of SGD without momentum is
+                yield f"{self._names[index]}:0", state
 
 
 class EMA:

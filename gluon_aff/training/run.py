@@ -8,8 +8,7 @@ import time
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import yaml
 
@@ -20,7 +19,6 @@ from ..utils.files import PathLike, atomic_write, cannot_write, remove_leftovers
 from ..utils.streams import output_lost, tolerate_lost_output
 from .checkpoint import Checkpoints, Description, read_state
 from .history import HISTORY, EpochRecord, History, epoch_line
-from .listeners import event_files
 from .plots import plot_history
 
 _CONFIG, _LOG, _CURVES, _EVENTS = "config.yaml", "train.log", "curves.png", "tensorboard"
@@ -110,9 +108,7 @@ class Run:
         self._closing.enter_context(tolerate_lost_output())
         return self
 
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
+    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> None:
         with self._closing:
             if isinstance(error, Exception):
                 what = "error" if isinstance(error, GluonAFFError) else f"unexpected {type(error).__name__}"
@@ -199,7 +195,6 @@ class RunLog:
         """Leave the file to other runs."""
         if self._lock is not None:
             os.close(self._lock)
-            self._lock = None
 
     def begin(self, directory: Path) -> None:
         """Separate the run in ``directory`` from what the file holds already."""
@@ -252,6 +247,12 @@ def own_files(directory: PathLike) -> List[Path]:
     named = [Path(directory) / name for name in (_CONFIG, HISTORY, _LOG, _CURVES, *FINAL_TEST)]
     there = [path for path in named if path.is_symlink() or path.is_file()]
     return [*there, *event_files(Path(directory) / _EVENTS)]
+
+
+def event_files(directory: Path) -> List[Path]:
+    """Return the event files in a directory; where it is a link to one that has some, the link alone."""
+    found = sorted(directory.glob("events.out.tfevents.*"))
+    return [directory] if found and directory.is_symlink() else found
 
 
 def check_free(directory: PathLike, overwrite: bool = False, *others: Optional[PathLike]) -> None:

@@ -193,29 +193,24 @@ def micro_batches(
         return
     parts = max(1, min(len(devices) * count, len(x) // 2))
     bounds = np.cumsum([0] + [len(x) // parts + (part < len(x) % parts) for part in range(parts)])
-    parameters = net._collect_params_with_prefix()
-    statistics = [parameters[name].list_data() for name in sorted(parameters) if name.endswith(("_mean", "_var"))]
-    began = [[data.copy() for data in row] for row in statistics]
-    sums = [[mx.nd.zeros_like(data) for data in row] for row in statistics]
-    rounds = [0] * len(devices)
+    statistics = [
+        (device, data)
+        for name, parameter in net._collect_params_with_prefix().items()
+        if name.endswith(("_mean", "_var"))
+        for device, data in enumerate(parameter.list_data())
+    ]
+    began = [data.copy() for _, data in statistics]
+    sums = [mx.nd.zeros_like(data) for data in began]
     for first in range(0, parts, len(devices)):
         used = devices[: parts - first]
         images = slice(bounds[first], bounds[first + len(used)])
-        if first:
-            _copy_rows(began, statistics)
+        for (_, data), value in zip(statistics, began):
+            value.copyto(data)
         yield split_batch(x[images], y[images], used)
         mx.nd.waitall()  # a compiled backward pass writes statistics behind the back of MXNet's scheduler
-        for device in range(len(used)):
-            rounds[device] += 1
-            for total, row in zip(sums, statistics):
-                total[device] += row[device]
-    means = [
-        [total / n if n else data for total, data, n in zip(totals, own, rounds)] for totals, own in zip(sums, began)
-    ]
-    _copy_rows(means, statistics)
-
-
-def _copy_rows(sources: List[List[mx.nd.NDArray]], targets: List[List[mx.nd.NDArray]]) -> None:
-    for source, target in zip(sources, targets):
-        for value, data in zip(source, target):
-            value.copyto(data)
+        for (device, data), total in zip(statistics, sums):
+            if device < len(used):
+                total += data
+    for (device, data), value, total in zip(statistics, began, sums):
+        rounds = len(range(device, parts, len(devices)))
+        (total / rounds if rounds else value).copyto(data)

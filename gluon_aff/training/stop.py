@@ -6,8 +6,8 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from types import FrameType, TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Type
+from types import FrameType
+from typing import Any, Dict, List, Optional, Sequence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -54,12 +54,12 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS if _is_wanted(number)}
+            ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            wanted = [number for number in SIGNALS if number != signal.SIGHUP or not ignored]
+            self._previous = {number: signal.signal(number, self._handle) for number in wanted}
         return self
 
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -74,7 +74,3 @@ class Stop:
         self.requested = number
         with suppress(OSError):  # the terminal may be what has gone
             os.write(2, b"\nstopping: finishing the batch and saving; a second signal ends at once\n")
-
-
-def _is_wanted(number: int) -> bool:
-    return number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN

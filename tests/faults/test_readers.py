@@ -53,7 +53,7 @@ from gluon_aff.launching import read_hosts
 from gluon_aff.tasks import get_task
 from gluon_aff.tasks.config import read_yaml
 from gluon_aff.tasks.opening import read_run
-from gluon_aff.training.checkpoint import read_checkpoint, write_checkpoint, write_state
+from gluon_aff.training.checkpoint import read_checkpoint, write_checkpoint, write_document
 from gluon_aff.training.history import History
 
 SECONDS = 5  # of computing
@@ -291,7 +291,7 @@ def run_states(folder):
         place = clean(folder / "r" / "best")
         (place.parent / "config.yaml").write_text("fusion: aff\n")
         if isinstance(document, dict):
-            write_state(place, document)
+            write_document(place / "state.json", document)
             with contextlib.suppress(GluonAFFError):
                 read_checkpoint(place)
             read_run(place)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -76,38 +75,26 @@ def test_host_file(tmp_path):
         read_hosts(tmp_path / "none")
 
 
-def test_what_nodes_are_told(monkeypatch):
+def test_what_nodes_are_told_and_how_workers_share_the_cores(monkeypatch):
     monkeypatch.setenv("PORT", "80")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setattr(threads, "chosen_here", True)
     monkeypatch.delenv("MXNET_ENGINE_TYPE", raising=False)
     nodes = cluster_nodes(["python", "train.py"], workers=3, servers=2, timeout=90)
     assert [m.name for m in nodes] == ["scheduler", "server 0", "server 1", "worker 0", "worker 1", "worker 2"]
-    assert [m.environment["DMLC_ROLE"] for m in nodes] == [
-        "scheduler",
-        "server",
-        "server",
-        "worker",
-        "worker",
-        "worker",
-    ]
     for m in nodes:
+        assert m.environment["DMLC_ROLE"] == m.role == m.name.split()[0]
         assert "PORT" not in m.environment
         assert m.environment["DMLC_PS_ROOT_URI"] == m.environment["DMLC_NODE_HOST"] == "127.0.0.1"
         assert (m.environment["DMLC_NUM_WORKER"], m.environment["DMLC_NUM_SERVER"]) == ("3", "2")
     assert len({m.environment["DMLC_PS_ROOT_PORT"] for m in nodes}) == 1
     for rank, worker in enumerate(nodes[3:]):
         assert worker.command == ["python", "train.py"]
-        assert worker.environment["MXNET_ENGINE_TYPE"] == "NaiveEngine"
-        assert worker.environment["GLUON_AFF_RANK"] == str(rank)
-        assert worker.environment["GLUON_AFF_TIMEOUT"] == "90"
-        assert worker.environment["GLUON_AFF_WORKERS_HERE"] == "3"
+        told = {"MXNET_ENGINE_TYPE": "NaiveEngine", "GLUON_AFF_RANK": str(rank), "GLUON_AFF_TIMEOUT": "90"}
+        assert {**told, "GLUON_AFF_WORKERS_HERE": "3"}.items() <= worker.environment.items()
         assert "OMP_NUM_THREADS" not in worker.environment  # gluon_aff's choice for the launcher is not the worker's
     monkeypatch.setattr(threads, "chosen_here", False)
     assert cluster_nodes(["x"], 1, 1)[2].environment["OMP_NUM_THREADS"] == "7"
-
-
-def test_workers_share_the_cores(monkeypatch):
     for workers, expected in (("2", "4"), ("3", "2"), ("100", "1")):
         monkeypatch.setattr(threads, "usable_cores", lambda: 8)
         monkeypatch.setenv("GLUON_AFF_WORKERS_HERE", workers)
@@ -128,19 +115,23 @@ def test_machines_need_slots_and_an_address():
         free_port("192.0.2.1")
 
 
+def replace_ssh(monkeypatch, folder, program):
+    folder.mkdir()
+    (folder / "ssh").write_text(program)
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
 @pytest.fixture
 def fake_ssh(tmp_path, monkeypatch):
     """A program called ssh that runs the command here, in an environment without anything, and notes its arguments."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = folder / "ssh"
-    program.write_text(
+    replace_ssh(
+        monkeypatch,
+        tmp_path / "bin",
         f"#!{sys.executable}\nimport os, sys\n"
         f"open({str(tmp_path / 'ssh.txt')!r}, 'a').write(' '.join(sys.argv[1:-1]) + chr(10))\n"
-        "os.chdir('/')\nos.execve('/bin/sh', ['sh', '-c', sys.argv[-1]], {})\n"
+        "os.chdir('/')\nos.execve('/bin/sh', ['sh', '-c', sys.argv[-1]], {})\n",
     )
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return tmp_path / "ssh.txt"
 
 
@@ -174,43 +165,37 @@ def test_over_ssh_directory_and_environment_go_along(tmp_path, fake_ssh, monkeyp
 
 def test_output_is_kept_for_each_and_shown_for_rank_0(tmp_path, capfd):
     hello = "import sys; print('hello from', sys.argv[1]); print('problem', file=sys.stderr)"
-    code, lines, seconds = run(
-        tmp_path, node("server", 0, FOREVER), node("worker", 0, hello, 0), node("worker", 1, hello, 1)
-    )
+    workers = [node("worker", rank, hello, rank) for rank in (0, 1)]
+    code, lines, seconds = run(tmp_path, node("server", 0, FOREVER), *workers)
     assert (code, lines) == (0, [])
     assert capfd.readouterr().out.splitlines().count("hello from 0") == 1
-    assert sorted((tmp_path / "logs" / "worker-1.log").read_text().split("\n", 1)[1].split()) == [
-        "1",
-        "from",
-        "hello",
-        "problem",
-    ]
+    kept = (tmp_path / "logs" / "worker-1.log").read_text().split("\n", 1)[1]
+    assert sorted(kept.split()) == ["1", "from", "hello", "problem"]
     assert seconds < 20  # servers that do not end by themselves are ended
+
+
+PRESENT = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(300)"
+DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {PRESENT}"
 
 
 @pytest.mark.parametrize(
     ("end", "code", "how"),
     [
-        ("import sys; sys.exit(3)", 3, "exit code 3"),
-        ("import os; os.kill(os.getpid(), 9)", 137, "ended by SIGKILL"),
+        ("sys.exit(3)", 3, "exit code 3"),
+        ("os.kill(os.getpid(), 9)", 137, "ended by SIGKILL"),
     ],
 )
 def test_one_that_dies_is_named_and_ends_all(tmp_path, end, code, how):
     pids = tmp_path / "pid"
-    deaf = (
-        f"import os, signal, time; signal.signal(15, signal.SIG_IGN); open({str(pids)!r}, 'w').write(str(os.getpid()))"
-    )
-    nodes = [
-        node("scheduler", 0, FOREVER),
-        node("worker", 0, f"{deaf}; time.sleep(300)"),
-        node("worker", 1, f"import time; time.sleep(1); {end}"),
-    ]
-    result, lines, seconds = run(tmp_path, *nodes)
+    deaf = node("worker", 0, DEAF, pids)
+    once_it_is = "import sys, os, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)\n"
+    fails = node("worker", 1, once_it_is + end, pids)
+    result, lines, seconds = run(tmp_path, node("scheduler", 0, FOREVER), deaf, fails)
     assert result == code
     assert lines[0] == f"worker 1 on localhost: {how}; its log: {tmp_path / 'logs' / 'worker-1.log'}"
     assert "ending the other 2 processes" in lines[-1]
     assert seconds < 30
-    assert gone(int(pids.read_text()))
+    assert gone(int(wait_for(pids)))
 
 
 def test_a_server_that_ends_before_the_workers_ends_all(tmp_path):
@@ -281,12 +266,12 @@ def test_what_a_worker_has_started_ends_with_it(tmp_path):
     assert gone(int(pids.read_text()))
 
 
-LAUNCHER = """
-import os, sys
+LAUNCHER = f"""
+import os, pathlib, sys
+sys.argv[0] = "gluon-aff"  # MXNet is not needed here
 from gluon_aff.launching import Host, Node, launch
-code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(300)"
-command = [sys.executable, "-I", "-S", "-c", code, sys.argv[1]]
-launch([Node("worker", 0, Host(), command, dict(os.environ))], __import__("pathlib").Path(sys.argv[2]), print)
+command = [sys.executable, "-I", "-S", "-c", {PRESENT!r}, sys.argv[1]]
+launch([Node("worker", 0, Host(), command, dict(os.environ))], pathlib.Path(sys.argv[2]), print)
 """
 
 
@@ -313,11 +298,7 @@ def test_a_supervisor_on_another_machine_ends_without_the_launcher(tmp_path, fak
 
 
 def test_what_ssh_says_is_told(tmp_path, monkeypatch):
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "ssh").write_text("#!/bin/sh\necho Host key verification failed.\nexit 255\n")
-    (folder / "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    replace_ssh(monkeypatch, tmp_path / "bin", "#!/bin/sh\necho Host key verification failed.\nexit 255\n")
     code, lines, _ = run(tmp_path, Node("worker", 0, Host("me@node1"), ["true"], {}))
     assert code == 255
     assert lines[0] == (
@@ -326,15 +307,12 @@ def test_what_ssh_says_is_told(tmp_path, monkeypatch):
     )
 
 
-def test_a_program_that_is_not_there(tmp_path):
+def test_a_program_that_is_not_there_and_wrong_calls(tmp_path, capsys):
     broken = Node("worker", 0, Host(), [str(tmp_path / "nothing")], dict(os.environ))
     code, lines, _ = run(tmp_path, broken)
     assert code == 127
     assert "exit code 127" in lines[0]
     assert "cannot run" in (tmp_path / "logs" / "worker-0.log").read_text()
-
-
-def test_command_line(capsys):
     args = build_parser().parse_args(["launch", "-n", "4", "-s", "2", "--", "python", "train.py", "-j", "3"])
     assert (args.workers, args.servers, args.command_line) == (4, 2, ["--", "python", "train.py", "-j", "3"])
     with pytest.raises(UsageError, match="nothing to launch"):

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 8
+LOST = "ssh failed or lost the connection"
 TRAIN = f"--dataset digits --num-epochs {EPOCHS} --train-images 96 --test-images 64 --batch-size 16 --seed 3".split()
 
 
@@ -46,7 +47,7 @@ class Launch:
 
     def __init__(self, lab, folder, *options, hosts=ADDRESSES, settings=()):
         self.began = time.monotonic()
-        self.folder, self.run = folder, folder / "run"
+        self.lab, self.folder, self.run = lab, folder, folder / "run"
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "MXNET_"))},
             "PATH": f"{lab.bin}{os.pathsep}{os.environ['PATH']}",
@@ -76,11 +77,21 @@ class Launch:
 
     def wait(self):
         self.report = self._process.communicate(timeout=240)[1]
-        self.seconds = time.monotonic() - self.began
+        self.ended = time.monotonic()
         return self._process.returncode
 
-    def log(self, name):
-        return (self.folder / "launch-logs" / f"{name}.log").read_text(errors="replace")
+    def fails(self, lab, code, said, seconds=15.0):
+        """It ends with such a code and report, and nobody is left on the machines ``seconds`` later."""
+        assert self.wait() == code, self.report
+        assert said in self.report
+        assert_nobody_left(lab, seconds)
+
+    def is_resumed_to(self, expected, *settings):
+        """It ended before its last epoch; the rest leads to where the run in ``expected`` led."""
+        assert len(epochs(self.run)) < EPOCHS
+        resumed = Launch(self.lab, self.folder, "--resume", settings=settings)
+        assert resumed.wait() == 0, resumed.report
+        assert_equal(resumed.run, expected)
 
 
 def of_the_run(machine):
@@ -116,13 +127,9 @@ def test_a_worker_that_is_killed(lab, one_machine, tmp_path):
     launch = Launch(lab, tmp_path)
     launch.wait_for_an_epoch()
     os.kill(worker_on(lab.machines[1]), signal.SIGKILL)
-    assert launch.wait() == 128 + signal.SIGKILL, launch.report
-    assert f"worker 1 on {ADDRESSES[1]}: ended by SIGKILL; its log: launch-logs/worker-1.log" in launch.report
-    assert_nobody_left(lab)
-    assert len(epochs(launch.run)) < EPOCHS
-    resumed = Launch(lab, tmp_path, "--resume")
-    assert resumed.wait() == 0, resumed.report
-    assert_equal(resumed.run, one_machine)
+    said = f"worker 1 on {ADDRESSES[1]}: ended by SIGKILL; its log: launch-logs/worker-1.log"
+    launch.fails(lab, 128 + signal.SIGKILL, said)
+    launch.is_resumed_to(one_machine)
 
 
 def test_sigterm_to_the_launcher_saves_and_resumes(lab, one_machine, tmp_path):
@@ -130,12 +137,8 @@ def test_sigterm_to_the_launcher_saves_and_resumes(lab, one_machine, tmp_path):
     launch.wait_for_an_epoch()
     (pid,) = [pid for pid, line in of_the_run(lab.machines[0]).items() if "-m gluon_aff launch" in line]
     os.kill(pid, signal.SIGTERM)
-    assert launch.wait() == 143, launch.report
-    assert_nobody_left(lab)
-    assert len(epochs(launch.run)) < EPOCHS
-    resumed = Launch(lab, tmp_path, "--resume")
-    assert resumed.wait() == 0, resumed.report
-    assert_equal(resumed.run, one_machine)
+    launch.fails(lab, 143, "")
+    launch.is_resumed_to(one_machine)
 
 
 def test_a_cable_that_is_cut(lab, one_machine, tmp_path):
@@ -144,16 +147,12 @@ def test_a_cable_that_is_cut(lab, one_machine, tmp_path):
     second, cut = lab.machines[1], time.monotonic()
     second.set_link("down")
     try:
-        assert launch.wait() == 255, launch.report
-        assert time.monotonic() - cut < 90
-        assert f"on {ADDRESSES[1]}: ssh failed or lost the connection (Timeout, server {ADDRESSES[1]}" in launch.report
-        assert_nobody_left(lab, seconds=100.0)  # the machine beyond the cut finds out by itself
-        assert len(epochs(launch.run)) < EPOCHS
+        # the machine beyond the cut finds out by itself
+        launch.fails(lab, 255, f"on {ADDRESSES[1]}: {LOST} (Timeout, server {ADDRESSES[1]}", seconds=100.0)
+        assert launch.ended - cut < 90
     finally:
         second.set_link("up")
-    resumed = Launch(lab, tmp_path, "--resume", settings=["-s", "2"])
-    assert resumed.wait() == 0, resumed.report
-    assert_equal(resumed.run, one_machine)
+    launch.is_resumed_to(one_machine, "-s", "2")
 
 
 def test_a_host_key_that_has_changed(lab, tmp_path):
@@ -162,12 +161,11 @@ def test_a_host_key_that_has_changed(lab, tmp_path):
     line = second.start_ssh(lab.allowed, "another-host-key")
     try:
         launch = Launch(lab, tmp_path)
-        assert launch.wait() == 255, launch.report
-        assert f"on {ADDRESSES[1]}: ssh failed or lost the connection (Host key verification failed.)" in launch.report
-        assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in launch.log("worker-1")
+        launch.fails(lab, 255, f"on {ADDRESSES[1]}: {LOST} (Host key verification failed.)")
+        log = (tmp_path / "launch-logs" / "worker-1.log").read_text(errors="replace")
+        assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in log
         assert not launch.run.exists()
         assert lab.known.read_text() == known  # nobody trusted the new key on the user's behalf
-        assert_nobody_left(lab)
     finally:
         lab.known.write_text(known.splitlines(keepends=True)[0] + line)
 
@@ -176,21 +174,16 @@ def test_a_host_that_is_not_known_yet_is_not_trusted(lab, tmp_path):
     known = lab.known.read_text()
     lab.known.write_text(known.splitlines(keepends=True)[0])
     try:
-        launch = Launch(lab, tmp_path)
-        assert launch.wait() == 255, launch.report
-        assert f"on {ADDRESSES[1]}: ssh failed or lost the connection (Host key verification failed.)" in launch.report
+        Launch(lab, tmp_path).fails(lab, 255, f"on {ADDRESSES[1]}: {LOST} (Host key verification failed.)")
     finally:
         lab.known.write_text(known)
-    assert_nobody_left(lab)
 
 
 def test_a_host_that_does_not_answer(lab, tmp_path):
     launch = Launch(lab, tmp_path, hosts=[ADDRESSES[0], NOBODY])
-    assert launch.wait() == 255, launch.report
-    assert f"worker 1 on {NOBODY}: ssh failed or lost the connection (ssh: connect to host" in launch.report
+    launch.fails(lab, 255, f"worker 1 on {NOBODY}: {LOST} (ssh: connect to host")
     assert launch.report.count("timed out") == 1
-    assert launch.seconds < 90
-    assert_nobody_left(lab)
+    assert launch.ended - launch.began < 90
 
 
 def test_a_host_whose_sshd_says_nothing(lab, tmp_path):
@@ -198,11 +191,9 @@ def test_a_host_whose_sshd_says_nothing(lab, tmp_path):
     second.freeze_ssh()
     try:
         launch = Launch(lab, tmp_path)
-        assert launch.wait() == 255, launch.report
-        failed = f"worker 1 on {ADDRESSES[1]}: ssh failed or lost the connection "
-        assert f"{failed}(Connection to {ADDRESSES[1]} port 22 timed out)" in launch.report
-        assert launch.seconds < 90
+        said = f"worker 1 on {ADDRESSES[1]}: {LOST} (Connection to {ADDRESSES[1]} port 22 timed out)"
+        launch.fails(lab, 255, said)
+        assert launch.ended - launch.began < 90
     finally:
         known = lab.known.read_text().splitlines(keepends=True)[0]
         lab.known.write_text(known + second.start_ssh(lab.allowed, "third-host-key"))
-    assert_nobody_left(lab)

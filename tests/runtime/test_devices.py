@@ -1,4 +1,5 @@
 import ctypes
+from types import SimpleNamespace
 
 import mxnet as mx
 import pytest
@@ -20,16 +21,12 @@ def gpus(monkeypatch):
     return install
 
 
-def test_without_a_gpu_the_cpu_is_used_and_who_asked_for_one_is_told(gpus, capsys):
+def test_without_a_gpu_for_mxnet_it_is_the_cpu_and_who_asked_for_one_or_has_one_is_told(gpus, monkeypatch, capsys):
     gpus()
     assert devices.pick(None) == [mx.cpu()]
     assert capsys.readouterr().err == ""
     assert devices.pick("0,1,2,3") == [mx.cpu()]
     assert capsys.readouterr().err.endswith("running on the CPU\n")
-
-
-def test_a_gpu_that_mxnet_cannot_use_is_told(gpus, monkeypatch, capsys):
-    gpus()
     monkeypatch.setattr(cuda, "capabilities", lambda: [T4])
     monkeypatch.setattr(mx.runtime.Features, "is_enabled", lambda features, name: False)
     assert devices.pick(None) == [mx.cpu()]
@@ -46,12 +43,10 @@ def test_listed_gpus_in_their_order_and_an_empty_list_is_the_cpu_without_a_word(
 
 @pytest.mark.parametrize("text", ["0,0", "a", "0,,1", "-1", "0;1", "1.5"])
 def test_malformed_lists_and_unknown_gpus(gpus, text):
-    gpus()
-    with pytest.raises(UsageError, match="expected distinct GPU numbers"):
-        devices.pick(text)
-    gpus(T4, T4)
-    with pytest.raises(UsageError, match="expected distinct GPU numbers"):
-        devices.pick(text)
+    for there in ((), (T4, T4)):
+        gpus(*there)
+        with pytest.raises(UsageError, match="expected distinct GPU numbers"):
+            devices.pick(text)
     with pytest.raises(UsageError, match="--gpus 0,2: no GPU 2 here, GPUs 0 to 1 are available"):
         devices.pick("0,2")
 
@@ -73,32 +68,24 @@ def test_driver_that_does_not_answer(monkeypatch):
         devices.pick("0")
 
 
-class FakeDriver:
-    """The five calls of libcuda that are used, for two GPUs."""
-
-    MAJOR = {0: 7, 1: 9}
-    initialised = 0
-
-    def cuInit(self, flags):
-        return self.initialised
-
-    def cuDeviceGetCount(self, count):
-        count._obj.value = 2
-        return 0
-
-    def cuDeviceGet(self, device, index):
-        device._obj.value = index
-        return 0
-
-    def cuDeviceGetAttribute(self, value, attribute, device):
-        value._obj.value = {75: self.MAJOR[device.value], 76: device.value}[attribute]
-        return 0
-
-
 def test_capabilities_come_from_the_driver(monkeypatch):
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeDriver())
+    """Through the calls of libcuda that are used, for two GPUs."""
+
+    def give(place, value):
+        place._obj.value = value
+        return 0
+
+    driver = SimpleNamespace(
+        cuInit=lambda flags: 0,
+        cuDeviceGetCount=lambda count: give(count, 2),
+        cuDeviceGet=give,
+        cuDeviceGetAttribute=lambda value, attribute, device: give(
+            value, {75: (7, 9)[device.value], 76: device.value}[attribute]
+        ),
+    )
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
     assert cuda.capabilities() == [(7, 0), (9, 1)]
-    monkeypatch.setattr(FakeDriver, "initialised", 100)  # CUDA_ERROR_NO_DEVICE
+    driver.cuInit = lambda flags: 100  # CUDA_ERROR_NO_DEVICE
     assert cuda.capabilities() == []
 
     def missing(name):

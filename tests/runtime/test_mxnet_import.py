@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from script_runs import in_a_process
 
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.runtime import cuda, importing, packages, threads
@@ -51,6 +52,8 @@ class Site:
         """The last line of what a failing ``import gluon_aff`` prints."""
         done = self.run("-c", "import gluon_aff", **variables)
         assert done.returncode == 1
+        unknown = "MXNet cannot be imported: " in done.stderr  # it keeps its cause
+        assert ("The above exception was the direct cause" in done.stderr) == unknown
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("gluon_aff.runtime.packages.MXNetImportError: ")
         assert f"{PYTHON} -m gluon_aff doctor" in last
@@ -102,16 +105,11 @@ def test_what_is_wrong_and_what_to_run(site, mxnet, wheels, said):
     assert all(each in message for each in said), message
 
 
-def test_without_our_metadata_the_clone_is_what_to_install(site):
+def test_without_our_metadata_the_clone_is_what_to_install_and_blocked_mxnet_counts_as_missing(site):
     next(site.folder.glob("gluon_aff-*")).rename(site.folder / "gone")
     assert "pip install '.[cpu]'" in site.message()
-
-
-def test_blocked_mxnet_counts_as_missing(site):
-    done = site.run(
-        "-c", "import sys; sys.modules['mxnet'] = None\ntry: import gluon_aff\nexcept ImportError as e: print(e)"
-    )
-    assert "MXNet is not installed" in done.stdout
+    blocked = "import sys; sys.modules['mxnet'] = None\ntry: import gluon_aff\nexcept ImportError as e: print(e)"
+    assert "MXNet is not installed" in site.run("-c", blocked).stdout
 
 
 @pytest.mark.parametrize(
@@ -137,45 +135,39 @@ def test_damaged_library_of_a_cuda_wheel(site):
     assert "--force-reinstall --no-deps nvidia-cuda-runtime-cu11==11.8.89" in message
 
 
-def test_an_unknown_failure_keeps_its_cause(site):
-    site.module("mxnet", CAUSE)
-    assert "The above exception was the direct cause" in site.run("-c", "import gluon_aff").stderr
-
-
 def test_threads_are_set_before_mxnet_and_only_when_unset(site):
     site.module("mxnet", "import os; raise RuntimeError('threads ' + os.environ['OMP_NUM_THREADS'])")
     assert "threads 3" in site.message(OMP_NUM_THREADS="3")
     assert f"threads {threads.usable_cores()}" in site.message(OMP_NUM_THREADS="")
 
 
-def test_command_line_without_mxnet_runs_the_doctor(site):
+def test_command_line_without_mxnet_runs_the_doctor_and_else_says_one_line(site):
     done = site.run("-m", "gluon_aff", "doctor")
-    assert done.returncode == 1
+    assert (done.returncode, done.stderr) == (1, "")
     assert "broken   MXNet      MXNet is not installed" in done.stdout
     assert f"-> {INSTALL}" in done.stdout
-    assert done.stderr == ""
-
-
-def test_command_line_without_mxnet_says_one_line(site):
     done = site.run("-m", "gluon_aff", "fusions")
-    assert done.returncode == 1
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: MXNet is not installed")
     assert done.stderr.count("\n") == 1
 
 
-class FakeLoader:
-    """Stands for ctypes.CDLL: remembers what is loaded, fails for one name."""
+@pytest.fixture
+def loaded(monkeypatch):
+    """The names that ctypes.CDLL is asked for, which loads nothing; it fails for one in ``loaded.missing``."""
 
-    def __init__(self, missing=None):
-        self.missing = missing
-        self.loaded = []
+    class Loaded(list):
+        missing = ()
 
-    def __call__(self, name, mode=0):
-        if Path(name).name == self.missing:
-            raise OSError(f"{self.missing}: cannot open shared object file: No such file or directory")
-        assert mode == ctypes.RTLD_GLOBAL
-        self.loaded.append(name)
+        def load(self, name, mode=0):
+            if Path(name).name in self.missing:
+                raise OSError(f"{name}: cannot open shared object file: No such file or directory")
+            assert mode == ctypes.RTLD_GLOBAL
+            self.append(name)
+
+    loaded = Loaded()
+    monkeypatch.setattr(ctypes, "CDLL", loaded.load)
+    return loaded
 
 
 @pytest.mark.parametrize(
@@ -185,10 +177,10 @@ class FakeLoader:
         ("libcuda.so.1", "this MXNet is a GPU wheel (mxnet-cu112) and the NVIDIA driver is missing"),
     ],
 )
-def test_gpu_wheel_is_preloaded_before_mxnet_is_imported(monkeypatch, missing, expected):
+def test_gpu_wheel_is_preloaded_before_mxnet_is_imported(monkeypatch, loaded, missing, expected):
     monkeypatch.delitem(sys.modules, "mxnet")
     monkeypatch.setattr(packages, "installed_wheels", lambda: ["mxnet-cu112"])
-    monkeypatch.setattr(ctypes, "CDLL", FakeLoader(missing))
+    loaded.missing = [missing]
     with pytest.raises(ImportError) as caught:
         importing.import_mxnet()
     assert expected in str(caught.value)
@@ -196,28 +188,22 @@ def test_gpu_wheel_is_preloaded_before_mxnet_is_imported(monkeypatch, missing, e
     assert "mxnet" not in sys.modules
 
 
-def test_preload_takes_the_wheels_own_files_in_order(monkeypatch, tmp_path):
-    for folder, name in cuda.LIBRARIES[:3]:
-        (tmp_path / "nvidia" / folder / "lib").mkdir(parents=True)
-        (tmp_path / "nvidia" / folder / "lib" / name).touch()
-    loader = FakeLoader()
-    monkeypatch.setattr(ctypes, "CDLL", loader)
+def test_preload_takes_the_wheels_own_files_in_order(monkeypatch, loaded, tmp_path):
+    files = [tmp_path / "nvidia" / folder / "lib" / name for folder, name in cuda.LIBRARIES[:3]]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
     monkeypatch.syspath_prepend(str(tmp_path))
     cuda.preload()
-    assert loader.loaded[:3] == [
-        str(tmp_path / "nvidia" / folder / "lib" / name) for folder, name in cuda.LIBRARIES[:3]
-    ]
-    assert [Path(path).name for path in loader.loaded] == [name for _, name in cuda.LIBRARIES] + ["libcuda.so.1"]
+    assert loaded[:3] == list(map(str, files))
+    assert [Path(path).name for path in loaded] == [name for _, name in cuda.LIBRARIES] + ["libcuda.so.1"]
 
 
-def test_mxnet_imported_by_the_user_is_taken_as_it_is(monkeypatch):
+def test_mxnet_imported_by_the_user_is_taken_as_it_is_and_numpys_names_stay(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(packages, "installed_wheels", lambda: ["mxnet", "mxnet-cu112"])
     importing.import_mxnet()
     assert "OMP_NUM_THREADS" not in os.environ
-
-
-def test_numpy_names_do_not_replace_what_is_there(monkeypatch):
     monkeypatch.setitem(vars(numpy), "bool", "something of its own")
     monkeypatch.delitem(vars(numpy), "object", raising=False)
     importing.add_numpy_names()
@@ -236,10 +222,30 @@ def test_distutils_is_provided_where_python_has_none(monkeypatch, tmp_path):
     assert version.LooseVersion("1.26.4") > version.LooseVersion("1.15")
     assert version.StrictVersion("1.9.1") < version.StrictVersion("1.26")
 
-
-def test_versions_compare_like_distutils():
     version = importing.Version
     mixed = ["1.9.1", "0.10.5.post0", "1.26.4", "0.3", "1.0", "0.10.5"]
     assert sorted(mixed, key=version) == ["0.3", "0.10.5", "0.10.5.post0", "1.0", "1.9.1", "1.26.4"]
     assert version("1.0") == version("1.0")
     assert str(version("0.10.5.post0")) == "0.10.5.post0"
+
+
+GLUONCV = """
+import gluon_aff
+from PIL import ImageFile
+from gluon_aff.training.schedule import Schedule
+Schedule("cosine", 0.1, 2, 2)
+assert "gluoncv" in __import__("sys").modules
+print(ImageFile.LOAD_TRUNCATED_IMAGES)
+"""
+
+
+def test_gluoncv_leaves_pillow_as_it_is_and_says_what_to_do_without_a_place_for_temporary_files(monkeypatch):
+    done = in_a_process(GLUONCV)  # of its own: the import happens once
+    assert done.stdout.split() == ["False"], done.stderr
+
+    def no_place(name):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(importing.importlib, "import_module", no_place)
+    with pytest.raises(GluonAFFError, match="No usable temporary directory.*set TMPDIR"):
+        importing.import_gluoncv("gluoncv.utils")

@@ -28,37 +28,24 @@ def test_without_topology_every_cpu_is_a_core():
     assert threads.physical_cores("", {0, 1, 2}) == 3
 
 
-@pytest.fixture
-def group(tmp_path):
-    """A cgroup root, and the file that says which group the process is in."""
-    membership = tmp_path / "membership"
-    membership.write_text("3:cpuset:/\n1:cpu,cpuacct:/jobs/7\n0::/user/7\n")
-    return tmp_path / "cgroup", membership
-
-
-def write(folder, files):
-    folder.mkdir(parents=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
-
-
-def test_no_quota(group):
-    assert threads.cpu_quota(*group) is None
-    write(group[0] / "user/7", {"cpu.max": "max 100000\n"})
-    write(group[0] / "cpu/jobs/7", {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"})
-    assert threads.cpu_quota(*group) is None
-
-
 @pytest.mark.parametrize(
     ("folder", "files", "quota"),
     [
         ("user/7", {"cpu.max": "250000 100000\n"}, 2.5),
         ("cpu/jobs/7", {"cpu.cfs_quota_us": "150000\n", "cpu.cfs_period_us": "100000\n"}, 1.5),  # version 1
         (".", {"cpu.max": "300000 100000\n"}, 3),  # of a container whose group is the root
+        ("user/7", {"cpu.max": "max 100000\n"}, None),
+        ("cpu/jobs/7", {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, None),
     ],
 )
-def test_quota_of_the_own_group(group, folder, files, quota):
-    write(group[0] / folder, files)
+def test_quota_of_the_own_group(tmp_path, folder, files, quota):
+    membership = tmp_path / "membership"
+    membership.write_text("3:cpuset:/\n1:cpu,cpuacct:/jobs/7\n0::/user/7\n")
+    group = tmp_path / "cgroup", membership
+    assert threads.cpu_quota(*group) is None
+    (tmp_path / "cgroup" / folder).mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / "cgroup" / folder / name).write_text(text)
     assert threads.cpu_quota(*group) == quota
 
 

@@ -17,8 +17,8 @@ from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.gradcam import explain_images, find_pictures
 from gluon_aff.tasks import get_task, parts
 from gluon_aff.tasks.opening import commits_of, open_network
-from gluon_aff.training.checkpoint import find_checkpoint
 from gluon_aff.training.history import History
+from gluon_aff.training.weights import find_checkpoint
 from gluon_aff.utils import console
 from gluon_aff.utils.files import digest_of_document
 

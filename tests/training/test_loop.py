@@ -20,6 +20,15 @@ def parameters(net):
     return {name: parameter.data().asnumpy() for name, parameter in net._collect_params_with_prefix().items()}
 
 
+def one_update(job, make_run):
+    """What an epoch of one update, without weight decay, adds to every array."""
+    job.updater.trainer.optimizer.wd = 0.0
+    before = parameters(job.net)
+    with make_run() as run:
+        assert train(job, run).update == 1
+    return {name: array - before[name] for name, array in parameters(job.net).items()}
+
+
 def test_a_run_learns_and_records_every_epoch(make_job, make_run, capsys):
     job = make_job(epochs=4)
     with make_run() as run:
@@ -29,6 +38,9 @@ def test_a_run_learns_and_records_every_epoch(make_job, make_run, capsys):
     assert [record["epoch"] for record in records] == [0, 1, 2, 3]
     assert all(record["images"] == 48 and record["val_images"] == 21 for record in records)
     assert records[-1]["loss"] < records[0]["loss"]
+    # the norm on the input gets its statistics
+    assert needs_input_gradient(job.net) and not needs_input_gradient(job.net[1:4])
+    assert np.abs(parameters(job.net)["0.running_mean"]).min() > 0.1
     assert records[-1]["lr"] == 0.0
     assert [record["updates"] for record in records] == [6, 12, 18, 24]
     assert capsys.readouterr().out.splitlines()[1].startswith("[Epoch 1] train=0.")
@@ -41,33 +53,27 @@ def test_several_devices_give_what_one_gives(make_job, make_run):
         job.net[8]._rate = 0.0  # dropout draws per device
         for block in (job.net[0], job.net[2], job.net[5]):
             block._kwargs["use_global_stats"] = True
-    with make_run("one") as run:
-        train(one, run)
-        first = run.history.epochs()
-    with make_run("two") as run:
-        train(two, run)
-        second = run.history.epochs()
-    for (name, p), q in zip(
-        one.net._collect_params_with_prefix().items(), two.net._collect_params_with_prefix().values()
-    ):
-        for copy in q.list_data():
-            np.testing.assert_allclose(p.data().asnumpy(), copy.asnumpy(), rtol=1e-4, atol=1e-6, err_msg=name)
-    assert first[0]["loss"] == pytest.approx(second[0]["loss"], rel=1e-4)
-    assert first[0]["train"] == second[0]["train"]
-    assert first[0]["val_images"] == second[0]["val_images"] == 21
+    records = []
+    for name, job in (("one", one), ("two", two)):
+        with make_run(name) as run:
+            train(job, run)
+            records += run.history.epochs()
+    expected = parameters(one.net)
+    for name, parameter in two.net._collect_params_with_prefix().items():
+        for copy in parameter.list_data():
+            np.testing.assert_allclose(expected[name], copy.asnumpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+    first, second = records
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
+    assert first["train"] == second["train"]
+    assert first["val_images"] == second["val_images"] == 21
 
 
-def test_a_validation_batch_smaller_than_the_number_of_devices_counts(make_job, make_run):
-    job = make_job(epochs=1, devices=3, last_test_batch=2)
+def test_a_small_validation_batch_counts_and_images_that_the_loader_lost_are_missed(make_job, make_run):
     with make_run() as run:
-        train(job, run)
+        train(make_job(epochs=1, devices=3, last_test_batch=2), run)
         assert run.history.epochs()[0]["val_images"] == 18
-
-
-def test_images_that_the_validation_loader_lost_are_missed(make_job, make_run):
-    job = make_job(epochs=1, expected_test_images=22)
-    with make_run() as run, pytest.raises(GluonAFFError, match="validation saw 21 images of 22"):
-        train(job, run)
+    with make_run("lost") as run, pytest.raises(GluonAFFError, match="validation saw 21 images of 22"):
+        train(make_job(epochs=1, expected_test_images=22), run)
 
 
 def test_accumulated_batches_are_one_large_batch(make_job, make_run):
@@ -77,9 +83,8 @@ def test_accumulated_batches_are_one_large_batch(make_job, make_run):
     reference = make_job(epochs=1)
     for net in (job.net, reference.net):
         net[8]._rate = 0.0
-    batches = list(job.loader.batches(0))
     mean = {}
-    for x, y in batches:
+    for x, y in job.loader.batches(0):
         data = mx.nd.array(x)
         data.attach_grad()
         with mx.autograd.record():
@@ -88,28 +93,18 @@ def test_accumulated_batches_are_one_large_batch(make_job, make_run):
         for name, parameter in reference.net._collect_params_with_prefix().items():
             if parameter.grad_req != "null":
                 mean[name] = mean.get(name, 0) + parameter.grad().asnumpy() / 16
-    job.updater.trainer.optimizer.wd = 0.0
-    before = parameters(job.net)
-    lr = job.schedule(1)
-    with make_run() as run:
-        assert train(job, run).update == 1
-    after = parameters(job.net)
+    moved = one_update(job, make_run)
     for name, gradient in mean.items():  # the first step of Nesterov's momentum: 1.9 times the gradient
-        np.testing.assert_allclose(after[name] - before[name], -lr * 1.9 * gradient, rtol=2e-3, atol=1e-6)
+        np.testing.assert_allclose(moved[name], -job.schedule(1) * 1.9 * gradient, rtol=2e-3, atol=1e-6)
 
 
 def test_clipping_limits_the_step(make_job, make_run):
     job = make_job(epochs=1, clip=0.01)
     job.loader.count = 1
-    job.updater.trainer.optimizer.wd = 0.0
-    before = parameters(job.net)
-    lr = job.schedule(1)
-    with make_run() as run:
-        train(job, run)
-    after = parameters(job.net)
+    moved = one_update(job, make_run)
     trained = [name for name, p in job.net._collect_params_with_prefix().items() if p.grad_req != "null"]
-    moved = np.sqrt(sum(np.square(after[name] - before[name]).sum() for name in trained))
-    assert moved == pytest.approx(lr * 1.9 * 0.01, rel=1e-3)
+    length = np.sqrt(sum(np.square(moved[name]).sum() for name in trained))
+    assert length == pytest.approx(job.schedule(1) * 1.9 * 0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -153,15 +148,6 @@ def test_evaluation_leaves_the_arrays_alone(make_job):
     np.testing.assert_array_equal(net(x).asnumpy(), outside)
     for name, array in parameters(net).items():
         np.testing.assert_array_equal(array, before[name])
-
-
-def test_a_norm_on_the_input_gets_its_statistics(make_job, make_run):
-    job = make_job(epochs=1)
-    assert needs_input_gradient(job.net)
-    assert not needs_input_gradient(job.net[1:4])
-    with make_run() as run:
-        train(job, run)
-    assert np.abs(parameters(job.net)["0.running_mean"]).min() > 0.1
 
 
 def test_ema_is_the_average_of_the_updates_and_what_is_validated(make_job, make_run):

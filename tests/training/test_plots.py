@@ -13,10 +13,12 @@ def axes_of(monkeypatch, records):
     return kept[0].axes
 
 
+def some(count, **others):
+    return [{"epoch": epoch, "val": 0.1, "train": 0.2, "loss": 1.0, **others} for epoch in range(count)]
+
+
 def test_curves_name_their_axes_show_the_learning_rate_and_a_validation_loss_where_there_is_one(monkeypatch):
-    records = [
-        {"epoch": e, "val": 0.1, "train": 0.2, "loss": 1.0, "lr": 0.1, "train_metric": "accuracy"} for e in range(2)
-    ]
+    records = some(2, lr=0.1, train_metric="accuracy")
     figures, losses, rates = axes_of(monkeypatch, records)
     assert [axes.get_ylabel() for axes in (figures, losses, rates)] == ["accuracy", "loss", "learning rate"]
     assert [len(axes.lines) for axes in (figures, losses, rates)] == [2, 1, 1]
@@ -26,15 +28,13 @@ def test_curves_name_their_axes_show_the_learning_rate_and_a_validation_loss_whe
 
 @pytest.mark.parametrize(("metric", "name"), [("accuracy", "accuracy"), ("iou", "IoU"), ("miou", "mIoU")])
 def test_figures_go_by_the_name_of_the_runs_metric(monkeypatch, metric, name):
-    records = [{"epoch": e, "val": 0.1, "train": 0.2, "loss": 1.0, "train_metric": metric} for e in range(3)]
-    axes, *_ = axes_of(monkeypatch, records)
+    axes, *_ = axes_of(monkeypatch, some(3, train_metric=metric))
     assert axes.get_ylabel() == name and axes.lines[0].get_label() == f"validation {name}"
 
 
 def test_epochs_are_whole_and_legends_lie_above_the_lines(monkeypatch):
     for count in (1, 2, 3, 11):
-        records = [{"epoch": e, "val": 0.1, "train": 0.2, "loss": 1.0, "train_metric": "iou"} for e in range(count)]
-        for axes in axes_of(monkeypatch, records):
+        for axes in axes_of(monkeypatch, some(count, train_metric="iou")):
             ticks = axes.get_xticks()
             assert len(ticks) and all(tick == round(tick) for tick in ticks)
             if axes.get_legend():

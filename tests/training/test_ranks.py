@@ -83,7 +83,7 @@ def test_ranks_stop_together_and_resume_to_the_bit(directory):
     assert parts == whole
 
 
-def test_a_group_of_one_needs_nobody(monkeypatch):
+def test_a_group_of_one_needs_nobody_and_others_are_asked_to_stop_by_the_sum_alone(monkeypatch):
     monkeypatch.delenv("DMLC_ROLE", raising=False)
     alone = group()
     assert (alone.rank, alone.size) == (0, 1)
@@ -96,11 +96,6 @@ def test_a_group_of_one_needs_nobody(monkeypatch):
     assert not alone.agree(stop)
     stop.request()
     assert alone.agree(stop)
-
-
-def test_others_are_asked_to_stop_by_the_sum_alone():
-    stop = Stop()
-    stop.request()
     assert not stop.join([0, 0])  # a signal since the sum was made: the others have not heard of it
     other = Stop()
     assert other.join(stop.flags())

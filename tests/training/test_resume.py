@@ -26,15 +26,19 @@ def assert_equal(first, second):
     assert first[2] == second[2]
 
 
+def trained(job, run, resumed=False):
+    """The figures of a run without a stop, or of the rest of one."""
+    with run, Stop() as stop:
+        fit(job, restore(job, run) if resumed else State(), run, stop)
+        return figures(job, run)
+
+
 KNOWN = {}  # options -> figures of a run without a stop
 
 
 def straight(make_job, make_run, **options):
     if str(options) not in KNOWN:
-        job = make_job(**options)
-        with make_run("straight") as run, Stop() as stop:
-            fit(job, State(), run, stop)
-            KNOWN[str(options)] = figures(job, run)
+        KNOWN[str(options)] = trained(make_job(**options), make_run("straight"))
     return KNOWN[str(options)]
 
 
@@ -75,14 +79,8 @@ def test_stopping_anywhere_changes_nothing(make_job, make_run, options):
 
 def test_two_runs_are_equal_and_another_seed_is_not(make_job, make_run):
     first = straight(make_job, make_run)
-    job = make_job()
-    with make_run("again") as run, Stop() as stop:
-        fit(job, State(), run, stop)
-        assert_equal(first, figures(job, run))
-    job = make_job(seed=1)
-    with make_run("other") as run, Stop() as stop:
-        fit(job, State(), run, stop)
-        assert figures(job, run)[2] != first[2]  # another dropout
+    assert_equal(first, trained(make_job(), make_run("again")))
+    assert trained(make_job(seed=1), make_run("other"))[2] != first[2]  # another dropout
 
 
 def test_a_stop_during_validation_is_taken_up_by_validating(make_job, make_run):
@@ -100,10 +98,7 @@ def test_a_stop_during_validation_is_taken_up_by_validating(make_job, make_run):
         fit(job, state, run, stop)
         assert (state.epoch, state.batch) == (0, 6)
         assert run.history.epochs() == []
-    job = make_job()
-    with make_run("parts") as run, Stop() as stop:
-        fit(job, restore(job, run), run, stop)
-        assert_equal(whole, figures(job, run))
+    assert_equal(whole, trained(make_job(), make_run("parts"), resumed=True))
 
 
 def test_a_crash_between_record_and_checkpoint_leaves_no_double_record(make_job, make_run, monkeypatch):
@@ -134,7 +129,5 @@ def test_hybrid_and_imperative_runs_learn_the_same(make_job, make_run):
     hybrid = straight(make_job, make_run)[2]
     job = make_job()
     job.net.hybridize(False)
-    with make_run("imperative") as run, Stop() as stop:
-        fit(job, State(), run, stop)
-        imperative = figures(job, run)[2]
+    imperative = trained(job, make_run("imperative"))[2]
     np.testing.assert_allclose([r["loss"] for r in hybrid], [r["loss"] for r in imperative], rtol=1e-3)

@@ -2,7 +2,7 @@
 
 import os
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from script_runs import in_a_process
@@ -27,17 +27,12 @@ def test_the_first_signal_asks(number, code, capfd):
 
 
 def test_in_another_thread_nothing_is_installed():
-    before = signal.getsignal(signal.SIGTERM)
-    seen = []
-
     def inside():
         with Stop():
-            seen.append(signal.getsignal(signal.SIGTERM))
+            return signal.getsignal(signal.SIGTERM)
 
-    thread = threading.Thread(target=inside)
-    thread.start()
-    thread.join()
-    assert seen == [before]
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(inside).result() == signal.getsignal(signal.SIGTERM)
 
 
 def test_under_nohup_the_end_of_the_terminal_asks_nothing():
@@ -53,7 +48,7 @@ def test_under_nohup_the_end_of_the_terminal_asks_nothing():
 CHILD = """
 import os, signal, sys, time
 sys.argv[0] = "gluon-aff"  # MXNet is not needed here
-from gluon_aff.training import Stop
+from gluon_aff.training.stop import Stop
 with Stop() as stop:
     if sys.argv[1] == "twice":
         os.kill(os.getpid(), signal.SIGINT)

@@ -31,7 +31,7 @@ def test_hard_labels_pass_and_others_are_smoothed():
     np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_mixup_mixes_each_devices_batch_with_itself_reversed():
+def test_mixup_mixes_each_devices_batch_and_its_smoothed_labels_with_itself_reversed():
     targets = Targets(5, mixup_alpha=1.0, epochs=10, mixup_off_epoch=2)
     lam = targets.lam(3, 4)
     for number, (x, y) in enumerate(apply(targets, 3, 4, devices=2)):
@@ -39,35 +39,25 @@ def test_mixup_mixes_each_devices_batch_with_itself_reversed():
         np.testing.assert_allclose(y[0], [lam, 0, 0, 1 - lam, 0], rtol=1e-5)
         np.testing.assert_allclose(y[1], [0, 1, 0, 0, 0], rtol=1e-5)
 
-
-def test_mixup_with_smoothing_mixes_smoothed_labels():
-    targets = Targets(5, smoothing=True, mixup_alpha=1.0, epochs=10)
-    lam = targets.lam(0, 0)
-    ((_, y),) = apply(targets)
+    smoothed = Targets(5, smoothing=True, mixup_alpha=1.0, epochs=10)
+    ((_, y),) = apply(smoothed, 3, 4)
+    assert smoothed.lam(3, 4) == lam
     np.testing.assert_allclose(y[0], np.array([0.9 * lam, 0, 0, 0.9 * (1 - lam), 0]) + 0.02, rtol=1e-5)
-
-
-def test_mixup_is_off_in_the_last_epochs():
-    targets = Targets(5, mixup_alpha=1.0, epochs=10, mixup_off_epoch=2)
-    assert 0 < targets.lam(7, 0) < 1
+    assert 0 < targets.lam(7, 0) < 1  # and it is off in the last epochs
     assert targets.lam(8, 0) == targets.lam(9, 5) == 1.0
     ((x, y),) = apply(targets, epoch=8)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y[2], [0, 0, 0, 1, 0])
 
 
-def test_lambda_is_a_pure_function_of_seed_epoch_and_batch():
+def test_lambda_is_a_pure_function_of_seed_epoch_and_batch_and_follows_its_distribution():
     targets = Targets(5, mixup_alpha=1.0, epochs=10)
     values = {(epoch, batch): targets.lam(epoch, batch) for epoch in range(4) for batch in range(4)}
     assert len(set(values.values())) == 16
     again = Targets(5, mixup_alpha=1.0, epochs=99)
     assert all(again.lam(*place) == value for place, value in values.items())
     assert Targets(5, mixup_alpha=1.0, epochs=10, seed=1).lam(0, 0) != values[0, 0]
-
-
-def test_lambda_follows_its_distribution():
-    """Beta(α, α): mean 1/2, variance 1 / (4 (2α + 1)); α 1 is uniform."""
-    for alpha in (0.2, 1.0):
+    for alpha in (0.2, 1.0):  # Beta(α, α): mean 1/2, variance 1 / (4 (2α + 1)); α 1 is uniform
         targets = Targets(5, mixup_alpha=alpha, epochs=10)
         draws = np.array([targets.lam(0, batch) for batch in range(2000)])
         assert draws.mean() == pytest.approx(0.5, abs=0.03)
@@ -115,17 +105,12 @@ def test_an_agreeing_student_learns_from_labels_alone(teacher):
     np.testing.assert_allclose(output.grad.asnumpy(), 0, atol=1e-4)
 
 
-def test_the_metric_sees_the_labels(teacher):
-    distillation = Distillation(Targets(3), teacher)
-    ((_, target),) = distillation([mx.nd.ones((2, 4))], [mx.nd.array([0, 1])], 0, 0)
-    found, count = hits(mx.nd.array([[9, 0, 0], [9, 0, 0]]), distillation.hard(target))
-    assert (float(found.asscalar()), count) == (1.0, 2)
-
-
-def test_the_teacher_gets_no_gradient(teacher):
+def test_the_metric_sees_the_labels_and_the_teacher_gets_no_gradient(teacher):
     distillation = Distillation(Targets(3), teacher)
     before = teacher.weight.data().asnumpy()
     ((data, target),) = distillation([mx.nd.ones((2, 4))], [mx.nd.array([0, 1])], 0, 0)
+    found, count = hits(mx.nd.array([[9, 0, 0], [9, 0, 0]]), distillation.hard(target))
+    assert (float(found.asscalar()), count) == (1.0, 2)
     student = mx.gluon.nn.Dense(3, in_units=4)
     student.initialize()
     with mx.autograd.record():

@@ -16,83 +16,51 @@ from gluon_aff.nn import create_fusion
 from gluon_aff.upstream import model, utils
 from gluon_aff.upstream.model import fusion
 
-REQUIRED = inspect.Parameter.empty
-NORM = {"norm_layer": nn.BatchNorm, "norm_kwargs": None}
+NORM = "norm_layer=BatchNorm norm_kwargs=None"
 ARGUMENTS = {
-    "CIFARAFFResNet": {
-        **dict.fromkeys(("askc_type", "start_layer", "layers", "channels", "classes", "deep_stem"), REQUIRED),
-        **NORM,
-    },
-    "CIFARAFFResNeXt": {
-        **dict.fromkeys(("askc_type", "start_layer", "layers", "channels", "cardinality"), REQUIRED),
-        "bottleneck_width": REQUIRED,
-        **{"classes": 10, "deep_stem": False, "use_se": False},
-        **NORM,
-    },
-    "AFFResNet": {
-        **dict.fromkeys(("askc_type", "start_layer", "layers"), REQUIRED),
-        **{"classes": 1000, "dilated": False},
-        **NORM,
-        **{"last_gamma": False, "deep_stem": True, "stem_width": 32, "avg_down": True, "final_drop": 0.0},
-        **{"use_global_stats": False, "name_prefix": ""},
-    },
-    "AFFResNeXt": {
-        **dict.fromkeys(("askc_type", "start_layer", "layers", "cardinality", "bottleneck_width"), REQUIRED),
-        **{"classes": 1000, "last_gamma": False, "use_se": False, "deep_stem": True, "avg_down": True},
-        "stem_width": 64,
-        **NORM,
-    },
-    "DirectAddFuse": {},
-    "ASKCFuse": {"channels": 64, "r": 4},
-    "ResGlobLocaforGlobLocaChaFuse": {"channels": 64, "r": 4},
+    "CIFARAFFResNet": f"askc_type start_layer layers channels classes deep_stem {NORM}",
+    "CIFARAFFResNeXt": "askc_type start_layer layers channels cardinality bottleneck_width classes=10 "
+    f"deep_stem=False use_se=False {NORM}",
+    "AFFResNet": f"askc_type start_layer layers classes=1000 dilated=False {NORM} last_gamma=False deep_stem=True "
+    "stem_width=32 avg_down=True final_drop=0.0 use_global_stats=False name_prefix=",
+    "AFFResNeXt": "askc_type start_layer layers cardinality bottleneck_width classes=1000 last_gamma=False "
+    f"use_se=False deep_stem=True avg_down=True stem_width=64 {NORM}",
+    "DirectAddFuse": "",
+    "ASKCFuse": "channels=64 r=4",
+    "ResGlobLocaforGlobLocaChaFuse": "channels=64 r=4",
 }
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_arguments_are_the_authors(name):
-    cls = getattr(upstream, name)
-    parameters = dict(inspect.signature(cls).parameters)
-    rest = parameters.popitem()[1]
-    assert rest.kind is inspect.Parameter.VAR_KEYWORD
-    assert {key: p.default for key, p in parameters.items()} == ARGUMENTS[name]
-    assert list(parameters) == list(ARGUMENTS[name])
-    assert {p.kind for p in parameters.values()} <= {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    cls, words = getattr(upstream, name), []
+    *parameters, rest = inspect.signature(cls).parameters.values()
+    for each in parameters:
+        default = getattr(each.default, "__name__", each.default)
+        words.append(each.name if each.default is each.empty else f"{each.name}={default}")
+    assert " ".join(words) == ARGUMENTS[name]
+    assert rest.kind is rest.VAR_KEYWORD and {p.kind for p in parameters} <= {rest.POSITIONAL_OR_KEYWORD}
     assert cls is getattr(fusion if name.endswith("Fuse") else model, name)
+    assert name[-4:] == "Fuse" or inspect.signature(cls).parameters["norm_layer"].default is nn.BatchNorm
 
 
-NETWORKS = [  # (theirs, ours)
-    (
-        lambda key: model.CIFARAFFResNet(key, 1, [2, 2, 2], [64, 64, 128, 256], 100, False),
-        lambda key: ("cifar_resnet", {"blocks": 2, "channel_times": 4, "classes": 100}),
-    ),
-    (
-        lambda key: model.CIFARAFFResNet(key, 2, [1, 1, 1], [16, 16, 32, 64], 10, True, unknown=3),
-        lambda key: (
-            "cifar_resnet",
-            {"blocks": 1, "channel_times": 1, "classes": 10, "start_layer": 2, "deep_stem": 1},
-        ),
-    ),
-    (
-        lambda key: model.CIFARAFFResNeXt(key, 1, [1, 1, 1], [64, 64, 128, 256], 32, 4, 20),
-        lambda key: ("cifar_resnext", {"blocks": 1, "channel_times": 4, "classes": 20}),
-    ),
-    (
-        lambda key: model.AFFResNet(key, 3, [1, 1, 1, 1], 10),
-        lambda key: ("resnet50", {"layers": [1, 1, 1, 1], "classes": 10}),
-    ),
-    (
-        lambda key: model.AFFResNeXt(key, 3, [1, 1, 1, 1], 32, 4, 10, True),
-        lambda key: ("resnext50_32x4d", {"layers": [1, 1, 1, 1], "classes": 10}),
-    ),
+STARTED = {"blocks": 1, "channel_times": 1, "classes": 10, "start_layer": 2, "deep_stem": 1}
+NETWORKS = [  # the authors' name and arguments, ours and options
+    ("CIFARAFFResNet", (1, [2, 2, 2], [64, 64, 128, 256], 100, False), "cifar_resnet", {"blocks": 2, "classes": 100}),
+    ("CIFARAFFResNet", (2, [1, 1, 1], [16, 16, 32, 64], 10, True), "cifar_resnet", STARTED),
+    ("CIFARAFFResNeXt", (1, [1, 1, 1], [64, 64, 128, 256], 32, 4, 20), "cifar_resnext", {"blocks": 1, "classes": 20}),
+    ("AFFResNet", (3, [1, 1, 1, 1], 10), "resnet50", {"layers": [1, 1, 1, 1], "classes": 10}),
+    ("AFFResNeXt", (3, [1, 1, 1, 1], 32, 4, 10, True), "resnext50_32x4d", {"layers": [1, 1, 1, 1], "classes": 10}),
 ]
 
 
 @pytest.mark.parametrize("key", ["DirectAdd", "ASKCFuse", "ResGlobLocaforGlobLocaCha"])
-@pytest.mark.parametrize("theirs, ours", NETWORKS)
-def test_networks_are_those_of_create_model(theirs, ours, key, tmp_path):
-    net = theirs(key)
+@pytest.mark.parametrize("theirs, arguments, name, options", NETWORKS)
+def test_networks_are_those_of_create_model(theirs, arguments, name, options, key, tmp_path):
+    net = getattr(model, theirs)(key, *arguments, unknown=3)
     assert all(parameter._data is None for parameter in net.collect_params().values()), "it is to be uninitialised"
-    name, options = ours(key)
+    if "blocks" in options:
+        options = {"channel_times": 4, **options}
     ours = gluon_aff.create_model(name, fusion=key, **options)
     arrays = {name: p.shape for name, p in net._collect_params_with_prefix().items()}
     assert arrays == {name: p.shape for name, p in ours._collect_params_with_prefix().items()}
