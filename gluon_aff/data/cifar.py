@@ -21,11 +21,6 @@ from ..utils.download import Verify, download, expect
 from .image_set import ImageSet
 from .trees import FileTree, PackedTree
 
-try:
-    from numpy._core.multiarray import _reconstruct
-except ImportError:
-    from numpy.core.multiarray import _reconstruct  # type: ignore[attr-defined]
-
 HOME = "https://www.cs.toronto.edu/~kriz/"
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 _PIXELS = 3 * 32 * 32
@@ -141,11 +136,13 @@ def load_cifar(
         )
     layout, source = found
     read = _read_pickled if layout.pickled else _read_binary
-    parts = [read(source, name, layout, CLASS_NAMES[dataset]) for name in layout.files[split]]
+    parts = [read(source, name, layout) for name in layout.files[split]]
+    for name, (_, part) in zip(layout.files[split], parts):
+        _check_range(source.where(name), part, CLASS_NAMES[dataset])
     images = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return ImageSet(
         images=np.ascontiguousarray(images),
-        labels=np.concatenate([part[labels] for _, part in parts]),
+        labels=np.concatenate([part[labels] for _, part in parts]).astype(np.int64),
         classes=_class_names(source, layout, labels, len(CLASS_NAMES[dataset][labels])),
         name=dataset,
         source=str(source.path),
@@ -166,7 +163,7 @@ def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, FileT
             raise UsageError(
                 f"{place} is a zip, expected {layouts[0].archive}: zips of images go with `dataset` folder"
             )
-        candidates: List[FileTree] = [PackedTree(place, set().union(*expected))]
+        candidates: List[FileTree] = [PackedTree(place, {name for names in expected for name in names})]
     else:
         places = [place, *(place / layout.folder for layout in layouts)]
         candidates = [FileTree(folder) for folder in places if folder.is_dir()]
@@ -191,9 +188,7 @@ def _find(dataset: str, split: str, place: Path) -> Optional[Tuple[Layout, FileT
     return None
 
 
-def _read_binary(
-    source: FileTree, name: str, layout: Layout, names: Mapping[str, Sequence[str]]
-) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
+def _read_binary(source: FileTree, name: str, layout: Layout) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     content = source.read(name)
     length = len(layout.keys) + _PIXELS
     if not content or len(content) % length:
@@ -202,14 +197,11 @@ def _read_binary(
             "it is cut short or of another data set, unpack or download it again"
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(-1, length)
-    labels = {kind: records[:, column].astype(np.int64) for column, kind in enumerate(layout.keys)}
-    _check_range(source.where(name), labels, names)
+    labels = {kind: records[:, column] for column, kind in enumerate(layout.keys)}
     return records[:, len(layout.keys) :], labels
 
 
-def _read_pickled(
-    source: FileTree, name: str, layout: Layout, names: Mapping[str, Sequence[str]]
-) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
+def _read_pickled(source: FileTree, name: str, layout: Layout) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     where = source.where(name)
     batch = _with_text_keys(load_pickle(source.read(name), where))
     pixels = batch.get("data")
@@ -224,8 +216,7 @@ def _read_pickled(
         if len(numbers) != len(pixels):
             raise GluonAFFError(f"{where} has {len(numbers)} {key} for {len(pixels)} images: download it again")
         labels[kind] = np.array(numbers)  # of objects when a number is larger than int64
-    _check_range(where, labels, names)
-    return pixels, {kind: numbers.astype(np.int64) for kind, numbers in labels.items()}
+    return pixels, labels
 
 
 def _check_range(where: str, labels: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> None:
@@ -272,7 +263,9 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return codecs.encode(text, encoding)
 
 
-_ALLOWED = {
+_reconstruct = np.empty(0).__reduce__()[0]  # its module's name differs between versions of NumPy
+
+_ALLOWED: Dict[Tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy", "ndarray"): np.ndarray,

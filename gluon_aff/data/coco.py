@@ -14,7 +14,7 @@ import json
 import zipfile
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -168,23 +168,17 @@ def _images_with(index: Any, where: str, category: str) -> List[_Image]:
         raise GluonAFFError(f"{where} has annotations of image {unknown.pop()}, which it does not list")
     if not ids:
         raise UsageError(f"none of the {len(index.imgs)} images of {where} holds a {category!r}")
-    return [
-        _checked(
-            _Image(
-                entry["file_name"],
-                entry["height"],
-                entry["width"],
-                entry.get("coco_url", ""),
-                [each["segmentation"] for each in index.imgToAnns[entry["id"]] if each["category_id"] == number],
-            ),
-            where,
-        )
-        for entry in index.dataset["images"]
-        if entry["id"] in ids
-    ]
+    images = []
+    for entry in index.dataset["images"]:
+        if entry["id"] in ids:
+            shapes = [each["segmentation"] for each in index.imgToAnns[entry["id"]] if each["category_id"] == number]
+            size = entry["height"], entry["width"]
+            images.append(_Image(entry["file_name"], *size, entry.get("coco_url", ""), shapes))
+            _check(images[-1], where)
+    return images
 
 
-def _checked(image: _Image, where: str) -> _Image:
+def _check(image: _Image, where: str) -> None:
     """Raise GluonAFFError for values of another type, and for the name of a file elsewhere."""
     file = image.file
     if not isinstance(file, str) or not isinstance(image.url, str):
@@ -195,7 +189,6 @@ def _checked(image: _Image, where: str) -> _Image:
         raise GluonAFFError(
             f"{where} has {file} of {image.width!r}x{image.height!r} pixels: expected whole numbers above 0"
         )
-    return image
 
 
 def _check_size(image: _Image, size: Tuple[int, int], where: str) -> None:
@@ -240,22 +233,21 @@ def _fetch_images(images: List[_Image], folder: Path, split: str) -> None:
 def draw_mask(segmentations: Sequence[Any], height: int, width: int) -> np.ndarray:
     """Return what any of an image's segmentations covers, uint8 (height, width) of 0 and 1.
 
-    ``segmentations`` are as the annotations have them: polygons, or run lengths, packed into text or not. All are
-    checked first: pycocotools' C code believes NaN, a coordinate of 1e300 or runs that are too long or too short.
-    Raises ValueError for a segmentation that is neither, or not one of such an image.
+    ``segmentations`` are as the annotations have them: polygons, or run lengths, packed into text or not. Raises
+    ValueError for one that is neither, or not one of such an image: pycocotools' C code believes NaN or 1e300.
     """
     from pycocotools import mask
 
-    runs: List[Any] = []
+    covered = np.zeros((height, width), dtype=np.uint8)
     for each in segmentations:
         if isinstance(each, list):
             polygons = [polygon for polygon in each if len(_check_polygon(polygon, height, width)) >= _FEWEST_NUMBERS]
-            runs += mask.frPyObjects(polygons, height, width) if polygons else []
+            if polygons:
+                covered |= mask.decode(mask.merge(mask.frPyObjects(polygons, height, width)))
         else:
-            runs.append(mask.frPyObjects(_unpacked(each, height, width), height, width))
-    if not runs:
-        return np.zeros((height, width), dtype=np.uint8)
-    return np.ascontiguousarray(mask.decode(mask.merge(runs)))
+            runs = _run_lengths(each, height, width)
+            covered |= np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8).reshape(width, height).T
+    return covered
 
 
 def _check_polygon(polygon: Any, height: int, width: int) -> List[float]:
@@ -271,8 +263,8 @@ def _check_polygon(polygon: Any, height: int, width: int) -> List[float]:
     return polygon
 
 
-def _unpacked(segmentation: Any, height: int, width: int) -> Dict[str, Any]:
-    """Run lengths as a list, whose sum is the image's pixels."""
+def _run_lengths(segmentation: Any, height: int, width: int) -> List[int]:
+    """Lengths of the background's and the foreground's runs in turn, column by column; together the image's pixels."""
     if not isinstance(segmentation, dict):
         raise ValueError(f"{segmentation!r:.40}, expected polygons or run lengths")
     if not {"size", "counts"} <= set(segmentation):
@@ -285,7 +277,7 @@ def _unpacked(segmentation: Any, height: int, width: int) -> Dict[str, Any]:
         raise ValueError("run lengths that are not whole numbers of at least 0")
     if sum(counts) != height * width:
         raise ValueError(f"run lengths of {sum(counts)!r:.40} pixels, expected {height * width}")
-    return {"size": [height, width], "counts": counts}
+    return counts
 
 
 def _counts(text: str) -> List[int]:

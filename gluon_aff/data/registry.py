@@ -172,10 +172,8 @@ def load_image_set(
 
     Raises
     ------
-    UsageError
-        For wrong arguments.
-    GluonAFFError
-        For data that is missing or damaged.
+    UsageError, GluonAFFError
+        For wrong arguments; for data that is missing or damaged.
     """
     record = find_dataset(dataset)
     if split not in SPLITS:
@@ -226,10 +224,8 @@ def load_pair_set(
 
     Raises
     ------
-    UsageError
-        For wrong arguments.
-    GluonAFFError
-        For data that is missing or damaged.
+    UsageError, GluonAFFError
+        For wrong arguments; for data that is missing or damaged.
     """
     record = find_dataset(dataset, masks=True)
     if download and "download" not in record.options:
@@ -243,7 +239,8 @@ def load_pair_set(
     request = ImageRequest(
         split, place, download, val_fraction, seed, category=category, mask_threshold=mask_threshold, classes=classes
     )
-    return _load(record, request)
+    found: PairSet = _load(record, request)
+    return found
 
 
 def _load(record: ImageDataset, request: ImageRequest) -> Any:
