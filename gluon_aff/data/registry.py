@@ -239,8 +239,7 @@ def load_pair_set(
     request = ImageRequest(
         split, place, download, val_fraction, seed, category=category, mask_threshold=mask_threshold, classes=classes
     )
-    found: PairSet = _load(record, request)
-    return found
+    return _load(record, request)
 
 
 def _load(record: ImageDataset, request: ImageRequest) -> Any:

@@ -57,16 +57,21 @@ def all_by_pillow(images, variant, op, level, sign):
     return np.stack([np.asarray(by_pillow(Image.fromarray(image), variant, op, level, sign)) for image in images])
 
 
+def cases(variant, op, levels=range(10)):
+    """Levels and signs of an operation, where they make a difference."""
+    signs = (1, -1) if op in ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate") else (1,)
+    return [(level, sign) for level in (levels if op in VALUES[variant] else (0,)) for sign in signs]
+
+
 @pytest.mark.parametrize("op", sorted(OPERATIONS["paper"]))
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_level_is_pillows_result(variant, op):
     policy, before = autoaugment_policy("cifar10", variant), IMAGES.copy()
-    for level in range(10):
-        for sign in (1, -1):
-            result = policy.operation(op, level)(IMAGES, sign=sign)
-            expected = all_by_pillow(IMAGES, variant, op, level, sign)
-            np.testing.assert_array_equal(result, expected, err_msg=f"{level}, {sign}")
-            assert result.dtype == np.uint8 and np.array_equal(IMAGES, before)
+    for level, sign in cases(variant, op):
+        result = policy.operation(op, level)(IMAGES, sign=sign)
+        expected = all_by_pillow(IMAGES, variant, op, level, sign)
+        np.testing.assert_array_equal(result, expected, err_msg=f"{level}, {sign}")
+        assert result.dtype == np.uint8 and np.array_equal(IMAGES, before)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -74,10 +79,10 @@ def test_every_level_is_pillows_result(variant, op):
 def test_other_sizes_too(height, width, variant):
     images = sample_images(height, width)[1:5]
     for op in OPERATIONS[variant]:
-        for level in (0, 3, 9):
-            result = autoaugment_policy("imagenet", variant).operation(op, level)(images, sign=-1)
-            expected = all_by_pillow(images, variant, op, level, -1)
-            np.testing.assert_array_equal(result, expected, err_msg=f"{op}, level {level}")
+        for level, sign in cases(variant, op, (3, 9)):
+            result = autoaugment_policy("imagenet", variant).operation(op, level)(images, sign=sign)
+            expected = all_by_pillow(images, variant, op, level, sign)
+            np.testing.assert_array_equal(result, expected, err_msg=f"{op}, {level}, {sign}")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -23,14 +24,23 @@ from gluon_aff.utils import console
 MAGIC = struct.pack("<I", 0xCED7230A)
 
 
-@pytest.fixture
-def images(tmp_path):
-    return TreeSource(write_folder(tmp_path / "images", WNIDS), WNIDS, split="train")
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """A folder of 20 images of 10 classes, and beside it what is packed of them."""
+    root = tmp_path_factory.mktemp("packed")
+    pack(TreeSource(write_folder(root / "images", WNIDS), WNIDS, split="train"), root / "a.rec")
+    return root
 
 
 @pytest.fixture
-def records(tmp_path, images):
-    pack(images, tmp_path / "a.rec")
+def images(tmp_path, packed):
+    return TreeSource(shutil.copytree(packed / "images", tmp_path / "images"), WNIDS, split="train")
+
+
+@pytest.fixture
+def records(tmp_path, packed):
+    for file in packed.glob("a.*"):
+        shutil.copy(file, tmp_path)
     return tmp_path / "a.rec"
 
 
