@@ -1,7 +1,4 @@
-"""Batches in an order and with random draws that depend on seed, epoch and place only.
-
-`BatchLoader` makes them of images in memory.
-"""
+"""Batches in an order and with random draws that depend on seed, epoch and place only."""
 
 from __future__ import annotations
 

@@ -217,7 +217,10 @@ def _payload(file: int, begin: int, end: int) -> bytes:
     parts, stop = _parts(file, begin, end)
     if stop < end:
         raise ValueError(f"leaves {end - stop} bytes over before the next")
-    return _MAGIC.join(os.pread(file, length, start) for start, length in parts)
+    contents = [os.pread(file, length, start) for start, length in parts]
+    if sum(map(len, contents)) < sum(length for _, length in parts):  # the file was cut short meanwhile
+        raise ValueError("is not complete")
+    return _MAGIC.join(contents)
 
 
 def _next_record(file: int, position: int, size: int) -> int:
