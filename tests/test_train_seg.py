@@ -17,7 +17,7 @@ from script_runs import ROOT, assert_equal, epochs, finished_fixtures, load_scri
 
 from gluon_aff.cli import main as cli
 from gluon_aff.data import PairSet
-from gluon_aff.tasks import get_task, seg, seg_scoring
+from gluon_aff.tasks import get_task, seg_scoring, seg_validation
 from gluon_aff.training.checkpoint import read_state, write_document
 from gluon_aff.utils import console
 from gluon_aff.zoo import create_model
@@ -129,7 +129,7 @@ def test_predictions_of_a_run_of_a_file_and_of_own_images(train, finished, tmp_p
     run, read = finished("run"), []
 
     def counted(*args):
-        pairs = seg.load_split(*args)
+        pairs = seg_validation.load_split(*args)
         return PairSet("", "", pairs.names, lambda name: read.append(name) or pairs.read(name), "", cache_bytes=0)
 
     with monkeypatch.context() as patched:

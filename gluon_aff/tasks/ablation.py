@@ -19,7 +19,7 @@ from ..training.history import HISTORY, History
 from ..utils.files import write_json
 from . import final_score
 from .config import check_same, flag, identity, read_yaml
-from .options import Role
+from .options import Role, wants_final_test
 from .task import task_of_host
 
 #: Options that the grid sets in every cell, and the option of ``gluon-aff ablation`` for them.
@@ -77,7 +77,7 @@ class Cell:
     def finished(self) -> bool:
         """Whether it was trained to its end and, where that is asked for, tested."""
         trained = self.begun() and len(self.history().epochs()) >= self.options.num_epochs
-        return trained and (final_score.scored(self.directory) or not final_score.wanted(self.options))
+        return trained and (final_score.scored(self.directory) or not wants_final_test(self.options))
 
 
 class Grid:

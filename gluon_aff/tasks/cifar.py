@@ -72,12 +72,8 @@ class CIFAR(Task[ImageData]):
 
     def add_options(self, parser: OptionParser) -> None:
         data = groups.data_options(parser, list_datasets(), "cifar100")
-        data.add_argument(
-            "--labels",
-            choices=("fine", "coarse"),
-            default="fine",
-            help="CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published",
-        )
+        text = "CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published"
+        data.add_argument("--labels", choices=("fine", "coarse"), default="fine", help=text)
         data.add_argument("--classes", type=COUNT, help="outputs of the network (default: the data set's)")
         data.add_argument("--resize", type=SIDE, metavar="PIXELS", help="make all images this wide and high")
         data.add_argument(
@@ -95,11 +91,8 @@ class CIFAR(Task[ImageData]):
         )
         model.add_argument("--deep-stem", action=Switch, help="three 3x3 convolutions at the start")
         model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
-        model.add_argument(
-            "--authors-last-gamma",
-            action=Switch,
-            help="resnext: start the last norm of each block at gamma 0, as all published runs did",
-        )
+        text = "resnext: start the last norm of each block at gamma 0, as all published runs did"
+        model.add_argument("--authors-last-gamma", action=Switch, help=text)
         model.add_argument("--mid-width", choices=("input", "output"), help="inception: see its class (default: input)")
         model.add_argument("--kernel5", choices=("dilated", "true"), help="inception: its 5x5 (default: dilated)")
         model.add_argument(
@@ -187,7 +180,7 @@ class CIFAR(Task[ImageData]):
 
     def job(self, options: Namespace, setup: Setup, data: ImageData, net: mx.gluon.HybridBlock) -> Job:
         from ..models.common import check_size
-        from .classification import classification_job
+        from .parts import classification_job
 
         check_size(net, *data.train.images.shape[1:3])
         held_out = {"held_out": len(data.val)} if data.test else {}

@@ -1,15 +1,12 @@
-"""What every task that puts images into classes has in common: targets, loss, metric, validation."""
+"""Scores of networks that put images into classes: of trained weights, and of a run's test images."""
 
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Dict, Sequence
 
-import mxnet as mx
-
-from ..data import ImageNetTrainLoader, list_datasets
-from ..errors import GluonAFFError, UsageError
+from ..data import list_datasets
+from ..errors import UsageError
 from ..evaluation import (
     ClassificationReport,
     DataOptions,
@@ -22,84 +19,7 @@ from ..evaluation import (
 )
 from ..evaluation.protocol import UPSTREAM_BATCH_SIZE
 from ..evaluation.scoring import TOP
-from ..training import Job, Listener, Loader, Stop, Targets, accuracy, hits, soft_rmse
-from ..training.loop import MakeTargets
-from ..training.metrics import Measured
-from ..training.targets import Distillation
 from .final_score import FinalScore
-from .opening import open_teacher
-from .parts import make_job
-from .setup import Setup
-
-
-def classification_job(
-    options: Namespace,
-    setup: Setup,
-    net: mx.gluon.HybridBlock,
-    loader: Loader,
-    val_loader: Loader,
-    val_images: int,
-    outputs: int,
-    *,
-    teacher: Optional[str] = None,
-    listeners: Sequence[Listener] = (),
-    left_out: Callable[[], int] = lambda: 0,
-    more_figures: Callable[[], Dict[str, Any]] = dict,
-) -> Job:
-    """A classifier's job, distilled from a ``teacher`` that `open_teacher` opens.
-
-    ``val_loader`` has this rank's validation batches, ``val_images`` are those of all ranks together; ``left_out``
-    tells how many of this rank's could not be read, ``more_figures`` what else an epoch's record says.
-    """
-    labels = Targets(
-        outputs,
-        smoothing=options.label_smoothing,
-        mixup_alpha=options.mixup_alpha if options.mixup else 0.0,
-        epochs=options.num_epochs,
-        mixup_off_epoch=options.mixup_off_epoch,
-        seed=options.seed,
-    )
-    metric, metric_name = (soft_rmse, "rmse") if options.mixup else (hits, "accuracy")
-
-    def evaluate(net: mx.gluon.Block, stop: Stop) -> Optional[Dict[str, Any]]:
-        figures = accuracy(net, val_loader, val_images, setup.devices, stop, setup.group, left_out)
-        return figures and {**figures, **more_figures()}
-
-    targets: MakeTargets = labels
-    loss = mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=labels.sparse)
-    measure = metric
-    if teacher:
-        network = open_teacher(teacher, outputs, options.input_size, setup.devices)
-        targets = distillation = Distillation(labels, network, options.temperature, options.hard_weight)
-        loss = distillation.loss
-
-        def measure(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
-            return metric(output, distillation.hard(target))
-
-    return make_job(
-        options,
-        setup,
-        net,
-        loader,
-        targets=targets,
-        loss=loss,
-        metric=measure,
-        metric_name=metric_name,
-        evaluate=evaluate,
-        listeners=listeners,
-    )
-
-
-class ImageCount(Listener):
-    """Ends the run when an epoch had another number of images than there are, those that cannot be read aside."""
-
-    def __init__(self, loader: ImageNetTrainLoader) -> None:
-        self._loader = loader
-
-    def pass_ends(self, epoch: int, start: int, images: int) -> None:
-        most = sum(self._loader.size_of(index) for index in range(start, len(self._loader)))
-        if not most - len(self._loader.bad) <= images <= most:
-            raise GluonAFFError(f"epoch {epoch} had {images} images, not {most}: the loader lost or repeated some")
 
 
 def classes_found(found: Predictions, images: Sequence[str]) -> FinalScore:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, cast
@@ -44,11 +43,6 @@ class Shares:
     images: Tuple[str, ...]
     part: np.ndarray
     whole: np.ndarray
-
-
-def wanted(options: Namespace) -> bool:
-    """Whether a run with these options ends with a score of its test images; one's own tasks may have no such."""
-    return bool(getattr(options, "hold_out", None)) and bool(getattr(options, "final_test", False))
 
 
 def scored(directory: Path) -> bool:

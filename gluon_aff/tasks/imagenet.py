@@ -21,7 +21,7 @@ from ..runtime.home import mxnet_home
 from ..utils.arguments import number
 from ..utils.outputs import Reads
 from . import options as groups
-from .options import COUNT, NATURAL, POSITIVE, SIDE, OptionParser, Role, Switch
+from .options import COUNT, FREE, NATURAL, POSITIVE, SHARE, SIDE, OptionParser, Switch
 from .setup import Data, Setup
 from .task import Options, Record, Task, register_task
 
@@ -78,14 +78,8 @@ class ImageNet(Task[ImageNetData]):
         parser.add_argument(
             "--num-gpus", dest="gpus", type=_first_gpus, metavar="N", help="--gpus 0,1,...,N-1; 0: the CPU"
         )
-        parser.add_argument(
-            "--log-interval",
-            type=NATURAL,
-            default=50,
-            metavar="N",
-            help="a line every N batches, 0: none (%(default)s)",
-            role=Role.FREE,
-        )
+        text = "a line every N batches, 0: none (%(default)s)"
+        parser.add_argument("--log-interval", type=NATURAL, default=50, metavar="N", help=text, role=FREE)
         parser.refuse(_REFUSED)
         parser.revise("--dtype", default=None, help="default: float16 on a GPU, float32 on the CPU; by MXNet's AMP")
         parser.revise("--lr-decay-epoch", default=[40, 60], help="or at these (40,60)")
@@ -144,7 +138,7 @@ class ImageNet(Task[ImageNetData]):
 
     def job(self, options: Namespace, setup: Setup, data: ImageNetData, net: mx.gluon.HybridBlock) -> Job:
         from ..models.common import check_size
-        from .classification import ImageCount, classification_job
+        from .parts import ImageCount, classification_job
 
         check_size(net, options.input_size, options.input_size)
         loader, val_loader = data.loader, data.val_loader
@@ -289,69 +283,33 @@ def _data_options(parser: OptionParser) -> None:
     data = groups.data_options(parser, ("imagenet",), "imagenet")
     groups.val_fraction_option(data)
     add = data.add_argument
-    add(
-        "--val-dir",
-        type=Reads(),
-        metavar="PLACE",
-        help="validation images elsewhere: a folder, zip or .rec file",
-        role=Role.FREE,
-    )
-    add(
-        "--ground-truth",
-        type=Reads(),
-        metavar="FILE",
-        help="the classes of a flat folder of validation images",
-        role=Role.FREE,
-    )
+    text = "validation images elsewhere: a folder, zip or .rec file"
+    add("--val-dir", type=Reads(), metavar="PLACE", help=text, role=FREE)
+    text = "the classes of a flat folder of validation images"
+    add("--ground-truth", type=Reads(), metavar="FILE", help=text, role=FREE)
     add("--use-rec", action=Switch, help="read record files instead of --data-dir")
     for split in ("train", "val"):
         place = f"$MXNET_HOME/datasets/imagenet/rec/{split}"
-        add(f"--rec-{split}", type=Reads(), metavar="FILE", help=f"(default: {place}.rec)", role=Role.FREE)
-        add(
-            f"--rec-{split}-idx",
-            type=Reads(),
-            metavar="FILE",
-            help="its index (default: the .idx file beside it)",
-            role=Role.FREE,
-        )
+        add(f"--rec-{split}", type=Reads(), metavar="FILE", help=f"(default: {place}.rec)", role=FREE)
+        text = "its index (default: the .idx file beside it)"
+        add(f"--rec-{split}-idx", type=Reads(), metavar="FILE", help=text, role=FREE)
     add("--classes", type=COUNT, help="outputs of the network (default: the data's classes)")
-    add(
-        "--max-bad",
-        type=NATURAL,
-        default=50,
-        metavar="N",
-        help="images that may be unreadable (%(default)s)",
-        role=Role.FREE,
-    )
+    text = "images that may be unreadable (%(default)s)"
+    add("--max-bad", type=NATURAL, default=50, metavar="N", help=text, role=FREE)
     add("--strict", dest="max_bad", action="store_const", const=0, help="--max-bad 0: stop at the first")
     add("--input-size", type=SIDE, default=224, metavar="PIXELS", help="(default: %(default)s)")
-    add(
-        "--crop-ratio",
-        type=number(float, 0, 1, above=True),
-        help="validation: the crop's share of the resized short side (default: 0.875, EfficientNet's crop from 320 on)",
-    )
-    add(
-        "--normalisation",
-        choices=sorted(NORMALISATIONS),
-        help="mean and deviation as the authors gave them to folders or to records (default: as the input is)",
-    )
-    add(
-        "--min-area",
-        type=number(float, 0, 1, above=True),
-        default=0.08,
-        metavar="SHARE",
-        help="of an image, the least that a random crop takes (%(default)s)",
-    )
+    text = "validation: the crop's share of the resized short side (default: 0.875, EfficientNet's crop from 320 on)"
+    add("--crop-ratio", type=SHARE, help=text)
+    text = "mean and deviation as the authors gave them to folders or to records (default: as the input is)"
+    add("--normalisation", choices=sorted(NORMALISATIONS), help=text)
+    text = "of an image, the least that a random crop takes (%(default)s)"
+    add("--min-area", type=SHARE, default=0.08, metavar="SHARE", help=text)
     add("--mirror", action=Switch, default=True, help="mirror half of the images")
     add("--jitter", type=number(float, 0, 1), default=0.4, help="of brightness, contrast, saturation (%(default)s)")
     add("--lighting", type=number(float), default=0.1, help="PCA lighting (%(default)s)")
     groups.autoaugment_options(data, "ImageNet's policy")
-    add(
-        "--auto-aug-input",
-        choices=("any", "folder"),
-        default="any",
-        help="folder: not on record files, where the authors' script never read --auto_aug (default: %(default)s)",
-    )
+    text = "folder: not on record files, where the authors' script never read --auto_aug (default: %(default)s)"
+    add("--auto-aug-input", choices=("any", "folder"), default="any", help=text)
 
 
 def _model_options(parser: OptionParser) -> None:
@@ -364,22 +322,12 @@ def _model_options(parser: OptionParser) -> None:
     model.add_argument(
         "--last-gamma", action=Switch, help="start the last norm of each block at gamma 0, in both hosts"
     )
-    model.add_argument(
-        "--authors-last-gamma",
-        action=Switch,
-        help="resnext: read --last-gamma the other way round, as the authors' network did",
-    )
+    text = "resnext: read --last-gamma the other way round, as the authors' network did"
+    model.add_argument("--authors-last-gamma", action=Switch, help=text)
     model.add_argument("--use-se", action=Switch, help="resnext: squeeze and excitation")
-    model.add_argument(
-        "--use-pretrained",
-        nargs="?",
-        const=True,
-        type=Reads(),
-        metavar="WEIGHTS",
-        help="start from published weights: this model's, those of an id, or a file; their head stays out where the "
-        "number of classes differs",
-        role=Role.FREE,
-    )
+    text = "start from published weights: this model's, those of an id, or a file; their head stays out where the "
+    text += "number of classes differs"
+    model.add_argument("--use-pretrained", nargs="?", const=True, type=Reads(), metavar="WEIGHTS", help=text, role=FREE)
 
 
 def _teacher_options(parser: OptionParser) -> None:

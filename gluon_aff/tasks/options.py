@@ -33,6 +33,9 @@ class Role(enum.Enum):
     COMMAND = "command"
 
 
+FREE, PLACE, COMMAND = Role.FREE, Role.PLACE, Role.COMMAND
+
+
 class OptionGroup(argparse._ArgumentGroup):
     """A titled group of options that takes each option's role."""
 
@@ -179,6 +182,7 @@ COUNT = number(int, 1)
 NATURAL = number(int)
 POSITIVE = number(float, above=True)
 SIDE = number(int, 1, MAX_SIDE)  # of an image, in pixels
+SHARE = number(float, 0, 1, above=True)
 
 
 def epochs(text: str) -> List[int]:
@@ -197,237 +201,134 @@ DTYPES = ("float32", "float16", "bfloat16")
 def data_options(parser: OptionParser, datasets: Sequence[str], default: str) -> OptionGroup:
     """The group itself, so that a task can add what its data need."""
     group = parser.add_argument_group("data")
-    group.add_argument("--dataset", choices=datasets, default=default, help="data set (default: %(default)s)")
-    group.add_argument(
-        "--data-dir", type=Reads(), metavar="PLACE", help="folder, archive or zip that holds the data", role=Role.FREE
-    )
-    group.add_argument("--train-images", type=COUNT, metavar="N", help="train on N of the images only")
-    group.add_argument("--test-images", type=COUNT, metavar="N", help="validate on N of the images only")
-    group.add_argument(
-        "-j",
-        "--num-data-workers",
-        type=number(int, 0),
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="threads that make batches; no result depends on it (default here: %(default)s)",
-        role=Role.FREE,
-    )
+    add = group.add_argument
+    add("--dataset", choices=datasets, default=default, help="data set (default: %(default)s)")
+    add("--data-dir", type=Reads(), metavar="PLACE", help="folder, archive or zip that holds the data", role=FREE)
+    add("--train-images", type=COUNT, metavar="N", help="train on N of the images only")
+    add("--test-images", type=COUNT, metavar="N", help="validate on N of the images only")
+    workers = min(4, os.cpu_count() or 1)
+    text = "threads that make batches; no result depends on it (default here: %(default)s)"
+    add("-j", "--num-data-workers", type=NATURAL, default=workers, metavar="N", help=text, role=FREE)
     return group
 
 
 def val_fraction_option(group: OptionGroup) -> None:
     """--val-fraction, for data without a validation part of their own."""
-    group.add_argument(
-        "--val-fraction",
-        type=number(float, 0, 1, above=True),
-        metavar="SHARE",
-        help="folders without a validation part: hold out this share of every class, drawn by --seed",
-    )
+    text = "folders without a validation part: hold out this share of every class, drawn by --seed"
+    group.add_argument("--val-fraction", type=SHARE, metavar="SHARE", help=text)
 
 
 def hold_out_options(group: OptionGroup) -> None:
     """--hold-out: epochs are chosen on training images, the test images scored once."""
-    group.add_argument(
-        "--hold-out",
-        type=COUNT,
-        metavar="N",
-        help="validate on N of the training images, the same for every --seed, and score the test images once, at "
-        "the end, with the best of these epochs",
-    )
-    group.add_argument(
-        "--final-test",
-        action=Switch,
-        default=True,
-        help="with --hold-out: do score the test images at the end (default)",
-    )
+    text = "validate on N of the training images, the same for every --seed, and score the test images once, at "
+    text += "the end, with the best of these epochs"
+    group.add_argument("--hold-out", type=COUNT, metavar="N", help=text)
+    text = "with --hold-out: do score the test images at the end (default)"
+    group.add_argument("--final-test", action=Switch, default=True, help=text)
+
+
+def wants_final_test(options: argparse.Namespace) -> bool:
+    """Whether a run ends with a score of its test images; one's own tasks may be without `hold_out_options`."""
+    return bool(getattr(options, "hold_out", None)) and bool(getattr(options, "final_test", False))
 
 
 def model_options(parser: OptionParser, models: Sequence[str]) -> OptionGroup:
     """Add the host network, its fusion and its initialisation; the first of ``models`` is the default."""
     group = parser.add_argument_group("model")
-    group.add_argument(
-        "--model", type=model_name, choices=models, default=models[0], help="host network (default: %(default)s)"
-    )
+    add = group.add_argument
+    add("--model", type=model_name, choices=models, default=models[0], help="host network (default: %(default)s)")
     parser.refuse(PAPER_TIME_FLAGS)
-    group.add_argument(
-        "--fusion",
-        "--askc-type",
-        type=fusion_name,
-        default="aff",
-        help="aff, iaff, add, any other of `gluon-aff fusions`, or one of the authors' names (default: %(default)s)",
-    )
-    group.add_argument("--r", type=number(int, 0), help="bottleneck ratio of the fusion, 0: none (default: the host's)")
-    group.add_argument("--init", choices=("xavier", "kaiming"), default="xavier", help="initialisation (%(default)s)")
-    group.add_argument(
-        "--init-by-name",
-        action=Switch,
-        help="draw each array from --seed and its name: networks that differ in --fusion start with the same host",
-    )
-    group.add_argument("--sync-bn", action=Switch, help="BatchNorm over all devices' batches")
+    text = "aff, iaff, add, any other of `gluon-aff fusions`, or one of the authors' names (default: %(default)s)"
+    add("--fusion", "--askc-type", type=fusion_name, default="aff", help=text)
+    add("--r", type=NATURAL, help="bottleneck ratio of the fusion, 0: none (default: the host's)")
+    add("--init", choices=("xavier", "kaiming"), default="xavier", help="initialisation (%(default)s)")
+    text = "draw each array from --seed and its name: networks that differ in --fusion start with the same host"
+    add("--init-by-name", action=Switch, help=text)
+    add("--sync-bn", action=Switch, help="BatchNorm over all devices' batches")
     return group
 
 
 def optimisation_options(parser: OptionParser) -> OptionGroup:
     group = parser.add_argument_group("optimisation")
-    group.add_argument("--batch-size", type=COUNT, default=128, help="per device (default: %(default)s)")
-    group.add_argument("--num-epochs", type=COUNT, default=640, help="(default: %(default)s)")
-    group.add_argument("--optimizer", choices=OPTIMIZERS, default="nag", help="(default: %(default)s)")
-    group.add_argument("--lr", type=POSITIVE, default=0.2, help="learning rate (default: %(default)s)")
-    group.add_argument(
-        "--momentum", type=number(float, 0, 1), default=0.9, help="of nag and sgd (default: %(default)s)"
-    )
-    group.add_argument("--wd", type=number(float), default=1e-4, help="weight decay (default: %(default)s)")
-    group.add_argument(
-        "--no-wd", action=Switch, off=("--all-wd",), help="no weight decay on biases and BatchNorm's gamma and beta"
-    )
-    group.add_argument("--lr-mode", choices=MODES, default="step", help="schedule (default: %(default)s)")
-    group.add_argument("--cosine", dest="lr_mode", action="store_const", const="cosine", help="--lr-mode cosine")
-    group.add_argument("--lr-decay", type=POSITIVE, default=0.1, help="step factor (%(default)s)")
-    group.add_argument("--lr-decay-period", type=NATURAL, default=0, metavar="N", help="a step every N epochs")
-    group.add_argument("--lr-decay-epoch", type=epochs, default=[300, 450], metavar="E,E", help="or at these (300,450)")
-    group.add_argument(
-        "--step-timing",
-        choices=("stated", "published"),
-        default="stated",
-        help="published: no warm-up, and steps --warmup-epochs before the stated epochs, as in the authors' step runs",
-    )
-    group.add_argument("--poly-power", type=POSITIVE, default=2.0, help="(default: %(default)s)")
-    group.add_argument("--warmup-lr", type=number(float), default=0.0, help="where the warm-up starts (%(default)s)")
-    group.add_argument("--warmup-epochs", type=NATURAL, help="linear warm-up (default: 10 with --cosine, else none)")
-    group.add_argument("--clip-gradient", type=POSITIVE, metavar="NORM", help="limit its L2 norm")
-    group.add_argument(
-        "--update-parts",
-        type=COUNT,
-        metavar="N",
-        help="N parts of --batch-size images make one update, on fewer devices one after another, each normalised by "
-        "itself (default: the recipe's devices; without a recipe one for each device)",
-    )
-    group.add_argument(
-        "--batch-as-given",
-        action=Switch,
-        off=("--batch-as-published",),
-        help="one part of --batch-size images for each device, whatever the recipe says",
-    )
-    group.add_argument("--accumulate", type=COUNT, default=1, metavar="N", help="N batches make one update")
-    group.add_argument(
-        "--ema", type=number(float, 0, 1, above=True), metavar="DECAY", help="average the weights, as 0.999"
-    )
-    group.add_argument("--dtype", choices=DTYPES, default="float32", help="float16, bfloat16: by MXNet's AMP")
+    add = group.add_argument
+    add("--batch-size", type=COUNT, default=128, help="per device (default: %(default)s)")
+    add("--num-epochs", type=COUNT, default=640, help="(default: %(default)s)")
+    add("--optimizer", choices=OPTIMIZERS, default="nag", help="(default: %(default)s)")
+    add("--lr", type=POSITIVE, default=0.2, help="learning rate (default: %(default)s)")
+    add("--momentum", type=number(float, 0, 1), default=0.9, help="of nag and sgd (default: %(default)s)")
+    add("--wd", type=number(float), default=1e-4, help="weight decay (default: %(default)s)")
+    add("--no-wd", action=Switch, off=("--all-wd",), help="no weight decay on biases and BatchNorm's gamma and beta")
+    add("--lr-mode", choices=MODES, default="step", help="schedule (default: %(default)s)")
+    add("--cosine", dest="lr_mode", action="store_const", const="cosine", help="--lr-mode cosine")
+    add("--lr-decay", type=POSITIVE, default=0.1, help="step factor (%(default)s)")
+    add("--lr-decay-period", type=NATURAL, default=0, metavar="N", help="a step every N epochs")
+    add("--lr-decay-epoch", type=epochs, default=[300, 450], metavar="E,E", help="or at these (300,450)")
+    text = "published: no warm-up, and steps --warmup-epochs before the stated epochs, as in the authors' step runs"
+    add("--step-timing", choices=("stated", "published"), default="stated", help=text)
+    add("--poly-power", type=POSITIVE, default=2.0, help="(default: %(default)s)")
+    add("--warmup-lr", type=number(float), default=0.0, help="where the warm-up starts (%(default)s)")
+    add("--warmup-epochs", type=NATURAL, help="linear warm-up (default: 10 with --cosine, else none)")
+    add("--clip-gradient", type=POSITIVE, metavar="NORM", help="limit its L2 norm")
+    text = "N parts of --batch-size images make one update, on fewer devices one after another, each normalised by "
+    text += "itself (default: the recipe's devices; without a recipe one for each device)"
+    add("--update-parts", type=COUNT, metavar="N", help=text)
+    text = "one part of --batch-size images for each device, whatever the recipe says"
+    add("--batch-as-given", action=Switch, off=("--batch-as-published",), help=text)
+    add("--accumulate", type=COUNT, default=1, metavar="N", help="N batches make one update")
+    add("--ema", type=SHARE, metavar="DECAY", help="average the weights, as 0.999")
+    add("--dtype", choices=DTYPES, default="float32", help="float16, bfloat16: by MXNet's AMP")
     return group
 
 
 def autoaugment_options(group: OptionGroup, where: str) -> None:
     """``where``: to which images, for the help."""
     group.add_argument("--auto_aug", "--auto-aug", action=Switch, help=f"AutoAugment, {where}")
-    group.add_argument(
-        "--auto-aug-policy",
-        choices=VARIANTS,
-        default="published",
-        before="paper",
-        help="AutoAugment as the authors' runs had it, or as its paper has it (default: %(default)s)",
-    )
+    text = "AutoAugment as the authors' runs had it, or as its paper has it (default: %(default)s)"
+    group.add_argument("--auto-aug-policy", choices=VARIANTS, default="published", before="paper", help=text)
 
 
 def mixing_options(parser: OptionParser) -> None:
     """What changes a classifier's targets."""
     group = parser.add_argument_group("targets")
-    group.add_argument("--mixup", action=Switch, help="mix each batch with itself reversed")
-    group.add_argument("--mixup-alpha", type=POSITIVE, default=1.0, help="(default: %(default)s)")
-    group.add_argument(
-        "--mixup-off-epoch", type=NATURAL, default=40, metavar="N", help="not in the last N epochs (%(default)s)"
-    )
-    group.add_argument("--label-smoothing", action=Switch, help="distribute 0.1 over all classes")
+    add = group.add_argument
+    add("--mixup", action=Switch, help="mix each batch with itself reversed")
+    add("--mixup-alpha", type=POSITIVE, default=1.0, help="(default: %(default)s)")
+    add("--mixup-off-epoch", type=NATURAL, default=40, metavar="N", help="not in the last N epochs (%(default)s)")
+    add("--label-smoothing", action=Switch, help="distribute 0.1 over all classes")
 
 
 def run_options(parser: OptionParser) -> OptionGroup:
     group = parser.add_argument_group("run")
-    group.add_argument("--recipe", metavar="NAME", help="fill in a recipe's options; others given here win")
-    group.add_argument(
-        "--config",
-        type=Reads(first=True),
-        metavar="FILE",
-        help="fill in the options of a run's config.yaml",
-        role=Role.COMMAND,
-    )
-    group.add_argument(
-        "--print-recipe", action="store_true", help="print the recipe's options and leave", role=Role.COMMAND
-    )
-    group.add_argument(
-        "--dry-run", action="store_true", help="print and plot the schedule and leave", role=Role.COMMAND
-    )
-    group.add_argument(
-        "--quiet", action="store_true", help="print errors alone; train.log has every line", role=Role.COMMAND
-    )
-    group.add_argument(
-        "--summary", action="store_true", help="print the network's layers and leave; needs no data", role=Role.COMMAND
-    )
-    group.add_argument(
-        "--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)", role=Role.FREE
-    )
-    group.add_argument("--mode", choices=("hybrid", "imperative"), default="hybrid", help="(default: %(default)s)")
-    group.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of all that is random (%(default)s)")
-    group.add_argument(
-        "--save-dir",
-        type=Writes(folder=True, run=True),
-        metavar="RUN",
-        help="the run's directory (default: runs/<data>-<model>-<seed>)",
-        role=Role.PLACE,
-    )
-    group.add_argument(
-        "--save-period", type=NATURAL, default=0, metavar="N", help="keep every Nth epoch's checkpoint", role=Role.FREE
-    )
-    group.add_argument(
-        "--logging-dir",
-        type=Writes(forms=("log",), folder=True, names=("train.log",)),
-        metavar="DIR",
-        help="for train.log (default: the run's directory)",
-        role=Role.PLACE,
-    )
-    group.add_argument(
-        "--logging-file",
-        type=Writes(forms=("log",), inside="logging_dir"),
-        metavar="FILE",
-        help="the log under another name than train.log",
-        role=Role.PLACE,
-    )
-    group.add_argument(
-        "--tensorboard", action=Switch, help="event files in the run's directory as well", role=Role.FREE
-    )
-    group.add_argument(
-        "--save-plot-dir",
-        type=Writes(folder=True, grid=True),
-        metavar="DIR",
-        help="for the plots (default: the run's directory)",
-        role=Role.PLACE,
-    )
-    group.add_argument(
-        "--resume",
-        nargs="?",
-        const=True,
-        type=Reads(),
-        metavar="RUN",
-        help="continue the run in RUN, or in --save-dir",
-        role=Role.COMMAND,
-    )
-    group.add_argument(
-        "--accept-changed-run",
-        action="store_true",
-        help="with --resume: go on where the run's config.yaml or history was edited",
-        role=Role.COMMAND,
-    )
-    group.add_argument(
-        "--resume-from",
-        type=Reads(),
-        metavar="FILE",
-        help="start from weights alone: a file, or an id of `gluon-aff published`",
-        role=Role.FREE,
-    )
-    group.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="remove the run that is in the directory, and start over",
-        role=Role.COMMAND,
-    )
+    add = group.add_argument
+    add("--recipe", metavar="NAME", help="fill in a recipe's options; others given here win")
+    text = "fill in the options of a run's config.yaml"
+    add("--config", type=Reads(first=True), metavar="FILE", help=text, role=COMMAND)
+    add("--print-recipe", action="store_true", help="print the recipe's options and leave", role=COMMAND)
+    add("--dry-run", action="store_true", help="print and plot the schedule and leave", role=COMMAND)
+    add("--quiet", action="store_true", help="print errors alone; train.log has every line", role=COMMAND)
+    add("--summary", action="store_true", help="print the network's layers and leave; needs no data", role=COMMAND)
+    add("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)", role=FREE)
+    add("--mode", choices=("hybrid", "imperative"), default="hybrid", help="(default: %(default)s)")
+    add("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of all that is random (%(default)s)")
+    text = "the run's directory (default: runs/<data>-<model>-<seed>)"
+    add("--save-dir", type=Writes(folder=True, run=True), metavar="RUN", help=text, role=PLACE)
+    add("--save-period", type=NATURAL, default=0, metavar="N", help="keep every Nth epoch's checkpoint", role=FREE)
+    text = "for train.log (default: the run's directory)"
+    writes = Writes(forms=("log",), folder=True, names=("train.log",))
+    add("--logging-dir", type=writes, metavar="DIR", help=text, role=PLACE)
+    text = "the log under another name than train.log"
+    add("--logging-file", type=Writes(forms=("log",), inside="logging_dir"), metavar="FILE", help=text, role=PLACE)
+    add("--tensorboard", action=Switch, help="event files in the run's directory as well", role=FREE)
+    text = "for the plots (default: the run's directory)"
+    add("--save-plot-dir", type=Writes(folder=True, grid=True), metavar="DIR", help=text, role=PLACE)
+    text = "continue the run in RUN, or in --save-dir"
+    add("--resume", nargs="?", const=True, type=Reads(), metavar="RUN", help=text, role=COMMAND)
+    text = "with --resume: go on where the run's config.yaml or history was edited"
+    add("--accept-changed-run", action="store_true", help=text, role=COMMAND)
+    text = "start from weights alone: a file, or an id of `gluon-aff published`"
+    add("--resume-from", type=Reads(), metavar="FILE", help=text, role=FREE)
+    text = "remove the run that is in the directory, and start over"
+    add("--overwrite", action="store_true", help=text, role=COMMAND)
     return group
 
 

@@ -11,15 +11,17 @@ import mxnet as mx
 import numpy as np
 
 from .. import published
-from ..errors import UsageError
+from ..data import ImageNetTrainLoader
+from ..errors import GluonAFFError, UsageError
 from ..models import model_entry
-from ..training import Job, Listener, Listeners, Loader, Updater
+from ..training import Job, Listener, Listeners, Loader, Targets, Updater, accuracy, hits, soft_rmse
 from ..training.listeners import BatchLog, Progress
 from ..training.loop import MakeTargets, Score
 from ..training.metrics import Measured
 from ..training.optim import EMA
 from ..training.schedule import from_options
 from ..training.stop import Stop
+from ..training.targets import Distillation
 from ..zoo import create_model
 from .config import flag
 from .setup import Setup
@@ -149,6 +151,78 @@ def _log_listeners(options: Namespace, setup: Setup, batches: int, metric_name: 
     yield Progress(batches, options.num_epochs, setup.log, setup.group.size, shown=setup.group.rank == 0)
     if getattr(options, "log_interval", 0):
         yield BatchLog(metric_name, options.log_interval, setup.log, setup.group.size)
+
+
+def classification_job(
+    options: Namespace,
+    setup: Setup,
+    net: mx.gluon.HybridBlock,
+    loader: Loader,
+    val_loader: Loader,
+    val_images: int,
+    outputs: int,
+    *,
+    teacher: Optional[str] = None,
+    listeners: Sequence[Listener] = (),
+    left_out: Callable[[], int] = lambda: 0,
+    more_figures: Callable[[], Dict[str, Any]] = dict,
+) -> Job:
+    """A classifier's job, distilled from a ``teacher`` that `open_teacher` opens.
+
+    ``val_loader`` has this rank's validation batches, ``val_images`` are those of all ranks together; ``left_out``
+    tells how many of this rank's could not be read, ``more_figures`` what else an epoch's record says.
+    """
+    labels = Targets(
+        outputs,
+        smoothing=options.label_smoothing,
+        mixup_alpha=options.mixup_alpha if options.mixup else 0.0,
+        epochs=options.num_epochs,
+        mixup_off_epoch=options.mixup_off_epoch,
+        seed=options.seed,
+    )
+    metric, metric_name = (soft_rmse, "rmse") if options.mixup else (hits, "accuracy")
+
+    def evaluate(net: mx.gluon.Block, stop: Stop) -> Optional[Dict[str, Any]]:
+        figures = accuracy(net, val_loader, val_images, setup.devices, stop, setup.group, left_out)
+        return figures and {**figures, **more_figures()}
+
+    targets: MakeTargets = labels
+    loss = mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=labels.sparse)
+    measure = metric
+    if teacher:
+        from .opening import open_teacher
+
+        network = open_teacher(teacher, outputs, options.input_size, setup.devices)
+        targets = distillation = Distillation(labels, network, options.temperature, options.hard_weight)
+        loss = distillation.loss
+
+        def measure(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Measured:
+            return metric(output, distillation.hard(target))
+
+    return make_job(
+        options,
+        setup,
+        net,
+        loader,
+        targets=targets,
+        loss=loss,
+        metric=measure,
+        metric_name=metric_name,
+        evaluate=evaluate,
+        listeners=listeners,
+    )
+
+
+class ImageCount(Listener):
+    """Ends the run when an epoch had another number of images than there are, those that cannot be read aside."""
+
+    def __init__(self, loader: ImageNetTrainLoader) -> None:
+        self._loader = loader
+
+    def pass_ends(self, epoch: int, start: int, images: int) -> None:
+        most = sum(self._loader.size_of(index) for index in range(start, len(self._loader)))
+        if not most - len(self._loader.bad) <= images <= most:
+            raise GluonAFFError(f"epoch {epoch} had {images} images, not {most}: the loader lost or repeated some")
 
 
 # ---- initial weights

@@ -5,11 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Tuple
 
-import numpy as np
-
-from ..data import EvalPairs, PairLoader, PairSet, TrainPairs, find_dataset, list_datasets, load_pair_set
+from ..data import PairLoader, PairSet, TrainPairs, find_dataset, list_datasets
 from ..data.decoding import IGNORED
 from ..data.pairs import IMAGENET_MEAN, IMAGENET_STD
 from ..data.pictures import NetworkInput
@@ -18,10 +16,9 @@ from ..errors import UsageError
 from ..segmentation.losses import CLASS_LOSS, LOSSES
 from ..training.history import epoch_line
 from ..utils.arguments import MAX_SIDE, number
-from ..utils.console import progress
 from ..utils.outputs import Reads, Writes
 from . import options as groups
-from .options import COUNT, SIDE, OptionParser, Role, Switch
+from .options import COMMAND, COUNT, FREE, SIDE, OptionParser, Switch
 from .setup import Data, Setup, smaller_batch
 from .task import Options, Record, Task, register_task
 
@@ -80,7 +77,7 @@ class Segmentation(Task[PairData]):
         parser.revise("--dataset", type=_dataset)
         data.add_argument("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
         data.add_argument(
-            "--download", action="store_true", help="coco: fetch the images that hold the category", role=Role.COMMAND
+            "--download", action="store_true", help="coco: fetch the images that hold the category", role=COMMAND
         )
         data.add_argument(
             "--mask-threshold", type=number(int, 1, 255), help="folder: mask values from here on are foreground"
@@ -95,14 +92,9 @@ class Segmentation(Task[PairData]):
         )
         groups.val_fraction_option(data)
         groups.hold_out_options(data)
-        data.add_argument(
-            "--classes",
-            type=number(int, 1, 255),
-            default=1,
-            metavar="K",
-            help="folder: masks hold K class numbers, 0 for the background, 255 for what does not count (default: "
-            "foreground and background)",
-        )
+        text = "folder: masks hold K class numbers, 0 for the background, 255 for what does not count (default: "
+        text += "foreground and background)"
+        data.add_argument("--classes", type=number(int, 1, 255), default=1, metavar="K", help=text)
         model = groups.model_options(parser, MODELS)
         parser.revise("--model", type=_model)
         parser.alias("--fusion", "--fuse-mode")
@@ -126,45 +118,22 @@ class Segmentation(Task[PairData]):
         optimisation = groups.optimisation_options(parser)
         parser.alias("--num-epochs", "--epochs")
         parser.alias("--wd", "--weight-decay")
-        optimisation.add_argument(
-            "--loss",
-            choices=[*sorted(LOSSES), CLASS_LOSS],
-            help=f"(default: softiou; with --classes {CLASS_LOSS}, the softmax's cross-entropy)",
-        )
+        text = f"(default: softiou; with --classes {CLASS_LOSS}, the softmax's cross-entropy)"
+        optimisation.add_argument("--loss", choices=[*sorted(LOSSES), CLASS_LOSS], help=text)
         run = groups.run_options(parser)
         run.add_argument("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
         run.add_argument(
             "--checkname", dest="save_dir", type=Writes(folder=True, run=True), metavar="RUN", help="--save-dir"
         )
         scoring = parser.add_argument_group("scoring")
-        scoring.add_argument(
-            "--test-batch-size",
-            type=COUNT,
-            default=16,
-            metavar="N",
-            help="of validation (default: %(default)s)",
-            role=Role.FREE,
-        )
-        scoring.add_argument(
-            "--eval",
-            action="store_true",
-            help="score the run or weights of --resume on --val-split, and leave",
-            role=Role.COMMAND,
-        )
-        scoring.add_argument(
-            "--predict",
-            type=Writes(folder=True, masks=True),
-            metavar="DIR",
-            help="as --eval, and write masks, overlays and contact sheets there",
-            role=Role.COMMAND,
-        )
-        scoring.add_argument(
-            "--images",
-            type=Reads(pictures=True),
-            metavar="PLACE",
-            help="with --predict: images of your own, a file, folder or zip",
-            role=Role.COMMAND,
-        )
+        text = "of validation (default: %(default)s)"
+        scoring.add_argument("--test-batch-size", type=COUNT, default=16, metavar="N", help=text, role=FREE)
+        text = "score the run or weights of --resume on --val-split, and leave"
+        scoring.add_argument("--eval", action="store_true", help=text, role=COMMAND)
+        text = "as --eval, and write masks, overlays and contact sheets there"
+        scoring.add_argument("--predict", type=Writes(folder=True, masks=True), metavar="DIR", help=text, role=COMMAND)
+        text = "with --predict: images of your own, a file, folder or zip"
+        scoring.add_argument("--images", type=Reads(pictures=True), metavar="PLACE", help=text, role=COMMAND)
         parser.refuse(_REFUSED)
         parser.set_defaults(
             optimizer="adagrad", lr=0.01, lr_mode="poly", poly_power=0.9, num_epochs=300, batch_size=32, init="kaiming"
@@ -213,6 +182,8 @@ class Segmentation(Task[PairData]):
     # ---- the parts of a run
 
     def data(self, options: Namespace, setup: Setup) -> PairData:
+        from .seg_validation import load_split
+
         train, held_out = load_training(options)
         test = load_split(options, options.val_split, options.test_images)
         val = held_out or test
@@ -256,6 +227,7 @@ class Segmentation(Task[PairData]):
     def job(self, options: Namespace, setup: Setup, data: PairData, net: mx.gluon.HybridBlock) -> Job:
         from ..segmentation.losses import batch_iou, batch_miou, softmax_cross_entropy
         from .parts import make_job
+        from .seg_validation import score
 
         if options.crop_size % net.divisor:
             good = max(round(options.crop_size / net.divisor), 1) * net.divisor
@@ -288,6 +260,7 @@ class Segmentation(Task[PairData]):
     def test(self, options: Namespace, setup: Setup, data: PairData, net: mx.gluon.HybridBlock) -> FinalScore:
         """Of several classes no image has a share: their figure is a mean over classes."""
         from .final_score import FinalScore
+        from .seg_validation import score
 
         assert data.test
         found = score(net, data.test, options, setup.devices)
@@ -414,79 +387,15 @@ def _model(text: str) -> str:
     return {"ResNetFPN": "fpn", "ResUNet": "unet"}.get(text, text)
 
 
-# ---- images and masks, and a network's logits on them
-
-
-def load_split(options: Namespace, split: str, count: Optional[int] = None) -> PairSet:
-    """The images and masks of a split, or ``count`` of them."""
-    pairs = load_pair_set(
-        options.dataset,
-        split,
-        options.data_dir,
-        download=options.download,
-        category=options.category,
-        mask_threshold=options.mask_threshold,
-        val_fraction=options.val_fraction,
-        seed=options.seed,
-        classes=options.classes,
-    )
-    return pairs if count is None else pairs.subset(count, options.seed)
-
-
 def load_training(options: Namespace) -> Tuple[PairSet, Optional[PairSet]]:
     """What a run trains on, and with ``--hold-out`` what of the training images it validates on."""
+    from .seg_validation import load_split
+
     if not options.hold_out:
         return load_split(options, options.train_split, options.train_images), None
     rest, held_out = load_split(options, options.train_split).hold_out(options.hold_out)
     count = options.train_images
     return rest if count is None else rest.subset(count, options.seed), held_out
-
-
-def empty_score(pairs: PairSet, size_limits: Optional[Tuple[float, float]] = None) -> AnyScore:
-    """What the figures of a set are added up in."""
-    from ..segmentation.scores import COCO_LIMITS, ClassScore, SegmentationScore
-
-    return (
-        SegmentationScore(size_limits or COCO_LIMITS)
-        if pairs.classes == 1
-        else ClassScore(pairs.classes, pairs.class_names)
-    )
-
-
-def score(
-    net: mx.gluon.Block,
-    pairs: PairSet,
-    options: Namespace,
-    devices: List[mx.Context],
-    stop: Optional[Stop] = None,
-) -> Optional[AnyScore]:
-    """The figures of a network on a set, at ``base_size``; None when ``stop`` is requested on the way."""
-    found = empty_score(pairs)
-    for logits, masks, chosen in predictions(net, pairs, options, devices):
-        found.add(logits, masks, [pairs.names[index] for index in chosen])
-        if stop is not None and stop.requested:
-            return None
-    return found
-
-
-def predictions(
-    net: mx.gluon.Block, pairs: PairSet, options: Namespace, devices: List[mx.Context]
-) -> Iterator[Tuple[np.ndarray, np.ndarray, range]]:
-    """Batch by batch in the set's order: logits (B, classes, base_size, base_size), masks, and the images' places."""
-    from ..training.state import split_batch
-
-    loader = PairLoader(
-        pairs,
-        options.test_batch_size * len(devices),
-        EvalPairs(options.base_size),
-        shuffle=False,
-        workers=options.num_data_workers,
-    )
-    first = 0
-    for x, y in progress(loader.batches(0), len(loader), "validation"):
-        outputs = [net(data) for data, _ in zip(*split_batch(x, y, devices))]
-        yield np.concatenate([output.asnumpy() for output in outputs]), y, range(first, first + len(x))
-        first += len(x)
 
 
 register_task(Segmentation())

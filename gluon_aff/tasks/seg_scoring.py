@@ -23,10 +23,11 @@ from ..segmentation.report import AnyReport, segmentation_report
 from ..segmentation.scores import COCO_LIMITS, ClassScore
 from ..training.history import environment
 from ..utils.logits import resized_logits
+from ..utils.outputs import Writes, claim
 from .config import complete_options
 from .opening import FinishedRun, commits_of, config_of, open_network, read_run
 from .predicting import write_predicted
-from .seg import empty_score, load_split, predictions
+from .seg_validation import empty_score, load_split, predictions
 from .task import Options, Task
 
 _NETWORK = ("model", "fusion", "r", "blocks", "channel_times", "stem", "decoder", "classes")
@@ -82,6 +83,8 @@ def score_and_predict(options: Namespace) -> int:
             raise GluonAFFError(f"none of the {len(chosen)} images of {options.images} can be read")
         print(f"{tally.images} images of {options.images}; masks/, overlays/ and {_named(sheets)}")
         return 0
+    if not options.predict:
+        claim(out, Writes(folder=True))
     report, sheets = _score(trained, options, contexts, environment(__version__), out if options.predict else None)
     print("\n".join(report.lines()))
     paths = report.write(out)

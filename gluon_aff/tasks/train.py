@@ -13,12 +13,11 @@ import mxnet as mx
 
 from .._version import __version__
 from ..errors import UsageError
-from ..evaluation.trained_network import head_width
 from ..models.common import count_parameters
 from ..nn import native
 from ..runtime import devices, threads
 from ..training import Diverged, Job, LogBuffer, Run, Schedule, State, Stop, check_free, fit, group, restore
-from ..training.checkpoint import Description, read_state
+from ..training.checkpoint import Description
 from ..training.history import HISTORY, EpochRecord, environment
 from ..training.optim import resolve_dtype, start_mixed_precision
 from ..training.plots import plot_schedule
@@ -27,8 +26,7 @@ from ..training.tensorboard import EventLog, check_tensorboard
 from ..utils.console import say
 from ..utils.streams import tolerate_lost_output
 from .config import flag, identity, without
-from .final_score import score_once, wanted
-from .options import Role
+from .options import Role, wants_final_test
 from .setup import Data, Setup
 
 Log = Callable[[str], None]  # below, ``task`` is a `Task`, which is defined above this module
@@ -122,7 +120,9 @@ def train_run(task: Any, options: Namespace) -> Outcome:
             run.log(f"note: {changed}")
         finished, epochs = state.epoch >= job.epochs, run.history.epochs()
         _say_best(task, run, state, epochs)
-        if finished and state.best and wanted(options):
+        if finished and state.best and wants_final_test(options):
+            from .final_score import score_once
+
             score_once(net, lambda: task.test(options, setup, data, net), run, state.best, task.figure)
         _say_where(run, state, epochs, finished)
         return Outcome(
@@ -187,8 +187,7 @@ def _changed_options(run: Run) -> Optional[str]:
 
     A run may have been made longer.
     """
-    newest = run.checkpoints.newest()
-    wrote = read_state(newest).get("options", {}) if newest else {}
+    wrote = run.restored.get("options", {})
     for name, options in (("config.yaml", run.details["options"]), (HISTORY, run.history.header().get("options", {}))):
         now = json.loads(json.dumps(options))  # as it was written: lists for tuples
         changed = [key for key, value in wrote.items() if key != "num_epochs" and now.get(key, value) != value]
@@ -258,7 +257,11 @@ def describe_weights(task: Any, options: Namespace, data: Data, net: mx.gluon.Hy
     where the task shows its networks no pictures) and metric.
     """
     known = {**task.data_facts(options), **task.loaded_data_facts(data)}
-    outputs = data.outputs or head_width(net)
+    outputs = data.outputs
+    if outputs is None:
+        from ..evaluation.trained_network import head_width
+
+        outputs = head_width(net)
     try:
         network_input = None if outputs is None else task.network_input(known, outputs).to_json()
     except UsageError:  # of a task without `network_input`

@@ -229,7 +229,7 @@ def restore(job: Job, run: Optional[Run]) -> State:
     """
     checkpoint = run.checkpoints.load(run.log) if run else None
     if run and checkpoint:
-        groups = checkpoint.arrays
+        run.restored, groups = checkpoint.state, checkpoint.arrays
         set_arrays(job.net, groups["model"], "the checkpoint")
         for name, data in device_statistics(job.net).items() if "statistics" in groups else ():
             groups["statistics"][name].copyto(data)

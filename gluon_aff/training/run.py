@@ -93,6 +93,7 @@ class Run:
         self.line = line
         self.plot_path = Path(plot_dir or directory) / _CURVES
         self.history = History(self.directory / HISTORY)
+        self.restored: Dict[str, Any] = {}  # state.json of the checkpoint that `restore` has read
         self.checkpoints = Checkpoints(self.directory / "checkpoints", self.directory / "best", save_period, best_name)
         self._plotted = time.monotonic()
         self._plot_failed = False
