@@ -18,7 +18,7 @@ from ..training import Diverged
 from ..training.history import HISTORY, History
 from ..utils.files import write_json
 from . import final_score
-from .config import check_same, flag, identity, read_yaml
+from .config import check_same, flag, identity, saved_options
 from .options import Role, wants_final_test
 from .task import task_of_host
 
@@ -189,9 +189,7 @@ def run_cells(cells: Sequence[Cell], may_diverge: bool = False) -> int:
     for cell in cells:
         if cell.begun():
             parser = task_of_host(cell.host).parser()
-            older = {**identity(parser, parser.defaults()), **parser.before()}  # runs older than some options
-            saved = {**older, **read_yaml(cell.directory / "config.yaml")}
-            mine = identity(parser, vars(cell.options))
+            saved, mine = saved_options(parser, cell.directory), identity(parser, vars(cell.options))
             check_same(saved, mine, str(cell.directory), independent_of_length=False)
     for number, cell in enumerate(cells, 1):
         if cell.finished():

@@ -134,7 +134,7 @@ class CIFAR(Task[ImageData]):
     def data(self, options: Namespace, setup: Setup) -> ImageData:
         train, test = load_split(options, "train"), load_split(options, "test")
         val = load_split(options, HELD_OUT) if options.hold_out else test
-        outputs = head_size(options, train)
+        outputs = head_size(options, train.classes)
         check_labels(train, outputs)
         check_labels(test, outputs)
         setup.check_enough(len(train))
@@ -173,7 +173,7 @@ class CIFAR(Task[ImageData]):
                 "kernel5": options.kernel5,
                 "final_drop": options.drop_rate or None,
             },
-            classes=outputs or options.classes or _known_head(options),
+            classes=outputs or head_size(options),
             blocks=options.blocks,
             channel_times=options.channel_times,
         )
@@ -311,15 +311,13 @@ def load_split(options: Namespace, split: str) -> ImageSet:
     return images if count is None else images.subset(count, options.seed)
 
 
-def head_size(options: Namespace, train: ImageSet) -> int:
-    """Outputs of the network: ``--classes``, else what the data set's record says, else the data's classes."""
-    return options.classes or find_dataset(options.dataset).head or len(train.classes)
+def head_size(options: Namespace, classes: Sequence[str] = ()) -> int:
+    """Outputs of the network: ``--classes``, else what the data set's record says, else the data's ``classes``.
 
-
-def _known_head(options: Namespace) -> int:
-    """Outputs of the network where the data have not been read; 100 where only they would tell."""
+    Where the data have not been read, and only they would tell, it is 100.
+    """
     record = find_dataset(options.dataset)
-    return record.head or len(record.class_names(options.labels) or range(100))
+    return options.classes or record.head or len(classes or record.class_names(options.labels) or range(100))
 
 
 def _depth(options: Namespace) -> int:

@@ -68,17 +68,23 @@ def _recipe(task: Any, parser: OptionParser, name: str, given: Options) -> Optio
 
 def _of_run(task: Any, parser: OptionParser, options: Options, asked: Options) -> Options:
     """The options of the run in ``options["save_dir"]``, with those of ``asked`` that may change."""
-    path = Path(options["save_dir"]) / "config.yaml"
-    if not path.is_file():
-        raise UsageError(f"nothing to resume: {path.parent} holds no run (no config.yaml)")
-    _check_task(task, path.parent)
-    older = {**identity(parser, parser.defaults()), **parser.before()}  # what is not said was not there to be chosen
-    saved = {**older, **parser.checked(read_yaml(path), str(path))}
+    run = Path(options["save_dir"])
+    if not (run / "config.yaml").is_file():
+        raise UsageError(f"nothing to resume: {run} holds no run (no config.yaml)")
+    _check_task(task, run)
+    saved = saved_options(parser, run)
     free_length = saved["lr_mode"] in ("step", "constant") and not (saved.get("mixup") and saved["mixup_off_epoch"])
-    check_same(saved, identity(parser, asked), str(path.parent), free_length)
+    check_same(saved, identity(parser, asked), str(run), free_length)
     commands = parser.names(Role.COMMAND)
     mine = {name: value for name, value in options.items() if name in commands or name == "save_dir"}
     return {**parser.defaults(), **saved, **asked, **mine}
+
+
+def saved_options(parser: OptionParser, run: Path) -> Options:
+    """What config.yaml of a run says; what it does not say was not there to be chosen."""
+    path = run / "config.yaml"
+    older = {**identity(parser, parser.defaults()), **parser.before()}
+    return {**older, **parser.checked(read_yaml(path), str(path))}
 
 
 def _check_task(task: Any, run: Path) -> None:

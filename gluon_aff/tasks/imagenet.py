@@ -158,7 +158,11 @@ class ImageNet(Task[ImageNetData]):
 
     def batches_per_epoch(self, options: Namespace, devices: int) -> int:
         """Where there are no data, ImageNet's number of images is taken."""
-        return -(-training_images(options) // (options.batch_size * devices))
+        images = options.train_images
+        if not images:
+            there = place_of(options, "train").exists()
+            images = len(open_split(options, "train")) if there else OFFICIAL_SIZES["train"]
+        return -(-images // (options.batch_size * devices))
 
     def input_shape(self, options: Namespace) -> Tuple[int, ...]:
         return (1, 3, options.input_size, options.input_size)
@@ -427,13 +431,6 @@ def applies_autoaugment(options: Namespace) -> bool:
 def normalisation_of(options: Namespace) -> str:
     """The name of the normalisation: ``--normalisation``, or as the authors had it for this kind of input."""
     return options.normalisation or ("records" if options.use_rec else "folder")
-
-
-def training_images(options: Namespace) -> int:
-    """For a schedule alone: as asked for, as there are, or, without data, as in ImageNet."""
-    if options.train_images:
-        return options.train_images
-    return len(open_split(options, "train")) if place_of(options, "train").exists() else OFFICIAL_SIZES["train"]
 
 
 def make_loaders(

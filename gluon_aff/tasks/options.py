@@ -36,19 +36,21 @@ class Role(enum.Enum):
 FREE, PLACE, COMMAND = Role.FREE, Role.PLACE, Role.COMMAND
 
 
-class OptionGroup(argparse._ArgumentGroup):
-    """A titled group of options that takes each option's role."""
-
+class _Container(argparse._ActionsContainer):
     def add_argument(
         self, *flags: str, role: Role = Role.IDENTITY, before: Any = _UNSET, **settings: Any
     ) -> argparse.Action:
         """``before``: what runs had that are older than the option, where that is not its default."""
-        action = _with_role(super().add_argument(*flags, **settings), role)
-        action.before = before  # type: ignore[attr-defined]
+        action = super().add_argument(*flags, **settings)
+        action.role, action.before = role, before  # type: ignore[attr-defined]
         return action
 
 
-class OptionParser(argparse.ArgumentParser):
+class OptionGroup(_Container, argparse._ArgumentGroup):
+    """A titled group of options that takes each option's role."""
+
+
+class OptionParser(_Container, argparse.ArgumentParser):
     """An ArgumentParser that raises UsageError instead of leaving the program, and can tell what was given.
 
     Options are spelled out in full: what an abbreviation means would change with the next new option.
@@ -56,9 +58,6 @@ class OptionParser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
-
-    def add_argument(self, *flags: str, role: Role = Role.IDENTITY, **settings: Any) -> argparse.Action:
-        return _with_role(super().add_argument(*flags, **settings), role)
 
     def add_argument_group(self, *arguments: Any, **settings: Any) -> OptionGroup:
         group = OptionGroup(self, *arguments, **settings)
@@ -92,9 +91,8 @@ class OptionParser(argparse.ArgumentParser):
     def refuse(self, reasons: Dict[str, str]) -> None:
         """Answer flags that others' scripts have and this one has not with the reason; kept out of the help."""
         for flag, reason in reasons.items():
-            self.add_argument(
-                flag, nargs="*", action=_Refused, dest=argparse.SUPPRESS, const=reason, help=argparse.SUPPRESS
-            )
+            hidden = {"dest": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+            self.add_argument(flag, nargs="*", action=_Refused, const=reason, **hidden)
 
     def defaults(self) -> Dict[str, Any]:
         return vars(self.parse_args([]))
@@ -142,19 +140,8 @@ class OptionParser(argparse.ArgumentParser):
         return result
 
 
-def _with_role(action: argparse.Action, role: Role) -> argparse.Action:
-    action.role = role  # type: ignore[attr-defined]
-    return action
-
-
 class _Refused(argparse.Action):
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: Optional[str] = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Optional[str] = None) -> None:
         raise UsageError(f"{option_string}: {self.const}")
 
 
@@ -168,13 +155,7 @@ class Switch(argparse.Action):
         self.off = off or [f"--no-{option_strings[-1][2:]}"]
         super().__init__([*option_strings, *self.off], dest, nargs=0, **kwargs)
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: Optional[str] = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Optional[str] = None) -> None:
         setattr(namespace, self.dest, option_string not in self.off)
 
 

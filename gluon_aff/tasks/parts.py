@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from argparse import Namespace
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -114,7 +114,9 @@ def make_job(
     listeners: Sequence[Listener] = (),
 ) -> Job:
     """A task's job: its own parts, see `Job`, and optimizer, schedule and the like from the options."""
-    told = Listeners([*_log_listeners(options, setup, len(loader), metric_name), *listeners])
+    group, every = setup.group, getattr(options, "log_interval", 0)
+    progress = Progress(len(loader), options.num_epochs, setup.log, group.size, shown=group.rank == 0)
+    batch_log = [BatchLog(metric_name, every, setup.log, group.size)] if every else []
     updater = Updater(
         net,
         options.optimizer,
@@ -140,17 +142,10 @@ def make_job(
         epochs=options.num_epochs,
         accumulate=options.accumulate,
         seed=options.seed,
-        group=setup.group,
-        listeners=told,
+        group=group,
+        listeners=Listeners([progress, *batch_log, *listeners]),
         rounds=setup.rounds,
     )
-
-
-def _log_listeners(options: Namespace, setup: Setup, batches: int, metric_name: str) -> Iterator[Listener]:
-    """How long the run will take, signs of life and, with --log-interval, lines between those of the epochs."""
-    yield Progress(batches, options.num_epochs, setup.log, setup.group.size, shown=setup.group.rank == 0)
-    if getattr(options, "log_interval", 0):
-        yield BatchLog(metric_name, options.log_interval, setup.log, setup.group.size)
 
 
 def classification_job(

@@ -7,9 +7,9 @@ import glob
 import json
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -180,7 +180,7 @@ def write_predicted(
 
 def write_classes(found: Iterable[Prediction], out: Optional[str], form: str, top: int, width: int) -> None:
     """The ``top`` likeliest classes of each picture, to a file or, line by line, to standard output."""
-    with _opened(out) as handle:
+    with atomic_write(out) if out else nullcontext(sys.stdout) as handle:
         if form == "csv":
             names = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "score")]
             writer = csv.writer(handle, lineterminator="\n")
@@ -248,12 +248,3 @@ def _write_shares(
             elif not fault:
                 cells = [f"{share:.6f}" + (f" {name}" if len(names) > 1 else "") for name, share in zip(names, shares)]
                 handle.write("  ".join([image, *cells]) + "\n")
-
-
-@contextmanager
-def _opened(out: Optional[str]) -> Iterator[IO]:
-    if out is None:
-        yield sys.stdout
-        return
-    with atomic_write(out) as handle:
-        yield handle

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 
@@ -16,20 +15,22 @@ from ..errors import UsageError
 from ..models.common import count_parameters
 from ..nn import native
 from ..runtime import devices, threads
-from ..training import Diverged, Job, LogBuffer, Run, Schedule, State, Stop, check_free, fit, group, restore
+from ..training import Diverged, Job, LogBuffer, Run, Schedule, State, Stop, check_free, fit, group
 from ..training.checkpoint import Description
-from ..training.history import HISTORY, EpochRecord, environment
+from ..training.history import EpochRecord, environment
 from ..training.optim import resolve_dtype, start_mixed_precision
 from ..training.plots import plot_schedule
 from ..training.schedule import from_options, warmup_epochs
 from ..training.tensorboard import EventLog, check_tensorboard
 from ..utils.console import say
 from ..utils.streams import tolerate_lost_output
-from .config import flag, identity, without
+from .config import identity, without
+from .final_score import score_once
 from .options import Role, wants_final_test
+from .resuming import resume, resume_along
 from .setup import Data, Setup
 
-Log = Callable[[str], None]  # below, ``task`` is a `Task`, which is defined above this module
+# ``task`` is a `Task`, which is defined above this module.
 
 
 @dataclass
@@ -70,16 +71,14 @@ def train_run(task: Any, options: Namespace) -> Outcome:
     if options.tensorboard:
         check_tensorboard()
     parameters = count_parameters(net)[0]
-    facts = {
-        "data": data.facts,
-        "devices": [str(context) for context in used] * ranks.size,  # of all ranks
-        "parameters": parameters,
-    }
+    names = [str(context) for context in used] * ranks.size  # of all ranks
+    facts = {"data": data.facts, "devices": names, "parameters": parameters}
     details = {"task": task.name, "options": identity(task.parser(), vars(options)), **facts}
     if not options.resume:
         details["native"] = native.active()
+    set_to = os.environ.get(threads.VARIABLE, "1")
     introduction = [
-        *_introduce_machine(facts["devices"]),
+        f"device: {', '.join(names)}; {threads.VARIABLE}={set_to}; MXNet {mx.__version__}",
         *task.introduction(options, data, parameters),
         *_introduce_training(options, job),
         describe_update(options, used, rounds, len(found), ranks.size),
@@ -101,9 +100,12 @@ def train_run(task: Any, options: Namespace) -> Outcome:
     with run, Stop() as stop:
         config = without(task.parser(), vars(options), Role.COMMAND)
         if options.resume:
-            state = _resume(job, run, config, facts, options.accept_changed_run)
+            state = resume(job, run, config, facts, options.accept_changed_run)
         else:
-            state = _begin(run, config, options.overwrite)
+            state = State()
+            run.begin(options.overwrite)
+            run.write_config(config)
+            run.history.start({**environment(__version__), **run.details})
         for line in introduction:
             run.log(line)
         setup.log.open(run.log)
@@ -121,8 +123,6 @@ def train_run(task: Any, options: Namespace) -> Outcome:
         finished, epochs = state.epoch >= job.epochs, run.history.epochs()
         _say_best(task, run, state, epochs)
         if finished and state.best and wants_final_test(options):
-            from .final_score import score_once
-
             score_once(net, lambda: task.test(options, setup, data, net), run, state.best, task.figure)
         _say_where(run, state, epochs, finished)
         return Outcome(
@@ -134,78 +134,13 @@ def train_worker(job: Job, options: Namespace, log: LogBuffer) -> Outcome:
     """Train along as a rank that is not the first: it has no run and keeps nothing."""
     log.open(say)
     with Stop() as stop:
-        state = State()
-        if options.resume:
-            keep_form(job.group.broadcast_object(None), log)
-            state = restore(job, None)
+        state = resume_along(job, log) if options.resume else State()
         fit(job, state, None, stop)
         finished = state.epoch >= job.epochs
         return Outcome(Path(options.save_dir), finished, 0 if finished else stop.exit_code, state.best, None)
 
 
-# ---- a run begins, is resumed, ends
-
-
-def _begin(run: Run, config: Dict[str, Any], overwrite: bool) -> State:
-    run.begin(overwrite)
-    run.write_config(config)
-    run.history.start({**environment(__version__), **run.details})
-    return State()
-
-
-def _resume(job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any], accept: bool) -> State:
-    """Return the state that the run was left in, and put it into the job's network and optimizer.
-
-    Raises UsageError where the run's data, devices or network are no longer what they were, and where its files were
-    changed, unless that is to ``accept``.
-    """
-    header = run.history.header()
-    for name, now in facts.items():
-        if header.get(name) != now:
-            raise UsageError(f"{run.directory} cannot be resumed: {name} was {header.get(name)}, is {now}")
-    if header.get("threads") != os.environ.get("OMP_NUM_THREADS"):
-        run.log(f"note: the run began with OMP_NUM_THREADS={header.get('threads')}; with another number bits differ")
-    keep_form(job.group.broadcast_object(header), run.log)
-    state = restore(job, run)
-    if state.epoch > job.epochs:
-        raise UsageError(f"{run.directory} has done {state.epoch} epochs already, --num-epochs is {job.epochs}")
-    changed = _changed_options(run) or run.history.changed(state.epoch, state.best, state.history)
-    if changed and not accept:
-        raise UsageError(f"{changed}; put it back as it was, or --accept-changed-run goes on with what it says now")
-    if changed:
-        run.log(f"note: {changed}")
-    run.write_config(config)
-    run.history.resume(state.epoch, {"epoch": state.epoch, "batch": state.batch, **environment(__version__)})
-    if changed or not state.history:  # a run of an earlier version has no digest
-        state.history = run.history.digest(state.epoch)
-    run.log(f"resumed {run.directory} at epoch {state.epoch}, batch {state.batch}")
-    return state
-
-
-def _changed_options(run: Run) -> Optional[str]:
-    """Return in words where config.yaml or the history's header say other options than the checkpoint's digest covers.
-
-    A run may have been made longer.
-    """
-    wrote = run.restored.get("options", {})
-    for name, options in (("config.yaml", run.details["options"]), (HISTORY, run.history.header().get("options", {}))):
-        now = json.loads(json.dumps(options))  # as it was written: lists for tuples
-        changed = [key for key, value in wrote.items() if key != "num_epochs" and now.get(key, value) != value]
-        if changed:
-            listed = ", ".join(f"{flag(key)} was {wrote[key]}, is {now[key]}" for key in changed)
-            return f"{run.directory / name} was changed: {listed}"
-    return None
-
-
-def keep_form(header: Dict[str, Any], log: Log) -> None:
-    """Let a resumed run's fusions go on in the form that it began with: the native operator's identity, or none."""
-    began_with = header.get("native")
-    if began_with is None:
-        if native.identity and native.enabled:
-            log("note: the run began without the native operator and goes on without it")
-        native.enabled = False
-    elif native.active() != began_with:
-        log(f"note: the run began with the native operator {began_with}, here is {native.active()}; bits differ")
+# ---- what is said of a run
 
 
 def _say_best(task: Any, run: Run, state: State, epochs: List[EpochRecord]) -> None:
@@ -224,14 +159,6 @@ def _say_where(run: Run, state: State, epochs: List[EpochRecord], finished: bool
     best = f", best: {run.checkpoints.best_link}" if state.best else ""
     run.log(f"checkpoints: {run.checkpoints.newest()}{best}")
     run.log(f"history: {run.history.path}" + (f"; plot: {run.plot_path}" if epochs and run.plot_path.exists() else ""))
-
-
-# ---- what is said of a run
-
-
-def _introduce_machine(names: List[str]) -> Iterator[str]:
-    set_to = os.environ.get(threads.VARIABLE, "1")
-    yield f"device: {', '.join(names)}; {threads.VARIABLE}={set_to}; MXNet {mx.__version__}"
 
 
 def _introduce_training(options: Namespace, job: Job) -> Iterator[str]:

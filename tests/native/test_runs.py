@@ -11,7 +11,7 @@ from script_runs import assert_equal
 
 from gluon_aff.nn import native
 from gluon_aff.tasks import train
-from gluon_aff.tasks.train import keep_form
+from gluon_aff.tasks.resuming import keep_form
 from gluon_aff.training import LogBuffer, ranks
 from gluon_aff.training.state import State
 

@@ -73,7 +73,7 @@ def test_a_run_scores_its_test_images_once(cifar, tmp_path):
 
 def test_a_run_that_ended_before_its_test_makes_up_for_it(cifar, tmp_path, monkeypatch):
     assert cifar(*CIFAR, "--hold-out", "50", "--save-dir", "whole")[0] == 0
-    monkeypatch.setattr("gluon_aff.tasks.final_score.score_once", lambda *arguments: None)
+    monkeypatch.setattr("gluon_aff.tasks.train.score_once", lambda *arguments: None)
     assert cifar(*CIFAR, "--hold-out", "50", "--save-dir", "run")[0] == 0
     assert not final_score.scored(tmp_path / "run")
     monkeypatch.undo()
