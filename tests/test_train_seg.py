@@ -115,6 +115,10 @@ def test_eval_scores_as_training_did(train, finished):
     assert report["iou"] == best["val"] and report["niou"] == best["niou"] and report["images"] == 4
     assert report["facts"]["weights"].endswith("best/model.params")
     assert report["facts"]["run"]["commits"] == [report["facts"]["commit"] or "None"]
+    assert train("--no-cuda", "--eval", "--resume", run)[0] == 0
+    (run / "best/eval-shapes-val/report.md").write_text("notes of my own")
+    code, _, err = train("--no-cuda", "--eval", "--resume", run)
+    assert code == 2 and "report.md is there and is no table that this kind of output wrote" in err
 
 
 def test_a_run_of_several_devices_is_scored_on_one(train, finished):

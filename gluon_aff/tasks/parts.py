@@ -1,4 +1,4 @@
-"""The parts of a training run that all tasks make from their options in the same way: network and job."""
+"""The parts of a training run that tasks make from their options in the same way: network and job."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def write_predicted(
 
 def write_classes(found: Iterable[Prediction], out: Optional[str], form: str, top: int, width: int) -> None:
     """The ``top`` likeliest classes of each picture, to a file or, line by line, to standard output."""
-    with atomic_write(out) if out else nullcontext(sys.stdout) as handle:
+    with nullcontext(sys.stdout) if out is None else atomic_write(out) as handle:
         if form == "csv":
             names = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "score")]
             writer = csv.writer(handle, lineterminator="\n")

@@ -199,13 +199,12 @@ class Segmentation(Task[PairData]):
             workers=options.num_data_workers,
             shard=setup.shard,
         )
-        outputs = options.classes if options.classes > 1 else None
         facts = {
             **{"name": train.name, "train": len(train), "test": len(test)},
-            **({"classes": outputs} if outputs else {}),
+            **({"classes": options.classes} if options.classes > 1 else {}),
             **({"held_out": len(held_out)} if held_out else {}),
         }
-        return PairData(loader, facts, outputs, train, val, test if held_out else None)
+        return PairData(loader, facts, options.classes, train, val, test if held_out else None)
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
         from .parts import make_network
