@@ -7,12 +7,13 @@ backgrounds and among other shapes and colours. 400 images of 96x96 to train on,
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Tuple
+from functools import lru_cache
+from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
 from ..errors import UsageError
-from .pairs import PairSet
+from .pairs import Pair, PairSet
 
 SIZE = 96
 COUNTS = {"train": 400, "val": 100}
@@ -27,11 +28,17 @@ def load_shapes(split: str) -> PairSet:
     """The pairs of 'train' or 'val', the same on every machine to within rounding. Raises UsageError for another."""
     if split not in COUNTS:
         raise UsageError(f"shapes has no split {split!r}: choose one of {', '.join(COUNTS)}")
-    streams = [np.random.SeedSequence(list(COUNTS).index(split), spawn_key=(i,)) for i in range(COUNTS[split])]
-    drawn = {f"{split}_{i:03d}": draw(np.random.default_rng(stream)) for i, stream in enumerate(streams)}
+    drawn = _drawn(split)
     foreground = 100 * np.mean([mask.mean() for _, mask in drawn.values()])
     note = f"shapes {split}: {len(drawn)} images, {foreground:.2g} % foreground"
     return PairSet("shapes", "drawn by gluon_aff.data.shapes", list(drawn), drawn.__getitem__, note)
+
+
+@lru_cache(maxsize=None)
+def _drawn(split: str) -> Dict[str, Pair]:
+    """All pairs of a split by name, drawn once in a process: it takes seconds."""
+    streams = [np.random.SeedSequence(list(COUNTS).index(split), spawn_key=(i,)) for i in range(COUNTS[split])]
+    return {f"{split}_{i:03d}": draw(np.random.default_rng(stream)) for i, stream in enumerate(streams)}
 
 
 def draw(rng: np.random.Generator, size: int = SIZE) -> Tuple[np.ndarray, np.ndarray]:
