@@ -5,23 +5,24 @@ import json
 
 import numpy as np
 import pytest
-from script_runs import assert_equal, load_script, runner
+from script_runs import assert_equal, finished_fixtures, load_script, runner, script_fixture
 
 from gluon_aff import load_run
 from gluon_aff.data import load_image_set, load_pair_set
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks import final_score
 from gluon_aff.training.history import History
+from gluon_aff.training.run import FINAL_TEST
 
 CIFAR = ["--dataset", "digits", "--gpus", "", "--batch-size", "16", "--train-images", "32", "--num-epochs", "2"]
 SEG = ["--dataset", "shapes", "--gpus", "", "--train-images", "8", "--num-epochs", "2", "--blocks", "1"]
 SEG += ["--base-size", "64", "--crop-size", "32", "--batch-size", "4"]
 
 
-@pytest.fixture
-def cifar(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    return runner(load_script("train_cifar"), capsys)
+HELD_OUT = [*CIFAR, "--hold-out", "50", "--test-images", "40"]
+
+cifar = script_fixture("train_cifar")
+finished_run, finished = finished_fixtures("train_cifar", *HELD_OUT)
 
 
 def read(run):
@@ -45,13 +46,12 @@ def test_held_out_images_are_no_training_images_and_the_same_for_every_seed():
         digits.hold_out(2000)
 
 
-def test_a_run_scores_its_test_images_once(cifar, tmp_path):
-    code, out, err = cifar(*CIFAR, "--hold-out", "50", "--test-images", "40", "--save-dir", "run")
-    assert code == 0, err
+def test_a_run_scores_its_test_images_once(cifar, finished):
+    run = finished("run")
+    out = (run / "train.log").read_text()
     assert "32 training, 50 held-out and 40 test images" in out
     assert "(1 of 50 held-out images)" in out or "of 50 held-out images" in out
     assert out.count("test images, scored once") == 1 and "of 40 test images" in out
-    run = tmp_path / "run"
     epochs = History(run / "history.jsonl").epochs()
     assert [epoch["val_images"] for epoch in epochs] == [50, 50]
     figures, rows = read(run)
@@ -71,15 +71,12 @@ def test_a_run_scores_its_test_images_once(cifar, tmp_path):
     assert not final_score.scored(run)
 
 
-def test_a_run_that_ended_before_its_test_makes_up_for_it(cifar, tmp_path, monkeypatch):
-    assert cifar(*CIFAR, "--hold-out", "50", "--save-dir", "whole")[0] == 0
-    monkeypatch.setattr("gluon_aff.tasks.train.score_once", lambda *arguments: None)
-    assert cifar(*CIFAR, "--hold-out", "50", "--save-dir", "run")[0] == 0
-    assert not final_score.scored(tmp_path / "run")
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
+def test_a_run_that_ended_before_its_test_makes_up_for_it(cifar, finished, finished_run):
+    run = finished("run")
+    for name in FINAL_TEST:
+        (run / name).unlink()
     assert cifar("--resume", "run")[0] == 0
-    assert read(tmp_path / "run")[1] == read(tmp_path / "whole")[1]
+    assert read(run) == read(finished_run)
 
 
 def test_by_name_and_held_out_a_resumed_run_is_the_same(cifar, tmp_path):
