@@ -10,7 +10,7 @@ import pytest
 from script_runs import assert_equal
 
 from gluon_aff.nn import native
-from gluon_aff.tasks import train
+from gluon_aff.tasks import resuming, train
 from gluon_aff.tasks.resuming import keep_form
 from gluon_aff.training import LogBuffer, ranks
 from gluon_aff.training.state import State
@@ -76,7 +76,7 @@ class SecondRank(ranks.SingleProcess):
 
 def test_every_rank_goes_on_in_the_form_the_run_began_in(operator, monkeypatch, tmp_path):
     form_at_restore = []
-    monkeypatch.setattr(train, "restore", lambda job, run: form_at_restore.append(native.enabled) or State())
+    monkeypatch.setattr(resuming, "restore", lambda job, run: form_at_restore.append(native.enabled) or State())
     monkeypatch.setattr(train, "fit", lambda job, state, run, stop: None)
     job = SimpleNamespace(group=SecondRank(), epochs=0)
     train.train_worker(job, SimpleNamespace(save_dir=tmp_path, resume=True), LogBuffer())
