@@ -22,11 +22,6 @@ from .layers import (
 from .native.operator import Mix, fuse
 
 
-def bottleneck_channels(channels: int, r: int) -> int:
-    """Channels // r, at least 1. Raises UsageError for an r that is no positive whole number."""
-    return max(channels // positive_integer("r, the bottleneck ratio,", r), 1)
-
-
 def context_branch(
     channels: int,
     r: Optional[int],
@@ -46,7 +41,7 @@ def context_branch(
         if pool:
             branch.add(GlobalAvgPool())
         if r is not None:
-            middle = bottleneck_channels(channels, r)
+            middle = max(channels // positive_integer("r, the bottleneck ratio,", r), 1)
             branch.add(conv1x1(middle, channels, use_bias=True))
             branch.add(norm(middle, norm_layer, norm_kwargs))
             branch.add(nn.Activation("relu"))

@@ -208,7 +208,7 @@ def test_what_was_not_built_here_is_not_loaded_and_built_anew(filled_cache, dama
     assert native.identity is None
     assert doctor._native().state == "note"
 
-    def compiled(compiler, folder, extra):
+    def compiled(compiler, folder):
         shutil.copy(built.library, folder / "attend.so")
         return folder / "attend.so", []
 

@@ -26,11 +26,11 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 import mxnet as mx
 
 from ...errors import GluonAFFError, last_line
+from ...utils.files import atomic_write, json_text, sha256_of
 
 VARIABLE = "GLUON_AFF_NATIVE"  # "0": neither build nor load it
 SOURCE = Path(__file__).parent / "source"
-MXNET = Path(mx.__file__).parent
-INTERFACE = [MXNET / "include" / "mxnet" / "lib_api.h", MXNET / "src" / "lib_api.cc"]
+INTERFACE = [Path(mx.__file__).parent / name for name in ("include/mxnet/lib_api.h", "src/lib_api.cc")]
 
 COMPILERS = ("g++", "c++", "clang++")
 OPTIONS = ["-std=c++11", "-O3", "-fopenmp", "-fPIC", "-shared"]
@@ -63,16 +63,8 @@ class State(Enum):
 class Entry:
     """What the cache has for this MXNet, this processor and this source text.
 
-    Attributes
-    ----------
-    folder : Path
-    state : State
-    library : Path or None
-        The file to load, when it is built and whole.
-    identity : str or None
-        What the bits of its results depend on: source, processor, compiler and options.
-    detail : str
-        The compiler and its options, or what is wrong.
+    ``library`` is the file to load, when it is built and whole; ``identity`` what the bits of its results depend on:
+    source, processor, compiler and options. ``detail`` has compiler and options in words, or what is wrong.
     """
 
     folder: Path
@@ -115,11 +107,12 @@ def folder() -> Path:
 
 def source_digest() -> str:
     """Of the operator's source text and of MXNet's extension interface."""
-    digest = hashlib.sha256()
     sources = sorted(path for path in SOURCE.iterdir() if path.suffix in (".cc", ".h"))
-    for path in [*sources, *INTERFACE]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return _digest(*(path.read_bytes() for path in [*sources, *INTERFACE]))[:12]
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def processor() -> str:
@@ -129,7 +122,7 @@ def processor() -> str:
     except OSError:
         text = ""
     lines = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", text.split("\n\n")[0], re.MULTILINE)
-    return f"{platform.machine()}-{hashlib.sha256('|'.join(lines).encode()).hexdigest()[:8]}"
+    return f"{platform.machine()}-{_digest('|'.join(lines).encode())[:8]}"
 
 
 def entry() -> Entry:
@@ -138,28 +131,23 @@ def entry() -> Entry:
     exposure = _exposure(place)
     if exposure:
         return Entry(place, State.DAMAGED, detail=exposure)
+    checked = place / RECORD
     try:
-        text = _read(place / RECORD)
-    except FileNotFoundError:
-        return Entry(place, State.NONE)
-    except OSError as error:
-        return Entry(place, State.DAMAGED, detail=f"{place / RECORD} cannot be read: {error.strerror}")
-    try:
-        record = json.loads(text)
+        record = json.loads(_read(checked))
         if "failed" in record:
             return Entry(place, State.FAILED, detail=str(record["failed"]))
         name, digest, identity, detail = (record[key] for key in ("library", "sha256", "identity", "detail"))
         if not LIBRARY.fullmatch(name):
             raise ValueError(f"{name!r} is no library of this cache")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        return Entry(place, State.DAMAGED, detail=f"{place / RECORD} cannot be read: {error}")
-    library = place / name
-    try:
-        if hashlib.sha256(_read(library)).hexdigest() != digest:
-            return Entry(place, State.DAMAGED, detail=f"{library} is not the file that was built")
-    except OSError as error:
-        return Entry(place, State.DAMAGED, detail=f"{library} cannot be read: {error.strerror}")
-    return Entry(place, State.BUILT, library, str(identity), str(detail))
+        checked = place / name
+        if _digest(_read(checked)) != digest:
+            raise ValueError("it is not the file that was built")
+        return Entry(place, State.BUILT, checked, str(identity), str(detail))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, FileNotFoundError) and checked.name == RECORD:
+            return Entry(place, State.NONE)
+        reason = getattr(error, "strerror", None) or error
+        return Entry(place, State.DAMAGED, detail=f"{checked} cannot be used: {reason}")
 
 
 def _exposure(place: Path) -> Optional[str]:
@@ -184,18 +172,14 @@ def _exposure(place: Path) -> Optional[str]:
 
 def _read(path: Path) -> bytes:
     """The content of a regular file that only its owner, the user or root, may write to. Raises OSError for others."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # waits for nobody who writes to a pipe
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "it is not a regular file")
-        if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise OSError(0, "other users may write to it")
-        if found.st_size > LARGEST:
-            raise OSError(0, "it is too large")
-        return os.read(handle, LARGEST)
-    finally:
-        os.close(handle)
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(0, "it is not a regular file")
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise OSError(0, "other users may write to it")
+    if found.st_size > LARGEST:
+        raise OSError(0, "it is too large")
+    return path.read_bytes()
 
 
 def clean() -> int:
@@ -206,20 +190,19 @@ def clean() -> int:
     count = 0
     for root in roots():
         if root.is_symlink():
-            root.unlink()
-            count += 1
+            count += _remove(root)
         elif root.is_dir() and root.stat().st_uid == os.geteuid():
             count += sum(_remove(place) for place in root.iterdir() if FOLDER.fullmatch(place.name))
     return count
 
 
 def _remove(place: Path) -> bool:
-    """Remove a folder of the cache, but for foreign files in it. Returns whether anything was there to remove."""
-    if place.is_symlink():
-        place.unlink()
-        return True
-    own = [path for path in place.glob("*.so") if LIBRARY.fullmatch(path.name)]
-    own += [place / RECORD, place / LOCK, *place.glob(f"{TEMPORARY}*/attend.so"), *place.glob(f"{TEMPORARY}*")]
+    """Remove a folder of the cache, but for foreign files in it, or a link. Returns whether anything was removed."""
+    own: List[Path] = []
+    if not place.is_symlink():
+        own += [path for path in place.glob("*.so") if LIBRARY.fullmatch(path.name)]
+        own += [place / RECORD, place / LOCK, *place.glob(f".{RECORD}.*.tmp")]
+        own += [*place.glob(f"{TEMPORARY}*/attend.so"), *place.glob(f"{TEMPORARY}*")]
     removed = False
     for path in [*own, place]:
         with suppress(OSError):
@@ -231,13 +214,10 @@ def _remove(place: Path) -> bool:
 # ---- building
 
 
-def build(extra: Sequence[str] = (), again: bool = False) -> Entry:
+def build(again: bool = False) -> Entry:
     """Build the operator for this MXNet and processor, unless it is there, and return what the cache then holds.
 
-    Parameters
-    ----------
-    extra : more options for the compiler.
-    again : build also where it was built before, or where building it failed.
+    With ``again`` it is built also where it was built before, or where building it failed.
 
     Raises
     ------
@@ -258,9 +238,9 @@ def build(extra: Sequence[str] = (), again: bool = False) -> Entry:
                 wanted = os.environ.get("CXX") or ", ".join(COMPILERS)
                 raise GluonAFFError(f"no C++ compiler ({wanted}) on the path: install one, for example g++")
             try:
-                _note(place, _built(place, path, extra))
+                _note(place, _built(place, path))
             except (GluonAFFError, OSError) as error:
-                with suppress(OSError):
+                with suppress(OSError, GluonAFFError):
                     _note(place, {"failed": getattr(error, "strerror", None) or str(error)})
                 raise
             return entry()
@@ -288,50 +268,42 @@ def _locked(place: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _built(place: Path, path: str, extra: Sequence[str]) -> Dict[str, str]:
+def _built(place: Path, path: str) -> Dict[str, str]:
     """Compile, try and keep the library. Returns the cache's record of it."""
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=place) as temporary:
         with tempfile.TemporaryFile(dir=temporary) as room:  # compiling takes a minute: a full disk is seen before
             os.posix_fallocate(room.fileno(), 0, LARGEST)
-        library, options = _compile(path, Path(temporary), extra)
+        library, options = _compile(path, Path(temporary))
         _try(library)
         library.chmod(0o700)
-        digest = hashlib.sha256(_read(library)).hexdigest()
+        digest = sha256_of(library)
         kept = place / f"attend-{digest[:16]}.so"
         os.replace(library, kept)
-    version = _version(path)
-    return {
-        "library": kept.name,
-        "sha256": digest,
-        "identity": _identity(version, options),
-        "detail": f"{version}; {' '.join(options)}",
-    }
+    version = (_run([path, "--version"]).stdout.splitlines() or [path])[0]
+    identity, detail = _identity(version, options), f"{version}; {' '.join(options)}"
+    return {"library": kept.name, "sha256": digest, "identity": identity, "detail": detail}
 
 
 def _note(place: Path, record: Dict[str, str]) -> None:
     """Write what was built in ``place``, or why it was not. Only the process that holds its lock may."""
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=place) as temporary:
-        written = Path(temporary, RECORD)
-        with open(os.open(written, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as handle:
-            json.dump(record, handle, indent=1)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(written, place / RECORD)
+    with suppress(FileNotFoundError):
+        (place / RECORD).unlink()  # it may be a pipe or a link
+    with atomic_write(place / RECORD) as handle:
+        os.fchmod(handle.fileno(), 0o600)
+        handle.write(json_text(record))
 
 
-def _compile(path: str, place: Path, extra: Sequence[str]) -> Tuple[Path, List[str]]:
+def _compile(path: str, place: Path, extra: Sequence[str] = ()) -> Tuple[Path, List[str]]:
     """The library in ``place`` and the options that made it."""
-    message = ""
+    library, include = place / "attend.so", INTERFACE[0].parents[1]
     for more in FOR_PROCESSOR:
         options = [*OPTIONS, *more, *extra]
-        library = place / "attend.so"
-        command = [path, *options, f"-I{MXNET / 'include'}", "attend.cc", str(INTERFACE[1]), "-o", str(library)]
+        command = [path, *options, f"-I{include}", "attend.cc", str(INTERFACE[1]), "-o", str(library)]
         done = _run(command, cwd=SOURCE)
         if done.returncode == 0:
             return library, options
-        message = done.stderr
-    lines = (line.strip() for line in message.splitlines() if "error" in line.lower())
-    first = next(lines, last_line(message) or "no message")
+    lines = (line.strip() for line in done.stderr.splitlines() if "error" in line.lower())
+    first = next(lines, last_line(done.stderr) or "no message")
     raise GluonAFFError(f"{path} cannot compile the native operator: {first}")
 
 
@@ -352,11 +324,6 @@ def _run(command: List[str], **settings: object) -> subprocess.CompletedProcess:
         raise GluonAFFError(f"{command[0]} cannot build the native operator: {error}") from None
 
 
-def _version(path: str) -> str:
-    return next(iter(_run([path, "--version"]).stdout.splitlines()), path)
-
-
 def _identity(version: str, options: Sequence[str]) -> str:
-    text = "|".join([version, *options, platform.machine()])
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    digest = _digest("|".join([version, *options, platform.machine()]).encode())[:8]
     return f"{source_digest()}-{processor()}-{digest}"

@@ -104,25 +104,14 @@ def _export_own_arithmetic() -> None:
     @functools.wraps(export)
     def portable(self: Any, *args: Any, **kwargs: Any) -> Any:
         kept = self._cached_graph
-        if not kept or not _holds_operator(kept[1]):
+        if not kept or f'"op": "{native.OPERATOR}"' not in kept[1].tojson():
             return export(self, *args, **kwargs)
         try:
-            self._cached_graph = kept[0], _retraced(self, kept[0])
+            self._cached_graph = ()
+            with native.own_arithmetic():
+                self._get_graph(*mx.gluon.block._regroup(list(kept[0]), self._in_format))
             return export(self, *args, **kwargs)
         finally:
             self._cached_graph = kept
 
     mx.gluon.HybridBlock.export = portable
-
-
-def _holds_operator(graph: mx.sym.Symbol) -> bool:
-    return f'"op": "{native.OPERATOR}"' in graph.tojson()
-
-
-def _retraced(block: mx.gluon.HybridBlock, inputs: Any) -> mx.sym.Symbol:
-    """The block's graph on the same inputs, with the blocks' own arithmetic."""
-    grouped: Optional[Any] = mx.gluon.block._regroup(list(inputs), block._in_format)
-    arguments = grouped if isinstance(grouped, (list, tuple)) else [grouped]
-    with native.own_arithmetic():
-        out = block(*arguments)
-    return mx.sym.Group(mx.gluon.block._flatten(out, "output")[0])

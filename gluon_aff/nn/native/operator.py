@@ -22,7 +22,7 @@ from mxnet.gluon import nn
 
 from .. import native
 
-BRANCH = ("conv", "norm", "relu", "conv", "norm")
+BRANCH = [nn.Conv2D, nn.BatchNorm, nn.Activation, nn.Conv2D, nn.BatchNorm]
 Mix = Callable[[Any, Any, Any, Any], Any]
 
 
@@ -49,19 +49,21 @@ def fuse(
     these four numbers.
     """
     maps = [each for each in (x, residual, z) if each is not None]
-    if not _fits(F, maps, branches) or not native.active():
-        return None
     layers = [_layers(branch, pool) for pool, branch in enumerate(branches)]
+    if not all(layers) or not _fits(F, maps, layers) or not native.active():
+        return None
     settings = layers[0][1]._kwargs  # of all its norms
-    read = _reader(F, x)
-    flat: List[Any] = []
+
+    def read(layer: nn.HybridBlock, *names: str) -> List[Any]:
+        parameters = [getattr(layer, name) for name in names]
+        return [each.data(x.context) if F is mx.nd else each.var() for each in parameters]
+
+    weights: List[Any] = []
     running: List[Any] = []
-    for branch in layers:
-        for layer in (branch[0], branch[1], branch[3], branch[4]):
-            names = ("weight", "bias") if hasattr(layer, "weight") else ("gamma", "beta")
-            flat += [F.reshape(read(getattr(layer, name)), shape=(-1,)) for name in names]
-        for norm in (branch[1], branch[4]):
-            running += [read(norm.running_mean), read(norm.running_var)]
+    for first, first_norm, _, second, second_norm in layers:
+        for conv, norm in ((first, first_norm), (second, second_norm)):
+            weights += [*read(conv, "weight", "bias"), *read(norm, "gamma", "beta")]
+            running += read(norm, "running_mean", "running_var")
     # in training Dropout makes 1 to 0 or 2, in inference it is 1: no other operator tells an operator the mode
     mode = F.BlockGrad(F.Dropout(F.ones((1,)), p=0.5))
     # A gradient may have to be added to what is there, which an operator of an extension is not told: what stands
@@ -75,7 +77,7 @@ def fuse(
     fused = getattr(F._internal, native.OPERATOR)(
         *outer,
         mode,
-        F.concat(*flat, dim=0),
+        F.concat(*(F.reshape(each, shape=(-1,)) for each in weights), dim=0),
         *running,
         mix=" ".join(map(str, [*weighted, *plain])),
         residual=str(int(residual is not None)),
@@ -89,72 +91,48 @@ def fuse(
     return fused[0]
 
 
-def _fits(F: Any, maps: Sequence[Any], branches: Sequence[nn.HybridSequential]) -> bool:
+def _layers(branch: nn.HybridSequential, pool: int) -> List[nn.HybridBlock]:
+    """conv1x1, norm, relu, conv1x1, norm of a branch that is as `context_branch` makes it; else an empty list."""
+    layers = list(branch._children.values())[pool:]
+    if type(branch) is not nn.HybridSequential or [type(layer) for layer in layers] != BRANCH or _hooks(branch):
+        return []
+    for conv in (layers[0], layers[3]):
+        kernel, stride = conv._kwargs["kernel"], conv._kwargs["stride"]
+        if not kernel == stride == (1, 1) or conv.bias is None or conv.act is not None:
+            return []
+    return layers if layers[2]._act_type == "relu" else []
+
+
+def _hooks(block: nn.HybridBlock) -> bool:
+    hooks = block._forward_hooks or block._forward_pre_hooks
+    return bool(hooks) or any(map(_hooks, block._children.values()))
+
+
+def _fits(F: Any, maps: Sequence[Any], branches: Sequence[Sequence[nn.HybridBlock]]) -> bool:
+    """Whether maps and layers are float32 on the CPU, the norms all alike, and a graph is made to run."""
     if F is mx.nd:
         if any(each.context.device_type != "cpu" or each.dtype != np.float32 for each in maps):
             return False
     elif not native.enabled or not (native.in_all_graphs or _is_traced_to_run()):
         return False
-    layers = [_layers(branch, pool) for pool, branch in enumerate(branches)]
-    if not all(layers) or not _norms_are_alike(layers) or _mixed_precision():
+    amp = sys.modules.get("mxnet.contrib.amp.amp")
+    if amp and amp._amp_initialized:
         return False
-    return all(
-        parameter.dtype in (np.float32, "float32") and all(ctx.device_type == "cpu" for ctx in _contexts(parameter))
-        for branch in branches
-        for parameter in branch.collect_params().values()
-    )
-
-
-def _contexts(parameter: mx.gluon.Parameter) -> List[mx.Context]:
-    return parameter.list_ctx() if parameter._data is not None or parameter._deferred_init else []
-
-
-def _layers(branch: nn.HybridSequential, pool: int) -> List[nn.HybridBlock]:
-    """conv1x1, norm, relu, conv1x1, norm of a branch that is as `context_branch` makes it; else an empty list."""
-    if type(branch) is not nn.HybridSequential or _hooks(branch):
-        return []
-    layers = list(branch._children.values())[pool:]
-    if len(branch) != pool + len(BRANCH):
-        return []
-    convs, norms, relu = (layers[0], layers[3]), (layers[1], layers[4]), layers[2]
-    if any(type(conv) is not nn.Conv2D or conv.bias is None or conv.act is not None for conv in convs):
-        return []
-    if any(conv._kwargs["kernel"] != (1, 1) or conv._kwargs["stride"] != (1, 1) for conv in convs):
-        return []
-    if any(type(norm) is not nn.BatchNorm for norm in norms) or type(relu) is not nn.Activation:
-        return []
-    return layers if relu._act_type == "relu" else []
-
-
-def _hooks(block: nn.HybridBlock) -> bool:
-    if block._forward_hooks or block._forward_pre_hooks:
-        return True
-    return any(_hooks(child) for child in block._children.values())
-
-
-def _norms_are_alike(branches: Sequence[Sequence[nn.HybridBlock]]) -> bool:
-    """Whether all norms have the same settings, and none that the operator does not know."""
     first, *others = [branch[place]._kwargs for branch in branches for place in (1, 4)]
-    return all(other == first for other in others) and first["axis"] == 1 and not first["fix_gamma"]
+    if any(other != first for other in others) or first["axis"] != 1 or first["fix_gamma"]:
+        return False
+    parameters = [each for branch in branches for layer in branch for each in layer._reg_params.values()]
+    made = [each for each in parameters if each._data is not None or each._deferred_init]
+    return all(each.dtype in (np.float32, "float32") for each in parameters) and all(
+        ctx.device_type == "cpu" for each in made for ctx in each.list_ctx()
+    )
 
 
 def _is_traced_to_run() -> bool:
     """Whether a graph is being made for a hybridized block to run, and not for whoever passed a symbol in."""
-    code = mx.gluon.HybridBlock._get_graph.__code__
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code is code:
+        if frame.f_code is mx.gluon.HybridBlock._get_graph.__code__:
             return True
         frame = frame.f_back  # type: ignore[assignment]
     return False
-
-
-def _mixed_precision() -> bool:
-    amp = sys.modules.get("mxnet.contrib.amp.amp")
-    return bool(amp and amp._amp_initialized)
-
-
-def _reader(F: Any, x: Any) -> Callable[[mx.gluon.Parameter], Any]:
-    if F is mx.nd:
-        return lambda parameter: parameter.data(x.context)
-    return lambda parameter: parameter.var()
