@@ -14,10 +14,9 @@ from ..data.registry import ClassNames
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork
 from ..segmentation.magnifying import FRAME, View, show_magnified, small_target
-from ..utils.figures import DPI, is_figure, load_matplotlib, new_figure, plain, write_figure
+from ..utils.figures import DPI, is_figure, load_matplotlib, new_figure, plain, write_figure, write_pixels
 from ..utils.files import FileNames, PathLike
 from ..utils.logits import softmax
-from ..utils.png import write_pixels
 from ..utils.tables import write_csv
 from .cam import explain, resized_maps
 

@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ..data.decoding import IGNORED
-from ..utils.figures import load_matplotlib, new_figure, plain, write_figure
+from ..utils.figures import load_matplotlib, new_figure, plain, write_figure, write_picture, write_pixels
 from ..utils.files import FileNames, PathLike
-from ..utils.png import write_picture, write_pixels
 from .magnifying import ring_small_objects, show_magnified, small_target
 
 _ROWS, _CLASS_ROWS = 8, 6  # of a sheet

@@ -21,9 +21,8 @@ from . import streams
 DEBUG = "GLUON_AFF_DEBUG"  # a variable: with any value, unforeseen errors keep their traceback
 EVERY = 60.0  # seconds between two signs of life where there is no terminal
 #: What MXNet, the system and Python's threads say where memory is short.
-_NO_MEMORY = (
-    *("bad_alloc", "Resource temporarily unavailable", "Cannot allocate memory", "ut of memory"),
-    "can't start new thread",
+_NO_MEMORY = re.compile(
+    "bad_alloc|Resource temporarily unavailable|Cannot allocate memory|ut of memory|start new thread"
 )
 FAILED, STOPPED, READER_GONE = 1, 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
@@ -31,17 +30,11 @@ Main = Callable[[Optional[Sequence[str]]], Optional[int]]
 
 
 def run_program(main: Main) -> NoReturn:
-    """`run` as a program of its own, with the command line's arguments; the process ends with its exit code.
-
-    Parameters
-    ----------
-    main : callable
-        As for `run`.
-    """
+    """`run` as a program of its own, with the command line's arguments; the process ends with its exit code."""
     streams.open_missing()
     streams.end_imports()
-    for stream in (sys.stdout, sys.stderr):
-        streams.take_any_name(stream)
+    streams.take_any_name(sys.stdout)
+    streams.take_any_name(sys.stderr)
     streams.watch_output()
     code = run(main)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what remains is Python's own end
@@ -51,23 +44,14 @@ def run_program(main: Main) -> NoReturn:
 def run(main: Main, argv: Optional[Sequence[str]] = None) -> int:
     """Call ``main(argv)`` and turn what becomes of it into an exit code and at most one line on standard error.
 
-    Parameters
-    ----------
-    main : callable
-        From the arguments (None: the command line's) to an exit code; None is 0.
-    argv : sequence of str, optional
+    ``main`` goes from the arguments (None: the command line's) to an exit code; None is 0.
 
     Returns
     -------
     int
         What ``main`` returns; a GluonAFFError's own code (1, for wrong usage 2); 130 after Ctrl-C; 141 when the reader
         of standard output has gone (``| head``); 1 when standard output cannot be written, and for an error that nobody
-        foresaw, whose traceback goes to a file.
-
-    Raises
-    ------
-    Exception
-        An unforeseen one passes where the variable GLUON_AFF_DEBUG is set.
+        foresaw, whose traceback goes to a file; where the variable GLUON_AFF_DEBUG is set, such an error passes.
     """
     try:
         code = int(main(argv) or 0)
@@ -101,7 +85,7 @@ def _unforeseen(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         return READER_GONE
     text = last_line(error)
-    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         reason = "" if isinstance(error, MemoryError) and not str(error) else f": {text}"
         return _failed(f"out of memory{reason}; take smaller images or batches, or lift the limit (ulimit -v)")
     if isinstance(error, RuntimeError) and "home directory" in text:  # pathlib's, for "~nobody/photo.png"
@@ -110,17 +94,16 @@ def _unforeseen(error: Exception) -> int:
         raise error
     if isinstance(error, OSError) and error.filename is not None:  # a name that the system cannot take, for one
         name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
-        return _failed(
-            f"{name if len(name) <= 80 else name[:77] + '...'}: {error.strerror}; choose another name or place"
-        )
+        name = name if len(name) <= 80 else name[:77] + "..."
+        return _failed(f"{name}: {error.strerror}; choose another name or place")
     context: Optional[BaseException] = error
     while context:  # an import that Ctrl-C breaks off may fail in another way; GluonCV says "no mxnet" for any
         if isinstance(context, KeyboardInterrupt):
             return _failed("stopped", STOPPED, prefix="")
         if isinstance(error, ImportError) and isinstance(context, ModuleNotFoundError) and context.name:
-            name = context.name.partition(".")[0]
+            package = context.name.partition(".")[0]
             return _failed(
-                f"the Python package {name} is missing or incomplete: `gluon-aff doctor` says what to install"
+                f"the Python package {package} is missing or incomplete: `gluon-aff doctor` says what to install"
             )
         context = context.__context__
     what = " ".join(str(error).split("\n")[0].split())
@@ -129,15 +112,14 @@ def _unforeseen(error: Exception) -> int:
 
 def _write_details(error: Exception) -> str:
     """Keep the traceback in a new file of the folder for temporary files; where that is, or why there is none."""
-    lines = [
-        f"command: {sys.argv}\nfolder: {os.getcwd()}\n",
-        f"gluon_aff {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n",
-        *traceback.format_exception(type(error), error, error.__traceback__),
-    ]
+    about = (
+        f"command: {sys.argv}\nfolder: {os.getcwd()}\n"
+        f"gluon_aff {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
+    )
     try:
         handle, path = tempfile.mkstemp(prefix="gluon-aff-error-", suffix=".txt")
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(lines)
+            file.write(about + "".join(traceback.format_exception(type(error), error, error.__traceback__)))
     except OSError as reason:
         return f"the details cannot be written ({reason.strerror}), {DEBUG}=1 shows them"
     return f"details in {path}"
@@ -146,10 +128,8 @@ def _write_details(error: Exception) -> str:
 def _lost_output() -> int:
     """0 when all that was printed has been written, otherwise the exit code; told unless the reader has gone."""
     error = streams.output_failure()
-    if error is None:
-        return 0
-    if error.errno == errno.EPIPE:
-        return READER_GONE
+    if error is None or error.errno == errno.EPIPE:
+        return 0 if error is None else READER_GONE
     return _failed(f"cannot write to standard output: {error.strerror}")
 
 
@@ -193,19 +173,7 @@ def bar(total: Optional[int], label: str = "", unit: str = "batch", initial: int
 def progress(iterable: Iterable, total: Optional[int] = None, label: str = "", unit: str = "batch") -> Iterator:
     """An iterable with a progress bar on a terminal; in a file or a pipe, with a line every EVERY seconds.
 
-    Parameters
-    ----------
-    iterable : iterable
-    total : int, optional
-        Its length.
-    label : str
-        In front of the bar.
-    unit : str
-        What is counted.
-
-    Returns
-    -------
-    iterator
+    ``total`` is its length, ``label`` stands in front of the bar, ``unit`` is what is counted.
     """
     shown = bar(total, label, unit)
     told = time.monotonic()

@@ -52,13 +52,10 @@ def download(
     attempts: int = 5,
     pause: float = 1,
 ) -> Path:
-    """Fetch ``url`` into ``path`` unless that is there already.
+    """Fetch ``url`` into ``path`` unless that is there already. It gets its name when all is there and verified.
 
     Parameters
     ----------
-    url : str
-    path : path
-        It gets its name when all is there and verified; before, a temporary file beside it is written.
     verify : callable, optional
         Takes the path of the whole file, and raises GluonAFFError when it is wrong; see `expect`.
     timeout : float
@@ -67,10 +64,6 @@ def download(
         Where the connection breaks or the server is busy.
     pause : float
         Seconds between two attempts; doubles from one to the next.
-
-    Returns
-    -------
-    Path
 
     Raises
     ------

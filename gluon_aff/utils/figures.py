@@ -1,4 +1,4 @@
-"""Matplotlib figures: made without a display, written as PNG, PDF or SVG."""
+"""Pictures as files: Matplotlib figures, made without a display, as PNG, PDF or SVG; images as PNG."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, Mapping, Optional, Sequence
+
+import numpy as np
 
 from ..errors import UsageError
 from .files import PathLike, atomic_write, printable
@@ -79,9 +81,13 @@ def shifts(places: Mapping[str, Sequence[float]], share: float = 0.02) -> Dict[s
     return {name: step * (rank - (len(order) - 1) / 2) for rank, name in enumerate(order)}
 
 
+def _ending(path: PathLike) -> str:
+    return Path(path).suffix.lower().lstrip(".")
+
+
 def figure_format(path: PathLike) -> str:
     """Return the format that a file's ending asks for; PNG where it has none. Raises UsageError for any other."""
-    ending = Path(path).suffix.lower().lstrip(".")
+    ending = _ending(path)
     if ending and ending not in FORMATS:
         raise UsageError(f"{path}: a figure cannot be written as .{ending}; choose one of .{', .'.join(FORMATS)}")
     return ending or "png"
@@ -89,7 +95,7 @@ def figure_format(path: PathLike) -> str:
 
 def is_figure(path: PathLike) -> bool:
     """Return whether a path's ending is one of FORMATS, so that it is a figure's file and no folder."""
-    return Path(path).suffix.lower().lstrip(".") in FORMATS and not Path(path).is_dir()
+    return _ending(path) in FORMATS and not Path(path).is_dir()
 
 
 def write_figure(figure: Figure, path: PathLike, dpi: int = DPI, source: Optional[str] = None) -> None:
@@ -104,8 +110,7 @@ def write_figure(figure: Figure, path: PathLike, dpi: int = DPI, source: Optiona
     if source is not None:
         metadata["Source"] = printable(source)
     figure.savefig(image, format=form, dpi=dpi, metadata=metadata)
-    with atomic_write(path, "wb") as handle:
-        handle.write(image.getvalue())
+    _write(image, path)
 
 
 def source_of(path: PathLike) -> Optional[str]:
@@ -117,3 +122,25 @@ def source_of(path: PathLike) -> Optional[str]:
             return image.info.get("Source")
     except (OSError, SyntaxError, ValueError):  # no PNG, or a damaged one
         return None
+
+
+def write_pixels(pixels: np.ndarray, path: PathLike) -> None:
+    """Write an image, uint8 (H, W) or (H, W, 3), as PNG. Raises GluonAFFError as `atomic_write` does."""
+    from PIL import Image
+
+    write_picture(Image.fromarray(pixels), path)
+
+
+def write_picture(picture: Any, path: PathLike) -> None:
+    """The same of a Pillow image, with a palette for one."""
+    from PIL.PngImagePlugin import PngInfo
+
+    image, written_by = BytesIO(), PngInfo()
+    written_by.add_text("Software", MARK)
+    picture.save(image, format="png", pnginfo=written_by)
+    _write(image, path)
+
+
+def _write(image: BytesIO, path: PathLike) -> None:
+    with atomic_write(path, "wb") as handle:
+        handle.write(image.getvalue())

@@ -104,17 +104,7 @@ def _direct_descriptor(path: PathLike) -> Optional[int]:
 
 
 def cannot_write(path: PathLike, error: Exception) -> GluonAFFError:
-    """The error that tells the user why ``path`` was not written.
-
-    Parameters
-    ----------
-    path : path
-    error : OSError or UnicodeEncodeError
-
-    Returns
-    -------
-    GluonAFFError
-    """
+    """The error that tells the user why ``path`` was not written; ``error`` is an OSError or UnicodeEncodeError."""
     if isinstance(error, UnicodeEncodeError):
         return GluonAFFError(
             f"cannot write {os.fspath(path)!a}: file names of this locale are {sys.getfilesystemencoding()}; "
@@ -131,12 +121,7 @@ def temporary_name(target: Path, ending: str = "tmp") -> Path:
 def remove_leftovers(directory: PathLike) -> None:
     """Remove the temporary files in ``directory`` that processes of this machine left when they were killed.
 
-    Files of processes that are alive, of other machines and of other programs stay.
-
-    Parameters
-    ----------
-    directory : path
-        Nothing happens when it is missing or cannot be read.
+    Files of processes that are alive, of other machines and of other programs stay, and so does a missing directory.
     """
     pattern = re.compile(rf"\..+\.{re.escape(_host())}-(\d+)\.tmp")
     with suppress(OSError), os.scandir(directory) as entries:
@@ -169,8 +154,8 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):
-        pass  # another user's
+    except (OSError, OverflowError):  # another user's
+        return True
     return True
 
 

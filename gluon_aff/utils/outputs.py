@@ -27,6 +27,7 @@ import re
 import struct
 import zipfile
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple, Union
 
@@ -41,29 +42,26 @@ _SOFTWARE = re.compile(rb"(tEXt|iTXt)Software\0+(gluon_aff|Matplotlib.*(tEXt|iTX
 _CREATORS = (b"/Creator (gluon_aff", b"<dc:title>gluon_aff")
 _LOG_LINE = re.compile(rb"^(device: .*OMP_NUM_THREADS|---- run in |---- log of )", re.MULTILINE)
 _PREDICTED = re.compile(rb"\S.*?  [01]\.\d{4,6}( |$)")  # a picture's line in a table of `gluon-aff predict`
-_NAMES = {
-    "figure": "picture",
-    "json": "JSON document",
-    "text": "table",
-    "log": "log",
-}
+_NAMES = {"figure": "picture", "json": "JSON document", "text": "table", "log": "log"}
 
 
+@dataclass(frozen=True)
 class Reads:
     """An argparse type: a place that the command reads; with ``several``, separated by commas.
 
     Of ``pictures`` all that lies below a folder is read. What is read ``first`` is not needed once writing begins.
     """
 
-    def __init__(
-        self, kind: Callable[[str], Any] = str, several: bool = False, pictures: bool = False, first: bool = False
-    ) -> None:
-        self.kind, self.several, self.pictures, self.first = kind, several, pictures, first
+    kind: Callable[[str], Any] = str
+    several: bool = False
+    pictures: bool = False
+    first: bool = False
 
     def __call__(self, text: str) -> Any:
-        return self.kind(text)
+        return self.kind(text)  # type: ignore[call-arg]
 
 
+@dataclass(frozen=True)
 class Writes:
     """An argparse type: a file or ``folder`` that the command writes.
 
@@ -72,22 +70,17 @@ class Writes:
     A ``run`` keeps its own files in the folder, a ``grid`` in folders in it. ``masks`` never go to a data set's folder.
     """
 
-    def __init__(
-        self,
-        kind: Callable[[str], Any] = str,
-        forms: Tuple[str, ...] = (),
-        folder: bool = False,
-        names: Tuple[str, ...] = (),
-        inside: str = "",
-        run: bool = False,
-        grid: bool = False,
-        masks: bool = False,
-    ) -> None:
-        self.kind, self.forms, self.folder, self.names, self.inside = kind, forms, folder, names, inside
-        self.run, self.grid, self.masks = run, grid, masks
+    kind: Callable[[str], Any] = str
+    forms: Tuple[str, ...] = ()
+    folder: bool = False
+    names: Tuple[str, ...] = ()
+    inside: str = ""
+    run: bool = False
+    grid: bool = False
+    masks: bool = False
 
     def __call__(self, text: str) -> Any:
-        return self.kind(text)
+        return self.kind(text)  # type: ignore[call-arg]
 
 
 class Content(NamedTuple):

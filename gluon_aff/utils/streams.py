@@ -18,10 +18,7 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 def is_command() -> bool:
     """Whether this process is ``gluon-aff``, ``python -m gluon_aff`` or one of the training scripts.
 
-    Returns
-    -------
-    bool
-        While Python imports the package of the module that ``-m`` names, and only then, ``sys.argv[0]`` is "-m".
+    While Python imports the package of the module that ``-m`` names, and only then, ``sys.argv[0]`` is "-m".
     """
     program = (sys.argv or [""])[0]
     name = os.path.basename(program)
@@ -81,18 +78,36 @@ def take_any_name(stream: TextIO) -> None:
 
 
 class _Watched:
-    """A stream that remembers why it could not write; its users may not have looked."""
+    """A stream that remembers why it could not write; its users may not have looked.
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.failure: Optional[OSError] = None
+    A ``tolerant`` one takes everything, also after the terminal, pipe or disk behind it has gone.
+    """
+
+    def __init__(self, stream: TextIO, tolerant: bool = False) -> None:
+        self.stream, self.tolerant = stream, tolerant
+        self.failure: Optional[Exception] = None
 
     def write(self, text: str) -> int:
+        self._attempt(self.stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._attempt(self.stream.flush)
+
+    def _attempt(self, act: Callable[..., Any], *arguments: str) -> None:
+        if self.tolerant and self.failure:
+            return
         try:
-            return self.stream.write(text)
-        except OSError as error:
-            self.failure = error
+            act(*arguments)
+        except UnicodeError:
             raise
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            if self.tolerant and isinstance(error, BlockingIOError):  # it takes no more just now
+                return
+            self.failure = self.failure or error
+            if not self.tolerant:
+                raise
+            _silence(self.stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -105,18 +120,19 @@ def watch_output() -> None:
 
 def output_failure() -> Optional[OSError]:
     """Why standard output did not take all that was printed; from then on the null device does. None when it did."""
-    failure: Optional[OSError] = None
-    if isinstance(sys.stdout, _Watched):
-        failure, sys.stdout.failure = sys.stdout.failure, None
+    failure: Optional[Exception] = None
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except ValueError:  # it was closed, after it had taken everything
         pass
     except OSError as error:
-        failure = failure or error
-    if failure:
-        _silence(sys.stdout)
+        failure = error
+    if isinstance(sys.stdout, _Watched):
+        failure, sys.stdout.failure = sys.stdout.failure or failure, None
+    if not isinstance(failure, OSError):
+        return None
+    _silence(sys.stdout)
     return failure
 
 
@@ -127,37 +143,6 @@ def _silence(stream: TextIO) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, number)
         os.close(null)
-
-
-class _Tolerant:
-    """A stream that takes everything, also after the terminal, pipe or disk behind it has gone."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.lost: Optional[str] = None
-
-    def write(self, text: str) -> int:
-        self._attempt(self.stream.write, text)
-        return len(text)
-
-    def flush(self) -> None:
-        self._attempt(self.stream.flush)
-
-    def _attempt(self, act: Callable[..., Any], *arguments: str) -> None:
-        if self.lost is not None:
-            return
-        try:
-            act(*arguments)
-        except BlockingIOError:  # it takes no more just now
-            pass
-        except UnicodeError:
-            raise
-        except (OSError, ValueError) as error:
-            self.lost = getattr(error, "strerror", None) or str(error)
-            _silence(self.stream)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
 
 
 @contextlib.contextmanager
@@ -172,11 +157,12 @@ def tolerate_lost_output() -> Iterator[None]:
 
 
 def _tolerant(stream: Any) -> Any:
-    if stream is None or isinstance(stream, _Tolerant):
-        return stream
-    return _Tolerant(stream.stream if isinstance(stream, _Watched) else stream)
+    if not isinstance(stream, _Watched):
+        return stream and _Watched(stream, tolerant=True)
+    return stream if stream.tolerant else _Watched(stream.stream, tolerant=True)
 
 
 def output_lost() -> Optional[str]:
     """Why standard output was lost within `tolerate_lost_output`; None while it is there."""
-    return sys.stdout.lost if isinstance(sys.stdout, _Tolerant) else None
+    failure = sys.stdout.failure if isinstance(sys.stdout, _Watched) and sys.stdout.tolerant else None
+    return failure and (getattr(failure, "strerror", None) or str(failure))

@@ -13,10 +13,9 @@ from script_runs import subcommands
 from gluon_aff.cli import main as cli
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks import get_task
-from gluon_aff.utils.figures import FORMATS, new_figure, write_figure
+from gluon_aff.utils.figures import FORMATS, new_figure, write_figure, write_pixels
 from gluon_aff.utils.files import write_json
 from gluon_aff.utils.outputs import Reads, Writes, content_of, guarded
-from gluon_aff.utils.png import write_pixels
 from gluon_aff.utils.tables import write_csv
 
 #: Options that take any text, none of which is a place.
