@@ -8,7 +8,7 @@ the traceback of anything else is kept in a file.
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Iterable, List
+from typing import Iterable
 
 
 class GluonAFFError(RuntimeError):
@@ -30,22 +30,11 @@ def last_line(reason: object) -> str:
 
 
 def near_matches(name: str, choices: Iterable[str]) -> str:
-    """The end of an error message about an unknown name.
-
-    Parameters
-    ----------
-    name : str
-    choices : iterable of str
-
-    Returns
-    -------
-    str
-        The choices that begin like ``name`` or are spelt alike; all of them where none does.
-    """
+    """The end of an error message: the ``choices`` that begin like ``name`` or are spelt alike, all where none does."""
     choices = sorted(choices)
     by_lower = {choice.lower(): choice for choice in choices}
     typed = name.lower()
     begun = [choice for choice in by_lower if typed and choice.startswith(typed)]
     misspelt = [choice for choice in get_close_matches(typed, by_lower, n=5, cutoff=0.6) if choice not in begun]
-    close: List[str] = [by_lower[choice] for choice in (begun + misspelt)[:5]]
+    close = [by_lower[choice] for choice in (begun + misspelt)[:5]]
     return f"did you mean {', '.join(close)}?" if close else f"choose one of {', '.join(choices)}"

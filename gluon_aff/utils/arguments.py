@@ -12,20 +12,18 @@ MAX_SIDE = 8192
 
 def number(kind: type, low: float = 0, high: Optional[float] = None, above: bool = False) -> Callable[[str], Any]:
     """A finite number of ``kind``, int or float, of at least ``low`` (or above it) and at most ``high``."""
+    if above:
+        bounds = f"above {low:g}" + (f" and at most {high:g}" if high else "")
+    else:
+        bounds = f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
 
     def convert(text: str) -> Any:
         try:
-            if kind is int and not text.strip().isdecimal():
-                raise ValueError
             value = kind(text)
             good = (value > low if above else value >= low) and (high is None or value <= high) and math.isfinite(value)
         except ValueError:
             good = False
-        if not good:
-            bounds = (
-                f"above {low:g}" if above else f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
-            )
-            bounds += f" and at most {high:g}" if above and high else ""
+        if not good or (kind is int and not text.strip().isdecimal()):
             raise ArgumentTypeError(f"{text!r} is not {'a whole number' if kind is int else 'a number'} {bounds}")
         return value
 

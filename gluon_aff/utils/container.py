@@ -14,8 +14,10 @@ MXNet have 0xF993FAC8 and no storage field, or no mark, no storage field and n x
 
 from __future__ import annotations
 
+import math
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
@@ -27,8 +29,8 @@ from ..utils.files import PathLike
 _MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _TYPES = {0: "float32", 1: "float64", 2: "float16", 3: "uint8", 4: "int32", 5: "int8", 6: "int64", 7: "bool"}
+_TYPES[12] = "bfloat16"  # NumPy has no such type: two bytes, the upper half of a float32
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-_BFLOAT16 = 12  # NumPy has no such type: two bytes, the upper half of a float32
 
 # Far above what a network needs, and low enough that the list of arrays never costs much memory.
 _MOST_ARRAYS, _MOST_AXES, _LONGEST_NAME, _LARGEST = 100_000, 32, 4096, 1 << 40
@@ -52,6 +54,7 @@ class StoredArray(NamedTuple):
     size: int
 
 
+@dataclass(frozen=True)
 class Container:
     """The table of a file's arrays; elements are read on demand.
 
@@ -59,10 +62,9 @@ class Container:
     are "0", "1", ...
     """
 
-    def __init__(self, path: Path, arrays: Dict[str, StoredArray], named: bool):
-        self.path = path
-        self.arrays = arrays
-        self.named = named
+    path: Path
+    arrays: Dict[str, StoredArray]
+    named: bool
 
     def read(self, name: str) -> np.ndarray:
         """The elements of one array; bfloat16 comes as float32. Raises GluonAFFError when they cannot be read."""
@@ -110,10 +112,8 @@ def read_container(path: PathLike) -> Container:
 
 class _Reader:
     def __init__(self, path: Path, handle: BinaryIO):
-        self.path = path
-        self.handle = handle
+        self.path, self.handle, self.at = path, handle, 0
         self.size = os.fstat(handle.fileno()).st_size
-        self.at = 0
 
     def container(self) -> Container:
         self._check_magic()
@@ -144,38 +144,35 @@ class _Reader:
         if mark in (_V2, _V3):
             storage = self._number("<i", f"the storage kind of {what}")
             if storage in (1, 2):
-                kind = "row-sparse" if storage == 1 else "CSR"
-                raise self._wrong(self.at - 4, f"{what} is sparse ({kind})", "dense arrays, as save_parameters writes")
+                sparse = "row-sparse" if storage == 1 else "CSR"
+                raise self._wrong(
+                    self.at - 4, f"{what} is sparse ({sparse})", "dense arrays, as save_parameters writes"
+                )
             if storage != 0:
                 raise self._wrong(self.at - 4, f"{what} has storage kind {storage}", "0, dense")
         if mark in (_V1, _V2, _V3):
-            axes, size = self._number("<I", f"the number of axes of {what}"), "q"
+            axes, kind = self._number("<I", f"the number of axes of {what}"), "q"
         else:  # the oldest files begin an array with its number of axes
-            axes, size = mark, "I"
+            axes, kind = mark, "I"
         if axes > _MOST_AXES or (axes == 0 and mark != _V3):
             expected = f"a mark such as {_V2:#x}, or 1 to {_MOST_AXES} axes"
             raise self._wrong(start, f"{what} begins with {mark:#x} and has {axes} axes", expected)
-        shape = struct.unpack(f"<{axes}{size}", self._take(axes * struct.calcsize(size), f"the shape of {what}"))
+        shape = struct.unpack(f"<{axes}{kind}", self._take(axes * struct.calcsize(kind), f"the shape of {what}"))
         if any(length < (0 if mark == _V3 else 1) for length in shape):
             raise self._wrong(start, f"{what} has shape {shape}", "sizes of at least 1")
         self._take(8, f"the device of {what}")
-        dtype, width = self._type(what)
-        elements, nonzero = 1, 1
-        for length in shape:
-            elements, nonzero = elements * length, nonzero * max(length, 1)
-        if nonzero * width > _LARGEST:
-            raise self._wrong(start, f"{what} has shape {shape}", f"at most {_LARGEST} bytes")
-        offset = self.at
-        self._skip(elements * width, f"the elements of {what}, {dtype} {shape},")
-        return StoredArray(shape, dtype, offset, elements * width)
-
-    def _type(self, what: str) -> Tuple[str, int]:
         number = self._number("<i", f"the type of {what}")
-        if number == _BFLOAT16:
-            return "bfloat16", 2
         if number not in _TYPES:
-            raise self._wrong(self.at - 4, f"{what} has type {number}", f"one of {[*_TYPES, _BFLOAT16]}")
-        return _TYPES[number], np.dtype(_TYPES[number]).itemsize
+            raise self._wrong(self.at - 4, f"{what} has type {number}", f"one of {[*_TYPES]}")
+        dtype = _TYPES[number]
+        width = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+        if math.prod(max(length, 1) for length in shape) * width > _LARGEST:
+            raise self._wrong(start, f"{what} has shape {shape}", f"at most {_LARGEST} bytes")
+        offset, size = self.at, math.prod(shape) * width
+        self._fits(size, f"the elements of {what}, {dtype} {shape}")
+        self.at += size
+        self.handle.seek(self.at)
+        return StoredArray(shape, dtype, offset, size)
 
     def _names(self, count: int) -> List[str]:
         names = self._count("names", 8)
@@ -216,14 +213,9 @@ class _Reader:
         self.at += length
         return data
 
-    def _skip(self, length: int, what: str) -> None:
-        self._fits(length, what)
-        self.at += length
-        self.handle.seek(self.at)
-
     def _fits(self, length: int, what: str) -> None:
         if length > self.size - self.at:
-            raise self._wrong(self.at, f"{self.size - self.at} bytes are left", f"{length} for {what.rstrip(',')}")
+            raise self._wrong(self.at, f"{self.size - self.at} bytes are left", f"{length} for {what}")
 
     def _wrong(self, offset: int, found: str, expected: str) -> GluonAFFError:
         return GluonAFFError(

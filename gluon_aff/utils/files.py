@@ -11,6 +11,7 @@ import shutil
 import stat
 import sys
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Iterator, Optional, Set, Union
 
@@ -22,7 +23,6 @@ PathLike = Union[str, "os.PathLike[str]"]
 _LONGEST_NAME = 200  # bytes; file systems take 255, and a temporary name is longer than the file's
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _NAMED_DESCRIPTORS = {"/dev/stdout": 1, "/dev/stderr": 2}
-_swept: Set[str] = set()  # directories in which this process has looked for leftovers
 
 
 @contextmanager
@@ -137,11 +137,7 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _sweep(directory: Path) -> None:
-    """`remove_leftovers`, once a process: a folder may have many files and get many more."""
-    if str(directory) not in _swept:
-        _swept.add(str(directory))
-        remove_leftovers(directory)
+_sweep = lru_cache(maxsize=None)(remove_leftovers)  # once a process: a folder may have many files and get many more
 
 
 def _host() -> str:

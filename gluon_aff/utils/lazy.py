@@ -9,14 +9,9 @@ from typing import Any, Callable
 
 
 def attributes_of(package: str, *modules: str) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of ``package``: a name is a submodule, or in the first of ``modules`` that has it.
+    """Return the ``__getattr__`` of ``package``, its ``__name__``: a name is a submodule, or in one of ``modules``.
 
-    Parameters
-    ----------
-    package : str
-        Its ``__name__``.
-    *modules : str
-        Relative to the package; each is imported when those before it have not the name.
+    These are relative to the package; each is imported when those before it have not the name.
     """
 
     def attribute(name: str) -> Any:

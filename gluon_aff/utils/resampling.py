@@ -24,17 +24,8 @@ def share_interval(hits: int, images: int) -> Span:
 def quotient_interval(parts: Sequence[float], wholes: Sequence[float]) -> Optional[Span]:
     """An interval of 95 % for total part over total whole, such as an IoU, by a bootstrap over images.
 
-    Percentiles of 2,000 draws with a fixed seed: the same images give the same interval.
-
-    Parameters
-    ----------
-    parts, wholes : sequence of float
-        Of each image, such as its intersection and union.
-
-    Returns
-    -------
-    (low, high) or None
-        None for less than two images, which tell nothing about others.
+    ``parts`` and ``wholes`` are of each image, such as its intersection and union. Percentiles of 2,000 draws with a
+    fixed seed: the same images give the same interval. None for less than two images, which tell nothing about others.
     """
     return None if len(parts) < 2 else _quotient_interval(tuple(parts), tuple(wholes))
 

@@ -9,6 +9,7 @@ import gluon_aff
 from gluon_aff.models.features import FeatureMaps
 
 CIFAR, IMAGENET = (1, 2, 4), (4, 8, 16, 32)
+FLAT = {"layers": (1, 1, 1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -18,9 +19,9 @@ CIFAR, IMAGENET = (1, 2, 4), (4, 8, 16, 32)
         ("cifar_aff_resnet8", {"channel_times": 1, "deep_stem": True}, (16, 32, 64), CIFAR),
         ("cifar_iaff_resnext11_32x4d.paper", {}, (256, 512, 1024), CIFAR),
         ("cifar_aff_inception8", {}, (16, 32, 64), CIFAR),
-        ("aff_resnet50", {}, (256, 512, 1024, 2048), IMAGENET),
-        ("aff_resnet50.paper", {"dilated": True}, (256, 512, 1024, 2048), (4, 8, 8, 8)),
-        ("iaff_resnext50_32x4d", {}, (256, 512, 1024, 2048), IMAGENET),
+        ("aff_resnet50", FLAT, (256, 512, 1024, 2048), IMAGENET),
+        ("aff_resnet50.paper", {**FLAT, "dilated": True}, (256, 512, 1024, 2048), (4, 8, 8, 8)),
+        ("iaff_resnext50_32x4d", FLAT, (256, 512, 1024, 2048), IMAGENET),
         ("aff_fpn_resnet8", {}, (16, 32, 64), (4, 8, 16)),
         ("aff_fpn_resnet8", {"stem": "tiny"}, (16, 32, 64), CIFAR),
     ],
@@ -34,10 +35,10 @@ def test_channels_and_strides_are_what_comes_out(name, options, channels, stride
 
 
 def test_the_maps_are_those_of_the_network(tmp_path):
-    net = gluon_aff.create_model("aff_resnet50", classes=7)
+    net = gluon_aff.create_model("aff_resnet50", classes=7, **FLAT)
     golden.fill(net, gain=1)
     net.save_parameters(str(tmp_path / "net.params"))
-    features = gluon_aff.create_model("aff_resnet50", pretrained=tmp_path / "net.params", features_only=True)
+    features = gluon_aff.create_model("aff_resnet50", pretrained=tmp_path / "net.params", features_only=True, **FLAT)
     x = golden.normal(2, (1, 3, 64, 64), "float32")
     last = features(x)[-1]
     logits = net.fc(net.flat(net.avgpool(last)))

@@ -37,13 +37,10 @@ def test_the_ending_is_the_format(tmp_path, name, begins):
     assert (tmp_path / name).read_bytes().startswith(begins)
 
 
-def test_other_endings_are_refused(tmp_path):
+def test_other_endings_are_refused_and_dpi_are_pixels_per_inch(tmp_path):
     with pytest.raises(UsageError, match=r"cannot be written as \.zzz; choose one of \.png, \.pdf, \.svg"):
         write_figure(new_figure(1, 1), tmp_path / "a.zzz")
     assert not list(tmp_path.iterdir())
-
-
-def test_dpi_are_pixels_per_inch(tmp_path):
     for dpi in (50, 100):
         write_figure(new_figure(2, 1), tmp_path / "a.png", dpi)
         assert Image.open(tmp_path / "a.png").size == (2 * dpi, dpi)
