@@ -26,7 +26,8 @@ ROOMS = [
     ("zoo", "deploy", "upstream"),
     ("published", "segmentation"),
     ("training", "models", "launching", "data"),
-    ("nn", "runtime", "utils", "facts"),
+    ("nn",),
+    ("runtime", "utils", "facts"),
     ("errors", "_version"),
 ]
 # Big, slow to import, or not installed everywhere.

@@ -24,7 +24,7 @@ from typing import BinaryIO, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 import numpy as np
 
 from ..errors import GluonAFFError
-from ..utils.files import PathLike
+from .files import PathLike
 
 _MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
