@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import GluonAFFError
-from ..runtime import cuda, packages, threads
-from ..runtime.home import mxnet_home
+from ..runtime import cuda, mxnet_home, packages, threads
 from ..utils.tables import text_table
 from . import load_mxnet
 

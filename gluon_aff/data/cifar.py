@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from ..runtime.home import mxnet_home
+from ..runtime import mxnet_home
 from ..utils.download import Verify, download, expect
 from .image_set import ImageSet
 from .trees import FileTree, PackedTree

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import GluonAFFError, UsageError
-from ..runtime.home import mxnet_home
+from ..runtime import mxnet_home
 from ..runtime.threads import prefetch
 from ..utils import console
 from ..utils.files import atomic_write

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import GluonAFFError, UsageError, near_matches
 from ..facts import imagenet_classes
-from ..runtime.home import mxnet_home
+from ..runtime import mxnet_home
 from ..utils.files import PathLike
 from .cifar import CLASS_NAMES, load_cifar
 from .coco import load_coco

@@ -44,7 +44,7 @@ def launch(nodes: Sequence[Node], log_dir: Path, report: Report) -> int:
         try:
             for node in nodes:
                 log = log_dir / f"{node.name.replace(' ', '-')}.log"
-                process = Process(node, log, shown=node.role == "worker" and node.number == 0)
+                process = Process(node, log, shown=node.name == "worker 0")
                 (workers if node.role == "worker" else others).append(process)
             return _watch(workers, others, received, report)
         finally:
@@ -118,8 +118,6 @@ def _end_all(workers: List[Process], others: List[Process]) -> None:
         process.send(signal.SIGKILL)
     _wait(everyone, AFTER_END)
     for process in everyone:
-        if process.code is None:
-            process.end()
         process.finish()
 
 
@@ -167,14 +165,12 @@ class Process:
             self._beaten = time.monotonic()
             self._write(b".")
 
-    def end(self) -> None:
-        """The last resort, when an order to its supervisor has not helped."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
     def finish(self) -> None:
-        """Wait for the rest of its output."""
+        """Wait for the rest of its output; end it first, where an order to its supervisor has not helped."""
+        if self.code is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._reader.join(timeout=2.0)
         with suppress(BrokenPipeError):
             self._orders.close()

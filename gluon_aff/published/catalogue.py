@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 
 from ..errors import GluonAFFError, UsageError, near_matches
 from ..facts import params_directory
-from ..runtime.home import mxnet_home
+from ..runtime import mxnet_home
 from ..utils.download import download
 from ..utils.files import PathLike
 

@@ -17,7 +17,7 @@ from ..data.registry import known_classes
 from ..data.validation_split import OFFER
 from ..errors import UsageError
 from ..facts import imagenet_classes
-from ..runtime.home import mxnet_home
+from ..runtime import mxnet_home
 from ..utils.arguments import number
 from ..utils.outputs import Reads
 from . import options as groups

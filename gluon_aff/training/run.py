@@ -138,9 +138,7 @@ class Run:
         """Return what weights of this run say of themselves; ``record``: of the epoch that ended with them, if any."""
         if self.description is None:
             return None
-        figure = record and {
-            name: record.get(key) for name, key in (("value", "val"), ("images", "val_images"), ("epoch", "epoch"))
-        }
+        figure = record and {"value": record["val"], "images": record.get("val_images"), "epoch": record["epoch"]}
         return {**self.description, "figure": figure}
 
     def last_good(self) -> str:

@@ -228,20 +228,20 @@ def signal_when_ready(paths, numbers):
     threading.Thread(target=send, daemon=True).start()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_goes_on_to_the_workers_once(tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("numbers", "how", "code", "told"),
+    [
+        ([signal.SIGINT], "polite", 130, []),
+        ([signal.SIGTERM], "polite", 143, []),
+        ([signal.SIGINT, signal.SIGINT], "deaf", 130, ["second signal: ending every process"]),
+    ],
+)
+def test_a_signal_goes_on_to_the_workers_once_and_the_second_ends_all(tmp_path, numbers, how, code, told):
     ready = [tmp_path / "a", tmp_path / "b"]
-    signal_when_ready(ready, [number])
-    nodes = [node("worker", rank, POLITE, path, "") for rank, path in enumerate(ready)]
-    result, lines, _ = run(tmp_path, node("server", 0, FOREVER), *nodes)
-    assert (result, lines) == (code, [])
-
-
-def test_the_second_signal_ends_all(tmp_path):
-    ready = tmp_path / "a"
-    signal_when_ready([ready], [signal.SIGINT, signal.SIGINT])
-    code, lines, seconds = run(tmp_path, node("worker", 0, POLITE, ready, "deaf"))
-    assert (code, lines) == (130, ["second signal: ending every process"])
+    signal_when_ready(ready, numbers)
+    nodes = [node("worker", rank, POLITE, path, how) for rank, path in enumerate(ready)]
+    result, lines, seconds = run(tmp_path, node("server", 0, FOREVER), *nodes)
+    assert (result, lines) == (code, told)
     assert seconds < 20
 
 
@@ -252,20 +252,11 @@ def test_one_that_does_not_stop_with_the_others_is_ended(tmp_path, monkeypatch):
     assert lines == ["worker 1 did not stop within 1 s of the others: ended"]
 
 
-CHILDREN = """
-import os, subprocess, sys
-child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(300)"])
+CHILDREN = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-I", "-S", "-c", {FOREVER!r}])
 open(sys.argv[1], "w").write(str(child.pid))
 """
-
-
-def test_what_a_worker_has_started_ends_with_it(tmp_path):
-    pids = tmp_path / "pid"
-    code, _, _ = run(tmp_path, node("worker", 0, CHILDREN, pids))
-    assert code == 0
-    assert gone(int(pids.read_text()))
-
-
 LAUNCHER = f"""
 import os, pathlib, sys
 sys.argv[0] = "gluon-aff"  # MXNet is not needed here
@@ -275,7 +266,10 @@ launch([Node("worker", 0, Host(), command, dict(os.environ))], pathlib.Path(sys.
 """
 
 
-def test_a_launcher_that_is_killed_leaves_nobody(tmp_path):
+def test_a_worker_that_ends_and_a_launcher_that_is_killed_leave_nobody(tmp_path):
+    pids = tmp_path / "child"
+    assert run(tmp_path, node("worker", 0, CHILDREN, pids))[0] == 0
+    assert gone(int(pids.read_text()))
     pids, root = tmp_path / "pid", Path(__file__).resolve().parents[2]
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(pids), str(tmp_path / "logs")], cwd=root)
     worker = int(wait_for(pids))

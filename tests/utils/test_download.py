@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gluon_aff.errors import GluonAFFError, UsageError
-from gluon_aff.runtime.home import mxnet_home
+from gluon_aff.runtime import mxnet_home
 from gluon_aff.utils.download import download, expect
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB

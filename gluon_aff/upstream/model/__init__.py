@@ -7,7 +7,7 @@ in `gluon_aff.create_model`. Raises UsageError for what cannot be built.
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence, Type
+from typing import Any, Dict, Optional, Sequence, Type
 
 from mxnet.gluon import nn
 
@@ -18,6 +18,13 @@ from ...nn.layers import NormKwargs
 from .fusion import gluons
 
 NormLayer = Type[nn.HybridBlock]
+_THEIRS = ("self", "__class__", "askc_type", "ignored")
+
+
+def _ours(given: Dict[str, Any], *others: str) -> Dict[str, Any]:
+    """What a class below is given, its ``locals()``, as our networks take it; ``others`` they do not."""
+    same = {name: value for name, value in given.items() if name not in (*_THEIRS, *others)}
+    return {"fusion": given["askc_type"], **same, **gluons(given["ignored"])}
 
 
 class CIFARAFFResNet(CIFARResNet):
@@ -35,17 +42,7 @@ class CIFARAFFResNet(CIFARResNet):
         norm_kwargs: NormKwargs = None,
         **ignored: Any,
     ) -> None:
-        super().__init__(
-            fusion=askc_type,
-            start_layer=start_layer,
-            layers=layers,
-            channels=channels,
-            classes=classes,
-            deep_stem=deep_stem,
-            norm_layer=norm_layer,
-            norm_kwargs=norm_kwargs,
-            **gluons(ignored),
-        )
+        super().__init__(**_ours(locals()))
 
 
 class CIFARAFFResNeXt(CIFARResNeXt):
@@ -66,21 +63,7 @@ class CIFARAFFResNeXt(CIFARResNeXt):
         norm_kwargs: NormKwargs = None,
         **ignored: Any,
     ) -> None:
-        super().__init__(
-            fusion=askc_type,
-            start_layer=start_layer,
-            layers=layers,
-            width=channels[0],
-            cardinality=cardinality,
-            bottleneck_width=bottleneck_width,
-            classes=classes,
-            deep_stem=deep_stem,
-            use_se=use_se,
-            authors_last_gamma=True,
-            norm_layer=norm_layer,
-            norm_kwargs=norm_kwargs,
-            **gluons(ignored),
-        )
+        super().__init__(width=channels[0], authors_last_gamma=True, **_ours(locals(), "channels"))
 
 
 class AFFResNet(ResNet):
@@ -107,22 +90,7 @@ class AFFResNet(ResNet):
         name_prefix: str = "",
         **ignored: Any,
     ) -> None:
-        super().__init__(
-            fusion=askc_type,
-            start_layer=start_layer,
-            layers=layers,
-            classes=classes,
-            dilated=dilated,
-            last_gamma=last_gamma,
-            deep_stem=deep_stem,
-            stem_width=stem_width,
-            avg_down=avg_down,
-            final_drop=final_drop,
-            use_global_stats=use_global_stats,
-            norm_layer=norm_layer,
-            norm_kwargs=norm_kwargs,
-            **gluons(ignored),
-        )
+        super().__init__(**_ours(locals(), "name_prefix"))
 
 
 class AFFResNeXt(ResNeXt):
@@ -145,20 +113,4 @@ class AFFResNeXt(ResNeXt):
         norm_kwargs: Optional[NormKwargs] = None,
         **ignored: Any,
     ) -> None:
-        super().__init__(
-            fusion=askc_type,
-            start_layer=start_layer,
-            layers=layers,
-            cardinality=cardinality,
-            bottleneck_width=bottleneck_width,
-            classes=classes,
-            last_gamma=last_gamma,
-            authors_last_gamma=True,
-            use_se=use_se,
-            deep_stem=deep_stem,
-            avg_down=avg_down,
-            stem_width=stem_width,
-            norm_layer=norm_layer,
-            norm_kwargs=norm_kwargs,
-            **gluons(ignored),
-        )
+        super().__init__(authors_last_gamma=True, **_ours(locals()))
