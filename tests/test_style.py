@@ -169,13 +169,16 @@ class Absent:
 
 sys.addaudithook(watch)
 sys.meta_path.insert(0, Absent())
-import gluon_aff
-print(gluon_aff.__version__, *seen)
+import gluon_aff, os
+print(gluon_aff.__version__, "mxnet" in sys.modules, os.environ["OMP_NUM_THREADS"], *seen)
 """
 
 
 def test_import_touches_no_network_starts_no_process_and_needs_no_heavy_package():
-    """What NumPy and MXNet do is their affair: some versions start uname or lscpu, MXNet imports pandas if it can."""
-    done = in_a_process(IMPORT)
+    """What NumPy and MXNet do is their affair: some versions start uname or lscpu, MXNet imports pandas if it can.
+
+    Outside our own commands MXNet is imported at once, and threads stay as they are set.
+    """
+    done = in_a_process(IMPORT, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [gluon_aff.__version__]
+    assert done.stdout.split() == [gluon_aff.__version__, "True", "1"]

@@ -190,7 +190,8 @@ class Slow(http.server.BaseHTTPRequestHandler):
 
 
 FETCH = """
-import sys, hashlib
+import sys
+sys.argv[0] = "gluon-aff"  # which leaves MXNet for later
 from gluon_aff.utils import console
 from gluon_aff.utils.download import download, expect
 console.run_program(lambda argv: download(sys.argv[1], "set.bin", verify=expect(md5=sys.argv[2])) and 0)
