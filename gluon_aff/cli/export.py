@@ -21,7 +21,7 @@ def export(args: argparse.Namespace) -> int:
     try:
         done = export_network(trained, Path(args.out), args.to, **given)
     except UsageError as error:
-        message = str(error).replace("overwrite=True", "--overwrite").replace("input_size", "--input-size")
+        message = str(error).replace("overwrite=True", "--overwrite").replace("give input_size", "give --input-size")
         raise UsageError(message) from error
     print("\n".join(done.lines))
     print(f"written    {done.directory}")

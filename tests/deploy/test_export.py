@@ -54,30 +54,77 @@ def relative(found, expected):
     ],
 )
 def test_the_outputs_are_the_networks(net, tmp_path, to, batch, inside, fold):
-    """For four pictures, also where the batch is fixed."""
-    export(net, tmp_path / "out", to, fold=fold, with_preprocessing=inside, batch=batch)
-    opened = deploy.open_exported(tmp_path / "out")
+    """For four pictures, also where the batch is fixed; plain MXNet and ONNX read what was written."""
+    place = export(net, tmp_path / "out", to, fold=fold, with_preprocessing=inside, batch=batch).directory
+    opened = deploy.open_exported(place)
     assert opened.takes_pixels == inside and opened.batch == (None if batch == "dynamic" else batch)
-    expected = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy()
-    found = opened.run(opened.prepared(PIXELS))
-    assert relative(found, expected) < 1e-4
-    if to == "symbol" and not fold:
-        assert relative(found, expected) < 1e-6
+    expected, x = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy(), opened.prepared(PIXELS)
+    assert relative(opened.run(x), expected) < (1e-6 if to == "symbol" and not fold else 1e-4)
     assert relative(opened.run(opened.prepared(255 - PIXELS)), expected) > 1e-3  # the comparison can fail
+    if to == "symbol":
+        block = mx.gluon.SymbolBlock.imports(f"{place}/model-symbol.json", ["data"], f"{place}/model-0000.params")
+        for found in (block(mx.nd.array(x, dtype=x.dtype)).asnumpy(), through_module(place, x)):
+            assert relative(found, expected) < 1e-4
+    else:
+        check_onnx(place / "model.onnx", "N" if batch == "dynamic" else batch)
 
 
-@pytest.mark.parametrize("to", ["symbol", "onnx"])
-@pytest.mark.parametrize("options", [{}, TINY])
+def through_module(place, *batches):
+    """What ``mx.mod.Module`` gives for the last batch; it is bound for the first and takes the others as they are."""
+    symbol, arguments, states = mx.model.load_checkpoint(f"{place}/model", 0)
+    module = mx.mod.Module(symbol, data_names=["data"], label_names=None)
+    module.bind([mx.io.DataDesc("data", batches[0].shape, batches[0].dtype)], for_training=False)
+    module.set_params(arguments, states)
+    for batch in batches:
+        module.forward(mx.io.DataBatch([mx.nd.array(batch, dtype=batch.dtype)]), is_train=False)
+    return module.get_outputs()[0].asnumpy()
+
+
+def check_onnx(file, batch):
+    import onnx
+
+    model = onnx.load(str(file))
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.input] == ["data"]
+    assert [value.name for value in model.graph.output] == ["logits"]
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
+    lengths = model.graph.output[0].type.tensor_type.shape.dim
+    assert [axis.dim_param or axis.dim_value for axis in lengths] == [batch, 10]
+
+
+@pytest.mark.parametrize(
+    ("to", "options"),
+    [
+        ("symbol", TINY),
+        ("symbol", {"fusion": "iaff", "classes": 3}),
+        ("onnx", TINY),
+        ("onnx", {}),
+        ("int8", {"fusion": "iaff", "classes": 3}),
+        pytest.param("int8", TINY, marks=pytest.mark.slow),
+    ],
+)
 def test_a_segmentation_network_takes_any_size(tmp_path, to, options):
+    """MXNet's executor, too, which fails on the products by which the network itself resizes its maps."""
     fpn = made("aff_fpn_resnet8", **options)
-    export(fpn, tmp_path / "out", to, input=SEG, segments=True)
+    done = export(fpn, tmp_path / "out", to, input=SEG, segments=True, fold=options is not TINY)
     opened = deploy.open_exported(tmp_path / "out")
     assert opened.segments and opened.manifest["input"]["shape"] == ["N", 3, "H", "W"]
-    for shape in ((1, 3, 64, 64), (2, 3, 29, 45), (1, 3, 17, 30)):
-        x = golden.normal(4, shape, "float32")
-        expected = fpn(x).asnumpy()
-        found = opened.run(x.asnumpy())
-        assert found.shape == expected.shape and relative(found, expected) < 1e-4
+    xs = [golden.normal(4, shape, "float32") for shape in ((2, 3, 64, 64), (1, 3, 17, 30), (1, 3, 29, 45))]
+    for x in xs:
+        expected, found = fpn(x).asnumpy(), opened.run(x.asnumpy())
+        assert found.shape == expected.shape and relative(found, expected) < (0.5 if to == "int8" else 1e-4)
+    assert '"dot"' in fpn(mx.sym.var("data")).tojson()  # in training maps are still resized by products
+    if to == "onnx":
+        return
+    by_module = through_module(tmp_path / "out", xs[0].asnumpy(), xs[2].asnumpy())
+    np.testing.assert_allclose(by_module, found, atol=1e-4 * np.ptp(expected))
+    if to == "symbol":
+        symbol, arguments, states = mx.model.load_checkpoint(f"{tmp_path}/out/model", 0)
+        bound = symbol.bind(mx.cpu(), {**arguments, "data": xs[2]}, grad_req="null", aux_states=states)
+        assert relative(bound.forward(is_train=False)[0].asnumpy(), expected) < 1e-4
+    else:
+        assert done.manifest["quantization"]["int8"]["_sg_mkldnn_conv"] > 10
+        assert 0 < done.manifest["check"]["rms_difference"] < 0.05 * done.manifest["check"]["range"]
 
 
 def test_every_fusion_in_onnx(tmp_path):
@@ -100,75 +147,6 @@ def test_every_fusion_in_onnx(tmp_path):
 def test_every_host_in_onnx(tmp_path, name):
     """Exporting compares the outputs."""
     export(made(name, classes=10), tmp_path / "out", "onnx", pixels=PIXELS[:2], fold=True)
-
-
-@pytest.fixture(scope="module")
-def made_onnx(net, tmp_path_factory):
-    return export(net, tmp_path_factory.mktemp("onnx") / "out", "onnx").directory
-
-
-def test_onnx_is_valid_has_one_input_and_names(made_onnx):
-    import onnx
-
-    model = onnx.load(str(made_onnx / "model.onnx"))
-    onnx.checker.check_model(model, full_check=True)
-    assert [value.name for value in model.graph.input] == ["data"]
-    assert [value.name for value in model.graph.output] == ["logits"]
-    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
-    lengths = [axis.dim_param or axis.dim_value for axis in model.graph.output[0].type.tensor_type.shape.dim]
-    assert lengths == ["N", 10]
-
-
-def test_plain_mxnet_reads_the_symbol_form(net, tmp_path):
-    export(net, tmp_path / "out", fold=True, with_preprocessing=True)
-    expected = net(mx.nd.array(CIFAR.transform(PIXELS))).asnumpy()
-    place = str(tmp_path / "out")
-    block = mx.gluon.SymbolBlock.imports(f"{place}/model-symbol.json", ["data"], f"{place}/model-0000.params")
-    found = block(mx.nd.array(PIXELS, dtype="uint8")).asnumpy()
-    assert relative(found, expected) < 1e-4
-
-    assert relative(through_module(place, PIXELS), expected) < 1e-4
-
-
-def through_module(place, *batches):
-    """What ``mx.mod.Module`` gives for the last batch; it is bound for the first and takes the others as they are."""
-    symbol, arguments, states = mx.model.load_checkpoint(f"{place}/model", 0)
-    module = mx.mod.Module(symbol, data_names=["data"], label_names=None)
-    module.bind([mx.io.DataDesc("data", batches[0].shape, batches[0].dtype)], for_training=False)
-    module.set_params(arguments, states)
-    for batch in batches:
-        module.forward(mx.io.DataBatch([mx.nd.array(batch, dtype=batch.dtype)]), is_train=False)
-    return module.get_outputs()[0].asnumpy()
-
-
-@pytest.mark.parametrize(
-    ("to", "options"),
-    [
-        ("symbol", TINY),
-        ("symbol", {"fusion": "iaff", "classes": 3}),
-        ("int8", {"fusion": "iaff", "classes": 3}),
-        pytest.param("int8", TINY, marks=pytest.mark.slow),
-    ],
-)
-def test_module_and_bind_run_segmentation_networks(tmp_path, to, options):
-    """MXNet's executor fails on the products by which the network itself resizes its maps."""
-    fpn, place = made("aff_fpn_resnet8", **options), tmp_path / "out"
-    done = export(fpn, place, to, input=SEG, segments=True, fold=True)
-    x, other = (golden.normal(4, shape, "float32").asnumpy() for shape in ((2, 3, 32, 32), (1, 3, 29, 45)))
-    expected = fpn(mx.nd.array(other)).asnumpy()
-    if to == "symbol":
-        assert relative(through_module(place, x, other), expected) < 1e-4
-        symbol, arguments, states = mx.model.load_checkpoint(f"{place}/model", 0)
-        bound = symbol.bind(mx.cpu(), {**arguments, "data": mx.nd.array(other)}, grad_req="null", aux_states=states)
-        (found,) = bound.forward(is_train=False)
-        assert relative(found.asnumpy(), expected) < 1e-4
-    else:
-        assert done.manifest["quantization"]["int8"]["_sg_mkldnn_conv"] > 10
-        assert 0 < done.manifest["check"]["rms_difference"] < 0.05 * done.manifest["check"]["range"]
-        opened = deploy.open_exported(place).run(other)
-        np.testing.assert_allclose(through_module(place, x, other), opened, atol=1e-4 * np.ptp(expected))
-    assert '"dot"' in fpn(mx.sym.var("data")).tojson()  # in training maps are still resized by products
-    np.testing.assert_array_equal(fpn(mx.nd.array(other)).asnumpy(), expected)
 
 
 def test_int8(net, tmp_path):
@@ -338,8 +316,8 @@ def test_forged_arrays_are_refused(folder):
         deploy.open_exported(folder)
 
 
-def test_damaged_onnx_is_refused(made_onnx, tmp_path):
-    out = shutil.copytree(made_onnx, tmp_path / "out")
+def test_damaged_onnx_is_refused(net, tmp_path):
+    out = export(net, tmp_path / "out", "onnx").directory
     (out / "model.onnx").write_bytes((out / "model.onnx").read_bytes()[:5000])
     with pytest.raises(GluonAFFError, match="is not what"):
         deploy.open_exported(out)

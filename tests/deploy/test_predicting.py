@@ -1,8 +1,10 @@
 """Predictions on pictures: the figure of evaluate, every kind of weights and place, bad pictures, masks."""
 
 import io
+import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -26,21 +28,22 @@ KINDS = ("ant", "bee", "cat")
 OPTIONS = ["--model", "cifar_resnet8", "--channel-times", "1", "--classes", "3"]
 
 
-@pytest.fixture
-def folder(tmp_path):
+SEEN = NetworkInput(32, classes=ClassNames(KINDS))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A labelled folder of 3 x 5 pictures of 40x36 pixels, train and test alike."""
-    rng = np.random.RandomState(5)
-    for split in ("train", "test"):
-        for kind in KINDS:
-            for number in range(5):
-                place = tmp_path / "set" / split / kind / f"{number}.png"
-                place.parent.mkdir(parents=True, exist_ok=True)
-                colours = rng.randint(0, 256, (6, 5, 3)).astype(np.uint8)
-                Image.fromarray(colours).resize((40, 36), Image.Resampling.BICUBIC).save(place)
-    return tmp_path / "set"
+    rng, root = np.random.RandomState(5), tmp_path_factory.mktemp("pictures")
+    for split, kind, number in itertools.product(("train", "test"), KINDS, range(5)):
+        place = root / split / kind / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        colours = rng.randint(0, 256, (6, 5, 3)).astype(np.uint8)
+        Image.fromarray(colours).resize((40, 36), Image.Resampling.BICUBIC).save(place)
+    return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def net():
     net = gluon_aff.create_model("cifar_resnet8", channel_times=1, classes=3)
     golden.fill(net, gain=2)
@@ -70,14 +73,11 @@ def test_top1_over_a_labelled_folder_is_evaluates_figure(folder, weights, tmp_pa
 
 
 def test_names_come_from_the_network_and_accuracy_from_folders(folder, net, tmp_path, capsys):
-    seen = NetworkInput(32, classes=ClassNames(KINDS))
-    deploy.export(net, tmp_path / "out", input=seen)
+    deploy.export(net, tmp_path / "out", input=SEEN)
     assert main(["predict", str(tmp_path / "out"), str(folder / "test"), "--top", "2"]) == 0
     printed = capsys.readouterr()
-    assert len(printed.out.splitlines()) == 15 and all(
-        any(k in line for k in KINDS) for line in printed.out.splitlines()
-    )
-    right = sum(each.top(1)[0][1] == each.folder for each in gluon_aff.predict(net, str(folder / "test"), input=seen))
+    assert [any(kind in line for kind in KINDS) for line in printed.out.splitlines()] == [True] * 15
+    right = sum(each.top(1)[0][1] == each.folder for each in gluon_aff.predict(net, str(folder / "test"), input=SEEN))
     assert f"top-1 accuracy {right / 15:.4f} ({right} of 15 images" in printed.err
 
 
@@ -86,19 +86,24 @@ def test_every_form_predicts_alike(folder, net, tmp_path, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
         pytest.importorskip("onnx", reason="the extra onnx is not installed")
-    seen = NetworkInput(32, classes=ClassNames(KINDS))
-    deploy.export(
-        net, tmp_path / "out", to, input=seen, with_preprocessing=True, batch=2 if to == "onnx" else "dynamic"
+    batch = 2 if to == "onnx" else "dynamic"
+    deploy.export(net, tmp_path / "out", to, input=SEEN, with_preprocessing=True, batch=batch)
+    same_logits(
+        gluon_aff.predict(net, str(folder), input=SEEN, batch_size=1, workers=1),
+        gluon_aff.predict(tmp_path / "out", [str(folder)], batch_size=4),
+        0.2 if to == "int8" else 1e-4,
     )
-    one = gluon_aff.predict(net, str(folder), input=seen, batch_size=1, workers=1)
-    again = gluon_aff.predict(net, str(folder), input=seen, batch_size=7, workers=3)
-    for first, second in zip(one, again):
-        np.testing.assert_allclose(first.logits, second.logits, rtol=0, atol=1e-5)
-    other = gluon_aff.predict(tmp_path / "out", [str(folder)], batch_size=4)
+
+
+def same_logits(one, other, tolerance):
     assert [each.name for each in one] == [each.name for each in other] and len(one) == 15
-    tolerance = 0.2 if to == "int8" else 1e-4
     for first, second in zip(one, other):
         assert np.abs(first.logits - second.logits).max() < tolerance * np.ptp(first.logits)
+
+
+def test_no_logit_depends_on_batches_and_threads(folder, net):
+    one = gluon_aff.predict(net, str(folder), input=SEEN, batch_size=1, workers=1)
+    same_logits(one, gluon_aff.predict(net, str(folder), input=SEEN, batch_size=7, workers=3), 1e-5)
 
 
 def test_the_pages_example_needs_neither_gluon_aff_nor_mxnet(folder, net, tmp_path):
@@ -111,12 +116,11 @@ def test_the_pages_example_needs_neither_gluon_aff_nor_mxnet(folder, net, tmp_pa
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     (code,) = [textwrap.dedent(block) for block in blocks if "onnxruntime" in block]
     assert "gluon_aff" not in code and "mxnet" not in code
-    seen = NetworkInput(32, classes=ClassNames(KINDS))
-    deploy.export(net, tmp_path / "out", "onnx", input=seen, with_preprocessing=True, fold=True)
+    deploy.export(net, tmp_path / "out", "onnx", input=SEEN, with_preprocessing=True, fold=True)
     picture = str(folder / "test/ant/0.png")
     words = [sys.executable, "-c", code, str(tmp_path / "out"), picture]
     name, score = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout.split()
-    (found,) = gluon_aff.predict(net, picture, input=seen)
+    (found,) = gluon_aff.predict(net, picture, input=SEEN)
     assert name == found.top(1)[0][1]
     assert float(score) == pytest.approx(found.logits.max(), abs=1e-4 * np.ptp(found.logits))
 
@@ -154,6 +158,7 @@ def test_places(net, folder, tmp_path, capsys, monkeypatch, weights):
 
 
 def test_a_bad_picture_is_named_and_skipped(folder, weights, tmp_path, capsys):
+    folder = shutil.copytree(folder, tmp_path / "set")
     (folder / "test/bee/2.png").write_bytes(b"not a picture")
     arguments = ["predict", weights, str(folder), *OPTIONS, "--format", "csv", "--out", str(tmp_path / "found.csv")]
     assert main(arguments) == 0
