@@ -11,7 +11,8 @@ import sys
 from typing import Optional, Sequence
 
 try:
-    from gluon_aff.cli.train import run_script, script
+    from gluon_aff.cli.train import script
+    from gluon_aff.utils.console import run_program
 except ImportError as error:  # MXNet is missing or cannot work: the message says what to run
     sys.exit(f"error: {error}")
 
@@ -22,4 +23,4 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == "__main__":
-    run_script("cifar")
+    run_program(main)

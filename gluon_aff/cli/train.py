@@ -11,42 +11,27 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from ..errors import UsageError
-from ..utils import console
 from ..utils.outputs import Reads, Writes
 from . import load_mxnet
 from .arguments import add_number
 
 
 def train(args: argparse.Namespace) -> int:
-    show_help(args.task, args.options, f"gluon-aff train {args.task}")
-    load_mxnet()
-    from ..tasks import get_task
-
-    return get_task(args.task).main(args.options)
+    return script(args.task, args.options, f"gluon-aff train {args.task}")
 
 
-def script(task: str, argv: Optional[Sequence[str]] = None) -> int:
+def script(task: str, argv: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> int:
     """A training script: ``train_cifar.py ...`` does what ``gluon-aff train cifar ...`` does."""
-    prog = f"train_{task}.py"
-    show_help(task, sys.argv[1:] if argv is None else argv, prog)
-    load_mxnet()
-    from ..tasks import get_task
-
-    return get_task(task).main(argv, prog=prog)
-
-
-def show_help(task: str, argv: Sequence[str], prog: str) -> None:
-    """Where ``--help`` is asked for, print it and leave, before MXNet is imported."""
-    if "-h" in argv or "--help" in argv:
+    argv, prog = sys.argv[1:] if argv is None else argv, prog or f"train_{task}.py"
+    if "-h" in argv or "--help" in argv:  # which is printed before MXNet is imported
         from ..tasks import get_task, list_tasks
 
         if task in list_tasks():
             get_task(task).parser(prog).parse_args(argv)
+    load_mxnet()
+    from ..tasks import get_task
 
-
-def run_script(task: str) -> None:
-    """Run the script as a program and leave with its exit code."""
-    console.run_program(lambda argv: script(task, argv))
+    return get_task(task).main(argv, prog=prog)
 
 
 def recipes(args: argparse.Namespace) -> int:
