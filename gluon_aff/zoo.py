@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 import mxnet as mx
@@ -76,7 +75,7 @@ def create_model(
     given = {"classes": classes, "in_channels": in_channels, "fusion": fusion, "r": r, **options}
     if weights is not None:
         given = {
-            **_said_of(weights.container.path, name),
+            **_said_of(weights, name),
             **{key: value for key, value in given.items() if value is not None},
         }
     net = build_model(name, **given)
@@ -116,9 +115,13 @@ def list_models(pattern: str = "*", *, pretrained: bool = False, task: Optional[
     return [name for name in names if name in published_for] if pretrained else names
 
 
-def _said_of(file: Path, name: str) -> Dict[str, Any]:
-    """The options of a network of ``name`` that a run's weights say theirs was made with."""
-    call = (read_description(file) or {}).get("network") or {}
+def _said_of(weights: published.Weights, name: str) -> Dict[str, Any]:
+    """The options of a network of ``name`` that the catalogue or a run says these weights' was made with."""
+    if weights.name in published.catalogue():
+        model = published.record(weights.name)["model"]
+        call = {"name": model["name"], **model["options"]}
+    else:
+        call = (read_description(weights.container.path) or {}).get("network") or {}
     entry = model_entry(name)
     if not call or model_entry(call["name"]).network is not entry.network:
         return {}

@@ -31,7 +31,12 @@ def list_ids(args: argparse.Namespace) -> int:
     rows = [
         (
             *(record["id"], record["model"]["name"], record["model"]["options"].get("fusion", "-")),
-            *("yes" if here[record["id"]] else "no", record["dtype"], record["label_mode"] or "-", record["metric"]),
+            *(
+                "yes" if here[record["id"]] else "no",
+                record["dtype"],
+                record["label_mode"] or record.get("split", "-"),
+                record["metric"],
+            ),
             *(f"{record['value']:.4f}", f"{record['images']:,}", f"{record['bytes'] / 1e6:.1f}"),
         )
         for record in records

@@ -17,13 +17,14 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError, near_matches
 from ..facts import curve_file, paper_tables, published_runs, readme_figures
-from ..published import catalogue
+from ..published import METRICS, catalogue
 from ..tasks import get_task, list_tasks
 from ..training.history import HISTORY, read_records
 from ..training.run import history_changed
 from .settings import settings_of_flags, settings_of_header
 
-ACCURACY, ERROR = "accuracy", "top-1 error"
+ACCURACY, ERROR = METRICS["acc"], METRICS["err-top1"]
+_COLUMNS = {"val_acc": ACCURACY, "err_top1": ERROR, "iou": METRICS["iou"]}  # of params/curves
 
 _NUMBER = r"(-?\d+(?:\.\d+)?(?:e-?\d+)?|nan|inf)"
 _CIFAR = re.compile(rf"\[Epoch (\d+)\] train={_NUMBER} val={_NUMBER}")
@@ -239,10 +240,10 @@ def read_csv(path: Path) -> LoggedRun:
         with open(path, encoding="utf-8", newline="") as handle:
             reader = csv.DictReader(handle)
             columns = reader.fieldnames or []
-            column = next((name for name in ("val_acc", "err_top1") if name in columns), None)
+            column = next((name for name in _COLUMNS if name in columns), None)
             if column is None or "epoch" not in columns:
                 raise GluonAFFError(
-                    f"{path} is not a curve: expected the columns epoch and val_acc or err_top1, "
+                    f"{path} is not a curve: expected the columns epoch and {' or '.join(_COLUMNS)}, "
                     f"found {', '.join(columns)}"
                 )
             points = [Point(int(row["epoch"]), float(row[column])) for row in reader]
@@ -252,7 +253,7 @@ def read_csv(path: Path) -> LoggedRun:
         raise GluonAFFError(f"{path}: a value is not a number ({error})") from error
     if not points:
         raise GluonAFFError(f"{path} has no epochs")
-    return LoggedRun(0, {}, ACCURACY if column == "val_acc" else ERROR, points)
+    return LoggedRun(0, {}, _COLUMNS[column], points)
 
 
 def _of_log(path: Path, number: Optional[int]) -> Curve:
@@ -346,9 +347,8 @@ def _published_without_log() -> Dict[str, Curve]:
     curves = {}
     for name, record in catalogue().items():
         if name not in published_runs() and not record["alternative_reading_of"]:
-            metric = ACCURACY if record["metric"] == "acc" else ERROR
             note = "the authors published no log with its epochs: the figure is that of the file's name"
-            curves[name] = Curve(name, metric, value=record["value"], notes=(note,))
+            curves[name] = Curve(name, METRICS[record["metric"]], value=record["value"], notes=(note,))
     return curves
 
 

@@ -92,7 +92,7 @@ def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] =
     network: name and options for create_model where the network is known; without it, what the flags say of it.
     """
     devices = flags.get("num_gpus") or max(1, len([gpu for gpu in str(flags.get("gpus", "")).split(",") if gpu]))
-    settings: Settings = {"optimizer": "nag", "devices": devices}
+    settings: Settings = {"optimizer": flags.get("optimizer", "nag"), "devices": devices}
     settings.update(_network(network) if network else _network_of_flags(flags))
     direct = {"epochs": "num_epochs", "momentum": "momentum", "precision": "dtype", "start weights": "start"}
     settings.update({name: flags[flag] for name, flag in direct.items() if flag in flags})
@@ -100,7 +100,7 @@ def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] =
     if "batch_size" in flags:
         settings["images per update"] = flags["batch_size"] * devices
     if "lr" in flags:
-        settings.update(_schedule_of_flags(flags))
+        settings.update(_schedule_of_flags(flags) if "fuse_mode" not in flags else {"learning rate": flags["lr"]})
     if "wd" in flags:
         settings.update({"weight decay": flags["wd"], "norms and biases decayed": not flags.get("no_wd", False)})
     settings.update(_augmentation(flags, "published"))
@@ -161,9 +161,10 @@ def _network(network: Dict[str, Any]) -> Settings:
         "outputs": options.get("classes"),
         "first fused stage": options.get("start_layer", _default(network["name"], "start_layer")),
     }
-    if network["name"].startswith("cifar_"):
+    if "blocks" in entry.accepts():
         settings["blocks"] = options.get("blocks")
         settings["width"] = options.get("channel_times", _default(network["name"], "channel_times"))
+    if network["name"].startswith("cifar_"):
         settings["deep stem"] = bool(options.get("deep_stem"))
     return {name: value for name, value in settings.items() if value is not None or name == "r"}
 
@@ -181,8 +182,8 @@ def _network_of_flags(flags: Dict[str, Any]) -> Settings:
 def _host(name: str) -> str:
     """The network without what the other rows say: 'cifar resnet', 'resnext50 (paper)'."""
     base, _, tag = name.partition(".")
-    family = base.replace("cifar_", "cifar ").replace("iaff_", "").replace("aff_", "")
-    if family.startswith("cifar "):
+    family = base.replace("cifar_", "cifar ").replace("iaff_", "").replace("aff_", "").replace("acm_", "")
+    if "blocks" in model_entry(name).accepts():
         family = family.replace("_32x4d", "").rstrip("0123456789")
     return f"{family} ({tag})" if tag == "paper" else family
 

@@ -19,7 +19,10 @@ from ..published.recognition import head_of
 
 @dataclass
 class Claim:
-    """A figure that was published or logged for these weights. ``epoch``: of the run, counted from 0."""
+    """A figure that was published or logged for these weights.
+
+    ``epoch`` is of the run, counted from 0; ``split`` is None where the data set has but one to score on.
+    """
 
     by: str
     metric: str
@@ -29,11 +32,13 @@ class Claim:
     labels: Optional[str] = None
     run: Optional[str] = None
     epoch: Optional[int] = None
+    split: Optional[str] = None
 
     def __str__(self) -> str:
         """In words: ``accuracy 0.9120 (2000 images of folder), logged``."""
         labels = f", {self.labels} labels" if self.labels else ""
-        return f"{self.metric} {self.value:.4f} ({self.images} images of {self.dataset}{labels}), {self.by}"
+        split = f" {self.split}" if self.split else ""
+        return f"{self.metric} {self.value:.4f} ({self.images} images of {self.dataset}{split}{labels}), {self.by}"
 
 
 @dataclass

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from .catalogue import (
+    METRICS,
     address,
     catalogue,
     fetch,
@@ -26,6 +27,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "METRICS",
     "address",
     "catalogue",
     "fetch",

@@ -14,6 +14,9 @@ from ..runtime import mxnet_home
 from ..utils.download import download
 from ..utils.files import PathLike
 
+#: What the records' ``metric`` is called elsewhere.
+METRICS = {"acc": "accuracy", "err-top1": "top-1 error", "iou": "IoU"}
+
 
 def catalogue() -> Dict[str, Dict[str, Any]]:
     """id -> record; params/README.md explains the fields. Read once, and again when the file has changed."""
@@ -29,7 +32,7 @@ def _read(path: Path, *state: int) -> Dict[str, Dict[str, Any]]:
 
 
 def list_published() -> List[str]:
-    """Ids of the 23 published files and of three other readings of files whose constructor is uncertain."""
+    """Ids of the 24 published files and of three other readings of files whose constructor is uncertain."""
     return sorted(catalogue())
 
 

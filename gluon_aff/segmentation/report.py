@@ -100,6 +100,7 @@ class SegmentationReport:
 
         return [
             ("IoU", with_span(score.iou, score.iou_interval)),
+            *self._stated(),
             ("nIoU", with_span(score.niou, score.niou_interval)),
             ("pixel accuracy", f"{score.pixel_accuracy:.4f}"),
             ("mIoU", f"{score.miou:.4f}"),
@@ -107,6 +108,15 @@ class SegmentationReport:
             ("ROC area", _number(curves.roc_area)),
             ("images", f"{len(score.images):,}"),
         ]
+
+    def _stated(self) -> List[Row]:
+        """The figure that others state for these weights and images."""
+        stated = self.facts.get("stated")
+        if not stated:
+            return []
+        about = f"on {stated['images']} images ({stated['by']})"
+        difference = f"difference {self.score.iou - stated['value']:+.4f}"
+        return [("stated", f"{stated['metric']} {stated['value']:.4f} {about}; {difference}")]
 
     def _size_rows(self) -> List[Row]:
         return [

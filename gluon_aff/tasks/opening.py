@@ -188,14 +188,17 @@ def _of_id(identity: str, file: Path, devices: List[mx.Context]) -> TrainedNetwo
         data["normalisation"] = "records"  # all published ImageNet weights were trained and scored from record files
     if record["label_mode"]:
         data["labels"] = record["label_mode"]
+    if record["metric"] == "iou":
+        data["size"] = record["input"][0]
     original = record["alternative_reading_of"] or identity
     claim = Claim(
         by=f"published as {original}",
-        metric="accuracy" if record["metric"] == "acc" else "top-1 error",
+        metric=published.METRICS[record["metric"]],
         value=record["value"],
         images=record["images"],
         dataset=record["dataset"],
         labels=record["label_mode"],
+        split=record.get("split"),
         run=original,
     )
     net = published.build(identity, devices)

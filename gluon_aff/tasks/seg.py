@@ -161,7 +161,10 @@ class Segmentation(Task[PairData]):
         return find_dataset(options["dataset"], masks=True).recipe
 
     def adapt_recipe(self, values: Options, given: Options) -> None:
-        """A recipe's loss is for foreground and background."""
+        """A recipe's loss is for foreground and background, its splits are those of its data set."""
+        if given.get("dataset", values.get("dataset")) != values.get("dataset"):
+            values.pop("train_split", None)
+            values.pop("val_split", None)
         if given.get("classes", 1) > 1:
             values.pop("loss", None)
 

@@ -173,6 +173,7 @@ def _score(
         "command": shlex.join(about.pop("command", [])),
         **about,
         **_about_run(trained),
+        **_stated(trained, options, len(pairs)),
     }
     return segmentation_report(found, facts), sheets
 
@@ -186,6 +187,14 @@ def _about_run(trained: TrainedNetwork) -> Dict[str, Any]:
     epoch = trained.claim.epoch if trained.claim else None
     commits = commits_of(trained.file.parent)
     return {"run": {**about, "epoch": epoch, "epochs": options.num_epochs, "commits": commits}}
+
+
+def _stated(trained: TrainedNetwork, options: Namespace, images: int) -> Dict[str, Any]:
+    """The published figure, where it is of these images."""
+    claim = trained.claim
+    if claim is None or (claim.dataset, claim.split, claim.images) != (options.dataset, options.val_split, images):
+        return {}
+    return {"stated": {"metric": claim.metric, "value": claim.value, "images": claim.images, "by": claim.by}}
 
 
 def _named(paths: List[Path]) -> str:

@@ -58,7 +58,7 @@ def test_the_wrapping_iterator_explains_every_validation_figure_in_the_logs():
 def test_counts_of_errors():
     for name, run in figures.published_runs().items():
         for figure in (run["best"], run["final"], run["published_file"]):
-            if figure:
+            if figure and run["metric"] != "IoU":
                 assert is_fraction(figure["value"], figure["images"]), name
                 assert figure["counted"] == round(figure["value"] * figure["images"]), name
     assert figures.published_runs()["release_imagenet_iAFF-ResNeXt-50_0.1978"]["best"]["counted"] == 9825

@@ -8,12 +8,13 @@ import pytest
 from gluon_aff import published
 from gluon_aff.published import weights
 
-MANIFESTS = golden.load("manifests")
+UNET = "acm_sirst_ACM-U-Net-26_0.7442"
+MANIFESTS = {**golden.load("manifests"), UNET: golden.load("acm")["acm_unet_AsymBi_b4_tiny"]["arrays"]}
 
 
 def test_the_catalogue_lists_the_manifests():
     assert published.list_published() == sorted(MANIFESTS)
-    assert len(MANIFESTS) == 26
+    assert len(MANIFESTS) == 27
 
 
 @pytest.mark.parametrize("identity", MANIFESTS)
