@@ -32,7 +32,7 @@ def file(tmp_path_factory):
 def test_list_and_what_of_it_is_here(gluon_aff):
     code, out, _ = gluon_aff("list")
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
-    assert code == 0 and len(lines) == 28
+    assert code == 0 and len(lines) == 29
     expected = ["aff_resnet50", "-", "no", "float16", "-", "err-top1", "0.2028", "49,664", "61.4"]
     assert lines["release_imagenet_AFF-ResNet-50_0.2028"] == expected
     place = published.place_of(FINE)
