@@ -128,8 +128,10 @@ def _write_details(error: Exception) -> str:
 def _lost_output() -> int:
     """0 when all that was printed has been written, otherwise the exit code; told unless the reader has gone."""
     error = streams.output_failure()
-    if error is None or error.errno == errno.EPIPE:
-        return 0 if error is None else READER_GONE
+    if error is None:
+        return 0
+    if error.errno == errno.EPIPE:
+        return READER_GONE
     return _failed(f"cannot write to standard output: {error.strerror}")
 
 

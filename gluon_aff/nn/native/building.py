@@ -26,7 +26,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 import mxnet as mx
 
 from ...errors import GluonAFFError, last_line
-from ...utils.files import atomic_write, json_text, sha256_of
+from ...utils.files import atomic_write, json_text
 
 VARIABLE = "GLUON_AFF_NATIVE"  # "0": neither build nor load it
 SOURCE = Path(__file__).parent / "source"
@@ -276,7 +276,7 @@ def _built(place: Path, path: str) -> Dict[str, str]:
         library, options = _compile(path, Path(temporary))
         _try(library)
         library.chmod(0o700)
-        digest = sha256_of(library)
+        digest = _digest(_read(library))
         kept = place / f"attend-{digest[:16]}.so"
         os.replace(library, kept)
     version = (_run([path, "--version"]).stdout.splitlines() or [path])[0]
