@@ -72,32 +72,27 @@ class CIFAR(Task[ImageData]):
 
     def add_options(self, parser: OptionParser) -> None:
         data = groups.data_options(parser, list_datasets(), "cifar100")
+        add = data.add_argument
         text = "CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published"
-        data.add_argument("--labels", choices=("fine", "coarse"), default="fine", help=text)
-        data.add_argument("--classes", type=COUNT, help="outputs of the network (default: the data set's)")
-        data.add_argument("--resize", type=SIDE, metavar="PIXELS", help="make all images this wide and high")
-        data.add_argument(
-            "--pad", type=number(int, 0, 256), default=4, metavar="PIXELS", help="of the random crop (%(default)s)"
-        )
-        data.add_argument("--mirror", action=Switch, default=True, help="mirror half of the images")
+        add("--labels", choices=("fine", "coarse"), default="fine", help=text)
+        add("--classes", type=COUNT, help="outputs of the network (default: the data set's)")
+        add("--resize", type=SIDE, metavar="PIXELS", help="make all images this wide and high")
+        add("--pad", type=number(int, 0, 256), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")
+        add("--mirror", action=Switch, default=True, help="mirror half of the images")
         groups.autoaugment_options(data, "CIFAR-10's policy, before crop and mirror")
         groups.val_fraction_option(data)
         groups.hold_out_options(data)
-        model = groups.model_options(parser, MODELS)
-        model.add_argument("--blocks", type=COUNT, default=1, metavar="B", help="blocks per stage (%(default)s)")
-        model.add_argument("--channel-times", type=COUNT, help="width (default: 4, inception: 1)")
-        model.add_argument(
-            "--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)"
-        )
-        model.add_argument("--deep-stem", action=Switch, help="three 3x3 convolutions at the start")
-        model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
+        add = groups.model_options(parser, MODELS).add_argument
+        add("--blocks", type=COUNT, default=1, metavar="B", help="blocks per stage (%(default)s)")
+        add("--channel-times", type=COUNT, help="width (default: 4, inception: 1)")
+        add("--start-layer", type=number(int, 1, 4), default=1, help="first stage that fuses (%(default)s)")
+        add("--deep-stem", action=Switch, help="three 3x3 convolutions at the start")
+        add("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
         text = "resnext: start the last norm of each block at gamma 0, as all published runs did"
-        model.add_argument("--authors-last-gamma", action=Switch, help=text)
-        model.add_argument("--mid-width", choices=("input", "output"), help="inception: see its class (default: input)")
-        model.add_argument("--kernel5", choices=("dilated", "true"), help="inception: its 5x5 (default: dilated)")
-        model.add_argument(
-            "--drop-rate", type=number(float, 0, 1), default=0.0, help="dropout before the head, if it has it"
-        )
+        add("--authors-last-gamma", action=Switch, help=text)
+        add("--mid-width", choices=("input", "output"), help="inception: see its class (default: input)")
+        add("--kernel5", choices=("dilated", "true"), help="inception: its 5x5 (default: dilated)")
+        add("--drop-rate", type=number(float, 0, 1), default=0.0, help="dropout before the head, if it has it")
         groups.optimisation_options(parser)
         groups.mixing_options(parser)
         groups.run_options(parser)

@@ -317,32 +317,24 @@ def _data_options(parser: OptionParser) -> None:
 
 
 def _model_options(parser: OptionParser) -> None:
-    model = groups.model_options(parser, MODELS)
-    model.add_argument(
-        "--num-layer", type=int, choices=(50, 101, 152), default=50, help="depth; resnext: 50, 101 (%(default)s)"
-    )
-    model.add_argument("--start-layer", type=number(int, 1, 4), default=3, help="first stage that fuses (%(default)s)")
-    model.add_argument("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
-    model.add_argument(
-        "--last-gamma", action=Switch, help="start the last norm of each block at gamma 0, in both hosts"
-    )
+    add = groups.model_options(parser, MODELS).add_argument
+    add("--num-layer", type=int, choices=(50, 101, 152), default=50, help="depth; resnext: 50, 101 (%(default)s)")
+    add("--start-layer", type=number(int, 1, 4), default=3, help="first stage that fuses (%(default)s)")
+    add("--tag", choices=("release", "paper"), default="release", help="the authors' generation")
+    add("--last-gamma", action=Switch, help="start the last norm of each block at gamma 0, in both hosts")
     text = "resnext: read --last-gamma the other way round, as the authors' network did"
-    model.add_argument("--authors-last-gamma", action=Switch, help=text)
-    model.add_argument("--use-se", action=Switch, help="resnext: squeeze and excitation")
+    add("--authors-last-gamma", action=Switch, help=text)
+    add("--use-se", action=Switch, help="resnext: squeeze and excitation")
     text = "start from published weights: this model's, those of an id, or a file; their head stays out where the "
     text += "number of classes differs"
-    model.add_argument("--use-pretrained", nargs="?", const=True, type=Reads(), metavar="WEIGHTS", help=text, role=FREE)
+    add("--use-pretrained", nargs="?", const=True, type=Reads(), metavar="WEIGHTS", help=text, role=FREE)
 
 
 def _teacher_options(parser: OptionParser) -> None:
-    group = parser.add_argument_group("distillation")
-    group.add_argument(
-        "--teacher", type=Reads(), metavar="NAME", help="a network of GluonCV's or of ours, a published id, or a file"
-    )
-    group.add_argument("--temperature", type=POSITIVE, default=20.0, help="(default: %(default)s)")
-    group.add_argument(
-        "--hard-weight", type=number(float, 0, 1), default=0.5, help="of the labels' loss; the rest is the teacher's"
-    )
+    add = parser.add_argument_group("distillation").add_argument
+    add("--teacher", type=Reads(), metavar="NAME", help="a network of GluonCV's or of ours, a published id, or a file")
+    add("--temperature", type=POSITIVE, default=20.0, help="(default: %(default)s)")
+    add("--hard-weight", type=number(float, 0, 1), default=0.5, help="of the labels' loss; the rest is the teacher's")
 
 
 def _first_gpus(text: str) -> str:

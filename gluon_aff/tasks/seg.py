@@ -73,67 +73,51 @@ class Segmentation(Task[PairData]):
 
     def add_options(self, parser: OptionParser) -> None:
         data = groups.data_options(parser, list_datasets(masks=True), "coco")
+        add = data.add_argument
         parser.alias("--num-data-workers", "--workers")
         parser.revise("--dataset", type=_dataset)
-        data.add_argument("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
-        data.add_argument(
-            "--download", action="store_true", help="coco: fetch the images that hold the category", role=COMMAND
-        )
-        data.add_argument(
-            "--mask-threshold", type=number(int, 1, 255), help="folder: mask values from here on are foreground"
-        )
-        data.add_argument("--train-split", metavar="NAME", help="(default: sirst trainval, else train)")
-        data.add_argument("--val-split", metavar="NAME", help="(default: sirst test, else val)")
-        data.add_argument(
-            "--base-size", type=number(int, 2, MAX_SIDE), default=512, metavar="PIXELS", help="(%(default)s)"
-        )
-        data.add_argument(
-            "--crop-size", type=SIDE, default=480, metavar="PIXELS", help="of the training images (%(default)s)"
-        )
+        add("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
+        add("--download", action="store_true", help="coco: fetch the images that hold the category", role=COMMAND)
+        add("--mask-threshold", type=number(int, 1, 255), help="folder: mask values from here on are foreground")
+        add("--train-split", metavar="NAME", help="(default: sirst trainval, else train)")
+        add("--val-split", metavar="NAME", help="(default: sirst test, else val)")
+        add("--base-size", type=number(int, 2, MAX_SIDE), default=512, metavar="PIXELS", help="(%(default)s)")
+        add("--crop-size", type=SIDE, default=480, metavar="PIXELS", help="of the training images (%(default)s)")
         groups.val_fraction_option(data)
         groups.hold_out_options(data)
         text = "folder: masks hold K class numbers, 0 for the background, 255 for what does not count (default: "
         text += "foreground and background)"
-        data.add_argument("--classes", type=number(int, 1, 255), default=1, metavar="K", help=text)
-        model = groups.model_options(parser, MODELS)
+        add("--classes", type=number(int, 1, 255), default=1, metavar="K", help=text)
+        add = groups.model_options(parser, MODELS).add_argument
         parser.revise("--model", type=_model)
         parser.alias("--fusion", "--fuse-mode")
         parser.alias("--sync-bn", "--syncbn")
-        model.add_argument("--blocks", type=COUNT, default=3, metavar="B", help="blocks per stage (%(default)s)")
-        model.add_argument("--channel-times", type=COUNT, default=1, help="width (default: %(default)s)")
-        model.add_argument(
+        add("--blocks", type=COUNT, default=3, metavar="B", help="blocks per stage (%(default)s)")
+        add("--channel-times", type=COUNT, default=1, help="width (default: %(default)s)")
+        add(
             "--stem", choices=("std", "tiny"), default="std", help="std halves the size twice, tiny never (%(default)s)"
         )
-        model.add_argument(
-            "--tiny", dest="stem", action="store_const", const="tiny", help="--stem tiny, for small targets"
-        )
-        model.add_argument(
-            "--decoder", choices=("reduce", "expand"), default="reduce", help="see docs/segmentation.md (%(default)s)"
-        )
-        model.add_argument(
-            "--authors-fusion",
-            action=Switch,
-            help="iaff, ms_se: as the paper-time code had them, both stages of iAFF doubled, MS-SE attending X + Y",
-        )
-        optimisation = groups.optimisation_options(parser)
+        add("--tiny", dest="stem", action="store_const", const="tiny", help="--stem tiny, for small targets")
+        add("--decoder", choices=("reduce", "expand"), default="reduce", help="see docs/segmentation.md (%(default)s)")
+        text = "iaff, ms_se: as the paper-time code had them, both stages of iAFF doubled, MS-SE attending X + Y"
+        add("--authors-fusion", action=Switch, help=text)
+        add = groups.optimisation_options(parser).add_argument
         parser.alias("--num-epochs", "--epochs")
         parser.alias("--wd", "--weight-decay")
         text = f"(default: softiou; with --classes {CLASS_LOSS}, the softmax's cross-entropy)"
-        optimisation.add_argument("--loss", choices=[*sorted(LOSSES), CLASS_LOSS], help=text)
-        run = groups.run_options(parser)
-        run.add_argument("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
-        run.add_argument(
-            "--checkname", dest="save_dir", type=Writes(folder=True, run=True), metavar="RUN", help="--save-dir"
-        )
-        scoring = parser.add_argument_group("scoring")
+        add("--loss", choices=[*sorted(LOSSES), CLASS_LOSS], help=text)
+        add = groups.run_options(parser).add_argument
+        add("--no-cuda", dest="gpus", action="store_const", const="", help="--gpus ''")
+        add("--checkname", dest="save_dir", type=Writes(folder=True, run=True), metavar="RUN", help="--save-dir")
+        add = parser.add_argument_group("scoring").add_argument
         text = "of validation (default: %(default)s)"
-        scoring.add_argument("--test-batch-size", type=COUNT, default=16, metavar="N", help=text, role=FREE)
+        add("--test-batch-size", type=COUNT, default=16, metavar="N", help=text, role=FREE)
         text = "score the run or weights of --resume on --val-split, and leave"
-        scoring.add_argument("--eval", action="store_true", help=text, role=COMMAND)
+        add("--eval", action="store_true", help=text, role=COMMAND)
         text = "as --eval, and write masks, overlays and contact sheets there"
-        scoring.add_argument("--predict", type=Writes(folder=True, masks=True), metavar="DIR", help=text, role=COMMAND)
+        add("--predict", type=Writes(folder=True, masks=True), metavar="DIR", help=text, role=COMMAND)
         text = "with --predict: images of your own, a file, folder or zip"
-        scoring.add_argument("--images", type=Reads(pictures=True), metavar="PLACE", help=text, role=COMMAND)
+        add("--images", type=Reads(pictures=True), metavar="PLACE", help=text, role=COMMAND)
         parser.refuse(_REFUSED)
         parser.set_defaults(
             optimizer="adagrad", lr=0.01, lr_mode="poly", poly_power=0.9, num_epochs=300, batch_size=32, init="kaiming"
