@@ -119,10 +119,7 @@ class CIFAR(Task[ImageData]):
 
     def model_name(self, options: Namespace) -> str:
         """``cifar_aff_resnet32`` and the like."""
-        from ..nn import canonical_fusion
-
-        prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
-        return f"cifar_{prefix}{options.model}{_depth(options)}"
+        return f"cifar_{groups.fusion_prefix(options.fusion)}{options.model}{_depth(options)}"
 
     # ---- the parts of a run
 

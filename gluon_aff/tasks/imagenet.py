@@ -93,10 +93,7 @@ class ImageNet(Task[ImageNetData]):
 
     def model_name(self, options: Namespace) -> str:
         """``aff_resnet50``, ``iaff_resnext50_32x4d`` and the like."""
-        from ..nn import canonical_fusion
-
-        prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
-        return prefix + registered_name(options).split(".")[0]
+        return groups.fusion_prefix(options.fusion) + registered_name(options).split(".")[0]
 
     def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
         if not options["teacher"]:

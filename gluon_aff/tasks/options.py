@@ -325,6 +325,13 @@ def fusion_name(text: str) -> str:
     return name if name in SAME_AS_KEY else fusion_spelling(text)
 
 
+def fusion_prefix(fusion: str) -> str:
+    """How a network's name begins: ``aff_``, ``iaff_`` and the like, without any for "add"."""
+    from ..nn import canonical_fusion
+
+    return "" if fusion == "add" else f"{canonical_fusion(fusion)}_"
+
+
 # ---- what the authors' older scripts called things
 
 _RESNEXT = "--model resnext --blocks {} --tag paper"

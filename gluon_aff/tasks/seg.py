@@ -128,10 +128,10 @@ class Segmentation(Task[PairData]):
 
     def complete(self, options: Options) -> None:
         """Fill in the splits of the data set."""
-        train, val = find_dataset(options["dataset"], masks=True).splits
+        several, record = options["classes"] > 1, find_dataset(options["dataset"], masks=True)
+        train, val = record.splits
         options["train_split"] = options["train_split"] or train
         options["val_split"] = options["val_split"] or val
-        several, record = options["classes"] > 1, find_dataset(options["dataset"], masks=True)
         if several and "classes" not in record.options:
             raise UsageError(
                 f"--classes {options['classes']}: {record.name} marks foreground and background, leave it out"
@@ -161,10 +161,7 @@ class Segmentation(Task[PairData]):
 
     def model_name(self, options: Namespace) -> str:
         """``aff_fpn_resnet20``, ``acm_unet_resnet26`` and the like."""
-        from ..nn import canonical_fusion
-
-        prefix = "" if options.fusion == "add" else f"{canonical_fusion(options.fusion)}_"
-        return f"{prefix}{options.model}_resnet{6 * options.blocks + 2}"
+        return f"{groups.fusion_prefix(options.fusion)}{options.model}_resnet{6 * options.blocks + 2}"
 
     # ---- the parts of a run
 

@@ -22,7 +22,7 @@ from .history import HISTORY, EpochRecord, History, epoch_line
 from .plots import plot_history
 
 _CONFIG, _LOG, _CURVES, _EVENTS = "config.yaml", "train.log", "curves.png", "tensorboard"
-#: Figures and images of a test at the end of a run, see `tasks.final_test`.
+#: Figures and images of a test at the end of a run, see `tasks.final_score`.
 FINAL_TEST = ("final-test.json", "final-test.csv")
 
 
