@@ -280,7 +280,7 @@ def test_wrong_arguments(args, options, told):
 # The digits
 
 
-def test_the_split_of_the_digits_never_changes(monkeypatch):
+def test_the_split_of_the_digits_never_changes():
     train, test = load_image_set("digits", "train", resize=8), load_image_set("digits", "test", resize=8)
     assert (len(train), len(test)) == (1438, 359)
     whole = np.round(datasets.load_digits().images * (255 / 16)).astype(np.uint8)
@@ -293,6 +293,9 @@ def test_the_split_of_the_digits_never_changes(monkeypatch):
     usual = load_image_set("digits", "test")
     assert usual.images.shape == (359, 32, 32, 3) and usual.images.dtype == np.uint8
     assert (usual.images[..., :1] == usual.images).all() and usual.classes == tuple("0123456789")
+
+
+def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(GluonAFFError, match="pip install scikit-learn"):
         load_image_set("digits", "train")
