@@ -99,14 +99,14 @@ def _tidy(made: Any, shape: Sequence[Union[int, str]], output: Sequence[int]) ->
 
 def _convert_resize(node: Dict[str, Any], **kwargs: Any) -> List[Any]:
     """Translate ``BilinearResize2D(x, like, mode="like")``: corners aligned, height and width those of ``like``."""
-    from mxnet.onnx.mx2onnx._op_translations._op_translations_opset12 import create_tensor, get_inputs
+    from mxnet.onnx.mx2onnx._op_translations import _op_translations_opset12 as theirs
     from onnx.helper import make_node
 
-    name, (x, *like), attrs = get_inputs(node, kwargs)
+    name, (x, *like), attrs = theirs.get_inputs(node, kwargs)
     if attrs.get("mode") != "like":
-        raise NotImplementedError(f"BilinearResize2D of mode {attrs.get('mode', 'size')}")
+        return theirs.convert_contrib_BilinearResize2D(node, **kwargs)
     for number in (0, 2, 4):
-        create_tensor([number], f"{name}_{number}", kwargs["initializer"])
+        theirs.create_tensor([number], f"{name}_{number}", kwargs["initializer"])
     return [
         make_node("Shape", [x], [f"{name}_old"]),
         make_node("Slice", [f"{name}_old", f"{name}_0", f"{name}_2"], [f"{name}_maps"]),

@@ -66,7 +66,7 @@ class EveryFusion(nn.HybridBlock):
                 setattr(self, name, gluon_aff.create_fusion(name, 8))
 
     def hybrid_forward(self, F, x):
-        x = self.grouped(self.conv(x))
+        x = F.contrib.BilinearResize2D(self.grouped(self.conv(x)), height=20, width=12)  # ONNX: by MXNet's translation
         maps = [getattr(self, name)(x * n, F.relu(x) / n) for n, name in enumerate(list_fusions(), 1)]
         return F.flatten(F.Pooling(F.concat(*maps, dim=1), kernel=(1, 1), pool_type="avg", global_pool=True))
 
