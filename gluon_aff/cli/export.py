@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Union
 
-from ..errors import UsageError
 from ..utils.arguments import nonempty, number
 from ..utils.outputs import Reads, Writes
 from .arguments import add_gpus, add_number, add_preprocessing, add_weights, open_one
@@ -17,12 +16,7 @@ def export(args: argparse.Namespace) -> int:
 
     names = ("images", "count", "input_size", "batch", "with_preprocessing", "fold", "calibration", "overwrite")
     given = {name: getattr(args, name) for name in names}
-    trained = open_one(args)
-    try:
-        done = export_network(trained, Path(args.out), args.to, **given)
-    except UsageError as error:
-        message = str(error).replace("overwrite=True", "--overwrite").replace("give input_size", "give --input-size")
-        raise UsageError(message) from error
+    done = export_network(open_one(args), Path(args.out), args.to, **given)
     print("\n".join(done.lines))
     print(f"written    {done.directory}")
     return 0

@@ -137,7 +137,7 @@ def export(
     check_free(place, overwrite)
     size = input_size or (None if segments or input is None else input.size)
     if size is None and not segments:
-        raise UsageError("nothing tells the size of the network's input: give input_size")
+        raise UsageError("nothing tells the size of the network's input: give `input_size`")
     shape = _input_shape(size, batch, with_preprocessing)
     taken, own = "uint8" if with_preprocessing else "float32", pixels is not None
     pixels, transform = _checked_pixels(pixels, size), (input or NetworkInput()).transform
@@ -361,19 +361,19 @@ def check_free(place: Path, overwrite: bool) -> None:
     if not is_exported(place):
         raise UsageError(f"{place} is there and is no exported network: choose another folder")
     if not overwrite:
-        raise UsageError(f"{place} holds an exported network: choose another folder, or overwrite=True")
+        raise UsageError(f"{place} holds an exported network: choose another folder, or `overwrite`")
     try:
         listed = read_manifest(place)["files"]
     except GluonAFFError as error:
         raise UsageError(
-            f"{place} holds no exported network that is whole ({error}), so overwrite=True does not remove it: choose "
+            f"{place} holds no exported network that is whole ({error}), so `overwrite` does not remove it: choose "
             "another folder, or remove it yourself"
         ) from error
     others = [name for name in _entries(place) if name not in _OURS or name not in (NAME, *listed)]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise UsageError(
-            f"{place} holds more than an exported network ({', '.join(others[:3])}{more}), which overwrite=True would "
+            f"{place} holds more than an exported network ({', '.join(others[:3])}{more}), which `overwrite` would "
             "remove: choose another folder, or move it away"
         )
 

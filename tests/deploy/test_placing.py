@@ -59,7 +59,7 @@ def names(folder):
 
 
 def test_only_an_exported_network_is_replaced_and_only_if_asked(net, out):
-    with pytest.raises(UsageError, match="or overwrite=True"):
+    with pytest.raises(UsageError, match="or `overwrite`"):
         export(net, out)
     assert not folded(out)
     export(net, out, fold=True, overwrite=True)
