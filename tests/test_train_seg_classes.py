@@ -70,7 +70,7 @@ def test_it_is_opened_scored_and_explained(run, folder, tmp_path, capsys):
     assert found["miou"] == pytest.approx(trained.claim.value, abs=1e-6) and found["classes"] == list(NAMES)
     words = ["gradcam", "--weights", str(run), "--images", str(folder / "images"), "--gpus", "", "--count", "2"]
     assert console.run(cli.main, [*words, "--out", str(tmp_path / "cam")]) == 2
-    assert "segments 3 classes: --class NAME|INDEX says which" in capsys.readouterr().err
+    assert "segments 3 classes: choose the --class to show" in capsys.readouterr().err
     assert console.run(cli.main, [*words, "--out", str(tmp_path / "cam"), "--class", "leaf"]) == 0
     assert "% leaf" in (tmp_path / "cam/predictions.csv").read_text()
 

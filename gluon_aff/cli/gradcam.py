@@ -47,10 +47,12 @@ def _unique(name: str, taken: Dict[str, Any]) -> str:
 
 
 def attention(args: argparse.Namespace) -> int:
+    import numpy as np
+
     from ..gradcam import find_pictures, fusion_weights
-    from ..gradcam.fusion_weights import draw_weight_sheet, weight_lines, write_weight_arrays
+    from ..gradcam.fusion_weights import draw_weight_sheet, weight_arrays, weight_lines
     from ..utils.figures import is_figure
-    from ..utils.files import FileNames
+    from ..utils.files import FileNames, atomic_write
 
     pictures, network = find_pictures(args.images, args.count), open_one(args)
     names, out = FileNames(), Path(args.out)
@@ -63,7 +65,8 @@ def attention(args: argparse.Namespace) -> int:
         else:
             stem = names(f"{picture.folder}-{picture.name}")
             sheet, written = out / f"{stem}.png", f"{out / stem}.png and .npz"
-            write_weight_arrays(weights, out / f"{stem}.npz")
+            with atomic_write(out / f"{stem}.npz", "wb") as handle:
+                np.savez_compressed(handle, **weight_arrays(weights))
         draw_weight_sheet(weights, pixels, f"{network.title}: {picture.folder}/{picture.name}", sheet, args.dpi)
         print("\n".join([f"{picture.where}: {written}", "", *weight_lines(weights), ""]))
     return 0

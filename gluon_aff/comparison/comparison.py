@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
@@ -123,7 +124,7 @@ def sampled(pairs: List[Matched], every: Optional[int] = None, most: int = 14) -
 
 def _value(curve: Curve, value: float, sign: str = "") -> str:
     """An accuracy as 0.8357, an error in percent as 20.3265: as many digits as the authors' logs have."""
-    return f"{_scale(curve.metric) * value:{sign}.4f}"
+    return f"{_scale(curve) * value:{sign}.4f}"
 
 
 def _point(curve: Curve, point: Point) -> str:
@@ -135,8 +136,8 @@ def _metric(curve: Curve) -> str:
     return f"{curve.metric} in %" if curve.metric == ERROR else curve.metric
 
 
-def _scale(metric: str) -> int:
-    return 100 if metric == ERROR else 1
+def _scale(curve: Curve) -> int:
+    return 100 if curve.metric == ERROR else 1
 
 
 def _epochs(curve: Curve) -> str:
@@ -165,14 +166,14 @@ def draw_comparison(comparison: Comparison, path: PathLike, dpi: int = DPI) -> N
     heights = (3, 1) if pairs else (1,)
     grid = figure.add_gridspec(len(heights), 1 + short, height_ratios=heights, width_ratios=(3, 2)[: 1 + short])
     upper = figure.add_subplot(grid[0, 0])
-    _draw_curve(upper, reference, "tab:orange", run.final().epoch if short else None)
+    _draw_curve(upper, reference, "tab:orange", run.final().epoch if short else math.inf)
     _draw_curve(upper, run, "tab:blue")
     label_axes(upper, "" if pairs else "epoch", _metric(reference), "the run's epochs" if short else "")
     upper.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.08 if short else 1.0), frameon=False)
     if pairs:
         lower = figure.add_subplot(grid[1, 0], sharex=upper)
         lower.axhline(0, color="black", lw=0.8)
-        differences = [_scale(reference.metric) * pair.difference for pair in pairs]
+        differences = [_scale(reference) * pair.difference for pair in pairs]
         lower.plot([pair.epoch for pair in pairs], differences, color="tab:blue", lw=1.0, marker=_marker(pairs))
         label_axes(lower, "epoch", "run - reference")
     if short:
@@ -184,21 +185,21 @@ def draw_comparison(comparison: Comparison, path: PathLike, dpi: int = DPI) -> N
     write_figure(figure, path, dpi)
 
 
-def _draw_curve(axes: Any, curve: Curve, colour: str, until: Optional[int] = None) -> None:
+def _draw_curve(axes: Any, curve: Curve, colour: str, until: float = math.inf) -> None:
     """A line up to epoch ``until`` with its best point marked; a dashed level for a single figure."""
-    scale = _scale(curve.metric)
+    scale = _scale(curve)
     if not curve.points:
         label = plain(f"{curve.name}, {_value(curve, curve.goal())}")
         axes.axhline(scale * curve.goal(), color=colour, ls="--", lw=1.2, label=label)
         return
-    points = [point for point in curve.points if until is None or point.epoch <= until]
+    points = [point for point in curve.points if point.epoch <= until]
     if not points:
         return
     best = curve.best(until)
     epochs, values = zip(*points)
     scaled = [scale * value for value in values]
     axes.plot(epochs, scaled, color=colour, lw=1.2, marker=_marker(points), label=plain(curve.name))
-    label = f"its best{'' if until is None else ' so far'}, {_point(curve, best)}"
+    label = f"its best{'' if until == math.inf else ' so far'}, {_point(curve, best)}"
     axes.plot(best.epoch, scale * best.value, "o", ms=5, color=colour, label=label)
 
 
@@ -228,7 +229,7 @@ def draw_runs(runs: Sequence[str], path: PathLike, names: Sequence[str] = (), dp
         As `open_curve` does; UsageError for runs of different metrics.
     """
     curves, losses = [open_curve(run) for run in runs], [_losses(run) for run in runs]
-    scale = _scale(curves[0].metric)
+    scale = _scale(curves[0])
     figure = new_figure(11 if any(losses) else 7, 4.5)
     left, *right = figure.subplots(1, 2 if any(losses) else 1, squeeze=False)[0]
     for number, (curve, loss) in enumerate(zip(curves, losses)):

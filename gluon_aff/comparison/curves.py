@@ -12,8 +12,9 @@ import math
 import re
 from argparse import Namespace
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import GluonAFFError, UsageError, near_matches
 from ..facts import curve_file, paper_tables, published_runs, readme_figures
@@ -26,9 +27,11 @@ from .settings import settings_of_flags, settings_of_header
 ACCURACY, ERROR = METRICS["acc"], METRICS["err-top1"]
 _COLUMNS = {"val_acc": ACCURACY, "err_top1": ERROR, "iou": METRICS["iou"]}  # of params/curves
 
-_NUMBER = r"(-?\d+(?:\.\d+)?(?:e-?\d+)?|nan|inf)"
-_CIFAR = re.compile(rf"\[Epoch (\d+)\] train={_NUMBER} val={_NUMBER}")
-_IMAGENET = re.compile(rf"\[Epoch (\d+)\] validation: err-top1={_NUMBER} err-top5={_NUMBER}")
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?|nan|inf"
+_EPOCH = re.compile(
+    rf"\[Epoch (?P<epoch>\d+)\] (train=({_NUMBER}) val=(?P<accuracy>{_NUMBER})"
+    rf"|validation: err-top1=(?P<error>{_NUMBER}) err-top5=({_NUMBER}))"
+)
 _FLAGS = re.compile(r"Namespace\((.*)\)")
 _FLAG = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,]*)")
 
@@ -66,9 +69,9 @@ class Curve:
     planned: Optional[int] = None
     notes: Tuple[str, ...] = ()
 
-    def best(self, until: Optional[int] = None) -> Point:
+    def best(self, until: float = math.inf) -> Point:
         """Return the best point, the first of equal ones, up to and including epoch ``until``."""
-        points = [point for point in self.points if until is None or point.epoch <= until]
+        points = [point for point in self.points if point.epoch <= until]
         return max(points, key=lambda point: (self._goodness(point.value), -point.epoch))
 
     def final(self) -> Point:
@@ -76,10 +79,9 @@ class Curve:
 
     def goal(self) -> float:
         """Return the best figure, or the only one there is."""
-        if self.points:
-            return self.best().value
-        assert self.value is not None
-        return self.value
+        if self.value is not None:
+            return self.value
+        return self.best().value
 
     def reached(self, value: float) -> Optional[Point]:
         """Return the first point at least as good as ``value``."""
@@ -106,14 +108,14 @@ class Curve:
 # Whatever a user calls a run
 
 
-def open_curve(text: str, number: Optional[int] = None) -> Curve:
+def open_curve(text: str, segment: Optional[int] = None) -> Curve:
     """Open the learning curve of one run.
 
     Parameters
     ----------
     text : str
         A run's directory, a history.jsonl, a log of the authors' scripts, a .csv, or a published name.
-    number : int, optional
+    segment : int, optional
         Which of several runs in a log (default: the longest, the last of equally long ones).
 
     Raises
@@ -122,30 +124,24 @@ def open_curve(text: str, number: Optional[int] = None) -> Curve:
         For what is none of these, cannot be read or has no finished epoch.
     """
     path = Path(text).expanduser()
-    if not path.exists():
-        curve = _named(text)
-    elif path.is_dir() or path.suffix == ".jsonl":
-        curve = _of_history(path / HISTORY if path.is_dir() else path)
-    elif path.suffix == ".csv":
-        curve = _of_logged(read_csv(path), str(path), ())
-    else:
-        return _of_log(path, number)
-    if number is not None:
-        raise UsageError(f"--segment chooses a run of a log file: {text} is none, leave it out")
-    return curve
-
-
-def _named(text: str) -> Curve:
+    curves = path.is_dir() or path.suffix in (".jsonl", ".csv")
+    if path.exists() and not curves:
+        return _of_log(path, segment)
+    if segment is not None:
+        raise UsageError(f"`segment` chooses a run of a log file: {text} is none, leave it out")
+    if path.exists():
+        return _of_logged(read_csv(path), str(path)) if path.suffix == ".csv" else _of_history(path)
     try:
         curve = reference(text)
     except UsageError as error:
         raise UsageError(f"{text} is neither a file or directory nor a published run ({error})") from None
     if not curve.points:
-        raise UsageError(f"{text} is a single figure without epochs: it can stand behind --with only")
+        raise UsageError(f"{text} is a single figure without epochs: it can be what a run is compared with only")
     return curve
 
 
 def _of_history(path: Path) -> Curve:
+    path = path / HISTORY if path.is_dir() else path
     records = read_records(path)
     header = next((record for record in records if record["record"] == "header"), {})
     epochs = [record for record in records if record["record"] == "epoch"]
@@ -162,11 +158,10 @@ def _of_history(path: Path) -> Curve:
         metric = get_task(task).metric_of(Namespace(**options)) if task in list_tasks() else ACCURACY
     except (KeyError, TypeError, AttributeError) as error:
         raise GluonAFFError(f"{path}: its header is not one of a training run here ({error!r})") from error
-    name = str(path.parent) if path.name == HISTORY else str(path)
     points = tuple(Point(record["epoch"], record["val"]) for record in epochs)
-    changed = history_changed(path.parent) if path.name == HISTORY else None
+    name, changed = (path.parent, history_changed(path.parent)) if path.name == HISTORY else (path, None)
     notes = (changed,) if changed else ()
-    return Curve(name, metric, points, settings=settings, planned=options.get("num_epochs"), notes=notes)
+    return Curve(str(name), metric, points, settings=settings, planned=options.get("num_epochs"), notes=notes)
 
 
 # The authors' logs as files: several runs in a row, each with its flags and its figures per epoch
@@ -180,6 +175,9 @@ class LoggedRun:
     flags: Dict[str, Any]
     metric: str = ACCURACY
     points: List[Point] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.number} ({len(self.points)} epochs)"
 
 
 def read_log(path: Path) -> List[LoggedRun]:
@@ -196,7 +194,19 @@ def read_log(path: Path) -> List[LoggedRun]:
     try:
         with open(path, encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                _read_line(line, runs)
+                flags, epoch = _FLAGS.search(line), _EPOCH.search(line)
+                if flags:
+                    values = {name: _literal(text.strip()) for name, text in _FLAG.findall(flags.group(1))}
+                    if runs[-1].points or runs[-1].flags:
+                        runs.append(LoggedRun(runs[-1].number + 1, values))
+                    else:
+                        runs[-1].flags = values
+                elif epoch:
+                    point = Point(int(epoch["epoch"]), float(epoch["accuracy"] or epoch["error"]))
+                    if runs[-1].points and point.epoch <= runs[-1].points[-1].epoch:
+                        runs.append(LoggedRun(runs[-1].number + 1, runs[-1].flags))
+                    runs[-1].metric = ACCURACY if epoch["accuracy"] else ERROR
+                    runs[-1].points.append(point)
     except OSError as error:
         raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
     found = [run for run in runs if run.points]
@@ -206,25 +216,6 @@ def read_log(path: Path) -> List[LoggedRun]:
             "'[Epoch 0] validation: err-top1=... err-top5=...'"
         )
     return found
-
-
-def _read_line(line: str, runs: List[LoggedRun]) -> None:
-    flags = _FLAGS.search(line)
-    if flags:
-        values = {name: _literal(text.strip()) for name, text in _FLAG.findall(flags.group(1))}
-        if runs[-1].points or runs[-1].flags:
-            runs.append(LoggedRun(runs[-1].number + 1, values))
-        else:
-            runs[-1].flags = values
-        return
-    for pattern, metric, group in ((_CIFAR, ACCURACY, 3), (_IMAGENET, ERROR, 2)):
-        match = pattern.search(line)
-        if match:
-            epoch = int(match.group(1))
-            if runs[-1].points and epoch <= runs[-1].points[-1].epoch:
-                runs.append(LoggedRun(runs[-1].number + 1, runs[-1].flags))
-            runs[-1].metric = metric
-            runs[-1].points.append(Point(epoch, float(match.group(group))))
 
 
 def _literal(text: str) -> Any:
@@ -256,35 +247,33 @@ def read_csv(path: Path) -> LoggedRun:
     return LoggedRun(0, {}, _COLUMNS[column], points)
 
 
-def _of_log(path: Path, number: Optional[int]) -> Curve:
-    def listed(runs: Sequence[LoggedRun]) -> str:
-        return ", ".join(f"{run.number} ({len(run.points)} epochs)" for run in runs)
-
+def _of_log(path: Path, segment: Optional[int]) -> Curve:
     runs = read_log(path)
     run = max(runs, key=lambda run: (len(run.points), run.number))
-    if number is not None:
-        chosen = [run for run in runs if run.number == number]
+    if segment is not None:
+        chosen = [run for run in runs if run.number == segment]
         if not chosen:
-            raise UsageError(f"{path} has no run {number} with epochs: choose {listed(runs)}")
+            raise UsageError(f"{path} has no run {segment} with epochs: choose {', '.join(map(str, runs))}")
         run = chosen[0]
-    others = [other for other in runs if other is not run]
+    others = ", ".join(str(other) for other in runs if other is not run)
     if not others:
-        return _of_logged(run, str(path), ())
-    note = f"{path} holds several runs, this is {run.number}; --segment chooses {listed(others)}"
+        return _of_logged(run, str(path))
+    note = f"{path} holds several runs, this is segment {run.number}; there are also {others}"
     return _of_logged(run, f"{path}, run {run.number}", (note,))
 
 
-def _of_logged(run: LoggedRun, name: str, notes: Tuple[str, ...]) -> Curve:
+def _of_logged(run: LoggedRun, name: str, notes: Tuple[str, ...] = ()) -> Curve:
     """Return a log's run; when it is a published one, with all that is known of it."""
     points = tuple(run.points)
     for identity in published_runs():
         known = _curve_of_run(identity)
         if known.metric == run.metric and known.points == points:
             return replace(known, name=name, notes=(*notes, *known.notes))
-    if run.flags:
-        notes = (*notes, "settings are the flags as logged; some have no effect in the authors' scripts")
+    if not run.flags:
+        return Curve(name, run.metric, points, notes=notes)
+    notes = (*notes, "settings are the flags as logged; some have no effect in the authors' scripts")
     try:
-        settings = settings_of_flags(run.flags) if run.flags else {}
+        settings = settings_of_flags(run.flags)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         settings, notes = {}, (*notes, f"the flags in the log are damaged ({error!r}): no settings are known")
     planned = run.flags.get("num_epochs")
@@ -296,7 +285,7 @@ def _of_logged(run: LoggedRun, name: str, notes: Tuple[str, ...]) -> Curve:
 
 def references() -> List[str]:
     """List every name that `reference` knows."""
-    return sorted({*published_runs(), *_published_without_log(), *_rows()})
+    return sorted(_published())
 
 
 def reference(text: str) -> Curve:
@@ -313,16 +302,37 @@ def reference(text: str) -> Curve:
     UsageError
         For a name that fits none or several; with similar names.
     """
-    names = references()
+    known = _published()
     alternatives = {name: record["alternative_reading_of"] for name, record in catalogue().items()}
     text = alternatives.get(text) or text
-    hits = [name for name in names if name == text] or [name for name in names if text.lower() in name.lower()]
+    hits = [text] if text in known else sorted(name for name in known if text.lower() in name.lower())
     if len(hits) != 1:
-        reason = near_matches(text, names) if not hits else f"it could be {', '.join(hits[:8])}"
+        reason = f"it could be {', '.join(hits[:8])}" if hits else near_matches(text, known)
         raise UsageError(f"no single reference {text!r}: {reason}; `gluon-aff compare --list` prints all")
-    if hits[0] in published_runs():
-        return _curve_of_run(hits[0])
-    return {**_published_without_log(), **_rows()}[hits[0]]
+    return known[hits[0]]()
+
+
+def _published() -> Dict[str, Callable[[], Curve]]:
+    """Return what opens each published figure: a file without a log, a row of a table or of the README, a run."""
+    found: Dict[str, Callable[[], Curve]] = {}
+    for name, record in catalogue().items():
+        if not record["alternative_reading_of"]:
+            notes = ("the authors published no log with its epochs: the figure is that of the file's name",)
+            found[name] = partial(Curve, name, METRICS[record["metric"]], value=record["value"], notes=notes)
+    tables, readme = paper_tables(), readme_figures()["rows"]
+    runs = {**tables["runs"], **{f"readme/{row}": values[1] for row, values in readme.items()}}
+    for short, key in (("table3", "table3_aggregation_scale"), ("table4", "table4_integration")):
+        for row, values in tables[key]["rows"].items():
+            for column, value in zip(tables[key]["columns"], values):
+                if value is not None and not column.startswith("fpn"):  # segmentation: another figure altogether
+                    name = f"{short}/{row}/{column}"
+                    found[name] = partial(_row, name, ACCURACY, value, runs.get(name))
+    for short, rows in (("table5", tables["table5_imagenet"]["rows"]), ("readme", readme)):
+        for row, values in rows.items():
+            if values[0] is not None:
+                name = f"{short}/{row}"
+                found[name] = partial(_row, name, ERROR, values[0] / 100, runs.get(name))
+    return {**found, **{name: partial(_curve_of_run, name) for name in published_runs()}}
 
 
 def _curve_of_run(identity: str) -> Curve:
@@ -341,32 +351,6 @@ def _settings_of_run(record: Dict[str, Any]) -> Dict[str, Any]:
     """Return what a run's network is known to be and what its flags really did."""
     settings = settings_of_flags({**record["flags"], **record["effective"]}, record["network"])
     return {**settings, "data": record["data"], "labels": record["labels"]}
-
-
-def _published_without_log() -> Dict[str, Curve]:
-    curves = {}
-    for name, record in catalogue().items():
-        if name not in published_runs() and not record["alternative_reading_of"]:
-            note = "the authors published no log with its epochs: the figure is that of the file's name"
-            curves[name] = Curve(name, METRICS[record["metric"]], value=record["value"], notes=(note,))
-    return curves
-
-
-def _rows() -> Dict[str, Curve]:
-    """Return the figures of the paper's tables and of the README."""
-    tables, readme = paper_tables(), readme_figures()
-    figures: Dict[str, Tuple[str, float]] = {}
-    for short, key in (("table3", "table3_aggregation_scale"), ("table4", "table4_integration")):
-        for row, values in tables[key]["rows"].items():
-            for column, value in zip(tables[key]["columns"], values):
-                if value is not None and not column.startswith("fpn"):  # segmentation: another figure altogether
-                    figures[f"{short}/{row}/{column}"] = (ACCURACY, value)
-    for short, rows in (("table5", tables["table5_imagenet"]["rows"]), ("readme", readme["rows"])):
-        for row, values in rows.items():
-            if values[0] is not None:
-                figures[f"{short}/{row}"] = (ERROR, values[0] / 100)
-    runs = {**tables["runs"], **{f"readme/{row}": values[1] for row, values in readme["rows"].items()}}
-    return {name: _row(name, metric, value, runs.get(name)) for name, (metric, value) in figures.items()}
 
 
 def _row(name: str, metric: str, value: float, run: Optional[str]) -> Curve:

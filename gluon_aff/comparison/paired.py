@@ -8,7 +8,7 @@ have given other figures. `interval` has both: a bootstrap over seeds and images
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -88,9 +88,9 @@ def half_width(level: float, seeds: Any, images: Any, count: int) -> Any:
     ``seeds`` and ``images`` are variances of the mean, numbers or arrays, estimated from ``count`` seeds and from very
     many images. It is exact where either is 0, and too wide rather than too narrow between them.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtri, stdtrit
 
-    return np.sqrt(t.isf(level / 2, count - 1) ** 2 * seeds + norm.isf(level / 2) ** 2 * images)
+    return np.sqrt(stdtrit(count - 1, level / 2) ** 2 * seeds + ndtri(level / 2) ** 2 * images)
 
 
 def _p_value(size: float, seeds: float, images: float, count: int) -> float:
@@ -119,31 +119,22 @@ def _bootstrap(runs: Sequence[Measured], others: Sequence[Measured]) -> Optional
     means: List[np.ndarray] = []
     for _ in range(0, _DRAWS, _BLOCK):
         seeds = random.integers(len(mine), size=(_BLOCK, len(mine)))
-        figures = np.stack(list(_drawn(mine, theirs, random, alike)), axis=1)  # (draws, seeds)
-        means.append(np.take_along_axis(figures, seeds, axis=1).mean(axis=1))
+        figures: List[np.ndarray] = []  # of each seed the figure, or the difference, on every draw of images
+        for place, one in enumerate(mine):
+            if not (figures and alike):
+                weights = image_weights(random, len(one.images), _BLOCK)
+            figures.append(quotient(weights @ one.part, weights @ one.whole))
+            if theirs:
+                figures[-1] -= quotient(weights @ theirs[place].part, weights @ theirs[place].whole)
+        means.append(np.take_along_axis(np.stack(figures, axis=1), seeds, axis=1).mean(axis=1))
     return np.concatenate(means)
-
-
-def _drawn(
-    mine: Sequence[Shares], theirs: Sequence[Shares], random: np.random.Generator, alike: bool
-) -> Iterator[np.ndarray]:
-    """Of each seed the figure, or the difference, on every draw of images; one draw for all seeds where these agree."""
-    weights = None
-    for place, one in enumerate(mine):
-        if weights is None or not alike:
-            weights = image_weights(random, len(one.images), _BLOCK)
-        figures = quotient(weights @ one.part, weights @ one.whole)
-        if theirs:
-            other = theirs[place]
-            figures = figures - quotient(weights @ other.part, weights @ other.whole)
-        yield figures
 
 
 def _check_same(one: Shares, other: Shares) -> None:
     if one.images != other.images:
         raise GluonAFFError(
             f"two runs of one seed were tested on different images ({len(one.images)} and {len(other.images)}): give "
-            "both the same data and --test-images"
+            "both the same data and `test_images`"
         )
 
 
@@ -152,22 +143,18 @@ def image_test(one: Shares, other: Shares) -> ImageTest:
 
     Raises GluonAFFError for different images.
     """
-    from scipy.stats import wilcoxon
+    from scipy.stats import binomtest, wilcoxon
 
     _check_same(one, other)
     first, second = (quotient(each.part, each.whole) for each in (one, other))
     better, worse = int((first > second).sum()), int((first < second).sum())
+    name, p_value = "Wilcoxon", 1.0
     if (one.whole == 1).all() and (other.whole == 1).all():
-        return ImageTest(better, worse, mcnemar(better, worse), "McNemar")
-    p_value = float(wilcoxon(first - second).pvalue) if better + worse else 1.0
-    return ImageTest(better, worse, p_value, "Wilcoxon")
-
-
-def mcnemar(better: int, worse: int) -> float:
-    """Return the exact two-sided p: a fair coin for every image that only one of two classifiers has right."""
-    from scipy.stats import binom
-
-    return min(1.0, 2 * float(binom.cdf(min(better, worse), better + worse, 0.5)))
+        name = "McNemar"  # exact: a fair coin for every image that only one of two classifiers has right
+    if better + worse:
+        found = binomtest(better, better + worse) if name == "McNemar" else wilcoxon(first - second)
+        p_value = float(found.pvalue)
+    return ImageTest(better, worse, p_value, name)
 
 
 def holm(p_values: Sequence[float]) -> List[float]:

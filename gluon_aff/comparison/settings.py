@@ -55,8 +55,8 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
     images = options["batch_size"] * (wanted_parts(Namespace(**options)) or devices) * options["accumulate"]
     settings = {
         "data": options["dataset"],
-        "outputs": header.get("data", {}).get("classes"),
         **_network_of_options(header.get("task", "cifar"), options),
+        "outputs": header.get("data", {}).get("classes"),
         "start weights": options.get("resume_from"),
         "devices": devices,
         "images per update": images,
@@ -76,14 +76,7 @@ def _network_of_options(task: str, options: Dict[str, Any]) -> Settings:
     found = get_task(task).model_args(options) if task in list_tasks() else None
     if found is None:
         return {"host": options.get("model"), "fusion": _fusion(options.get("fusion", "add"))}
-    host, given = found
-    return {
-        "labels": options["labels"] if options["dataset"] == "cifar100" else None,
-        "host": _host(host),
-        "fusion": _fusion(given["fusion"]),
-        "r": _ratio(host, given["fusion"], given["r"]),
-        **{name: given[option] for name, option in _NETWORK.items() if option in given},
-    }
+    return {"labels": options["labels"] if options["dataset"] == "cifar100" else None, **_network(*found)}
 
 
 def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] = None) -> Settings:
@@ -93,8 +86,13 @@ def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] =
     """
     devices = flags.get("num_gpus") or max(1, len([gpu for gpu in str(flags.get("gpus", "")).split(",") if gpu]))
     settings: Settings = {"optimizer": flags.get("optimizer", "nag"), "devices": devices}
-    settings.update(_network(network) if network else _network_of_flags(flags))
     direct = {"epochs": "num_epochs", "momentum": "momentum", "precision": "dtype", "start weights": "start"}
+    if network:
+        settings.update(_network(network["name"], network["options"]))
+    else:
+        direct.update(_NETWORK)
+        settings.update({"host": str(flags["model"])} if flags.get("model") else {})
+        settings.update({"fusion": _fusion(flags["askc_type"])} if flags.get("askc_type") else {})
     settings.update({name: flags[flag] for name, flag in direct.items() if flag in flags})
     settings.setdefault("precision", "float32")
     if "batch_size" in flags:
@@ -149,34 +147,21 @@ def _schedule(lr: float, mode: str, warm: Optional[int], decays: List[int], fact
     return {**settings, **(stepped if mode == "step" else dict.fromkeys(stepped))}
 
 
-def _network(network: Dict[str, Any]) -> Settings:
-    """A registered model's name and options."""
-    entry = model_entry(network["name"])
-    options = {**entry.options, **network["options"]}
+def _network(name: str, given: Dict[str, Any]) -> Settings:
+    """From a registered model's name and options."""
+    entry = model_entry(name)
+    options, accepted = {**entry.options, **given}, entry.accepts()
     fusion = options.get("fusion", "add")
     settings = {
-        "host": _host(network["name"]),
+        "host": _host(name),
         "fusion": _fusion(fusion),
-        "r": _ratio(network["name"], fusion, options.get("r")),
+        "r": _ratio(name, fusion, options.get("r")),
         "outputs": options.get("classes"),
-        "first fused stage": options.get("start_layer", _default(network["name"], "start_layer")),
     }
-    if "blocks" in entry.accepts():
-        settings["blocks"] = options.get("blocks")
-        settings["width"] = options.get("channel_times", _default(network["name"], "channel_times"))
-    if network["name"].startswith("cifar_"):
-        settings["deep stem"] = bool(options.get("deep_stem"))
+    for setting, option in _NETWORK.items():
+        if option in given or option in accepted and (option != "deep_stem" or name.startswith("cifar_")):
+            settings[setting] = options.get(option, _default(name, option))
     return {name: value for name, value in settings.items() if value is not None or name == "r"}
-
-
-def _network_of_flags(flags: Dict[str, Any]) -> Settings:
-    settings: Settings = {}
-    if flags.get("model"):
-        settings["host"] = str(flags["model"])
-    if flags.get("askc_type"):
-        settings["fusion"] = _fusion(flags["askc_type"])
-    settings.update({name: flags[flag] for name, flag in _NETWORK.items() if flag in flags})
-    return settings
 
 
 def _host(name: str) -> str:

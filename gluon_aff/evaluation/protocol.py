@@ -80,11 +80,11 @@ def open_images(options: DataOptions, protocol: str = "exact") -> LabelledImages
 def _cifar_like(options: DataOptions, protocol: str) -> LabelledImages:
     for name in ("normalisation", "ground_truth", "skip_bad"):
         if getattr(options, name):
-            raise UsageError(f"--{name.replace('_', '-')} is for --dataset imagenet: leave it out")
+            raise UsageError(f"`{name}` is for ImageNet: leave it out")
     if protocol == "upstream":
         raise UsageError(
-            "the authors' record iterator was for ImageNet only; their CIFAR figures count every image once, "
-            "as --protocol exact does"
+            "the authors' record iterator was for ImageNet only; their CIFAR figures count every image once, as the "
+            "`protocol` exact does"
         )
     found = load_image_set(
         options.dataset,
@@ -100,16 +100,14 @@ def _cifar_like(options: DataOptions, protocol: str) -> LabelledImages:
     loader = BatchLoader(
         found, options.batch_size, EvalTransform(), shuffle=False, drop_last=False, workers=options.workers
     )
-    return LabelledImages(
-        options.dataset, options.labels, found.source, found.classes, len(found), loader, normalisation="cifar"
-    )
+    return LabelledImages(options.dataset, options.labels, found.source, found.classes, len(found), loader, "cifar")
 
 
 def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
     if options.data is None:
-        raise UsageError("ImageNet needs its place: --data names a folder, zip or .rec file of validation images")
+        raise UsageError("ImageNet needs its place: `data` names a folder, zip or .rec file of validation images")
     if options.labels != "fine":
-        raise UsageError(f"--labels {options.labels}: only cifar100 has coarse labels")
+        raise UsageError(f"`labels` {options.labels}: only cifar100 has coarse labels")
     wnids, names = zip(*imagenet_classes())
     path = Path(options.data).expanduser()
     truth = None if options.ground_truth is None else Path(options.ground_truth).expanduser()
@@ -129,9 +127,9 @@ def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
             max_bad=None if options.skip_bad else 0,
         )
     elif not records:
-        raise UsageError(f"--protocol upstream runs MXNet's record iterator: it needs a .rec file, not {path}")
+        raise UsageError(f"the `protocol` upstream runs MXNet's record iterator: it needs a .rec file, not {path}")
     elif options.skip_bad:
-        raise UsageError("the record iterator cannot leave images out: --skip-bad goes with --protocol exact")
+        raise UsageError("the record iterator cannot leave images out: `skip_bad` goes with the `protocol` exact")
     else:
         loader = RecordIteratorPass(
             path, len(source), options.batch_size, size=size, normalisation=norm, workers=options.workers
@@ -151,7 +149,7 @@ class RecordIteratorPass:
         self, path: Path, records: int, batch_size: int, *, size: int, normalisation: str, workers: int
     ) -> None:
         if records < batch_size:
-            raise UsageError(f"{path} holds {records} images, less than a batch of {batch_size}: give --batch-size")
+            raise UsageError(f"{path} holds {records} images, less than a batch of {batch_size}: give `batch_size`")
         self.path, self.records, self.batch_size = path, records, batch_size
         self.size, self.normalisation, self.workers = size, normalisation, workers
 
@@ -180,7 +178,7 @@ class RecordIteratorPass:
         except mx.MXNetError as error:
             raise GluonAFFError(
                 f"the record iterator cannot read {self.path} ({last_line(error)}): "
-                "--protocol exact names the image that is at fault"
+                "the `protocol` exact names the image that is at fault"
             ) from None
 
 

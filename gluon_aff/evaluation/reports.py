@@ -56,8 +56,7 @@ class ScoreRequest:
         given = {**self.data, "protocol": self.protocol != "exact", "skip_bad": self.skip_bad}
         for name in names:
             if given.get(name):
-                flag = {"size": "input-size"}.get(name, name.replace("_", "-"))
-                raise UsageError(f"--{flag} is not for {task}: leave it out")
+                raise UsageError(f"`{name}` is not for {task}: leave it out")
 
 
 class Report(Protocol):
@@ -154,7 +153,34 @@ class ClassificationReport:
 
     def to_json(self) -> Dict[str, Any]:
         """Return every figure, with the environment."""
-        return {**self.score.to_json(), "environment": self.environment}
+        score, images, count, claim = self.score, self.score.images, len(self.score.predictions), self.score.claim()
+        return {
+            "weights": score.trained.name,
+            "file": str(score.trained.file),
+            "network": score.trained.network,
+            "dataset": images.dataset,
+            "labels": images.labels,
+            "source": images.source,
+            "normalisation": images.normalisation,
+            "protocol": score.protocol,
+            "images": count,
+            "images_expected": images.count,
+            "images_bad": score.bad,
+            "top1": score.top1 / count,
+            "top5": score.top5 / count,
+            "top1_interval": share_interval(score.top1, count),
+            "top5_interval": share_interval(score.top5, count),
+            "top1_images": score.top1,
+            "top5_images": score.top5,
+            "seconds": score.seconds,
+            "images_per_second": score.images_per_second,
+            "claim": asdict(claim) if claim else None,
+            "passes": score.passes,
+            "claim_pass": score.claim_pass,
+            "notes": score.notes,
+            "per_class": score.class_rows(),
+            "environment": self.environment,
+        }
 
     def write(self, directory: Path) -> List[Path]:
         """Write evaluation.json, per_class.csv, confusion.csv and confusion.png; return their paths."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import mxnet as mx
@@ -15,7 +15,6 @@ from ..errors import GluonAFFError, UsageError
 from ..facts import published_runs
 from ..utils.console import progress
 from ..utils.logits import check_finite
-from ..utils.resampling import share_interval
 from .protocol import LabelledImages, official_size, record_passes
 from .trained_network import Claim, TrainedNetwork
 
@@ -101,7 +100,7 @@ def predict(
         if y.max() >= outputs or y.min() < 0:
             raise UsageError(
                 f"an image has the label {int(y.max())}, but the head has {outputs} classes (0 to {outputs - 1}): "
-                "choose the data set (and --labels) that the weights are for"
+                "choose the data set (and `labels`) that the weights are for"
             )
         pending.append((logits, y))
         if len(pending) > 1:  # devices work on one batch while the one before is counted
@@ -178,7 +177,7 @@ def class_note(trained: TrainedNetwork, images: LabelledImages, outputs: int) ->
     described = f"the data have the classes {_listed(found)}, the network was trained on {_listed(known.names)}"
     if len(found) == len(known.names):
         return f"{described}: labels are compared by their numbers"
-    if data.get("dataset") == images.dataset != "folder":  # CIFAR-100's other labels, chosen by --labels
+    if data.get("dataset") == images.dataset != "folder":  # CIFAR-100's other labels
         return described
     raise UsageError(f"{described}: a label means another class; evaluate data with the network's classes")
 
@@ -262,36 +261,6 @@ class Score:
             rows.append({"name": names[number], "images": int(counts[number].sum()), **hits, "taken_for": other})
         return rows
 
-    def to_json(self) -> Dict[str, Any]:
-        """Return every figure."""
-        count, claim = len(self.predictions), self.claim()
-        return {
-            "weights": self.trained.name,
-            "file": str(self.trained.file),
-            "network": self.trained.network,
-            "dataset": self.images.dataset,
-            "labels": self.images.labels,
-            "source": self.images.source,
-            "normalisation": self.images.normalisation,
-            "protocol": self.protocol,
-            "images": count,
-            "images_expected": self.images.count,
-            "images_bad": self.bad,
-            "top1": self.top1 / count,
-            "top5": self.top5 / count,
-            "top1_interval": share_interval(self.top1, count),
-            "top5_interval": share_interval(self.top5, count),
-            "top1_images": self.top1,
-            "top5_images": self.top5,
-            "seconds": self.seconds,
-            "images_per_second": self.images_per_second,
-            "claim": asdict(claim) if claim else None,
-            "passes": self.passes,
-            "claim_pass": self.claim_pass,
-            "notes": self.notes,
-            "per_class": self.class_rows(),
-        }
-
 
 def score(
     trained: TrainedNetwork,
@@ -330,8 +299,7 @@ def score(
     began = time.perf_counter()
     found = predict(trained.net, images.loader.batches(0), devices, len(images.loader), check_outputs)
     seconds, run, bad = time.perf_counter() - began, len(found), getattr(images.loader, "bad", [])
-    rows: List[Row] = []
-    number = None
+    rows, number = [], None
     if protocol == "upstream":
         number = claimed_pass(trained.claim, batch_size)
         rows = pass_scores(found, images.count, batch_size, passes, number)

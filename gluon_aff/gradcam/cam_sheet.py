@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -99,11 +99,9 @@ def explain_images(
     classes = network.input.classes or ClassNames(pictures.folders if len(pictures.folders) == network.outputs else ())
     if network.segments and network.outputs == 1 and target is not None:
         name = f"{network.title} is a segmentation network"
-        raise UsageError(f"--class {target}: {name} and has no classes; leave it out")
+        raise UsageError(f"`class` {target}: {name} and has no classes; leave it out")
     if network.segments and network.outputs > 1 and target is None:
-        raise UsageError(
-            f"{network.title} segments {network.outputs} classes: --class NAME|INDEX says which one to show"
-        )
+        raise UsageError(f"{network.title} segments {network.outputs} classes: choose the `class` to show")
     wanted = None if target is None else classes.number(target, network.outputs)
     explained: List[ExplainedImage] = []
     for start in range(0, len(pictures.chosen), batch_size):
@@ -113,8 +111,8 @@ def explain_images(
         other = next((number for number, size in enumerate(sizes) if size != sizes[0]), None)
         if other is not None:
             raise UsageError(
-                f"{batch[0].where} is {sizes[0]}, {batch[other].where} {sizes[other]}: give --input-size N to resize "
-                "all images"
+                f"{batch[0].where} is {sizes[0]}, {batch[other].where} {sizes[other]}: give `input_size` to resize all "
+                "images"
             )
         found = explain(network.net, network.input.transform(np.stack(pixels)), wanted, layer, method)
         judge = _segmented if network.segments else _classified
@@ -208,25 +206,22 @@ def write_explained(rows: Rows, place: Path, dpi: int = DPI) -> List[Path]:
     """
     sheet = place if is_figure(place) else place / "sheet.png"
     if sheet != place:
-        _write_maps(rows, place)
-        write_csv(_CSV, _csv_rows(rows), place / "predictions.csv")
+        folders, verdicts = FileNames(), []
+        for network, images in rows.items():
+            folder, names = place / folders(network), FileNames()
+            for image in images:
+                stem = names(f"{image.picture.folder}-{image.picture.name}")
+                write_pixels(heat_colours(image.heat), folder / f"{stem}-heat.png")
+                write_pixels(enlarged(heat_overlay(image.pixels, image.heat)), folder / f"{stem}-overlay.png")
+                score = "" if image.score is None else f"{image.score:.6f}"
+                judged = (score, "" if image.wrong is None else int(image.wrong), image.target or "")
+                verdicts.append((network, image.picture.where, image.truth or "", image.predicted, *judged))
+        write_csv(_CSV, verdicts, place / "predictions.csv")
     sheets = []
-    count = max(len(images) for images in rows.values())
-    for number, start in enumerate(range(0, count, COLUMNS), 1):
-        path = sheet if number == 1 else sheet.with_name(f"{sheet.stem}-{number}{sheet.suffix}")
-        draw_cam_sheet({network: images[start : start + COLUMNS] for network, images in rows.items()}, path, dpi)
-        sheets.append(path)
+    for start in range(0, max(map(len, rows.values())), COLUMNS):
+        sheets.append(sheet.with_name(f"{sheet.stem}-{len(sheets) + 1}{sheet.suffix}") if sheets else sheet)
+        draw_cam_sheet({name: images[start : start + COLUMNS] for name, images in rows.items()}, sheets[-1], dpi)
     return sheets
-
-
-def _write_maps(rows: Rows, directory: Path) -> None:
-    folders = FileNames()
-    for network, images in rows.items():
-        folder, names = directory / folders(network), FileNames()
-        for image in images:
-            stem = names(f"{image.picture.folder}-{image.picture.name}")
-            write_pixels(heat_colours(image.heat), folder / f"{stem}-heat.png")
-            write_pixels(enlarged(heat_overlay(image.pixels, image.heat)), folder / f"{stem}-overlay.png")
 
 
 def enlarged(pixels: np.ndarray) -> np.ndarray:
@@ -238,15 +233,6 @@ def enlarged(pixels: np.ndarray) -> np.ndarray:
     if times == 1:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((times * width, times * height), Image.Resampling.BICUBIC))
-
-
-def _csv_rows(rows: Rows) -> Iterator[Tuple[object, ...]]:
-    for network, images in rows.items():
-        for image in images:
-            score = "" if image.score is None else f"{image.score:.6f}"
-            wrong = "" if image.wrong is None else int(image.wrong)
-            where = image.picture.where
-            yield network, where, image.truth or "", image.predicted, score, wrong, image.target or ""
 
 
 def draw_cam_sheet(rows: Rows, path: PathLike, dpi: int = DPI) -> None:

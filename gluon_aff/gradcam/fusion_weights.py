@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..nn import MSCAM, Fusion
 from ..nn.fusions import Weight
 from ..utils.figures import DPI, new_figure, plain, write_figure
-from ..utils.files import PathLike, atomic_write
+from ..utils.files import PathLike
 from ..utils.tables import text_table
 from .inner_layers import as_input, checked, named_blocks, recorded_outputs
 
@@ -189,12 +189,6 @@ def weight_arrays(weights: Sequence[FusionWeights]) -> Dict[str, np.ndarray]:
     return found
 
 
-def write_weight_arrays(weights: Sequence[FusionWeights], path: PathLike) -> None:
-    """Write `weight_arrays` as .npz."""
-    with atomic_write(path, "wb") as handle:
-        np.savez_compressed(handle, **weight_arrays(weights))
-
-
 def draw_weight_sheet(
     weights: Sequence[FusionWeights], pixels: np.ndarray, title: str, path: PathLike, dpi: int = DPI
 ) -> None:
@@ -205,7 +199,11 @@ def draw_weight_sheet(
     """
     found, stages = weight_arrays(weights), _stages(weights)
     paths = list(dict.fromkeys(each.path for each in weights))
-    limits, labels = _limits(found), [each.label for each in weights if each.path == paths[0]]
+    labels = [each.label for each in weights if each.path == paths[0]]
+    reach = {True: 0.01, False: 0.01}  # of M from 0.5, and of its parts from 0
+    for name, values in found.items():
+        whole = ".weight" in name
+        reach[whole] = max(reach[whole], float(abs(values - 0.5 * whole).max()))
     columns = 1 + 3 * stages
     figure = new_figure(_NAME + _TILE * columns + 2 * _BARS, (_TILE + _TEXT) * len(paths) + 0.5)
     grid = figure.subplots(len(paths), columns, squeeze=False)
@@ -217,8 +215,9 @@ def draw_weight_sheet(
             for number, part in enumerate(_PARTS):
                 values = found.get(f"{fusion}.{part}{'' if stage == 0 else stage + 1}")
                 if values is not None:
-                    axes = line[1 + 3 * stage + number]
-                    shown[part == "weight"] = _draw(axes, values, limits[part], pixels.shape[0] / pixels.shape[1])
+                    axes, whole = line[1 + 3 * stage + number], part == "weight"
+                    limits = 0.5 * whole - reach[whole], 0.5 * whole + reach[whole]
+                    shown[whole] = _draw(axes, values, limits, pixels.shape[0] / pixels.shape[1])
                     if row == 0:
                         axes.set_title(_HEADINGS[part] + (f", {labels[stage]}" if labels[stage] else ""), fontsize=8)
         line[0].set_axis_on()
@@ -244,15 +243,6 @@ def _place(path: str, paths: Sequence[str]) -> str:
 
 def _stages(weights: Sequence[FusionWeights]) -> int:
     return max(each.stage for each in weights)
-
-
-def _limits(found: Dict[str, np.ndarray]) -> Dict[str, Sequence[float]]:
-    def farthest(values: List[np.ndarray], centre: float, least: float) -> float:
-        return max([least, *(float(abs(value - centre).max()) for value in values)])
-
-    weight = farthest([v for name, v in found.items() if ".weight" in name], 0.5, 0.01)
-    part = farthest([v for name, v in found.items() if ".weight" not in name], 0.0, 0.01)
-    return {"weight": (0.5 - weight, 0.5 + weight), "local": (-part, part), "context": (-part, part)}
 
 
 def _draw(axes: Any, values: np.ndarray, limits: Sequence[float], shape: float) -> Any:

@@ -18,8 +18,6 @@ from .scores import AnyScore, ClassScore, ImageScore, PixelCurves, SegmentationS
 Row = Tuple[str, ...]
 
 _WORST = 10  # images that are named in the Markdown
-_SIZE_COLUMNS = ("objects", "area", "number", "detected", "IoU", "95 %", "object IoU", "recall")
-_CLASS_COLUMNS = ("class", "IoU", "true pixels", "predicted pixels", "hits")
 
 
 def segmentation_report(score: AnyScore, facts: Mapping[str, Any]) -> AnyReport:
@@ -48,7 +46,7 @@ class SegmentationReport:
 
     def lines(self) -> List[str]:
         """Return the report for a terminal, line by line."""
-        return _lines(self.facts, self._figures(), text_table(_SIZE_COLUMNS, self._size_rows(), left=2))
+        return _lines(self.facts, self._figures(), text_table(*self._sizes(), left=2))
 
     def to_json(self) -> Dict[str, Any]:
         """Return figures, sizes, curves and facts."""
@@ -118,18 +116,22 @@ class SegmentationReport:
         difference = f"difference {self.score.iou - stated['value']:+.4f}"
         return [("stated", f"{stated['metric']} {stated['value']:.4f} {about}; {difference}")]
 
-    def _size_rows(self) -> List[Row]:
-        return [
+    def _sizes(self) -> Tuple[Row, List[Row]]:
+        rows = [
             (
                 *(group.name, _extent(group), f"{group.objects:,}", f"{group.detected:,}"),
                 *(_number(group.iou), span_text(group.interval), _number(group.object_iou), _number(group.recall)),
             )
             for group in self.score.sizes
         ]
+        return ("objects", "area", "number", "detected", "IoU", "95 %", "object IoU", "recall"), rows
 
     def _markdown(self) -> List[str]:
         score = self.score
-        worst = sorted(score.images, key=lambda image: image.iou)[:_WORST]
+        worst = []
+        for image in sorted(score.images, key=lambda image: image.iou)[:_WORST]:
+            counts = (f"{value:,}" for value in (image.truth, image.predicted, image.intersection))
+            worst.append((image.name, f"{image.width} x {image.height}", *counts, f"{image.iou:.4f}"))
         return [
             "IoU: total intersection over total union of the foreground, logit > 0. nIoU: mean of the images' IoU, 1 "
             "for an image with neither truth nor prediction. mIoU: GluonCV's, over background and foreground. 95 %: "
@@ -138,7 +140,7 @@ class SegmentationReport:
             "",
             "## By size of the objects",
             "",
-            *markdown_table(_SIZE_COLUMNS, self._size_rows()),
+            *markdown_table(*self._sizes()),
             "",
             "Objects are the 8-connected components of the truth, sizes their areas in the original image. A false "
             f"alarm counts in the union of the nearest object; {score.stray_pixels:,} predicted pixels lie in images "
@@ -147,9 +149,7 @@ class SegmentationReport:
             "",
             f"## The {len(worst)} images of lowest IoU (images.csv has all {len(score.images):,})",
             "",
-            *markdown_table(
-                ("image", "size", "truth", "predicted", "intersection", "IoU"), [_image_row(image) for image in worst]
-            ),
+            *markdown_table(("image", "size", "truth", "predicted", "intersection", "IoU"), worst),
             "",
             "![curves](curves.png)",
             "![sizes](sizes.png)",
@@ -165,7 +165,7 @@ class ClassReport:
 
     def lines(self) -> List[str]:
         """Return the report for a terminal, line by line."""
-        return _lines(self.facts, self._figures(), text_table(_CLASS_COLUMNS, self._rows(), left=1))
+        return _lines(self.facts, self._figures(), text_table(*self._classes(), left=1))
 
     def to_json(self) -> Dict[str, Any]:
         """Return every figure, with the facts; ``confusion`` are pixels, a row for each true class."""
@@ -182,13 +182,14 @@ class ClassReport:
         score, names = self.score, ("report.json", "classes.csv", "confusion.csv", "report.md", "classes.png")
         paths = [Path(directory) / name for name in names]
         write_json(self.to_json(), paths[0])
-        write_csv(_CLASS_COLUMNS, self._rows(), paths[1])
+        columns, rows = self._classes()
+        write_csv(columns, rows, paths[1])
         write_csv(("truth", *score.names), [(n, *c) for n, c in zip(score.names, score.counts.tolist())], paths[2])
         parts = [
             "mIoU: GluonCV's, the mean over all classes, the background's included; a class that is absent counts as "
             "0. Pixels marked 255 count nowhere.",
             "",
-            *markdown_table(_CLASS_COLUMNS, self._rows()),
+            *markdown_table(columns, rows),
             "",
             "![classes](classes.png)",
         ]
@@ -201,19 +202,15 @@ class ClassReport:
         absent = ", ".join(self.score.absent)
         return [*figures, ("images", f"{self.score.images:,}"), *([("absent", absent)] if absent else [])]
 
-    def _rows(self) -> List[Row]:
+    def _classes(self) -> Tuple[Row, List[Row]]:
         counts = self.score.counts
         pixels = zip(counts.sum(axis=1), counts.sum(axis=0), np.diag(counts))
         figures = zip(self.score.names, self.score.class_iou, pixels)
-        return [(name, f"{iou:.4f}", *(str(number) for number in numbers)) for name, iou, numbers in figures]
+        rows = [(name, f"{iou:.4f}", *(str(number) for number in numbers)) for name, iou, numbers in figures]
+        return ("class", "IoU", "true pixels", "predicted pixels", "hits"), rows
 
 
 AnyReport = Union[SegmentationReport, ClassReport]
-
-
-def _image_row(image: ImageScore) -> Row:
-    counts = (f"{value:,}" for value in (image.truth, image.predicted, image.intersection))
-    return (image.name, f"{image.width} x {image.height}", *counts, f"{image.iou:.4f}")
 
 
 def _number(value: Optional[float]) -> str:
@@ -222,10 +219,9 @@ def _number(value: Optional[float]) -> str:
 
 def _extent(group: SizeGroup) -> str:
     """The areas of a group in words, such as "under 32² px"."""
-    low, high = _area(group.smallest), None if group.limit is None else _area(group.limit)
-    if high is None:
-        return f"from {low} px"
-    return f"{low} to {high} px" if group.smallest else f"under {high} px"
+    if group.limit is None:
+        return f"from {_area(group.smallest)} px"
+    return (f"{_area(group.smallest)} to" if group.smallest else "under") + f" {_area(group.limit)} px"
 
 
 def _area(pixels: float) -> str:

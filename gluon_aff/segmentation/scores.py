@@ -87,12 +87,8 @@ class ClassScore(_PixelCounts):
     def result(self) -> Dict[str, Any]:
         """Return miou, pixel_accuracy, class_iou and the number of images. Raises GluonAFFError without any."""
         _check_images(self.images)
-        return {
-            "miou": self.miou,
-            "pixel_accuracy": self.pixel_accuracy,
-            "class_iou": self.class_iou,
-            "images": self.images,
-        }
+        figures = {"miou": self.miou, "pixel_accuracy": self.pixel_accuracy, "class_iou": self.class_iou}
+        return {**figures, "images": self.images}
 
 
 class ImageScore(NamedTuple):
@@ -203,13 +199,8 @@ class SegmentationScore(_PixelCounts):
 
     def result(self) -> Dict[str, Any]:
         """Return iou, niou, pixel_accuracy, miou and the number of images. Raises GluonAFFError without any."""
-        return {
-            "iou": self.iou,
-            "niou": self.niou,
-            "pixel_accuracy": self.pixel_accuracy,
-            "miou": self.miou,
-            "images": len(self.images),
-        }
+        figures = {"iou": self.iou, "niou": self.niou, "pixel_accuracy": self.pixel_accuracy, "miou": self.miou}
+        return {**figures, "images": len(self.images)}
 
 
 AnyScore = Union[SegmentationScore, ClassScore]
@@ -283,32 +274,21 @@ def true_objects(truth: np.ndarray, found: np.ndarray, scale: float = 1.0, image
 
 def size_groups(objects: Sequence[TrueObject], limits: Tuple[float, float] = COCO_LIMITS) -> List[SizeGroup]:
     """Return small, medium, large: ``limits`` are the areas that medium and large begin at, COCO's by default."""
-    medium, large = limits
-    bounds = (("small", 0.0, medium), ("medium", medium, large), ("large", large, None))
-    return [
-        _group(name, smallest, limit, [o for o in objects if smallest <= o.original_area < (limit or np.inf)])
-        for name, smallest, limit in bounds
-    ]
-
-
-def _group(name: str, smallest: float, limit: Optional[float], objects: List[TrueObject]) -> SizeGroup:
-    hits, detected = sum(o.intersection for o in objects), sum(o.intersection > 0 for o in objects)
-    by_image: Dict[int, List[int]] = {}
-    for each in objects:
-        both, union = by_image.get(each.image, (0, 0))
-        by_image[each.image] = [both + each.intersection, union + each.union]
-    parts, wholes = zip(*by_image.values()) if by_image else ((), ())
-    return SizeGroup(
-        name=name,
-        smallest=smallest,
-        limit=limit,
-        objects=len(objects),
-        detected=detected,
-        iou=hits / sum(o.union for o in objects) if objects else None,
-        object_iou=sum(o.intersection / o.union for o in objects) / len(objects) if objects else None,
-        recall=hits / sum(o.area for o in objects) if objects else None,
-        interval=quotient_interval(parts, wholes),
-    )
+    groups, (medium, large) = [], limits
+    for name, smallest, limit in (("small", 0.0, medium), ("medium", medium, large), ("large", large, None)):
+        mine = [each for each in objects if smallest <= each.original_area < (limit or np.inf)]
+        hits, detected = sum(each.intersection for each in mine), sum(each.intersection > 0 for each in mine)
+        by_image: Dict[int, List[int]] = {}
+        for each in mine:
+            both, union = by_image.get(each.image, (0, 0))
+            by_image[each.image] = [both + each.intersection, union + each.union]
+        parts, wholes = zip(*by_image.values()) if by_image else ((), ())
+        iou = hits / sum(each.union for each in mine) if mine else None
+        object_iou = sum(each.intersection / each.union for each in mine) / len(mine) if mine else None
+        recall = hits / sum(each.area for each in mine) if mine else None
+        span = quotient_interval(parts, wholes)
+        groups.append(SizeGroup(name, smallest, limit, len(mine), detected, iou, object_iou, recall, span))
+    return groups
 
 
 # By threshold --------------------------------------------------------------------------------------------------------
@@ -347,15 +327,12 @@ class PixelCurves:
     @property
     def hits(self) -> np.ndarray:
         """tp: foreground pixels predicted, for each threshold."""
-        return self._predicted(1)
+        return self._counts[1][:0:-1].cumsum()
 
     @property
     def false_alarms(self) -> np.ndarray:
         """fp: background pixels predicted, for each threshold."""
-        return self._predicted(0)
-
-    def _predicted(self, kind: int) -> np.ndarray:
-        return self._counts[kind][:0:-1].cumsum()
+        return self._counts[0][:0:-1].cumsum()
 
     @property
     def precision(self) -> np.ndarray:
@@ -366,16 +343,14 @@ class PixelCurves:
     @property
     def recall(self) -> Optional[np.ndarray]:
         """Hits of the foreground, the true positive rate; None where there is no foreground."""
-        return self._rate(1)
+        total = self._counts[1].sum()
+        return self.hits / total if total else None
 
     @property
     def false_alarm_rate(self) -> Optional[np.ndarray]:
         """False alarms of the background; None where there is no background."""
-        return self._rate(0)
-
-    def _rate(self, kind: int) -> Optional[np.ndarray]:
-        total = self._counts[kind].sum()
-        return self._predicted(kind) / total if total else None
+        total = self._counts[0].sum()
+        return self.false_alarms / total if total else None
 
     @property
     def iou(self) -> np.ndarray:

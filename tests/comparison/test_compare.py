@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from gluon_aff import comparison
 from gluon_aff.cli import main as cli
 from gluon_aff.comparison import (
     ACCURACY,
@@ -37,6 +38,12 @@ def compare(capsys, *argv):
     return capsys.readouterr().out
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Nothing is drawn: what is tested is what is said."""
+    monkeypatch.setattr(comparison, "draw_comparison", lambda found, path, dpi: None)
+
+
 # what the authors' logs say, typed from them
 @pytest.mark.parametrize(
     ("name", "best", "epoch", "final"),
@@ -61,12 +68,9 @@ def test_bests_of_the_authors_curves(name, best, epoch, final):
 def test_every_curve_is_what_its_record_says():
     for name, record in published_runs().items():
         curve = reference(name)
-        best, final = record["best"], record["final"]
-        assert curve.metric == record["metric"]
-        assert curve.best() == (best["epoch"], best["value"]), name
-        if final:
-            assert curve.final() == (final["epoch"], final["value"]), name
-        assert len(curve.points) == record["epochs_logged"]
+        best, final = (record[each] and (record[each]["epoch"], record[each]["value"]) for each in ("best", "final"))
+        assert (curve.metric, curve.best(), len(curve.points)) == (record["metric"], best, record["epochs_logged"]), name
+        assert final in (None, curve.final()), name
 
 
 def test_two_of_the_authors_curves(tmp_path, capsys):
@@ -76,13 +80,16 @@ def test_two_of_the_authors_curves(tmp_path, capsys):
     settings = {line.split("  ")[0]: line for line in out.splitlines()}
     assert settings["host"].endswith("differs")
     assert settings["decay at epochs"].split()[3:] == ["290,440", "290,440"]  # and not 300,450, as flagged
-    out = compare(capsys, AFF50, "--with", "release_imagenet_iAFF-ResNet-50", "--plot", tmp_path / "b.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] > 500
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+
+
+def test_two_of_the_authors_errors(undrawn, capsys):
+    out = compare(capsys, AFF50, "--with", "release_imagenet_iAFF-ResNet-50")
     assert "20.2803 (epoch 235)  20.2159 (epoch 238)     +0.0644" in out
     assert "20.3265 (epoch 239)  20.2766 (epoch 239)     +0.0499" in out
     assert [line.split()[0] for line in out.splitlines() if line.endswith("differs")] == ["fusion"]
-    with Image.open(tmp_path / "b.png") as picture:
-        assert picture.size[0] > 500
-        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
 
 
 def history(directory, options, values, planned=None, devices=1):
@@ -122,7 +129,7 @@ def test_a_run_in_progress(tmp_path, capsys):
     assert (run / "comparison.png").stat().st_size > 10_000
 
 
-def test_settings_that_differ_are_marked(tmp_path, capsys):
+def test_settings_that_differ_are_marked(tmp_path, undrawn, capsys):
     argv = ["--lr", "0.1", "--no-mixup", "--cosine", "--labels", "coarse", "--accumulate", "2", "--batch-as-given"]
     run = history(tmp_path / "run", published_recipe(*argv), [0.5], devices=1)
     out = compare(capsys, run, "--with", FINE)
@@ -150,24 +157,17 @@ def test_our_recipes_are_what_the_logs_say(argv, name, devices):
     assert sum(row.same is True for row in rows) >= 20
 
 
-CIFAR_LINE = "[Epoch {}] train=0.07 val={:f} loss=4.5 lr: 0.2 time: 29.4\n"
-IMAGENET_LINES = (
-    "Epoch[{0}] Batch [49]\tSpeed: 2100.1 samples/sec\trmse=0.026\tlr=0.01\n"
-    "[Epoch {0}] training: rmse=0.026\n[Epoch {0}] speed: 2106 samples/sec\ttime cost: 621.9\n"
-    "[Epoch {0}] validation: err-top1={1:f} err-top5=0.05\n"
-)
-
-
 def cifar_log(path, *runs):
     """Each run: flags or None, then the accuracies of its epochs."""
     with open(path, "w") as handle:
         for flags, values in runs:
             handle.write(f"Namespace({flags})\n" if flags is not None else "")
-            handle.writelines(CIFAR_LINE.format(epoch, value) for epoch, value in enumerate(values))
+            for epoch, value in enumerate(values):
+                handle.write(f"[Epoch {epoch}] train=0.07 val={value:f} loss=4.5 lr: 0.2 time: 29.4\n")
     return path
 
 
-def test_several_runs_in_one_log(tmp_path, capsys):
+def test_several_runs_in_one_log(tmp_path, undrawn, capsys):
     path = cifar_log(
         tmp_path / "train.log",
         ("lr=0.2, gpus='0,1', batch_size=128, num_epochs=640, mixup=True, resume_from=None", [0.1, 0.2]),
@@ -177,16 +177,12 @@ def test_several_runs_in_one_log(tmp_path, capsys):
     )
     runs = read_log(path)
     assert [(run.number, len(run.points), run.flags["lr"]) for run in runs] == [(0, 2, 0.2), (2, 3, 0.02), (3, 1, 0.02)]
-    assert runs[0].flags["resume_from"] is None
-    assert runs[0].flags["mixup"] is True
-    assert runs[0].flags["gpus"] == "0,1"
-    out = compare(capsys, path, "--with", FINE, "--plot", tmp_path / "a.png")
+    assert [runs[0].flags[name] for name in ("resume_from", "mixup", "gpus")] == [None, True, "0,1"]
+    out = compare(capsys, path, "--with", FINE)
     assert "run 2: epochs 0 to 2 of 4, not finished" in out
-    assert "--segment chooses 0 (2 epochs), 3 (1 epochs)" in out
+    assert "this is segment 2; there are also 0 (2 epochs), 3 (1 epochs)" in out
     assert "0.5000 (epoch 1)" in out
-    document = json.loads(
-        compare(capsys, path, "--with", FINE, "--segment", 0, "--json", "-", "--plot", tmp_path / "a.png")
-    )
+    document = json.loads(compare(capsys, path, "--with", FINE, "--segment", 0, "--json", "-"))
     assert document["best"]["run"] == {"epoch": 1, "value": 0.2}
     settings = {row["name"]: row["run"] for row in document["settings"]}
     assert (settings["learning rate"], settings["images per update"], settings["devices"]) == (0.2, 256, 2)
@@ -196,10 +192,13 @@ def test_several_runs_in_one_log(tmp_path, capsys):
 
 def test_an_imagenet_log(tmp_path):
     path = tmp_path / "train_imagenet.log"
-    flags = (
-        "INFO:root:Namespace(askc_type='ASKCFuse', batch_size=128, num_gpus=4, lr=0.075, lr_mode='cosine', wd=0.0001)"
+    flags = "INFO:root:Namespace(askc_type='ASKCFuse', batch_size=128, num_gpus=4, lr=0.075, lr_mode='cosine')\n"
+    lines = (
+        "Epoch[{0}] Batch [49]\tSpeed: 2100.1 samples/sec\trmse=0.026\tlr=0.01\n"
+        "[Epoch {0}] training: rmse=0.026\n[Epoch {0}] speed: 2106 samples/sec\ttime cost: 621.9\n"
+        "[Epoch {0}] validation: err-top1={1:f} err-top5=0.05\n"
     )
-    path.write_text(flags + "\n" + "".join(IMAGENET_LINES.format(n, 0.9 - 0.1 * n) for n in range(4)))
+    path.write_text(flags + "".join(lines.format(n, 0.9 - 0.1 * n) for n in range(4)))
     curve = open_curve(str(path))
     assert curve.metric == ERROR
     assert curve.best() == (3, 0.6)
@@ -248,7 +247,7 @@ def test_a_csv_of_ones_own(tmp_path):
     table.write_text("epoch,val_acc,loss\n0,0.5,1\n1,nan,2\n2,0.6,3\n3,0.6,3\n")
     curve = open_curve(str(table))
     assert curve.best() == (2, 0.6)  # the first of equal ones, and never a NaN
-    with pytest.raises(UsageError, match="--segment chooses a run of a log file"):
+    with pytest.raises(UsageError, match="`segment` chooses a run of a log file"):
         open_curve(str(table), 1)
 
 
@@ -270,14 +269,14 @@ def test_rows_of_the_paper(name, metric, value):
     assert row.goal() == pytest.approx(value, abs=1e-9)
 
 
-def test_a_run_against_a_row(tmp_path, capsys):
+def test_a_run_against_a_row(tmp_path, undrawn, capsys):
     options = parse_options(["--recipe", "paper", "--model", "resnet", "--blocks", "4", "--channel-times", "1"])
     run = history(tmp_path / "run", options, [0.7, 0.81, 0.83, 0.82], planned=400)
     document = json.loads(compare(capsys, run, "--with", "table4/aff/resnet_b4", "--json", "-"))
     assert document["differing"] == []
     assert document["reached_at_epoch"] == 2
     assert document["best_difference"] == pytest.approx(0.83 - 0.826)
-    out = compare(capsys, AFF50, "--with", "table5/AFF-ResNet-50", "--plot", tmp_path / "a.png")
+    out = compare(capsys, AFF50, "--with", "table5/AFF-ResNet-50")
     assert "the reference's figure, 20.9000: reached at epoch 213" in out
     assert dict(reference(AFF50).points)[213] <= 0.209 < min(dict(reference(AFF50).points)[n] for n in range(213))
 
@@ -300,26 +299,22 @@ def test_names(capsys):
     assert reference("paper_cifar100_resnext29_AFF_0.8973__r4").name == "paper_cifar100_resnext29_AFF_0.8973"
     without_log = reference("paper_cifar100_resnext47_AFF_0.9016__s3")
     assert (without_log.goal(), without_log.points) == (0.9016, ())
-    with pytest.raises(UsageError, match="it could be release_imagenet_AFF-ResNeXt-50"):
-        reference("release_imagenet_AFF")
-    with pytest.raises(UsageError, match="compare --list"):
-        reference("no such name")
-    for name, message in (
-        ("table4/aff/resnet_b4", "single figure without epochs"),
-        ("nothing-here", "nothing-here is neither a file or directory nor a published run"),
+    for call, name, message in (
+        (reference, "release_imagenet_AFF", "it could be release_imagenet_AFF-ResNeXt-50"),
+        (reference, "no such name", "compare --list"),
+        (open_curve, "table4/aff/resnet_b4", "single figure without epochs"),
+        (open_curve, "nothing-here", "nothing-here is neither a file or directory nor a published run"),
+        (lambda name: cli.main(["compare", name]), FINE, "--list prints the names"),
     ):
         with pytest.raises(UsageError, match=message):
-            open_curve(name)
-    with pytest.raises(UsageError, match="--list prints the names"):
-        cli.main(["compare", FINE])
+            call(name)
 
 
-@pytest.mark.parametrize("epochs", [1, 3, 14, 15, 37, 400, 1000])
-def test_rows_that_are_printed(epochs):
-    curve = Curve("x", ACCURACY, tuple(Point(epoch, 0.5) for epoch in range(epochs)))
-    shown = [pair.epoch for pair in sampled(Comparison(curve, curve).pairs)]
-    assert (shown[0], shown[-1]) == (0, epochs - 1)
-    assert min(epochs, 6) <= len(shown) <= 14
+def test_rows_that_are_printed():
+    for epochs in (1, 3, 14, 15, 37, 400, 1000):
+        curve = Curve("x", ACCURACY, tuple(Point(epoch, 0.5) for epoch in range(epochs)))
+        shown = [pair.epoch for pair in sampled(Comparison(curve, curve).pairs)]
+        assert (shown[0], shown[-1]) == (0, epochs - 1) and min(epochs, 6) <= len(shown) <= 14
 
 
 def test_runs_without_a_common_epoch(tmp_path):

@@ -73,6 +73,7 @@ def test_published_files_have_their_run():
     for name in files - without:
         assert round(runs[name]["published_file"]["value"], 4) == catalogue[name]["value"]
         assert runs[name]["network"] == catalogue[name]["model"]
+        assert runs[name]["published_file"]["images"] == catalogue[name]["images"]
     for run in runs.values():
         assert (figures.params_directory() / "curves" / f"{run['id']}.csv").is_file()
     assert len(list((figures.params_directory() / "curves").iterdir())) == len(runs)

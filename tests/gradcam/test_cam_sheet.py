@@ -1,6 +1,7 @@
 """What stands on a Grad-CAM sheet besides the pictures."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,6 +55,16 @@ def test_networks_of_two_input_sizes_frame_the_same_place(drawn):
     frames = [[(*patch.get_xy(), patch.get_width()) for patch in each.patches] for each in axes[:3]]
     assert len(frames[0]) == 2 and frames[0] == frames[1]  # the window and its inset
     assert frames[2] == [tuple(2 * place for place in frame) for frame in frames[0]]
+
+
+def test_many_pictures_make_several_sheets(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(
+        cam_sheet, "draw_cam_sheet", lambda rows, path, dpi: drawn.append((path.name, len(rows["net"])))
+    )
+    picture = SimpleNamespace(folder="in", name="a", where="in/a.png")
+    cam_sheet.write_explained({"net": [replace(image(), picture=picture)] * 11}, tmp_path)
+    assert drawn == [("sheet.png", 10), ("sheet-2.png", 1)]
 
 
 def test_only_what_is_there_is_explained(drawn):
