@@ -69,7 +69,8 @@ def test_every_curve_is_what_its_record_says():
     for name, record in published_runs().items():
         curve = reference(name)
         best, final = (record[each] and (record[each]["epoch"], record[each]["value"]) for each in ("best", "final"))
-        assert (curve.metric, curve.best(), len(curve.points)) == (record["metric"], best, record["epochs_logged"]), name
+        found = (curve.metric, curve.best(), len(curve.points))
+        assert found == (record["metric"], best, record["epochs_logged"]), name
         assert final in (None, curve.final()), name
 
 
