@@ -1,5 +1,6 @@
 """train_seg.py from the command line to the files it leaves, on a few drawn stop signs."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -188,6 +189,56 @@ def test_evaluate_scores_segmentation_as_eval_does(finished, train, capsys):
     assert ours == theirs and ours["images"] == 4
     of_file = evaluated("--weights", file, "--dataset", "shapes", "--input-size", "32")
     assert of_file["images"] == 100
+
+
+def test_a_split_is_part_of_a_run_and_of_its_figures(train, tmp_path, capsys):
+    random = np.random.default_rng(0)
+    for folder in ("images", "masks", "idx_320", "lists"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for name in "abcdef":
+        Image.fromarray(random.integers(0, 255, (32, 32, 3), np.uint8)).save(f"{tmp_path}/data/images/{name}.png")
+        Image.fromarray(random.integers(0, 2, (32, 32), np.uint8)).save(f"{tmp_path}/data/masks/{name}.png")
+    lists = {"idx_320/train": "a b c d", "idx_320/test": "e f", "lists/mine": "f"}
+    for name, ids in lists.items():
+        (tmp_path / "data" / f"{name}.txt").write_text("\r\n".join(ids.split()))
+    own, run = tmp_path / "data/lists/mine.txt", tmp_path / "run"
+    argv = [
+        "--dataset",
+        "folder",
+        "--data-dir",
+        tmp_path / "data",
+        "--no-cuda",
+        "--base-size",
+        "32",
+        "--crop-size",
+        "32",
+    ]
+    argv += ["--batch-size", "4", "--blocks", "1", "--save-dir", run, "--train-split", "idx_320/train"]
+    assert train(*argv, "--epochs", "1", "--lr-mode", "constant", "--val-split", own.relative_to(tmp_path))[0] == 0
+    assert epochs(run)[0]["images"] == 4 and epochs(run)[0]["val_images"] == 1
+    digest = hashlib.sha256(own.read_bytes()).hexdigest()
+    header = json.loads((run / "history.jsonl").read_text().splitlines()[0])
+    assert header["options"]["val_split"] == str(own) and header["data"]["lists"] == {"test": digest}
+
+    code, out, _ = train("--no-cuda", "--eval", "--resume", run)
+    folder = next(run.rglob("eval-folder-*"))
+    assert code == 0 and folder.name.endswith("-data-lists-mine")
+    facts = json.loads((folder / "report.json").read_text())["facts"]
+    assert facts["split"] == str(own) and facts["split_list"] == {"path": str(own), "sha256": digest}
+    assert console.run(cli.main, ["evaluate", "--weights", str(run), "--split", "idx_320/test", "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 2 and found["facts"]["split"] == "idx_320/test" and "split_list" not in found["facts"]
+    assert console.run(cli.main, ["evaluate", "--weights", str(run), "--split", "val"]) == 2
+    assert "choose one of idx_320/test, idx_320/train, lists/mine, or" in capsys.readouterr().err
+
+    more = [*argv, "--epochs", "2", "--lr-mode", "constant", "--resume"]
+    code, _, err = train(*more, "--val-split", "idx_320/test")
+    assert code == 2 and f"cannot be resumed with other options: --val-split was {own}, is idx_320/test" in err
+    own.write_text("e")
+    code, _, err = train(*more)
+    assert code == 2 and "cannot be resumed: data was" in err and digest in err
+    own.write_bytes(b"f")
+    assert train(*more)[0] == 0 and len(epochs(run)) == 2
 
 
 def test_tools_for_classification_refuse_a_segmentation(finished, capsys):

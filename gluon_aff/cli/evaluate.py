@@ -28,7 +28,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
     contexts = devices.pick(args.gpus)
     trained = open_network(args.weights, args.model, model_options(args), contexts)
-    names = ("data", "ground_truth", "val_fraction")
+    names = ("data", "ground_truth", "val_fraction", "split")
     given = {**data_of(args), **{name: getattr(args, name) for name in names}}
     request = ScoreRequest(
         contexts,
@@ -71,6 +71,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--ground-truth", type=Reads(), metavar="FILE", help=text)
     text = "of a folder without a validation part: the share that the run held out (default: as in the run)"
     group.add_argument("--val-fraction", type=float, metavar="SHARE", help=text)
+    text = (
+        "segmentation: a list of the data set, such as idx_320/test, or a .txt file of ids (default: the run's, else "
+    )
+    group.add_argument("--split", type=Reads(nonempty), metavar="NAME|FILE", help=f"{text}what is validated on)")
     group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and list them")
 
     group = command.add_argument_group("run")

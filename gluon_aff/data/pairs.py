@@ -2,23 +2,26 @@
 
 A folder or zip of pairs:
 
-    <root>/<split>.txt      one id a line
+    <root>/<split>.txt      one id, or file name, a line
     <root>/images/<id>.*    png, jpg, bmp or tif, in any mode
-    <root>/masks/<id>.*     grey, 0 and 1 or 0 and 255; of another size than the image, it is resized and named
+    <root>/masks/<id>.*     grey, 0 and 1 or 0 and 255; where its size is not the image's, that is told
     <root>/classes.txt      with masks of several classes: their names in the order of their numbers, if they have any
 
 SIRST, single-frame infrared small targets (Dai et al., "Asymmetric Contextual Modulation", WACV 2021), calls its
-masks ``<id>_pixels0.png`` and keeps its lists in ``idx_427/``. A folder without any list can hold out a share of its
-images as "val".
+masks ``<id>_pixels0.png`` and keeps its lists in ``idx_427/``; NUDT-SIRST and IRSTD-1k have theirs in ``img_idx/``,
+some as ``train_<set>.txt``. A split is the name of a list, ``folder/name`` inside the set or beside it, or the path of
+any text file of ids. A folder without any list can hold out a share of its images as "val".
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import threading
 from collections import Counter
-from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -63,6 +66,10 @@ class PairSet(Sampled):
         Names of the K classes, the background's first.
     foreground : sequence of float, optional
         Share of each image that its mask marks, where it is known.
+    own_sizes : bool
+        Whether a mask may have another size than its image.
+    listed : mapping, optional
+        Of a list of ids that lies outside the data set, its "path" and "sha256".
     """
 
     def __init__(
@@ -76,6 +83,8 @@ class PairSet(Sampled):
         classes: int = 1,
         class_names: Optional[Sequence[str]] = None,
         foreground: Optional[Sequence[float]] = None,
+        own_sizes: bool = False,
+        listed: Optional[Mapping[str, str]] = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -85,6 +94,8 @@ class PairSet(Sampled):
         self.classes = classes
         self.class_names = None if class_names is None else tuple(class_names)
         self.foreground = None if foreground is None else tuple(foreground)
+        self.own_sizes = own_sizes
+        self.listed = None if listed is None else dict(listed)
         self._lock = threading.Lock()
         self._cache: Dict[int, Pair] = {}
         self._cache_bytes, self._cached_bytes = cache_bytes, 0
@@ -92,13 +103,17 @@ class PairSet(Sampled):
     def __len__(self) -> int:
         return len(self.names)
 
-    def pair(self, i: int) -> Pair:
+    def pair(self, i: int, aligned: bool = True) -> Pair:
         """Return the image, uint8 (H, W, 3), and its mask, uint8 (H, W); neither can be written to.
+
+        A mask of another size is resized to the image (nearest) unless ``aligned`` is False.
 
         Raises GluonAFFError naming the file at fault, UsageError when ``read`` returned something else.
         """
-        if i in self._cache:
-            return self._cache[i]
+        image, mask = self._cache[i] if i in self._cache else self._read(i)
+        return align(image, mask) if aligned else (image, mask)
+
+    def _read(self, i: int) -> Pair:
         image, mask = self.read(self.names[i])
         self._check(self.names[i], image, mask)
         image.setflags(write=False)
@@ -113,7 +128,8 @@ class PairSet(Sampled):
         where = f"{name} of {self.name} ({self.source})"
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UsageError(f"{where}: the image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
-        if mask.dtype != np.uint8 or mask.shape != image.shape[:2]:
+        fits = mask.ndim == 2 if self.own_sizes else mask.shape == image.shape[:2]
+        if mask.dtype != np.uint8 or not fits:
             raise UsageError(f"{where}: the mask is {mask.dtype} {mask.shape}, expected uint8 {image.shape[:2]}")
         most = max(self.classes - 1, 1)
         wrong = mask[(mask > most) & ((mask != IGNORED) | (self.classes == 1))]
@@ -132,7 +148,15 @@ class PairSet(Sampled):
             classes=self.classes,
             class_names=self.class_names,
             foreground=None if self.foreground is None else [self.foreground[i] for i in chosen],
+            own_sizes=self.own_sizes,
+            listed=self.listed,
         )
+
+
+def align(image: np.ndarray, mask: np.ndarray) -> Pair:
+    """Return both, the mask in the image's size (nearest)."""
+    height, width = image.shape[:2]
+    return image, _resize(mask, height, width, Image.Resampling.NEAREST)
 
 
 # Folders and zips ----------------------------------------------------------------------------------------------------
@@ -141,16 +165,27 @@ _CLASSES = "classes.txt"
 
 
 class PairLayout(NamedTuple):
-    """How a set names its files."""
+    """How a set names its files: what stands behind a mask's id, and the folders of its lists, the likelier first.
+
+    ``more_lists``: where lists that are not in the set come from.
+    """
 
     name: str
     title: str
-    mask_ending: str = ""
-    lists: Tuple[str, ...] = ("",)
+    mask_endings: Tuple[str, ...] = ("", "_pixels0")
+    lists: Tuple[str, ...] = ("", "img_idx")
+    more_lists: str = ""
 
 
 FOLDER = PairLayout("folder", "an image and mask folder")
-SIRST = PairLayout("sirst", "SIRST", mask_ending="_pixels0", lists=("", "idx_427"))
+SIRST = PairLayout(
+    "sirst",
+    "SIRST",
+    mask_endings=("_pixels0", ""),
+    lists=("", "idx_427", "img_idx"),
+    more_lists="idx_427 and idx_320 come with https://github.com/YimianDai/sirst",
+)
+_NAMED_LISTS = "img_idx"  # the folder whose lists have the set's name behind the split's
 
 
 def load_pair_folder(
@@ -162,7 +197,10 @@ def load_pair_folder(
     seed: int = 0,
     classes: int = 1,
 ) -> PairSet:
-    """Return the pairs that ``<split>.txt`` lists; a folder around everything is skipped.
+    """Return the pairs that a split lists; a folder around everything is skipped.
+
+    ``split`` is the name of a list in the root or in one of the layout's folders, ``folder/name`` in the set or beside
+    it (which is told), or the path of a text file of ids.
 
     With ``val_fraction`` a folder without lists has the splits "train" and "val": all its images, of which that share
     is "val", drawn by ``seed`` (see `split_off`).
@@ -179,8 +217,16 @@ def load_pair_folder(
     else:
         files.take_share(split, val_fraction, seed)
     names = list(files.pairs)
-    shares = prefetch(files.check, names, "check")
-    foreground = list(console.progress(shares, total=len(names), label=f"checking {split}", unit="mask"))
+    checks = prefetch(files.check, names, "check")
+    checked = list(console.progress(checks, total=len(names), label=f"checking {split}", unit="mask"))
+    foreground = [share for share, _ in checked]
+    others = [size for _, size in checked if size]
+    if others:
+        more = f"; so have {len(others) - 1} others" if len(others) > 1 else ""
+        _tell_once(
+            f"note: {others[0]}; the mask is resized to the image in training, and each by itself to the base size in "
+            f"evaluation{more}"
+        )
     without = sum(share == 0 for share in foreground)
     if without:
         print(f"note: {without} of {len(names)} masks of {layout.name} {split} hold no foreground", file=sys.stderr)
@@ -194,11 +240,19 @@ def load_pair_folder(
         classes=classes,
         class_names=files.class_names(),
         foreground=foreground,
+        own_sizes=True,
+        listed=files.listed,
     )
 
 
+@lru_cache(maxsize=None)
+def _tell_once(text: str) -> None:
+    """A command may load one split several times."""
+    print(text, file=sys.stderr)
+
+
 class _PairFiles:
-    """``pairs`` are the names of image and mask of each id that was taken."""
+    """``pairs`` are the names of image and mask of each id that was taken; ``listed`` is as in `PairSet`."""
 
     def __init__(self, tree: FileTree, layout: PairLayout, mask_threshold: Optional[int], classes: int) -> None:
         self._tree = tree
@@ -208,6 +262,7 @@ class _PairFiles:
         self._root = self._find_root()
         self._files = {folder: self._by_stem(folder) for folder in ("images", "masks")}
         self.pairs: Dict[str, Tuple[str, str]] = {}
+        self.listed: Optional[Dict[str, str]] = None
 
     def _find_root(self) -> str:
         tree = self._tree
@@ -231,17 +286,9 @@ class _PairFiles:
 
     def take_listed(self, split: str) -> None:
         """Take the ids of a split, in the order of its list."""
-        lists = [joined(self._root, folder, f"{split}.txt") for folder in self._layout.lists]
-        name = next((name for name in lists if self._tree.exists(name)), None)
-        if name is None:
-            found = self._lists()
-            raise UsageError(
-                f"{self._layout.name} has no split {split!r}: there is no {self._tree.where(lists[-1])}, "
-                + (f"choose one of {', '.join(found)}" if found else f"write one with one id per line; or {OFFER}")
-            )
-        where = self._tree.where(name)
+        where, content = self._find_list(split)
         try:
-            lines = self._tree.read(name).decode("utf-8-sig").splitlines()
+            lines = content.decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise GluonAFFError(f"{where} is not text: expected one id per line") from error
         ids = [self._id(line.strip()) for line in lines if line.strip()]
@@ -251,6 +298,70 @@ class _PairFiles:
         if twice is not None:
             raise GluonAFFError(f"{where} lists {twice} more than once: every image counts once")
         self._take(ids, where)
+
+    def _find_list(self, split: str) -> Tuple[str, bytes]:
+        """The place, for messages, and the content of a split's list. Raises UsageError where there is none."""
+        tree, name = self._tree, split[:-4] if split.lower().endswith(".txt") else split
+        own, parts = Path(f"{name}.txt" if name == split else split).expanduser(), PurePosixPath(name).parts
+        leaves = own.is_absolute() or ".." in parts
+        if (leaves or name != split) and own.is_file():
+            return self._outside(own)
+        found = None if leaves else self._list_of(name)
+        if found is None and name == "trainval" and not self._list_of("val"):
+            found = self._list_of("train")
+            if found:
+                _tell_once(f"note: {tree.where(self._root)} has no lists trainval and val: all of train is taken")
+        if found is not None:
+            return tree.where(found), tree.read(found)
+        for folder in (Path(tree.where(self._root)), tree.path) if len(parts) > 1 and not leaves else ():
+            beside = folder.absolute().parent / f"{name}.txt"
+            if beside.is_file():
+                _tell_once(f"note: {tree.path} has no {name}.txt, the one beside it is taken: {beside}")
+                return self._outside(beside)
+        missing = [] if leaves else [f"{tree.where(self._root)} has no {' or '.join(self._places(name))}"]
+        missing += [f"there is no file {own}"] if leaves or name != split else []
+        raise UsageError(f"{self._layout.name} has no split {split!r}: {' and '.join(missing)}, {self._choices()}")
+
+    def _outside(self, path: Path) -> Tuple[str, bytes]:
+        content = FileTree(path.parent).read(path.name)
+        self.listed = {"path": str(path.absolute()), "sha256": hashlib.sha256(content).hexdigest()}
+        return str(path), content
+
+    def _places(self, name: str) -> List[str]:
+        """Where the list of a split may be; * stands for the set's name."""
+        if "/" in name:
+            return [f"{name}.txt"]
+        return [*(joined(folder, f"{name}.txt") for folder in self._layout.lists), f"{_NAMED_LISTS}/{name}_*.txt"]
+
+    def _list_of(self, name: str) -> Optional[str]:
+        """The list of that name in the set. Raises UsageError where it could be several."""
+        for place in self._places(name):
+            folder, _, pattern = joined(self._root, place).rpartition("/")
+            if not pattern.endswith("*.txt"):
+                if self._tree.exists(joined(folder, pattern)):
+                    return joined(folder, pattern)
+                continue
+            files = [file for file in self._tree.files(folder) if file.startswith(f"{name}_") and file.endswith(".txt")]
+            if len(files) > 1:
+                names = " or ".join(f"{_NAMED_LISTS}/{file[:-4]}" for file in files)
+                raise UsageError(f"the split {name!r} has several lists in {self._tree.where(folder)}: give {names}")
+            if files:
+                return joined(folder, files[0])
+        return None
+
+    def _choices(self) -> str:
+        """What splits there are, and how to get others."""
+        in_folders = [
+            f"{folder}/{file[:-4]}"
+            for folder in self._tree.folders(self._root)
+            if folder not in self._layout.lists
+            for file in self._tree.files(joined(self._root, folder))
+            if file.endswith(".txt")
+        ]
+        found, more = [*self._lists(), *in_folders], self._layout.more_lists
+        there = f"choose one of {', '.join(found)}" if found else f"write one with one id per line; or {OFFER}"
+        more = f" ({more}: put such a folder beside {self._tree.path.name})" if more else ""
+        return f"{there}, or give the path of a list of your own{more}"
 
     def take_share(self, split: str, fraction: float, seed: int) -> None:
         """Take one part of all images, sorted. Raises UsageError where there are lists."""
@@ -282,15 +393,17 @@ class _PairFiles:
     def _take(self, ids: Sequence[str], listed_in: str) -> None:
         for each in ids:
             image = self._file("images", each, listed_in)
-            self.pairs[each] = image, self._file("masks", each + self._layout.mask_ending, listed_in)
+            self.pairs[each] = image, self._file("masks", each, listed_in, self._layout.mask_endings)
 
-    def _file(self, folder: str, stem: str, listed_in: str) -> str:
-        """The one file in a folder that has this stem."""
-        found = self._files[folder].get(stem, [])
+    def _file(self, folder: str, each: str, listed_in: str, endings: Sequence[str] = ("",)) -> str:
+        """The one file in a folder that has the stem of an id, with the first of the endings that there is."""
+        stems = [each + ending for ending in endings]
+        found = next(filter(None, (self._files[folder].get(stem) for stem in stems)), [])
         place = joined(self._root, folder)
         if not found:
             raise GluonAFFError(
-                f"{listed_in} lists {stem}, but {self._tree.where(place)} has no {stem}.png (or jpg, bmp, tif)"
+                f"{listed_in} lists {each}, but {self._tree.where(place)} has no "
+                f"{' or '.join(f'{stem}.png' for stem in stems)} (or jpg, bmp, tif)"
             )
         if len(found) > 1:
             raise GluonAFFError(f"{self._tree.where(place)} has {' and '.join(found)}: which is it? Keep one")
@@ -311,26 +424,24 @@ class _PairFiles:
         return found
 
     def read(self, name: str) -> Pair:
-        """Decode a pair."""
+        """Decode a pair, each in its own size."""
         image, mask = self.pairs[name]
-        pixels = decode_image(self._tree.read(image), self._tree.where(image))
-        labels = self._mask(mask)
-        if labels.shape != pixels.shape[:2]:
-            labels = np.array(_picture(labels).resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST))
-        return pixels, labels
+        return decode_image(self._tree.read(image), self._tree.where(image)), self._mask(mask)
 
-    def check(self, name: str) -> float:
-        """Return the share of foreground in a mask; an image's size is looked at, its pixels are not."""
+    def check(self, name: str) -> Tuple[float, str]:
+        """Return the share of foreground in a mask, and a remark where its size is not the image's.
+
+        An image's size is looked at, its pixels are not.
+        """
         image, mask = self.pairs[name]
         width, height = open_image(self._tree.read(image), self._tree.where(image)).size
-        labels = self._mask(mask)
+        labels, remark = self._mask(mask), ""
         if labels.shape != (height, width):
-            print(
-                f"note: {self._tree.where(image)} is {width}x{height}, but its mask {mask.rsplit('/', 1)[-1]} "
-                f"{labels.shape[1]}x{labels.shape[0]}; the mask is resized to the image",
-                file=sys.stderr,
+            remark = (
+                f"{self._tree.where(image)} is {width}x{height}, but its mask {mask.rsplit('/', 1)[-1]} "
+                f"{labels.shape[1]}x{labels.shape[0]}"
             )
-        return float(((labels > 0) & ((labels != IGNORED) | (self._classes == 1))).mean())
+        return float(((labels > 0) & ((labels != IGNORED) | (self._classes == 1))).mean()), remark
 
     def _mask(self, name: str) -> np.ndarray:
         return decode_mask(self._tree.read(name), self._tree.where(name), self._threshold, self._classes)
@@ -340,7 +451,8 @@ class _PairFiles:
 #
 # A transform is ``transform(image, mask, rng)`` with uint8 (H, W, 3) and (H, W); it returns x, float32 (3, h, w),
 # normalised with ImageNet's mean and standard deviation, and y, float32 (1, h, w), the mask's numbers. What it draws
-# comes from ``rng``, a NumPy Generator, alone. It keeps no state between calls, so threads may share it.
+# comes from ``rng``, a NumPy Generator, alone. It keeps no state between calls, so threads may share it. One that has
+# ``aligned = False`` gets masks of the size that they have.
 
 _normalise = EvalTransform(IMAGENET_MEAN, IMAGENET_STD)
 
@@ -384,12 +496,16 @@ class TrainPairs:
 
 
 class EvalPairs:
-    """Stretch to ``base_size`` x ``base_size`` (image bilinear, mask nearest), or keep the size (None)."""
+    """Stretch to ``base_size`` x ``base_size`` (image bilinear, mask nearest), or keep the size (None).
+
+    A mask of another size than its image is stretched by itself, as the authors score.
+    """
 
     def __init__(self, base_size: Optional[int] = 512) -> None:
         if base_size is not None and base_size < 1:
             raise UsageError(f"base size {base_size}: expected at least 1 pixel")
         self.base_size = base_size
+        self.aligned = base_size is None
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: Optional[np.random.Generator] = None) -> Pair:
         if self.base_size is not None:
@@ -398,11 +514,14 @@ class EvalPairs:
 
 
 def _resized(image: np.ndarray, mask: np.ndarray, height: int, width: int) -> Pair:
-    if mask.shape == (height, width):
-        return image, mask
-    size = (width, height)
-    image = np.asarray(_picture(image).resize(size, Image.Resampling.BILINEAR))
-    return image, np.asarray(_picture(mask).resize(size, Image.Resampling.NEAREST))
+    image = _resize(image, height, width, Image.Resampling.BILINEAR)
+    return image, _resize(mask, height, width, Image.Resampling.NEAREST)
+
+
+def _resize(pixels: np.ndarray, height: int, width: int, how: Image.Resampling) -> np.ndarray:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.asarray(_picture(pixels).resize((width, height), how))
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:
@@ -427,7 +546,8 @@ class PairLoader(Batches):
         self.transform = transform
 
     def make(self, chosen: np.ndarray, epoch: int, index: int) -> Batch:
-        made = [self.transform(*self.pairs.pair(i), self.random(epoch, i)) for i in chosen.tolist()]
+        aligned = getattr(self.transform, "aligned", True)
+        made = [self.transform(*self.pairs.pair(i, aligned), self.random(epoch, i)) for i in chosen.tolist()]
         sizes = {y.shape[1:] for _, y in made}
         if len(sizes) > 1:
             shown = " and ".join(f"{width}x{height}" for height, width in sorted(sizes)[:2])

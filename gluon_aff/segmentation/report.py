@@ -14,10 +14,16 @@ from ..utils.files import PathLike, atomic_write, write_json
 from ..utils.resampling import Span, span_text
 from ..utils.tables import markdown_table, text_table, write_csv
 from .scores import AnyScore, ClassScore, ImageScore, PixelCurves, SegmentationScore, SizeGroup
+from .targets import DISTANCE, ImageTargets, TargetScore
 
 Row = Tuple[str, ...]
 
 _WORST = 10  # images that are named in the Markdown
+_TARGETS = (
+    f"Pd: the share of the targets, 8-connected, with a predicted component whose centroid lies less than {DISTANCE} "
+    "pixels of the scored size away. Fa: pixels of all other predicted components over all pixels; targets.csv has "
+    "them image by image."
+)
 
 
 def segmentation_report(score: AnyScore, facts: Mapping[str, Any]) -> AnyReport:
@@ -67,6 +73,9 @@ class SegmentationReport:
             "size_limits": list(score.size_limits),
             "sizes": [group._asdict() for group in score.sizes],
             "stray_pixels": score.stray_pixels,
+            "pd": None if score.targets is None else score.targets.pd,
+            "fa": None if score.targets is None else score.targets.fa,
+            "targets": None if score.targets is None else _targets(score.targets),
             "facts": dict(self.facts),
             "curves": {
                 name: None if values is None else [round(float(value), 9) for value in values]
@@ -75,7 +84,7 @@ class SegmentationReport:
         }
 
     def write(self, directory: PathLike) -> List[Path]:
-        """Write report.json, images.csv, report.md, curves.png and sizes.png; return their paths.
+        """Write report.json, images.csv, report.md, curves.png, sizes.png, with Pd targets.csv; return their paths.
 
         Raises GluonAFFError for a score without images.
         """
@@ -86,12 +95,15 @@ class SegmentationReport:
         rows = [(*image, image.union, f"{image.iou:.6f}") for image in score.images]
         write_csv((*ImageScore._fields, "union", "iou"), rows, paths[1])
         _write_markdown(paths[2], self.facts, self._figures(), self._markdown())
-        plot_curves(score.curves, title, paths[3])
+        plot_curves(score.curves, title, paths[3], score.targets)
         plot_sizes(score.sizes, title, paths[4])
+        if score.targets is not None:
+            paths.append(Path(directory) / "targets.csv")
+            write_csv(ImageTargets._fields, score.targets.images, paths[-1])
         return paths
 
     def _figures(self) -> List[Row]:
-        score, curves = self.score, self.score.curves
+        score, curves, targets = self.score, self.score.curves, self.score.targets
 
         def with_span(figure: float, span: Optional[Span]) -> str:
             return f"{figure:.4f}" + ("" if span is None else f" (95 %: {span_text(span)})")
@@ -104,6 +116,7 @@ class SegmentationReport:
             ("mIoU", f"{score.miou:.4f}"),
             ("PR area", _number(curves.average_precision)),
             ("ROC area", _number(curves.roc_area)),
+            *([] if targets is None else [("Pd", _pd(targets)), ("Fa", _fa(targets))]),
             ("images", f"{len(score.images):,}"),
         ]
 
@@ -137,6 +150,7 @@ class SegmentationReport:
             "for an image with neither truth nor prediction. mIoU: GluonCV's, over background and foreground. 95 %: "
             "what other test images of the same kind would have given, by a bootstrap over images; other seeds are "
             "not in it.",
+            *([] if score.targets is None else [_TARGETS]),
             "",
             "## By size of the objects",
             "",
@@ -213,6 +227,25 @@ class ClassReport:
 AnyReport = Union[SegmentationReport, ClassReport]
 
 
+def _pd(targets: TargetScore) -> str:
+    return f"{_number(targets.pd)} ({targets.found:,} of {targets.targets:,} targets)"
+
+
+def _fa(targets: TargetScore) -> str:
+    return f"{targets.fa:.4g} (false components: {targets.false_alarms:,})"
+
+
+def _targets(targets: TargetScore) -> Dict[str, Any]:
+    curve = {"logit": targets.logits, "pd": targets.pd_curve, "fa": targets.fa_curve}
+    return {
+        "targets": targets.targets,
+        "found": targets.found,
+        "false_alarms": targets.false_alarms,
+        "distance": DISTANCE,
+        "curve": {name: None if values is None else values.tolist() for name, values in curve.items()},
+    }
+
+
 def _number(value: Optional[float]) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -232,10 +265,10 @@ def _area(pixels: float) -> str:
 # Figures -------------------------------------------------------------------------------------------------------------
 
 
-def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
-    """Draw precision over recall, hits over false alarms, and IoU over the threshold. Dots: the logit 0."""
-    figure = new_figure(12.5, 4)
-    precision, roc, threshold = figure.subplots(1, 3)
+def plot_curves(curves: PixelCurves, title: str, path: PathLike, targets: Optional[TargetScore] = None) -> None:
+    """Draw precision over recall, hits over false alarms, IoU over the threshold, Pd over Fa. Dots: the logit 0."""
+    figure = new_figure(12.5 if targets is None else 16.5, 4)
+    precision, roc, threshold, *others = figure.subplots(1, 3 if targets is None else 4)
     middle = int(np.flatnonzero(curves.logits == 0)[0])
     recall, alarms = curves.recall, curves.false_alarm_rate
     dot = {"marker": "o", "linestyle": "", "color": "C1"}
@@ -250,18 +283,25 @@ def plot_curves(curves: PixelCurves, title: str, path: PathLike) -> None:
         if drawn[middle]:
             roc.plot(alarms[middle], recall[middle], label="p > 0.5", **dot)
         roc.set_xscale("log")  # nearly all pixels are background: a rate of 1 % is already a flood
+    for axes in others if targets is not None and targets.pd_curve is not None else ():
+        drawn = targets.fa_curve > 0
+        axes.plot(targets.fa_curve[drawn], targets.pd_curve[drawn], marker=".")
+        if targets.fa:
+            axes.plot(targets.fa, targets.pd, label=f"p > 0.5: {targets.pd:.4f}, {targets.fa:.3g}", **dot)
+        axes.set_xscale("log")
     threshold.plot(curves.logits, curves.iou)
     threshold.plot(0, curves.iou[middle], label=f"p > 0.5: {curves.iou[middle]:.4f}", **dot)
     for axes, title_of_axes, x, y in (
         (precision, "precision and recall", "recall", "precision"),
         (roc, "ROC", "background pixels predicted", "foreground pixels predicted"),
         (threshold, "IoU", "threshold on the logit", "foreground IoU"),
+        *((axes, "Pd and Fa", "Fa, false alarms' share of all pixels", "Pd, targets found") for axes in others),
     ):
         label_axes(axes, x, y, title_of_axes)
         axes.set_ylim(-0.02, 1.02)
-        if axes.lines:
+        if axes.get_legend_handles_labels()[1]:
             axes.legend(fontsize=8)
-        else:
+        elif not axes.lines:
             axes.text(0.5, 0.5, "not defined for these images", ha="center", transform=axes.transAxes)
     figure.suptitle(plain(title))
     write_figure(figure, path)

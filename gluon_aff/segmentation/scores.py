@@ -14,6 +14,7 @@ from ..data.decoding import IGNORED
 from ..errors import GluonAFFError, UsageError
 from ..utils.logits import check_finite, class_ious, confusion
 from ..utils.resampling import Span, quotient_interval
+from .targets import TargetScore
 
 COCO_LIMITS = (32**2, 96**2)  #: areas in pixels at which COCO's medium and large objects begin
 
@@ -119,12 +120,13 @@ class SegmentationScore(_PixelCounts):
     """Foreground and background: add batches, then read the figures. Foreground is where the logit is above 0.
 
     Memory does not grow with the pixels: it holds a row for each image and object and the counts of the curves.
-    ``size_limits`` are the areas, in pixels of the original image, at which medium and large objects begin.
+    ``size_limits`` are the areas, in pixels of the original image, at which medium and large objects begin; ``targets``
+    adds up Pd and Fa as well.
     """
 
     merit = "iou"
 
-    def __init__(self, size_limits: Tuple[float, float] = COCO_LIMITS) -> None:
+    def __init__(self, size_limits: Tuple[float, float] = COCO_LIMITS, targets: Optional[TargetScore] = None) -> None:
         super().__init__(2)
         if len(size_limits) != 2 or not 0 < size_limits[0] < size_limits[1]:
             raise UsageError(
@@ -134,6 +136,7 @@ class SegmentationScore(_PixelCounts):
         self.images: List[ImageScore] = []
         self.objects: List[TrueObject] = []
         self.curves = PixelCurves()
+        self.targets = targets
 
     def add(
         self, logits: np.ndarray, truth: np.ndarray, names: Sequence[str], originals: Optional[Sequence[Size]] = None
@@ -150,6 +153,8 @@ class SegmentationScore(_PixelCounts):
             raise ValueError(f"{len(logits)} images, {len(names)} names, {len(originals)} sizes: expected equally many")
         true, found = truth[:, 0] > 0, logits[:, 0] > 0
         self.curves.add(logits[:, 0], true)
+        if self.targets is not None:
+            self.targets.add(logits[:, 0], true, names)
         counts = (np.count_nonzero(mask, axis=(1, 2)).tolist() for mask in (true, found, true & found))
         for index, (truths, predicted, tp) in enumerate(zip(*counts)):
             fp, fn = predicted - tp, truths - tp

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Tuple
 
@@ -79,8 +81,9 @@ class Segmentation(Task[PairData]):
         add("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
         add("--download", action="store_true", help="coco: fetch the images that hold the category", role=COMMAND)
         add("--mask-threshold", type=number(int, 1, 255), help="folder: mask values from here on are foreground")
-        add("--train-split", metavar="NAME", help="(default: sirst trainval, else train)")
-        add("--val-split", metavar="NAME", help="(default: sirst test, else val)")
+        for name, default in (("--train-split", "sirst trainval, else train"), ("--val-split", "sirst test, else val")):
+            text = f"a list of the data set, such as idx_320/test, or a .txt file of ids (default: {default})"
+            add(name, type=Reads(), metavar="NAME|FILE", help=text)
         add("--base-size", type=number(int, 2, MAX_SIDE), default=512, metavar="PIXELS", help="(%(default)s)")
         add("--crop-size", type=SIDE, default=480, metavar="PIXELS", help="of the training images (%(default)s)")
         groups.val_fraction_option(data)
@@ -132,6 +135,10 @@ class Segmentation(Task[PairData]):
         train, val = record.splits
         options["train_split"] = options["train_split"] or train
         options["val_split"] = options["val_split"] or val
+        for name in ("train_split", "val_split"):
+            own = Path(options[name]).expanduser()
+            if own.suffix.lower() == ".txt" and own.is_file():  # resumed from anywhere
+                options[name] = os.path.abspath(own)
         if several and "classes" not in record.options:
             raise UsageError(
                 f"--classes {options['classes']}: {record.name} marks foreground and background, leave it out"
@@ -183,8 +190,10 @@ class Segmentation(Task[PairData]):
             workers=options.num_data_workers,
             shard=setup.shard,
         )
+        lists = {part: pairs.listed["sha256"] for part, pairs in (("train", train), ("test", test)) if pairs.listed}
         facts = {
             **{"name": train.name, "train": len(train), "test": len(test)},
+            **({"lists": lists} if lists else {}),
             **({"classes": options.classes} if options.classes > 1 else {}),
             **({"held_out": len(held_out)} if held_out else {}),
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import sys
 from argparse import Namespace
 from collections import deque
 from dataclasses import replace
@@ -13,7 +15,7 @@ import mxnet as mx
 
 from .._version import __version__
 from ..data import PairSet, find_dataset, list_datasets
-from ..data.pairs import Pair
+from ..data.pairs import Pair, align
 from ..data.picture_files import find_pictures
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
@@ -21,6 +23,7 @@ from ..runtime import devices
 from ..segmentation.pictures import Item, predicted_pixels, write_predictions
 from ..segmentation.report import AnyReport, segmentation_report
 from ..segmentation.scores import COCO_LIMITS, ClassScore
+from ..segmentation.targets import TargetScore
 from ..training.history import environment
 from ..utils.logits import resized_logits
 from ..utils.outputs import Writes, claim
@@ -73,7 +76,7 @@ def score_and_predict(options: Namespace) -> int:
     contexts = devices.pick(options.gpus)
     trained = _open(options, contexts)
     options.classes = trained.outputs
-    out = Path(options.predict or trained.file.parent / f"eval-{options.dataset}-{options.val_split}")
+    out = Path(options.predict or trained.file.parent / f"eval-{options.dataset}-{_as_name(options.val_split)}")
     if options.images:
         trained.input = replace(trained.input, size=options.base_size)
         chosen = find_pictures([options.images]).chosen
@@ -128,6 +131,8 @@ def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> A
     options.val_fraction = given.get("val_fraction", options.val_fraction if same_place else None)
     options.data_dir = given.get("data", options.data_dir)
     options.base_size = given.get("size", options.base_size)
+    if given.get("split", options.val_split) != options.val_split:
+        options.val_split, options.test_images = given["split"], None
     options.download, options.num_data_workers = False, request.workers
     options.test_batch_size = request.batch_size or options.test_batch_size
     options.classes = trained.outputs
@@ -143,19 +148,25 @@ def _score(
 ) -> Tuple[AnyReport, List[Path]]:
     """The report, and the contact sheets of the predictions, which go to ``pictures`` if that is given."""
     pairs = load_split(options, options.val_split, options.test_images)
-    found = empty_score(pairs, find_dataset(options.dataset, masks=True).size_limits or COCO_LIMITS)
+    targets = _target_score() if pairs.classes == 1 else None
+    found = empty_score(pairs, find_dataset(options.dataset, masks=True).size_limits or COCO_LIMITS, targets)
     decoded: Dict[str, Pair] = {}  # read for the network, wanted once more at their own size
 
     def read(name: str) -> Pair:
         decoded[name] = pairs.read(name)
         return decoded[name]
 
-    once = PairSet(pairs.name, pairs.source, pairs.names, read, pairs.note, cache_bytes=0, classes=pairs.classes)
+    once = PairSet(
+        *(pairs.name, pairs.source, pairs.names, read, pairs.note),
+        cache_bytes=0,
+        classes=pairs.classes,
+        own_sizes=pairs.own_sizes,
+    )
 
     def items() -> Iterator[Item]:
         for logits, masks, chosen in predictions(trained.net, once, options, contexts):
             names = [pairs.names[index] for index in chosen]
-            originals = [decoded.pop(name) for name in names]
+            originals = [align(*decoded.pop(name)) for name in names]
             found.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])
             for name, (image, mask), logit in zip(names, originals, logits if pictures else ()):
                 yield Item(name, image, mask, predicted_pixels(resized_logits(logit, *mask.shape[:2])))
@@ -169,6 +180,8 @@ def _score(
     facts = {
         "weights": str(trained.file),
         "data": f"{pairs.note}; from {pairs.source}",
+        "split": options.val_split,
+        **({"split_list": pairs.listed} if pairs.listed else {}),
         "size": f"{options.base_size}x{options.base_size}",
         "command": shlex.join(about.pop("command", [])),
         **about,
@@ -176,6 +189,15 @@ def _score(
         **_stated(trained, options, len(pairs)),
     }
     return segmentation_report(found, facts), sheets
+
+
+def _target_score() -> Optional[TargetScore]:
+    """None, and a note, where the package for it is not installed."""
+    try:
+        return TargetScore()
+    except GluonAFFError as error:
+        print(f"note: {error}", file=sys.stderr)
+        return None
 
 
 def _about_run(trained: TrainedNetwork) -> Dict[str, Any]:
@@ -195,6 +217,12 @@ def _stated(trained: TrainedNetwork, options: Namespace, images: int) -> Dict[st
     if claim is None or (claim.dataset, claim.split, claim.images) != (options.dataset, options.val_split, images):
         return {}
     return {"stated": {"metric": claim.metric, "value": claim.value, "images": claim.images, "by": claim.by}}
+
+
+def _as_name(split: str) -> str:
+    """A split, perhaps a list's path, as a part of a folder's name."""
+    name = split[:-4] if split.lower().endswith(".txt") else split
+    return re.sub(r"[/\\]+", "-", name).strip("-.")[-100:]
 
 
 def _named(paths: List[Path]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data import EvalPairs, PairLoader, PairSet, load_pair_set
 from ..segmentation.scores import COCO_LIMITS, AnyScore, ClassScore, SegmentationScore
+from ..segmentation.targets import TargetScore
 from ..training import Stop
 from ..training.state import split_batch
 from ..utils.console import progress
@@ -31,9 +32,13 @@ def load_split(options: Namespace, split: str, count: Optional[int] = None) -> P
     return pairs if count is None else pairs.subset(count, options.seed)
 
 
-def empty_score(pairs: PairSet, size_limits: Tuple[float, float] = COCO_LIMITS) -> AnyScore:
+def empty_score(
+    pairs: PairSet, size_limits: Tuple[float, float] = COCO_LIMITS, targets: Optional[TargetScore] = None
+) -> AnyScore:
     """What the figures of a set are added up in."""
-    return SegmentationScore(size_limits) if pairs.classes == 1 else ClassScore(pairs.classes, pairs.class_names)
+    if pairs.classes == 1:
+        return SegmentationScore(size_limits, targets)
+    return ClassScore(pairs.classes, pairs.class_names)
 
 
 def score(

@@ -1,5 +1,6 @@
 """Images with masks: sets of them, and folders and zips in every mode and in SIRST's layout, right and wrong."""
 
+import hashlib
 import io
 import threading
 
@@ -8,7 +9,7 @@ import pytest
 from image_files import encoded, message_of, write
 from PIL import Image
 
-from gluon_aff.data import PairSet, list_datasets, load_pair_set
+from gluon_aff.data import EvalPairs, PairLoader, PairSet, list_datasets, load_pair_set
 from gluon_aff.errors import GluonAFFError, UsageError
 
 
@@ -137,6 +138,113 @@ def test_sirst_layout_and_a_pair_of_two_sizes(place, capsys):
     assert "images/b.png is 8x6, but its mask b_pixels0.png 16x12; the mask is resized" in noted
     assert noted.count("\n") == 1
     np.testing.assert_array_equal(got.pair(1)[1], MASKS["b"])
+    np.testing.assert_array_equal(got.pair(1, aligned=False)[1], (large > 0).astype(np.uint8))
+    assert load_pair_set("sirst", "train", path).names == got.names and capsys.readouterr().err == ""  # told once
+
+
+def test_evaluation_resizes_a_mask_of_another_size_by_itself(tmp_path):
+    large = RNG.integers(0, 2, (12, 16), dtype=np.uint8)
+    path = write(tmp_path, contents(masks__b_at_png=encoded(255 * large)))
+    chosen = load_pair_set("folder", "train", path).subset(2, seed=0)
+    aligned = resized(large, 8, 6)
+    assert (resized(aligned, 12, 12) != resized(large, 12, 12)).any()
+    for transform, expected in ((EvalPairs(12), resized(large, 12, 12)), (EvalPairs(None), aligned)):
+        masks = [y[0, 0] for _, y in PairLoader(chosen, 1, transform, shuffle=False).batches(0)]
+        np.testing.assert_array_equal(masks[chosen.names.index("b")], expected)
+
+
+def resized(mask, width, height):
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
+# Splits --------------------------------------------------------------------------------------------------------------
+
+TOP = {"": "folder", "idx_427/": "sirst", "img_idx/": "folder"}
+
+
+@pytest.mark.parametrize("lists", TOP)
+@pytest.mark.parametrize("top", ["", "top/"])
+def test_a_split_by_name_and_by_folder(place, lists, top):
+    files = contents(lists=lists, idx_320__test_at_txt=b"b.png\r\nc.png\r\n")
+    path = place({top + name: content for name, content in files.items()})
+    for split, names in (("train", "ab"), (f"{lists}val", "c"), (f"{lists}val.txt", "c"), ("idx_320/test", "bc")):
+        got = load_pair_set(TOP[lists], split, path)
+        assert got.names == tuple(names) and got.listed is None
+        assert got.note.startswith(f"{got.name} {split}: {len(names)} images")
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative", "absolute, without .txt"])
+def test_a_list_of_ones_own(place, tmp_path, monkeypatch, form):
+    path, own = place(contents()), tmp_path / "lists" / "mine.txt"
+    write(tmp_path, {"lists/mine.txt": b"\xef\xbb\xbfc\r\na\r\n"})
+    monkeypatch.chdir(tmp_path)
+    split = {"absolute": str(own), "relative": "lists/mine.txt"}.get(form, str(own)[:-4])
+    got = load_pair_set("folder", split, path)
+    assert got.names == ("c", "a")
+    assert got.listed == {"path": str(own), "sha256": hashlib.sha256(own.read_bytes()).hexdigest()}
+    assert got.subset(1, seed=0).listed == got.listed
+    own.write_bytes(b"c\nd\n")
+    assert f"{split.replace('.txt', '')}.txt lists d, but" in message_of(load_pair_set, "folder", split, path)
+
+
+@pytest.mark.parametrize("top", ["", "sirst/"])
+def test_lists_beside_the_data_are_taken_and_told(place, tmp_path, capsys, top):
+    files = contents("_pixels0", lists="idx_427/")
+    path = place({top + name: content for name, content in files.items()})
+    message = message_of(load_pair_set, "sirst", "idx_320/test", path)
+    assert "sirst has no split 'idx_320/test': " in message and " has no idx_320/test.txt, " in message
+    assert "choose one of train, val, or give the path of a list of your own (idx_427 and idx_320 come with" in message
+    assert "no split 'test'" in message_of(load_pair_set, "sirst", "test", path)
+    beside = write(tmp_path, {"idx_320/test.txt": b"b\n", "test.txt": b"b\n"}) / "idx_320/test.txt"
+    got = load_pair_set("sirst", "idx_320/test", path)
+    assert got.names == ("b",) and got.listed["path"] == str(beside)
+    told = f"note: {path} has no idx_320/test.txt, the one beside it is taken: {beside}\n"
+    assert capsys.readouterr().err == told
+    assert "no split 'test'" in message_of(load_pair_set, "sirst", "test", path)  # a bare name is never one outside
+
+
+def test_what_was_looked_for_is_told(place, tmp_path):
+    path = place(contents(lists="img_idx/", idx_9__test_at_txt=b"a"))
+    for split, message in (
+        (
+            "test",
+            f"folder has no split 'test': {path} has no test.txt or img_idx/test.txt or img_idx/test_*.txt, choose",
+        ),
+        ("idx_9/val", f"{path} has no idx_9/val.txt, choose one of train, val, idx_9/test, or give the path of a list"),
+        ("no.txt", "has no no.txt or img_idx/no.txt or img_idx/no_*.txt and there is no file no.txt, choose"),
+        (str(tmp_path / "no.txt"), f"no.txt': there is no file {tmp_path}/no.txt, choose one of train"),
+        ("../images/train", "there is no file ../images/train.txt"),
+    ):
+        assert message in message_of(load_pair_set, "folder", split, path)
+
+
+@pytest.mark.parametrize("name", ["sirst", "folder"])
+def test_layouts_of_other_infrared_sets(place, name, capsys):
+    """NUDT-SIRST names its lists by itself and has no validation images; masks of 0 and 1; ids with .png."""
+    files = {
+        f"img_idx/{split}_NUDT-SIRST.txt": lines for split, lines in (("train", b"b.png\r\na\r\n"), ("test", b"c"))
+    }
+    files.update(contents(train_at_txt=None, val_at_txt=None, masks__b_at_png=encoded(MASKS["b"])))
+    path = place(files)
+    for split, names in (("train", "ba"), ("test_NUDT-SIRST", "c"), ("img_idx/test_NUDT-SIRST", "c"), ("test", "c")):
+        got = load_pair_set(name, split, path)
+        assert got.names == tuple(names)
+        for i, each in enumerate(names):
+            np.testing.assert_array_equal(got.pair(i)[1], MASKS[each])
+    assert "choose one of test_NUDT-SIRST, train_NUDT-SIRST, or" in message_of(load_pair_set, name, "val", path)
+    assert load_pair_set(name, "trainval", path).names == ("b", "a")
+    assert "has no lists trainval and val: all of train is taken" in capsys.readouterr().err
+
+
+def test_masks_by_either_name_and_a_list_that_could_be_several(tmp_path):
+    path = write(tmp_path, contents("_pixels0", images__b_at_png=None, img_idx__test_A_at_txt=b"a"))
+    assert load_pair_set("folder", "val", path).names == ("c",)
+    assert "lists b, but" in message_of(load_pair_set, "folder", "train", path)
+    write(tmp_path, {"img_idx/test_B.txt": b"b", "masks/a_pixels0.png": b""})
+    assert "give img_idx/test_A or img_idx/test_B" in message_of(load_pair_set, "folder", "test", path)
+    (tmp_path / "masks/c_pixels0.png").unlink()
+    message = message_of(load_pair_set, "sirst", "val", path)
+    assert "val.txt lists c, but" in message and "masks has no c_pixels0.png or c.png (or jpg, bmp, tif)" in message
 
 
 def test_masks_without_foreground_are_counted(tmp_path, capsys):
@@ -263,12 +371,12 @@ BAD = {
     "no image": ({"masks__b_at_png": b"hello"}, r"masks/b.png cannot be read as an image \(unknown format\)"),
     "cut short": ({"masks__b_at_png": contents()["masks/b.png"][:60]}, "masks/b.png cannot be read as an image"),
     "image missing": ({"images__b_at_png": None}, "train.txt lists b, but .*images has no b.png"),
-    "mask missing": ({"masks__b_at_png": None}, "train.txt lists b, but .*masks has no b.png"),
+    "mask missing": ({"masks__b_at_png": None}, "train.txt lists b, but .*masks has no b.png or b_pixels0.png"),
     "image twice": ({"images__b_at_jpg": b"x"}, "images has b.jpg and b.png: which is it"),
     "listed twice": ({"train_at_txt": b"a\nb\na\n"}, "train.txt lists a more than once"),
     "empty list": ({"train_at_txt": b"\n"}, "train.txt is empty"),
     "binary list": ({"train_at_txt": b"\xff\xfe\x00"}, "train.txt is not text"),
-    "no list": ({"train_at_txt": None}, "folder has no split 'train': there is no .*train.txt, choose one of val"),
+    "no list": ({"train_at_txt": None}, "folder has no split 'train': .* has no train.txt or .*, choose one of val"),
 }
 
 
