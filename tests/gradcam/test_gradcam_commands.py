@@ -125,7 +125,7 @@ def test_segmentation_is_judged_by_its_mask(weights, tmp_path, capsys):
     argv = ["--weights", weights / "fpn.params", "--input-size", 32]
     code, printed, _ = run(capsys, "gradcam", *argv, "--images", tmp_path, "--out", tmp_path / "out")
     assert code == 0 and "with their target found" in printed
-    code, printed, _ = run(capsys, "attention", *argv, "--image", tmp_path, "--out", tmp_path / "maps")
+    code, printed, _ = run(capsys, "attention", *argv, "--image", tmp_path, "--count", 1, "--out", tmp_path / "maps")
     assert code == 0 and "fuse23.fusion" in printed and "-level map" in printed
 
 
