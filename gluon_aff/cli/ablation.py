@@ -74,9 +74,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         usage="gluon-aff ablation --host HOST --epochs N [...] [-- options of the training script for all cells]",
         description="Cells that are finished are skipped, stopped ones are resumed. The recipe is the paper's, "
         "with its decay epochs scaled to --epochs; options after -- win over it: those of train_cifar.py, with "
-        "--host fpn of train_seg.py. Cells of one seed start with the same host (--init-by-name).",
+        "a segmentation host of train_seg.py. Cells of one seed start with the same host (--init-by-name).",
     )
-    text = "resnet, inception, fpn (default: %(default)s)"
+    text = "resnet, inception, or of segmentation fpn, unet (default: %(default)s)"
     command.add_argument("--host", metavar="HOST", default="resnet", help=text)
     text = "fusions (default: those of the paper's Tables 3 and 4)"
     command.add_argument("--strategies", type=list_of(str), metavar="A,B", help=text)

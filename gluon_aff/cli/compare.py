@@ -35,10 +35,12 @@ def compare(args: argparse.Namespace) -> int:
 
 def depth(args: argparse.Namespace) -> int:
     from ..comparison.depth_plot import draw_depth, our_points, paper_points
+    from ..tasks import task_of_host
     from ..utils.resampling import span_text
 
     ours = our_points(args.results)
     if args.host:
+        task_of_host(args.host)  # raises for a name that is none
         ours = [point for point in ours if point.host == args.host]
     hosts = [args.host] if args.host else sorted({point.host for point in ours})
     drawn = {point.strategy for point in ours} if args.results else None
@@ -123,7 +125,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = actions.add_parser("depth", help="accuracy against parameters for each strategy, ours and the paper's")
     text = "directories of `gluon-aff ablation`'s reports and of runs (default: the paper's figures alone)"
     command.add_argument("results", nargs="*", type=Reads(), metavar="RESULTS", help=text)
-    command.add_argument("--host", choices=("resnet", "inception", "fpn"), help="only this network")
+    command.add_argument("--host", metavar="HOST", help="only this network, such as resnet, inception or fpn")
     command.add_argument("--no-paper", action="store_true", help="leave out the paper's figures")
     add_figure(command, "--out", "(default: %(default)s)", "depth.png")
     command.set_defaults(run=depth)
