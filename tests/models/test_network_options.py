@@ -258,9 +258,9 @@ def test_the_5x5_branch(kernel5, size, dilation):
 def test_fused_convolution_weighs_the_3x3_branch(fusion):
     """X = 3x3 branch carries the weight as in Eq. 4, without a factor 2; addition and concatenation have no norms."""
     net = gluon_aff.create_model("cifar_inception8", fusion=fusion)
-    net.cast("float64")
-    golden.fill(net)
     fused = net.features[1]
+    fused.cast("float64")
+    golden.fill(fused)
     x = images(dtype="float64")
     three, five = fused.feature_spatial_3(x), fused.feature_spatial_5(x)
     assert len(fused.feature_spatial_3) == len(fused.feature_spatial_5) == (1 if fusion in ("add", "concat") else 2)
