@@ -49,6 +49,8 @@ CUDA_LIBRARIES = [  # what libmxnet.so of mxnet-cu112 links against
 
 COCO = ["pycocotools>=2.0.7,<2.1"]  # masks of polygons and run lengths; 2.0.7 is the last for Python 3.8
 
+IRST = ["pyirstdmetrics>=1.0.2,<2"]  # targets found and false alarms; brings scikit-image
+
 TENSORBOARD = ["tensorboardX>=2.6,<3"]
 
 # MXNet's exporter needs onnx.mapping, which newer ONNX has not; 1.17 has it, and wheels for Python 3.8 to 3.12
@@ -62,12 +64,14 @@ EXTRAS = {
     "cpu": ["mxnet==1.9.1"],
     "cu112": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
     "coco": COCO,
+    "irst": IRST,
     "onnx": ONNX,
     "tensorboard": TENSORBOARD,
     "licences": ['pip-licenses==5.5.1; python_version >= "3.9"'],  # docs/install.md
     # ruff and mypy to the dot: another release formats and judges differently; mypy 1.14 is the last for Python 3.8
     "test": [
         *COCO,
+        *IRST,
         *ONNX,
         *TENSORBOARD,
         "pytest>=7,<10",

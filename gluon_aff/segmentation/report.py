@@ -283,12 +283,12 @@ def plot_curves(curves: PixelCurves, title: str, path: PathLike, targets: Option
         if drawn[middle]:
             roc.plot(alarms[middle], recall[middle], label="p > 0.5", **dot)
         roc.set_xscale("log")  # nearly all pixels are background: a rate of 1 % is already a flood
-    for axes in others if targets is not None and targets.pd_curve is not None else ():
-        drawn = targets.fa_curve > 0
-        axes.plot(targets.fa_curve[drawn], targets.pd_curve[drawn], marker=".")
+    if targets is not None and targets.pd_curve is not None:
+        pd, fa = targets.pd_curve, targets.fa_curve
+        others[0].plot(fa[fa > 0], pd[fa > 0], marker=".")
         if targets.fa:
-            axes.plot(targets.fa, targets.pd, label=f"p > 0.5: {targets.pd:.4f}, {targets.fa:.3g}", **dot)
-        axes.set_xscale("log")
+            others[0].plot(targets.fa, targets.pd, label=f"p > 0.5: {targets.pd:.4f}, {targets.fa:.3g}", **dot)
+        others[0].set_xscale("log")
     threshold.plot(curves.logits, curves.iou)
     threshold.plot(0, curves.iou[middle], label=f"p > 0.5: {curves.iou[middle]:.4f}", **dot)
     for axes, title_of_axes, x, y in (
