@@ -78,7 +78,7 @@ def test_ci_and_hooks_run_what_setup_py_names(settings):
 def required(noted):
     """(package, extra) of each requirement in setup.py; "test" holds what other extras hold, too."""
     extras = noted["extras_require"]
-    others = [line for extra in ("coco", "onnx", "tensorboard") for line in extras[extra]]
+    others = [line for extra in ("coco", "irst", "onnx", "tensorboard") for line in extras[extra]]
     own = [line for line in extras["test"] if line not in others]
     lists = {"": noted["install_requires"], **extras, "test": own}
     return {(re.match(r"[\w.-]+", line)[0], extra) for extra, lines in lists.items() for line in lines}

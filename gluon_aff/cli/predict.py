@@ -19,6 +19,8 @@ def predict(args: argparse.Namespace) -> int:
 
     if "-" in args.images and len(args.images) > 1:
         raise UsageError("'-' reads the list of pictures from standard input: leave the other places out")
+    if args.images == ["-"] and args.split:
+        raise UsageError("--split is for a data set's folder or zip, not for a list from standard input: leave it out")
     predictor = open_one(args, exported=True).predictor()
     if predictor.segments and not args.out:
         raise UsageError("a segmentation network gives masks: say with --out DIR where they go")
@@ -26,7 +28,7 @@ def predict(args: argparse.Namespace) -> int:
     if args.images == ["-"]:
         items: Iterable = pictures_of_lines(sys.stdin)
     else:
-        chosen = find_pictures(expanded(args.images)).chosen
+        chosen = find_pictures(expanded(args.images), split=args.split).chosen
         items, total, width = chosen, len(chosen), max(len(picture.where) for picture in chosen)
     began = time.perf_counter()
     form = args.format, args.batch_size, args.workers, args.top, width
@@ -48,6 +50,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_weights(command, "weights", ", or an exported network's folder")
     text = "files, folders, zips, a folder inside a zip, patterns in quotes; '-' reads a list from standard input"
     command.add_argument("images", nargs="+", type=Reads(pictures=True), metavar="IMAGES", help=text)
+    text = "of a data set's images/ and masks/: those of a list, such as idx_320/test, or of a .txt file of ids"
+    command.add_argument("--split", type=Reads(nonempty), metavar="NAME|FILE", help=text)
     group = command.add_argument_group("output")
     add_number(group, "--top", default=5, metavar="K", help="classes for each image (%(default)s)")
     text = "jsonl: a line of JSON each (%(default)s)"

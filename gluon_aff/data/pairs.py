@@ -245,6 +245,17 @@ def load_pair_folder(
     )
 
 
+def images_of_split(path: Path, split: str) -> Tuple[FileTree, List[str]]:
+    """Return the tree of a folder or zip of pairs and the names of the images that a split lists.
+
+    Raises as `load_pair_folder` does.
+    """
+    tree = open_file_tree(path)
+    files = _PairFiles(tree, SIRST._replace(name=path.name, title="a set with lists"), None, 1)
+    files.take_listed(split)
+    return tree, [image for image, _ in files.pairs.values()]
+
+
 @lru_cache(maxsize=None)
 def _tell_once(text: str) -> None:
     """A command may load one split several times."""

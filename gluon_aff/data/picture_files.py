@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..errors import UsageError
 from .decoding import decode_mask
-from .pairs import SUFFIXES
+from .pairs import SUFFIXES, images_of_split
 from .trees import FileTree, joined, open_file_tree
 
 _MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's
@@ -67,30 +67,34 @@ class Pictures(NamedTuple):
     folders: Tuple[str, ...]
 
 
-def find_pictures(places: Sequence[str], count: Optional[int] = None) -> Pictures:
+def find_pictures(places: Sequence[str], count: Optional[int] = None, split: Optional[str] = None) -> Pictures:
     """The pictures at ``places``: files, folders, zips, or folders and files inside a zip (``set.zip/test/cat``).
 
     Of a folder or zip with splits, those in test/ (or val/) count; of one with images/ and masks/, the images. With
-    ``count``, that many of them, evenly spaced over the sorted list. Raises UsageError for a place that is not there or
-    holds none, GluonAFFError for a damaged zip.
+    ``count``, that many of them, evenly spaced over the sorted list; with ``split``, those that it lists of sets of
+    images and masks, see `pairs`. Raises UsageError for a place that is not there or holds none, GluonAFFError for a
+    damaged zip.
     """
-    found = [picture for place in places for picture in _at(Path(place).expanduser())]
+    found = [picture for place in places for picture in _at(Path(place).expanduser(), split)]
     folders = tuple(sorted({picture.folder for picture in found}))
     if count is not None and count < len(found):
         found = [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
     return Pictures(found, folders)
 
 
-def _at(path: Path) -> List[Picture]:
+def _at(path: Path, split: Optional[str] = None) -> List[Picture]:
     inner = ""
     archive = next((parent for parent in path.parents if parent.is_file()), None)
     if archive is not None:
         path, inner = archive, path.relative_to(archive).as_posix()
     if not path.exists():
         raise UsageError(f"no picture at {path}: there is no such file or folder")
-    if path.is_file() and path.suffix.lower() != ".zip":
+    if path.is_file() and path.suffix.lower() != ".zip" and split is None:
         top = path.parent.parent  # so that the folder, and a masks/ beside it, are seen
         return [Picture(open_file_tree(top), path.relative_to(top).as_posix())]
+    if split is not None:
+        tree, members = images_of_split(path, split)
+        return [Picture(tree, member) for member in members]
     tree = open_file_tree(path)
     if inner and tree.exists(inner):
         return [Picture(tree, inner)]

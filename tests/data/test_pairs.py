@@ -10,6 +10,7 @@ from image_files import encoded, message_of, write
 from PIL import Image
 
 from gluon_aff.data import EvalPairs, PairLoader, PairSet, list_datasets, load_pair_set
+from gluon_aff.data.picture_files import find_pictures
 from gluon_aff.errors import GluonAFFError, UsageError
 
 
@@ -234,6 +235,16 @@ def test_layouts_of_other_infrared_sets(place, name, capsys):
     assert "choose one of test_NUDT-SIRST, train_NUDT-SIRST, or" in message_of(load_pair_set, name, "val", path)
     assert load_pair_set(name, "trainval", path).names == ("b", "a")
     assert "has no lists trainval and val: all of train is taken" in capsys.readouterr().err
+
+
+def test_pictures_of_a_split(place, tmp_path):
+    path = place({f"top/{name}": content for name, content in contents("_pixels0", lists="idx_427/").items()})
+    assert [each.name for each in find_pictures([str(path)], split="train").chosen] == ["a", "b"]
+    own = write(tmp_path, {"mine.txt": b"c.png\r\na"}) / "mine.txt"
+    (first, second) = find_pictures([str(path)], split=str(own)).chosen
+    assert (first.name, second.name) == ("c", "a") and first.content() == contents()["images/c.png"]
+    assert "no split 'test'" in message_of(find_pictures, [str(path)], split="test")
+    assert "neither a folder nor a whole zip" in message_of(find_pictures, [str(own)], split="train")
 
 
 def test_masks_by_either_name_and_a_list_that_could_be_several(tmp_path):
