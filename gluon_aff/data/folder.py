@@ -21,7 +21,7 @@ from ..utils import console
 from ..utils.files import atomic_write
 from .decoding import decode_image, some
 from .image_set import ImageSet
-from .trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
+from .trees import IMAGE_SUFFIXES, FileTree, class_order, joined, open_file_tree
 from .validation_split import OFFER, split_off
 
 _BLOCK = 256  # images a thread decodes at a time
@@ -33,7 +33,7 @@ def load_folder(
 ) -> ImageSet:
     """Decode a split of an image folder; what was decoded is kept for the next time (see `DecodedCache`).
 
-    Classes are the folders of train/ in alphabetical order, and test/ (or val/) must have the same. Images become RGB
+    Classes are the folders of train/ in the order of `class_order`, and test/ (or val/) must have the same. Images become RGB
     (alpha is dropped) and must be squares of one size, or are stretched to ``resize`` x ``resize`` (bilinear).
 
     With ``val_fraction`` test/ is that share of the images of each class, drawn by ``seed`` from train/ or from the
@@ -155,7 +155,7 @@ def open_tree(path: Path) -> ImageTree:
     listing: Listing = {}
     empty: Dict[str, List[str]] = {}
     for split in set(files.folders(tops[0])) & set(_SPLIT_FOLDERS) if tops else ():
-        for name in files.folders(joined(tops[0], split)):
+        for name in class_order(files.folders(joined(tops[0], split))):
             folder = joined(tops[0], split, name)
             members = _images_in(files, folder)
             if members:
@@ -171,7 +171,7 @@ def open_tree(path: Path) -> ImageTree:
 def _plain_classes(files: FileTree) -> Classes:
     """Folders that hold images, at the top or within the only folder there."""
     for top in ("", *(files.folders() if len(files.folders()) == 1 else ())):
-        found = {name: _images_in(files, joined(top, name)) for name in files.folders(top)}
+        found = {name: _images_in(files, joined(top, name)) for name in class_order(files.folders(top))}
         if any(found.values()):
             return {name: members for name, members in found.items() if members}
     return {}

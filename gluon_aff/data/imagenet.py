@@ -10,7 +10,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
 from .records import RecordFile, class_number, read_manifest
-from .trees import IMAGE_SUFFIXES, FileTree, TarTree, ZipTree
+from .trees import IMAGE_SUFFIXES, FileTree, TarTree, ZipTree, class_order
 from .validation_split import OFFER, split_off
 
 SPLITS = {"train", "val", "test"}
@@ -122,7 +122,7 @@ class TreeSource(ImageNetSource):
         classes: Dict[str, List[str]] = {}
         for name, label in self._members:
             classes.setdefault(self.classes[label], []).append(name)
-        parts = split_off(self._tree, dict(sorted(classes.items())), val_fraction, seed)
+        parts = split_off(self._tree, classes, val_fraction, seed)
         kept = {name for names in (parts.train if split == "train" else parts.val).values() for name in names}
         self._members = [member for member in self._members if member[0] in kept]
         self.notes = (*self.notes, *parts.notes) if split == "train" else ()
@@ -153,7 +153,7 @@ def open_imagenet(
 
     ``wnids`` are the names of all classes, in order. Images in class folders need no list; a flat folder needs
     ``ground_truth`` (see `read_ground_truth`). Folders of which none is a known wnid are classes of their own, in
-    alphabetical order. ``split``, "train" or "val", is the folder to look into where a place holds both. A damaged .rec
+    the order of `class_order`. ``split``, "train" or "val", is the folder to look into where a place holds both. A damaged .rec
     file is an error, unless ``strict`` is False: then the records that can be found are there, and ``damage`` of the
     source tells of the rest. ``val_fraction`` makes val, which class folders have not, that share of
     each class, drawn by ``seed``.
@@ -188,7 +188,7 @@ def _labels_of_folders(
             f"{path}: {len(folders) - len(unknown)} folders are wnids of ImageNet, {len(unknown)} are not, such as "
             f"{unknown[0]!r}: remove these, or give none a wnid"
         )
-    classes = tuple(sorted({*folders, *empty})) if unknown else tuple(wnids)
+    classes = tuple(class_order({*folders, *empty})) if unknown else tuple(wnids)
     numbers = {name: number for number, name in enumerate(classes)}
     return classes, [numbers[file[-2]] for file in files]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from ..errors import UsageError
 from .decoding import decode_mask
 from .pairs import SUFFIXES, images_of_split
-from .trees import FileTree, joined, open_file_tree
+from .trees import FileTree, class_order, joined, open_file_tree
 
 _MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's
 
@@ -76,7 +76,7 @@ def find_pictures(places: Sequence[str], count: Optional[int] = None, split: Opt
     damaged zip.
     """
     found = [picture for place in places for picture in _at(Path(place).expanduser(), split)]
-    folders = tuple(sorted({picture.folder for picture in found}))
+    folders = tuple(class_order({picture.folder for picture in found}))
     if count is not None and count < len(found):
         found = [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
     return Pictures(found, folders)

@@ -256,6 +256,18 @@ def open_file_tree(path: Path) -> FileTree:
     return FileTree(path) if path.is_dir() else ZipTree(path)
 
 
+def class_order(names: Iterable[str]) -> List[str]:
+    """Names of class folders in the order of their numbers: integers as such, then all others by the alphabet."""
+
+    def place(name: str) -> Tuple[bool, int, str, str]:
+        if not (name.isascii() and name.isdecimal()):
+            return True, 0, name, ""
+        digits = name.lstrip("0")
+        return False, len(digits), digits, name
+
+    return sorted(names, key=place)
+
+
 def joined(*parts: str) -> str:
     """A name of its parts; empty ones count nothing."""
     return "/".join(part for part in parts if part)

@@ -39,7 +39,7 @@ def split_off(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: fl
     sizes = Counter(group_of.values())
     held: Set[str] = set()
     seen: Set[str] = set()
-    for name, files in classes.items():
+    for name, files in sorted(classes.items()):
         groups = list(dict.fromkeys(group_of[file] for file in files if group_of[file] not in seen))
         seen.update(groups)
         wanted = max(1, round(fraction * sum(sizes[group] for group in groups)))

@@ -6,10 +6,15 @@ import lzma
 import os
 import tarfile
 
+import numpy as np
 import pytest
-from image_files import tar_of, write, write_zip
+from image_files import WNIDS, encoded, tar_of, write, write_zip
 
-from gluon_aff.data import load_image_set, trees
+from gluon_aff.data import load_image_set, open_imagenet, trees
+from gluon_aff.data.folder import folder_classes
+from gluon_aff.data.imagenet import TreeSource
+from gluon_aff.data.picture_files import find_pictures
+from gluon_aff.data.records import pack
 from gluon_aff.data.trees import PackedTree, TarTree, ZipTree, open_file_tree
 from gluon_aff.errors import GluonAFFError
 
@@ -106,3 +111,40 @@ def test_a_forked_process_opens_a_zip_anew(tmp_path, monkeypatch):
     before = tree._zip
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert tree.read("a") == b"x" and tree._zip is not before
+
+
+@pytest.mark.parametrize(
+    ("names", "ordered"),
+    [
+        ([str(number) for number in range(12)], [str(number) for number in range(12)]),  # ImageNetV2's are 0 ... 999
+        (["08", "9", "10", "010"], ["08", "9", "010", "10"]),
+        (["10", "9", "background"], ["9", "10", "background"]),
+        (["b2", "b10", "a"], ["a", "b10", "b2"]),
+        (["n02", "n01", "n10"], ["n01", "n02", "n10"]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["folder", "zip", "plain"])
+def test_class_folders_are_numbered_alike_by_every_reader(tmp_path, names, ordered, kind):
+    """Integers as integers, all others by the alphabet; the label of an image is its folder's number."""
+    above = [""] if kind == "plain" else ["train/", "test/", "val/"]
+    shades = {name: 10 * number for number, name in enumerate(names)}
+    files = {
+        f"{split}{name}/{i}.png": encoded(np.full((4, 4, 3), shade + i, np.uint8))
+        for split in above
+        for name, shade in shades.items()
+        for i in range(2)
+    }
+    place = write_zip(tmp_path / "set.zip", files) if kind == "zip" else write(tmp_path / "set", files)
+    fraction = 0.5 if kind == "plain" else None
+    small = load_image_set("folder", "train", place, val_fraction=fraction)
+    large = open_imagenet(place, WNIDS, split="train", val_fraction=fraction)
+    assert small.classes == large.classes == folder_classes(place) == find_pictures([str(place)]).folders
+    assert list(small.classes) == ordered
+    for label, pixel in zip(small.labels, small.images[:, 0, 0, 0]):
+        assert shades[small.classes[label]] == pixel // 10 * 10
+    for number in range(len(large)):
+        label, where = large.encoded(number).label, large.encoded(number).where
+        assert where.split("/")[-2] == ordered[label]
+    if kind == "folder":
+        made = pack(TreeSource(place, WNIDS, split="train"), tmp_path / "set.rec")
+        assert made["classes"] == ordered
