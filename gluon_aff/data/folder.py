@@ -33,8 +33,9 @@ def load_folder(
 ) -> ImageSet:
     """Decode a split of an image folder; what was decoded is kept for the next time (see `DecodedCache`).
 
-    Classes are the folders of train/ in the order of `class_order`, and test/ (or val/) must have the same. Images become RGB
-    (alpha is dropped) and must be squares of one size, or are stretched to ``resize`` x ``resize`` (bilinear).
+    Classes are the folders of train/ in the order of `class_order`, and test/ (or val/) must have the same. Images
+    become RGB (alpha is dropped) and must be squares of one size, or are stretched to ``resize`` x ``resize``
+    (bilinear).
 
     With ``val_fraction`` test/ is that share of the images of each class, drawn by ``seed`` from train/ or from the
     class folders, see `split_off`. Raises GluonAFFError that names the file or the class at fault, UsageError for a

@@ -153,9 +153,9 @@ def open_imagenet(
 
     ``wnids`` are the names of all classes, in order. Images in class folders need no list; a flat folder needs
     ``ground_truth`` (see `read_ground_truth`). Folders of which none is a known wnid are classes of their own, in
-    the order of `class_order`. ``split``, "train" or "val", is the folder to look into where a place holds both. A damaged .rec
-    file is an error, unless ``strict`` is False: then the records that can be found are there, and ``damage`` of the
-    source tells of the rest. ``val_fraction`` makes val, which class folders have not, that share of
+    the order of `class_order`. ``split``, "train" or "val", is the folder to look into where a place holds both. A
+    damaged .rec file is an error, unless ``strict`` is False: then the records that can be found are there, and
+    ``damage`` of the source tells of the rest. ``val_fraction`` makes val, which class folders have not, that share of
     each class, drawn by ``seed``.
 
     Raises UsageError and GluonAFFError.
