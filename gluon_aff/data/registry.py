@@ -208,7 +208,7 @@ def load_pair_set(
         "sirst" or "folder" (a folder or zip of images, masks and lists, see `pairs`), "coco" (one category of COCO
         2017, see `coco`; also called "stopsign"), "shapes" (drawn, see `shapes`), or one of your own.
     split : str
-        "train" or "val"; with lists, the name of any.
+        "train" or "val"; with lists, the name of any, ``folder/name`` or the path of a text file of ids.
     place : path, optional
         The folder or zip; "sirst" and "coco" without one are looked for in ``$MXNET_HOME/datasets/<dataset>``.
     download : bool

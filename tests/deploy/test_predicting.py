@@ -191,6 +191,17 @@ def test_masks(tmp_path, capsys):
         assert (out / f"overlays/{name}.png").is_file()
     assert (out / "sheet-01.png").is_file() and len((out / "predictions.csv").read_text().splitlines()) == 3
 
+    for inner in ("images", "masks", "idx_320"):
+        (tmp_path / "set" / inner).mkdir(parents=True)
+    for name in "ab":
+        Image.open(tmp_path / f"{name}.png").save(tmp_path / f"set/images/{name}.png")
+        Image.new("L", (8, 8)).save(tmp_path / f"set/masks/{name}.png")
+    (tmp_path / "set/idx_320/test.txt").write_text("b.png\r\n")
+    listed = [str(tmp_path / "fpn.params"), str(tmp_path / "set"), *options, "--split", "idx_320/test", "--out"]
+    assert main(["predict", *listed, str(tmp_path / "of-split")]) == 0
+    assert [mask.name for mask in (tmp_path / "of-split/masks").iterdir()] == ["b.png"]
+    assert (tmp_path / "of-split/masks/b.png").read_bytes() == (out / "masks/b.png").read_bytes()
+
 
 def test_what_cannot_be_predicted(net, tmp_path, folder):
     own = mx.gluon.nn.Dense(3, in_units=2)
@@ -203,6 +214,8 @@ def test_what_cannot_be_predicted(net, tmp_path, folder):
     with pytest.raises(GluonAFFError, match="does not say how pictures"):
         gluon_aff.predict(tmp_path / "bare", str(folder))
     deploy.export(net, tmp_path / "out", input=NetworkInput(32))
+    with pytest.raises(UsageError, match="--split is for a data set's folder or zip"):
+        main(["predict", str(tmp_path / "out"), "-", "--split", "test"])
     with pytest.raises(UsageError, match="leave --model out"):
         main(["predict", str(tmp_path / "out"), str(folder), *OPTIONS])
     with pytest.raises(UsageError, match="is an exported network"):

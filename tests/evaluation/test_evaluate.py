@@ -152,6 +152,8 @@ def test_a_bad_image_is_counted_as_such(imagenet, tmp_path, capsys):
         Image.new("RGB", (8, 8), (number,) * 3).save(tmp_path / "val" / wnid / "a.JPEG")
     (tmp_path / "val" / wnids[1] / "a.JPEG").write_bytes(b"not an image")
     argv = [*imagenet, "--data", tmp_path]
+    with pytest.raises(UsageError, match="`split` is not for classification: leave it out"):
+        evaluate(*argv, "--split", "val")
     with pytest.raises(GluonAFFError, match=f"{wnids[1]}/a.JPEG cannot be read"):
         evaluate(*argv)
     evaluate(*argv, "--skip-bad")
