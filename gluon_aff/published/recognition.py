@@ -108,7 +108,7 @@ def recognise(file: Union[PathLike, Container]) -> Recognition:
     container = file if isinstance(file, Container) else read_container(file)
     shapes = {name: array.shape for name, array in container.arrays.items()}
     types = {name: array.dtype for name, array in container.arrays.items()}
-    structure, problems = None, _oddities(container)
+    structure, problems = None, names_at_fault(container)
     if not problems:
         try:
             structure = read_structure(shapes)
@@ -277,8 +277,8 @@ def _ratio(slots: Sequence[Slot]) -> Optional[int]:
     return next((r for r in ratios if all(max(channels // r, 1) == middle for channels, middle in middles)), None)
 
 
-def _oddities(container: Container) -> List[str]:
-    """What keeps the names from being looked at."""
+def names_at_fault(container: Container) -> List[str]:
+    """Return what keeps a file's names from being those of a network here, and what to do."""
     names = list(container.arrays)
     if not names:
         return ["the file holds no arrays"]

@@ -17,7 +17,7 @@ from ..nn import canonical_fusion
 from ..training.weights import checkpoint_weights
 from ..utils.container import FLOATS, Container, read_container
 from .catalogue import catalogue, check, find_file, record
-from .recognition import Shapes, differences, head_of, read_structure, recognise
+from .recognition import Shapes, differences, head_of, names_at_fault, read_structure, recognise
 
 IdOrFile = Union[str, "os.PathLike[str]"]
 Devices = Union[mx.Context, Sequence[mx.Context], None]
@@ -160,13 +160,11 @@ def _values(
 ) -> Dict[str, np.ndarray]:
     """The arrays for a network's parameters, all of them read. Raises UsageError unless they fit."""
     shapes = dict(_shapes(container))
-    if any(name.startswith(("arg:", "aux:")) for name in shapes):
-        raise UsageError(
-            f"{container.path} is of an exported network (its names begin with arg: and aux:), which is for inference "
-            "only: load the weights that it was made of, which manifest.json beside it names"
-        )
-    if not container.named:
-        raise UsageError(f"{container.path} has no names: expected what Block.save_parameters writes")
+    oddities = [] if shapes.keys() & expected.keys() else names_at_fault(container)
+    if oddities:
+        exported = container.path.with_name("manifest.json").is_file() and "aux:" in oddities[0]
+        made_of = "; the manifest.json beside it names the weights that it was made of" if exported else ""
+        raise UsageError(f"{container.path}: {oddities[0]}{made_of}")
     kept: List[str] = []
     head = head_of(expected)
     if replace_head and head and f"{head}.weight" in shapes:

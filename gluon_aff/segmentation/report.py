@@ -113,7 +113,7 @@ class SegmentationReport:
             *self._stated(),
             ("nIoU", with_span(score.niou, score.niou_interval)),
             ("pixel accuracy", f"{score.pixel_accuracy:.4f}"),
-            ("mIoU", f"{score.miou:.4f}"),
+            *_mious(score),
             ("PR area", _number(curves.average_precision)),
             ("ROC area", _number(curves.roc_area)),
             *([] if targets is None else [("Pd", _pd(targets)), ("Fa", _fa(targets))]),
@@ -201,7 +201,7 @@ class ClassReport:
         write_csv(("truth", *score.names), [(n, *c) for n, c in zip(score.names, score.counts.tolist())], paths[2])
         parts = [
             "mIoU: GluonCV's, the mean over all classes, the background's included; a class that is absent counts as "
-            "0. Pixels marked 255 count nowhere.",
+            "0. mIoU, present: the mean over the classes that are in the truth. Pixels marked 255 count nowhere.",
             "",
             *markdown_table(columns, rows),
             "",
@@ -212,7 +212,7 @@ class ClassReport:
         return paths
 
     def _figures(self) -> List[Row]:
-        figures = [("mIoU", f"{self.score.miou:.4f}"), ("pixel accuracy", f"{self.score.pixel_accuracy:.4f}")]
+        figures = [*_mious(self.score), ("pixel accuracy", f"{self.score.pixel_accuracy:.4f}")]
         absent = ", ".join(self.score.absent)
         return [*figures, ("images", f"{self.score.images:,}"), *([("absent", absent)] if absent else [])]
 
@@ -225,6 +225,12 @@ class ClassReport:
 
 
 AnyReport = Union[SegmentationReport, ClassReport]
+
+
+def _mious(score: AnyScore) -> List[Row]:
+    """GluonCV's figure, and beside it that of the classes present, where one is absent."""
+    absent = not score.counts.any(axis=1).all()
+    return [("mIoU", f"{score.miou:.4f}"), *([("mIoU, present", f"{score.present_miou:.4f}")] if absent else [])]
 
 
 def _pd(targets: TargetScore) -> str:

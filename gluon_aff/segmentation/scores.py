@@ -40,6 +40,12 @@ class _PixelCounts:
         return float(np.mean(self.class_iou))
 
     @property
+    def present_miou(self) -> float:
+        """The mean over the classes that some pixel of the truth is of; 0 where there is none."""
+        present = self.counts.any(axis=1)
+        return float(np.sum(class_ious(self.counts)[present]) / max(present.sum(), 1))
+
+    @property
     def pixel_accuracy(self) -> float:
         """Pixels predicted as what they are, of those that count."""
         return float(np.diag(self.counts).sum() / max(self.counts.sum(), 1))
@@ -86,10 +92,14 @@ class ClassScore(_PixelCounts):
         return [name for name, count in zip(self.names, self.counts.sum(axis=1)) if not count]
 
     def result(self) -> Dict[str, Any]:
-        """Return miou, pixel_accuracy, class_iou and the number of images. Raises GluonAFFError without any."""
+        """Return miou, pixel_accuracy, class_iou and the number of images; where classes are absent, present_miou.
+
+        Raises GluonAFFError without any image.
+        """
         _check_images(self.images)
         figures = {"miou": self.miou, "pixel_accuracy": self.pixel_accuracy, "class_iou": self.class_iou}
-        return {**figures, "images": self.images}
+        present = {"present_miou": self.present_miou} if self.absent else {}
+        return {**figures, **present, "images": self.images}
 
 
 class ImageScore(NamedTuple):

@@ -292,8 +292,10 @@ class Segmentation(Task[PairData]):
 
     def figure(self, record: Record) -> str:
         if "class_iou" in record:
-            accuracy = record["pixel_accuracy"]
-            return f"mIoU {record['val']:.4f}, pixAcc {accuracy:.4f} ({record['val_images']} images)"
+            accuracy, miou = record["pixel_accuracy"], f"{record['val']:.4f}"
+            if "present_miou" in record:
+                miou += f" ({record['present_miou']:.4f} over the classes present)"
+            return f"mIoU {miou}, pixAcc {accuracy:.4f} ({record['val_images']} images)"
         return f"IoU {record['val']:.4f}, nIoU {record['niou']:.4f} ({record['val_images']} images)"
 
     def log_line(self, record: Record) -> str:

@@ -41,7 +41,8 @@ class EpochRecord(TypedDict, total=False):
     val_top5, left_out
         Of classifiers: top-5 accuracy, and images that could not be read.
     niou, pixel_accuracy, miou
-        Of segmentation; of several classes no niou, but class_iou, a figure for each.
+        Of segmentation; of several classes no niou, but class_iou, a figure for each, and present_miou where some are
+        absent from the truth.
     checkpoint : str
         Of the best epoch: the checkpoint's name.
     """
@@ -62,6 +63,7 @@ class EpochRecord(TypedDict, total=False):
     niou: float
     pixel_accuracy: float
     miou: float
+    present_miou: float
     class_iou: List[float]
     checkpoint: str
 

@@ -1,6 +1,7 @@
 """Loading: float16 and float32, what does not fit is named with what to change, and nothing is half-loaded."""
 
 import json
+import re
 import warnings
 
 import mxnet as mx
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from gluon_aff import create_model, facts, published
+from gluon_aff.cli.main import main
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.models import build_model
 
@@ -151,6 +153,29 @@ def test_single_arrays_are_named(saved, tmp_path):
     refused(lambda: published.load(tmp_path / "missing"), "features.5.beta is missing", "net=")
     for name, found in values(net).items():
         np.testing.assert_array_equal(found, before[name])
+
+
+@pytest.mark.parametrize("manifest", [False, True])
+def test_what_was_saved_otherwise_is_said_as_inspect_says_it(tmp_path, manifest, capsys):
+    """By ``collect_params().save`` or exported, with or without the manifest that an export of ours has."""
+    net = create_model(**SMALL, classes=3)
+    net.hybridize()
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.collect_params().save(str(tmp_path / "dict.params"))
+    net.export(str(tmp_path / "net"))
+    if manifest:
+        (tmp_path / "manifest.json").write_text("{}")
+    exported = "; the manifest.json beside it names the weights that it was made of" if manifest else ""
+    for file, said, more in (
+        ("dict.params", "as ParameterDict.save writes it", ""),
+        ("net-0000.params", "gluon.SymbolBlock.imports", exported),
+    ):
+        path = tmp_path / file
+        with pytest.raises(UsageError) as caught:
+            create_model(**SMALL, pretrained=path)
+        assert main(["published", "inspect", str(path)]) == 0
+        problem = re.search("problem +(.*)", capsys.readouterr().out)[1]
+        assert said in problem and str(caught.value) == f"{path}: {problem}{more}"
 
 
 def test_what_is_neither_id_nor_file(tmp_path):

@@ -102,6 +102,7 @@ def test_a_report_of_several_classes(tmp_path):
     score.add(random.randn(3, 4, 5, 6), random.randint(0, 3, (3, 1, 5, 6)), [])
     report = segmentation_report(score, {"weights": "w.params", "data": "3 images"})
     assert f"mIoU           {score.miou:.4f}" in report.lines() and "absent         eel" in report.lines()
+    assert f"mIoU, present  {score.miou * 4 / 3:.4f}" in report.lines()
     paths = report.write(tmp_path)
     assert [path.name for path in paths] == ["report.json", "classes.csv", "confusion.csv", "report.md", "classes.png"]
     found = json.loads(paths[0].read_text())

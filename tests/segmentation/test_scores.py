@@ -202,6 +202,7 @@ def test_figures_of_classes_are_gluoncvs():
     assert union[4] == 0 and score.absent == ["c", "d"]
     np.testing.assert_allclose(score.class_iou, both / np.maximum(union, 1))
     assert score.miou == pytest.approx(sum(both / np.maximum(union, 1)) / 5)
+    assert score.result()["present_miou"] == pytest.approx(sum(both / np.maximum(union, 1)) / 3)
     assert score.pixel_accuracy == pytest.approx((true == found).mean())
     assert score.result()["images"] == 3 and score.counts.sum() == len(true)
 
