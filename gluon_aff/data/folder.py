@@ -25,7 +25,7 @@ from .trees import IMAGE_SUFFIXES, FileTree, class_order, joined, open_file_tree
 from .validation_split import OFFER, split_off
 
 _BLOCK = 256  # images a thread decodes at a time
-_FORMAT = 2  # of the cache; raise it when decoding gives other pixels than before
+_FORMAT = 3  # of the cache; raise it when decoding gives other pixels than before
 
 
 def load_folder(

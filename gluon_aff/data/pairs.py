@@ -4,7 +4,7 @@ A folder or zip of pairs:
 
     <root>/<split>.txt      one id, or file name, a line
     <root>/images/<id>.*    png, jpg, bmp or tif, in any mode
-    <root>/masks/<id>.*     grey, 0 and 1 or 0 and 255; where its size is not the image's, that is told
+    <root>/masks/<id>.*     grey, 0 and 1 or 0 and 255; where it may not lie on its image, that is told
     <root>/classes.txt      with masks of several classes: their names in the order of their numbers, if they have any
 
 SIRST, single-frame infrared small targets (Dai et al., "Asymmetric Contextual Modulation", WACV 2021), calls its
@@ -29,7 +29,7 @@ from PIL import Image, ImageFilter
 from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import prefetch
 from ..utils import console
-from .decoding import IGNORED, decode_image, decode_mask, open_image
+from .decoding import IGNORED, decode_image, decode_mask, open_image, orientation
 from .image_set import Sampled
 from .loader import Batch, Batches
 from .transform import EvalTransform
@@ -62,6 +62,8 @@ class PairSet(Sampled):
         Decoded pairs stay in memory until they fill this many bytes.
     classes : int
         1: masks hold 0 and 1. K: they hold class numbers, 0 to K - 1, and `IGNORED`.
+    ignores : bool
+        Whether masks of 0 and 1 hold `IGNORED`, too, where a pixel does not count.
     class_names : sequence of str, optional
         Names of the K classes, the background's first.
     foreground : sequence of float, optional
@@ -85,6 +87,7 @@ class PairSet(Sampled):
         foreground: Optional[Sequence[float]] = None,
         own_sizes: bool = False,
         listed: Optional[Mapping[str, str]] = None,
+        ignores: bool = False,
     ) -> None:
         self.name = name
         self.source = source
@@ -96,6 +99,7 @@ class PairSet(Sampled):
         self.foreground = None if foreground is None else tuple(foreground)
         self.own_sizes = own_sizes
         self.listed = None if listed is None else dict(listed)
+        self.ignores = ignores or classes > 1
         self._lock = threading.Lock()
         self._cache: Dict[int, Pair] = {}
         self._cache_bytes, self._cached_bytes = cache_bytes, 0
@@ -132,9 +136,9 @@ class PairSet(Sampled):
         if mask.dtype != np.uint8 or not fits:
             raise UsageError(f"{where}: the mask is {mask.dtype} {mask.shape}, expected uint8 {image.shape[:2]}")
         most = max(self.classes - 1, 1)
-        wrong = mask[(mask > most) & ((mask != IGNORED) | (self.classes == 1))]
+        wrong = mask[(mask > most) & ((mask != IGNORED) | (not self.ignores))]
         if wrong.size:
-            expected = "0 and 1 only" if self.classes == 1 else f"0 to {most} and {IGNORED}"
+            expected = f"0 to {most} and {IGNORED}" if self.ignores else "0 and 1 only"
             raise UsageError(f"{where}: the mask holds {wrong.max()}, expected {expected}")
 
     def _chosen(self, places: np.ndarray, how: str) -> PairSet:
@@ -150,6 +154,7 @@ class PairSet(Sampled):
             foreground=None if self.foreground is None else [self.foreground[i] for i in chosen],
             own_sizes=self.own_sizes,
             listed=self.listed,
+            ignores=self.ignores,
         )
 
 
@@ -196,6 +201,7 @@ def load_pair_folder(
     val_fraction: Optional[float] = None,
     seed: int = 0,
     classes: int = 1,
+    mask_ignore: Optional[int] = None,
 ) -> PairSet:
     """Return the pairs that a split lists; a folder around everything is skipped.
 
@@ -205,13 +211,14 @@ def load_pair_folder(
     With ``val_fraction`` a folder without lists has the splits "train" and "val": all its images, of which that share
     is "val", drawn by ``seed`` (see `split_off`).
 
-    With ``classes`` above 1 masks hold class numbers, see `decode_mask`.
+    With ``classes`` above 1 masks hold class numbers, for ``mask_ignore`` see `decode_mask`.
 
     Masks and image sizes are checked before this returns, so that nothing is wrong only later. Images without
-    foreground are counted, and masks of another size than their image are named, on standard error. Raises
-    GluonAFFError naming the file at fault, UsageError for a split without list, or a fraction of a folder with lists.
+    foreground are counted, masks of another size than their image and photographs with a note on orientation are named,
+    on standard error. Raises GluonAFFError naming the file at fault, and for masks of nothing but background and pixels
+    that do not count; UsageError for a split without list, or a fraction of a folder with lists.
     """
-    files = _PairFiles(open_file_tree(path), layout, mask_threshold, classes)
+    files = _PairFiles(open_file_tree(path), layout, mask_threshold, classes, mask_ignore)
     if val_fraction is None:
         files.take_listed(split)
     else:
@@ -219,13 +226,22 @@ def load_pair_folder(
     names = list(files.pairs)
     checks = prefetch(files.check, names, "check")
     checked = list(console.progress(checks, total=len(names), label=f"checking {split}", unit="mask"))
-    foreground = [share for share, _ in checked]
-    others = [size for _, size in checked if size]
+    foreground = [each.foreground for each in checked]
+    if not any(foreground) and any(each.ignored for each in checked):
+        raise GluonAFFError(files.nothing_marked(f"{layout.name} {split}"))
+    others = [each.size for each in checked if each.size]
     if others:
         more = f"; so have {len(others) - 1} others" if len(others) > 1 else ""
         _tell_once(
             f"note: {others[0]}; the mask is resized to the image in training, and each by itself to the base size in "
             f"evaluation{more}"
+        )
+    turned = [each.turned for each in checked if each.turned]
+    if turned:
+        more = f", and so have {len(turned) - 1} others" if len(turned) > 1 else ""
+        _tell_once(
+            f"note: {turned[0]}{more}: pixels are read as they are stored, so a mask of the upright picture does not "
+            "lie on them; save such pictures upright (mogrify -auto-orient)"
         )
     without = sum(share == 0 for share in foreground)
     if without:
@@ -242,6 +258,7 @@ def load_pair_folder(
         foreground=foreground,
         own_sizes=True,
         listed=files.listed,
+        ignores=mask_ignore is not None,
     )
 
 
@@ -262,14 +279,31 @@ def _tell_once(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+class _Checked(NamedTuple):
+    """Of a pair: the mask's share of foreground, whether pixels do not count, and remarks on size and orientation."""
+
+    foreground: float
+    ignored: bool
+    size: str
+    turned: str
+
+
 class _PairFiles:
     """``pairs`` are the names of image and mask of each id that was taken; ``listed`` is as in `PairSet`."""
 
-    def __init__(self, tree: FileTree, layout: PairLayout, mask_threshold: Optional[int], classes: int) -> None:
+    def __init__(
+        self,
+        tree: FileTree,
+        layout: PairLayout,
+        mask_threshold: Optional[int],
+        classes: int,
+        mask_ignore: Optional[int],
+    ) -> None:
         self._tree = tree
         self._layout = layout
         self._threshold = mask_threshold
         self._classes = classes
+        self._ignore = mask_ignore
         self._root = self._find_root()
         self._files = {folder: self._by_stem(folder) for folder in ("images", "masks")}
         self.pairs: Dict[str, Tuple[str, str]] = {}
@@ -439,23 +473,33 @@ class _PairFiles:
         image, mask = self.pairs[name]
         return decode_image(self._tree.read(image), self._tree.where(image)), self._mask(mask)
 
-    def check(self, name: str) -> Tuple[float, str]:
-        """Return the share of foreground in a mask, and a remark where its size is not the image's.
-
-        An image's size is looked at, its pixels are not.
-        """
+    def check(self, name: str) -> _Checked:
+        """Look at a mask and at its image's header, not at the image's pixels."""
         image, mask = self.pairs[name]
-        width, height = open_image(self._tree.read(image), self._tree.where(image)).size
-        labels, remark = self._mask(mask), ""
+        where = self._tree.where(image)
+        picture = open_image(self._tree.read(image), where)
+        (width, height), turn = picture.size, 1 if picture.format == "TIFF" else orientation(picture)
+        labels, size = self._mask(mask), ""
         if labels.shape != (height, width):
-            remark = (
-                f"{self._tree.where(image)} is {width}x{height}, but its mask {mask.rsplit('/', 1)[-1]} "
-                f"{labels.shape[1]}x{labels.shape[0]}"
-            )
-        return float(((labels > 0) & ((labels != IGNORED) | (self._classes == 1))).mean()), remark
+            size = f"{where} is {width}x{height}, but its mask {mask.rsplit('/', 1)[-1]} "
+            size += f"{labels.shape[1]}x{labels.shape[0]}" + (", turned" if labels.shape == (width, height) else "")
+        ignored = labels == IGNORED
+        foreground = float(((labels > 0) & ~ignored).mean())
+        turned = f"{where} has a camera's note on orientation (EXIF, {turn})" if turn in range(2, 9) else ""
+        return _Checked(foreground, bool(ignored.any()), size, turned)
+
+    def nothing_marked(self, part: str) -> str:
+        """The message for masks that hold nothing but background and pixels that do not count."""
+        value, by = (IGNORED, f"`classes` {self._classes}") if self._ignore is None else (self._ignore, "`mask_ignore`")
+        return (
+            f"no mask of {part} ({self._tree.path}) marks anything: they hold 0 and {value} alone, and with {by} "
+            f"{value} does not count; leave it out for masks of foreground and background"
+            + (f", or save class numbers, 0 to {self._classes - 1}" if self._classes > 1 else "")
+        )
 
     def _mask(self, name: str) -> np.ndarray:
-        return decode_mask(self._tree.read(name), self._tree.where(name), self._threshold, self._classes)
+        where = self._tree.where(name)
+        return decode_mask(self._tree.read(name), where, self._threshold, self._classes, self._ignore)
 
 
 # Augmentation --------------------------------------------------------------------------------------------------------

@@ -38,8 +38,8 @@ class ImageRequest(NamedTuple):
     """What is asked of a data set, see `load_image_set` and `load_pair_set`.
 
     ``place`` is the Path that the user names, or the usual one, or None. ``labels`` and ``resize`` are for labelled
-    images; a set may leave it to the register to resize. ``category``, ``mask_threshold`` and ``classes`` are for those
-    with masks.
+    images; a set may leave it to the register to resize. ``category``, ``mask_threshold``, ``classes`` and
+    ``mask_ignore`` are for those with masks.
     """
 
     split: str
@@ -52,6 +52,7 @@ class ImageRequest(NamedTuple):
     category: str = "stop sign"
     mask_threshold: Optional[int] = None
     classes: int = 1
+    mask_ignore: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class ImageDataset:
     missing : str
         What to do where it is not found.
     options : tuple of str
-        Which of "download", "category", "mask_threshold", "val_fraction" and "classes" it takes.
+        Which of "download", "category", "mask_threshold", "mask_ignore", "val_fraction" and "classes" it takes.
     splits : (str, str)
         With masks: what one trains and validates on where nothing else is said.
     size_limits : (float, float), optional
@@ -199,6 +200,7 @@ def load_pair_set(
     val_fraction: Optional[float] = None,
     seed: int = 0,
     classes: int = 1,
+    mask_ignore: Optional[int] = None,
 ) -> PairSet:
     """Read a split of a segmentation data set.
 
@@ -221,6 +223,8 @@ def load_pair_set(
         Of a folder without lists, hold out this share of the images as "val", drawn by ``seed``.
     classes : int
         1: foreground and background. K: masks with as many class numbers, 0 for the background.
+    mask_ignore : int, optional
+        Pixels of a folder's masks that have this value count neither in a loss nor in a score.
 
     Raises
     ------
@@ -232,12 +236,18 @@ def load_pair_set(
         raise UsageError(f"{record.name} cannot be downloaded, only coco can: leave `download` out")
     if mask_threshold is not None and "mask_threshold" not in record.options:
         raise UsageError(f"a mask threshold is for data sets of kind folder, not for {record.name}: leave it out")
+    if mask_ignore is not None and "mask_ignore" not in record.options:
+        raise UsageError(f"`mask_ignore` is for data sets of kind folder, not for {record.name}: leave it out")
     if classes > 1 and "classes" not in record.options:
         raise UsageError(f"`classes` {classes}: {record.name} marks foreground and background, leave it out")
     if classes > 1 and mask_threshold is not None:
         raise UsageError("`mask_threshold` makes foreground and background of a mask: leave it out, or `classes`")
     request = ImageRequest(
-        split, place, download, val_fraction, seed, category=category, mask_threshold=mask_threshold, classes=classes
+        *(split, place, download, val_fraction, seed),
+        category=category,
+        mask_threshold=mask_threshold,
+        classes=classes,
+        mask_ignore=mask_ignore,
     )
     return _load(record, request)
 
@@ -349,10 +359,11 @@ for _record in (
             val_fraction=request.val_fraction,
             seed=request.seed,
             classes=request.classes,
+            mask_ignore=request.mask_ignore,
         ),
         masks=True,
         needs_place=True,
-        options=("mask_threshold", "val_fraction", "classes"),
+        options=("mask_threshold", "mask_ignore", "val_fraction", "classes"),
     ),
     ImageDataset(
         "shapes", lambda request: load_shapes(request.split), masks=True, recipe="quick", comes_with="gluon_aff"

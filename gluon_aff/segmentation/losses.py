@@ -1,7 +1,7 @@
 """Losses and training metrics of segmentation, on logits (B, K, H, W) of one device; float16 is computed in float32.
 
 Of foreground and background there is one logit per pixel, and targets are 0/1 of the same shape. Of several classes
-there are K, for a softmax; targets are class numbers (B, 1, H, W), and `IGNORED` where a pixel does not count.
+there are K, for a softmax; targets are class numbers (B, 1, H, W). Either are `IGNORED` where a pixel does not count.
 """
 
 from __future__ import annotations
@@ -45,11 +45,16 @@ def dice(output: mx.nd.NDArray, target: mx.nd.NDArray) -> mx.nd.NDArray:
 
 
 def binary_cross_entropy(output: mx.nd.NDArray, target: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Return −t log p − (1 − t) log(1 − p) = log(1 + exp(logit)) − t·logit, a mean over each image's pixels."""
+    """Return −t log p − (1 − t) log(1 − p) = log(1 + exp(logit)) − t·logit, a mean over each image's pixels.
+
+    An image none of whose pixels count has loss 0.
+    """
     import mxnet as mx
 
-    logits, target = _precise(output), _precise(target)
-    return (mx.nd.Activation(logits, "softrelu") - target * logits).mean(axis=(1, 2, 3))
+    (target, counts), logits = _counted(target), _precise(output)
+    losses = (mx.nd.Activation(logits, "softrelu") - target * logits) * counts
+    pixels = counts.size / len(counts)
+    return losses.mean(axis=(1, 2, 3)) * (pixels / mx.nd.maximum(counts.sum(axis=(1, 2, 3)), 1))
 
 
 #: Of (output, target), both (B, 1, H, W): the loss of each image, (B,), whose mean is that of the batch.
@@ -84,7 +89,8 @@ def batch_iou(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Tuple[mx.nd.NDArr
     Over an epoch it is the mean of the batches' IoU, weighted by images. A batch with neither truth nor prediction
     counts as 1.
     """
-    both, union = _both_and_union((output > 0).astype("float32"), (target > 0.5).astype("float32"))
+    target, counts = _counted(target.astype("float32"))
+    both, union = _both_and_union((output > 0).astype("float32") * counts, (target > 0.5).astype("float32"))
     empty = union == 0
     return (both + empty) / (union + empty) * len(output), len(output)
 
@@ -109,8 +115,16 @@ def batch_miou(output: mx.nd.NDArray, target: mx.nd.NDArray) -> Tuple[mx.nd.NDAr
 
 def _overlap(output: mx.nd.NDArray, target: mx.nd.NDArray, axis: Any) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
     """Σpt and Σp + Σt."""
-    p, t = _precise(output).sigmoid(), _precise(target)
+    t, counts = _counted(target)
+    p = _precise(output).sigmoid() * counts
     return (p * t).sum(axis=axis), (p + t).sum(axis=axis)
+
+
+def _counted(target: mx.nd.NDArray) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:
+    """The target with 0 where a pixel does not count, and 1 for those that do."""
+    target = _precise(target)
+    counts = target != IGNORED
+    return target * counts, counts
 
 
 def _both_and_union(found: mx.nd.NDArray, true: mx.nd.NDArray) -> Tuple[mx.nd.NDArray, mx.nd.NDArray]:

@@ -28,7 +28,7 @@ _DPI = 120
 class Item(NamedTuple):
     """An image, uint8 (H, W, 3), and its prediction, bool (H, W), or class numbers, uint8; truth likewise, or None.
 
-    A number other than 0 in the truth of a bool prediction is foreground.
+    A number other than 0 in the truth of a bool prediction is foreground; `IGNORED` does not count.
     """
 
     name: str
@@ -65,10 +65,12 @@ def write_predictions(directory: PathLike, items: Iterable[Item], classes: Seque
             else:
                 mask = Image.fromarray(np.where(item.found, 255, 0).astype(np.uint8))
                 overlay = prediction_overlay(item.image, item.found)
-                item = item._replace(truth=None if item.truth is None else item.truth > 0)
             stem = names(item.name)
             write_picture(mask, place / "masks" / f"{stem}.png")
             write_pixels(overlay, place / "overlays" / f"{stem}.png")
+            if item.truth is not None and not several:
+                counted = item.truth != IGNORED
+                item = item._replace(truth=(item.truth > 0) & counted, found=item.found & counted)
             yield item
 
     sheets: List[Path] = []

@@ -151,7 +151,7 @@ class SegmentationScore(_PixelCounts):
     def add(
         self, logits: np.ndarray, truth: np.ndarray, names: Sequence[str], originals: Optional[Sequence[Size]] = None
     ) -> None:
-        """Add a batch, logits and truth (B, 1, h, w), where truth > 0 is the foreground.
+        """Add a batch, logits and truth (B, 1, h, w): truth > 0 is the foreground, `IGNORED` counts nowhere.
 
         ``originals``: (height, width) of the images before they were resized. Raises as `ClassScore.add` does.
         """
@@ -161,14 +161,15 @@ class SegmentationScore(_PixelCounts):
         originals = [(height, width)] * len(names) if originals is None else originals
         if not len(names) == len(originals) == len(logits):
             raise ValueError(f"{len(logits)} images, {len(names)} names, {len(originals)} sizes: expected equally many")
-        true, found = truth[:, 0] > 0, logits[:, 0] > 0
-        self.curves.add(logits[:, 0], true)
+        counted = truth[:, 0] != IGNORED
+        true, found = (truth[:, 0] > 0) & counted, (logits[:, 0] > 0) & counted
+        self.curves.add(logits[:, 0][counted], true[counted])
         if self.targets is not None:
-            self.targets.add(logits[:, 0], true, names)
-        counts = (np.count_nonzero(mask, axis=(1, 2)).tolist() for mask in (true, found, true & found))
-        for index, (truths, predicted, tp) in enumerate(zip(*counts)):
+            self.targets.add(np.where(counted, logits[:, 0], -np.inf), true, names)
+        counts = (np.count_nonzero(mask, axis=(1, 2)).tolist() for mask in (true, found, true & found, counted))
+        for index, (truths, predicted, tp, pixels) in enumerate(zip(*counts)):
             fp, fn = predicted - tp, truths - tp
-            self.counts += [[height * width - tp - fp - fn, fp], [fn, tp]]
+            self.counts += [[pixels - tp - fp - fn, fp], [fn, tp]]
             original = int(originals[index][0]), int(originals[index][1])
             scale = original[0] * original[1] / (height * width)
             objects = true_objects(true[index], found[index], scale, len(self.images))

@@ -81,6 +81,8 @@ class Segmentation(Task[PairData]):
         add("--category", default="stop sign", help="coco: what to find (default: %(default)s)")
         add("--download", action="store_true", help="coco: fetch the images that hold the category", role=COMMAND)
         add("--mask-threshold", type=number(int, 1, 255), help="folder: mask values from here on are foreground")
+        text = "folder: mask pixels of this value count neither in the loss nor in a score"
+        add("--mask-ignore", type=number(int, 0, 65535), metavar="VALUE", help=text)
         for name, default in (("--train-split", "sirst trainval, else train"), ("--val-split", "sirst test, else val")):
             text = f"a list of the data set, such as idx_320/test, or a .txt file of ids (default: {default})"
             add(name, type=Reads(), metavar="NAME|FILE", help=text)

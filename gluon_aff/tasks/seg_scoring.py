@@ -161,6 +161,7 @@ def _score(
         cache_bytes=0,
         classes=pairs.classes,
         own_sizes=pairs.own_sizes,
+        ignores=pairs.ignores,
     )
 
     def items() -> Iterator[Item]:

@@ -28,6 +28,7 @@ def load_split(options: Namespace, split: str, count: Optional[int] = None) -> P
         val_fraction=options.val_fraction,
         seed=options.seed,
         classes=options.classes,
+        mask_ignore=options.mask_ignore,
     )
     return pairs if count is None else pairs.subset(count, options.seed)
 

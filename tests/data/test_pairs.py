@@ -86,6 +86,7 @@ def test_a_subset_is_seeded_and_the_beginning_of_a_larger_one():
         (("shapes", "trainval"), {}, "shapes has no split 'trainval': choose one of train, val"),
         (("sirst", "train"), {"download": True}, "sirst cannot be downloaded, only coco can"),
         (("shapes", "train"), {"mask_threshold": 128}, "a mask threshold is for data sets of kind folder"),
+        (("sirst", "train", "."), {"mask_ignore": 255}, "`mask_ignore` is for data sets of kind folder, not for sirst"),
         (("shapes", "train"), {"classes": 3}, "shapes marks foreground and background, leave it out"),
         (("folder", "train", "."), {"classes": 4, "mask_threshold": 9}, "leave it out, or `classes`"),
     ],
@@ -364,6 +365,61 @@ def test_values_between_count_from_the_threshold_on(tmp_path):
     assert "a.png has the values" in message_of(load_pair_set, "folder", "train", path)
     got = load_pair_set("folder", "train", path, mask_threshold=128)
     np.testing.assert_array_equal(got.pair(0)[1], MASKS["a"])
+
+
+def test_a_rim_counts_as_neither(tmp_path):
+    rim = MASKS["a"].copy()
+    rim[0] = 255
+    path = write(tmp_path, contents(masks__a_at_png=encoded(rim)))
+    got = load_pair_set("folder", "train", path, mask_ignore=255)
+    np.testing.assert_array_equal(got.pair(0)[1], rim)
+    np.testing.assert_array_equal(
+        got.subset(2, 0).pair(0)[1], got.pair(list(got.names).index(got.subset(2, 0).names[0]))[1]
+    )
+    assert got.foreground[0] == pytest.approx((rim == 1).mean())
+
+
+ONE_BIT = [Image.fromarray(MASKS[name].astype(bool)) for name in "ab"]
+UNMARKED = {
+    "0 and 255, 2 classes": (
+        [255 * MASKS["a"], 255 * MASKS["b"]],
+        {"classes": 2},
+        "with `classes` 2 255 does not count",
+    ),
+    "1 bit, 2 classes": (ONE_BIT, {"classes": 2}, "leave it out for masks of foreground and background, or save class"),
+    "0 and 255, 255 ignored": (
+        [255 * MASKS["a"], 255 * MASKS["b"]],
+        {"mask_ignore": 255},
+        "with `mask_ignore` 255 does",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNMARKED)
+def test_masks_whose_object_would_count_nowhere_are_refused(tmp_path, case):
+    masks, options, message = UNMARKED[case]
+    path = write(tmp_path, contents(masks__a_at_png=encoded(masks[0]), masks__b_at_png=encoded(masks[1])))
+    told = message_of(load_pair_set, "folder", "train", path, **options)
+    assert f"no mask of folder train ({path}) marks anything: they hold 0 and 255 alone" in told and message in told
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_turned_photographs_are_named(tmp_path, capsys, kind):
+    image = Image.fromarray(np.zeros((8, 6, 3), np.uint8))  # its mask is 8 wide
+    exif = image.getexif()
+    exif[0x0112] = 6
+    path = write(tmp_path, contents(images__a_at_png=encoded(image, kind, exif=exif)))
+    load_pair_set("folder", "train", path)
+    told = capsys.readouterr().err
+    assert "images/a.png is 6x8, but its mask a.png 8x6, turned; the mask is resized" in told
+    assert "images/a.png has a camera's note on orientation (EXIF, 6): pixels are read as they are stored" in told
+    write(path, contents(images__a_at_png=encoded(image, "TIFF", exif=exif)))  # Pillow turns these
+    load_pair_set("folder", "train", path)
+    assert capsys.readouterr().err == ""
+    exif[0x0112] = 1
+    write(tmp_path / "upright", contents(images__a_at_png=encoded(image.resize((8, 6)), kind, exif=exif)))
+    load_pair_set("folder", "train", tmp_path / "upright")
+    assert capsys.readouterr().err == ""
 
 
 NOT_KEPT = {"masks__b_at_png": None, "masks__b_at_jpg": encoded(MASKS["b"], "JPEG")}

@@ -39,6 +39,27 @@ def expected(name, logits, t):
     return -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(axis=(1, 2, 3))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_pixels_that_do_not_count_change_nothing(name):
+    """Two rows of each image; the mean of `bce` is over the others."""
+    found, gradients = [], []
+    for values in (LOGITS, np.where(np.arange(4)[:, None] < 2, LOGITS, 9.0)):
+        logits = mx.nd.array(values)
+        logits.attach_grad()
+        with mx.autograd.record():
+            loss = LOSSES[name](logits, mx.nd.array(np.where(np.arange(4)[:, None] < 2, TARGET, 255)))
+        loss.backward()
+        found.append(loss.asnumpy())
+        gradients.append(logits.grad.asnumpy())
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*gradients)
+    assert not gradients[0][:, :, 2:].any() and gradients[0][:, :, :2].all()
+    np.testing.assert_allclose(found[0], expected(name, LOGITS[:, :, :2], TARGET[:, :, :2]), rtol=1e-5)
+    whole, images = batch_iou(mx.nd.array(LOGITS), mx.nd.array(np.where(np.arange(4)[:, None] < 2, TARGET, 255)))
+    part, _ = batch_iou(mx.nd.array(LOGITS[:, :, :2]), mx.nd.array(TARGET[:, :, :2]))
+    assert whole.asscalar() == part.asscalar() and images == 3
+
+
 @pytest.mark.parametrize("name", [*LOSSES, "ce"])
 def test_loss_and_gradient_are_the_formulas(name):
     """As the loop takes it: backward from the values per image, divided by the images afterwards."""

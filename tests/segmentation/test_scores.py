@@ -113,6 +113,24 @@ def test_nothing_to_find_and_nothing_found_is_right():
 # Objects -------------------------------------------------------------------------------------------------------------
 
 
+def test_pixels_that_do_not_count_are_in_no_figure():
+    logits, truth = random_batch(1)
+    part, whole = SegmentationScore(), SegmentationScore()
+    names = ["a", "b", "c"]
+    whole.add(
+        np.concatenate([logits, np.full_like(logits, 5)], axis=2),
+        np.pad(truth, [(0, 0), (0, 0), (0, 20), (0, 0)], constant_values=255),
+        names,
+    )
+    part.add(logits, truth, names)
+    assert whole.result() == part.result() and whole.counts.tolist() == part.counts.tolist()
+    assert (whole.curves.average_precision, whole.curves.roc_area) == (
+        part.curves.average_precision,
+        part.curves.roc_area,
+    )
+    assert [each[1:] for each in whole.objects] == [each[1:] for each in part.objects]
+
+
 def test_objects_touch_at_corners_and_take_the_nearest_false_alarms():
     found = ["##......", "........", "......##", "#......."]
     truth = ["#.......", ".#......", ".......#", "........"]
