@@ -19,7 +19,7 @@ from script_runs import ROOT, assert_equal, results, script_fixture
 
 from gluon_aff.cli import main as cli
 from gluon_aff.comparison import open_curve, read_log
-from gluon_aff.tasks import get_task, parts
+from gluon_aff.tasks import get_task, imagenet, parts
 from gluon_aff.tasks.opening import open_network
 from gluon_aff.training.history import History
 from gluon_aff.utils import console
@@ -63,7 +63,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """The same as record files; without a manifest, so that their classes are ImageNet's."""
+    """The same as record files; without a manifest, so that their classes are counted."""
     place = tmp_path_factory.mktemp("records")
     for split, count in (("train", 4), ("val", 2)):
         writer = recordio.MXIndexedRecordIO(str(place / f"{split}.idx"), str(place / f"{split}.rec"), "w")
@@ -158,6 +158,21 @@ def test_the_published_command_lines_run(train, records, hosts, host):
     (run,) = Path("runs").iterdir()
     (record,) = results(run)[2]
     assert (record["images"], record["val_images"], record["train_metric"]) == (12, 6, "rmse")
+
+
+def test_records_that_name_no_classes(train, records, monkeypatch):
+    """The labels tell how many; a run of 1,000 outputs, as earlier versions gave them, goes on with these."""
+    argv = ["--use-rec", "--rec-train", records / "train.rec", "--rec-val", records / "val.rec", *SMALL]
+    for more, outputs in (([], 3), (["--classes", "3"], 3), (["--classes", "4"], 4)):
+        code, out, err = train(*argv, *more, "--save-dir", f"run{len(more)}", "--overwrite")
+        assert code == 0 and f"data: {outputs} classes, 12 training images" in out, err
+    code, _, err = train(*argv, "--classes", "2", "--save-dir", "two")
+    assert (code, err) == (2, "error: --classes 2: the images have 3 classes\n")
+    with monkeypatch.context() as before:
+        before.setattr(imagenet, "classes_of", lambda *given: tuple(map(str, range(1000))))
+        assert train(*argv, "--save-dir", "old")[0] == 0
+    code, out, err = train("--resume", "old")
+    assert code == 0 and "resumed old at epoch 1" in out and "data: 1000 classes" in out, err
 
 
 def test_release_leaves_autoaugment_out_on_records_and_says_so(train, records):

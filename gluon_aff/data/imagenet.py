@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
-from .records import RecordFile, class_number, read_manifest
+from .records import RecordFile, class_number, class_numbers, read_manifest
 from .trees import IMAGE_SUFFIXES, FileTree, TarTree, ZipTree, class_order
 from .validation_split import OFFER, split_off
 
@@ -32,11 +32,13 @@ class EncodedImage(NamedTuple):
 class ImageNetSource:
     """``len()`` images, each by its number, through threads as well; ``classes`` names the class numbers.
 
-    ``notes`` has remarks about the set, ``damage`` names the parts of it that cannot be found; both are mostly empty.
+    ``counted``: nothing names them, and they are called by the numbers up to the largest label. ``notes`` has remarks
+    about the set, ``damage`` names the parts of it that cannot be found; both are mostly empty.
     """
 
     path: Path
     classes: Tuple[str, ...]
+    counted: bool = False
     notes: Tuple[str, ...] = ()
     damage: Tuple[str, ...] = ()
 
@@ -49,22 +51,40 @@ class ImageNetSource:
 
 
 class RecordSource(ImageNetSource):
-    """The images of a .rec file."""
+    """The images of a .rec file, whose classes its manifest names; without one they are counted from the labels.
 
-    def __init__(self, path: Path, wnids: Sequence[str], strict: bool = True) -> None:
+    As many as there are wnids are these. Where there are to be fewer ``classes`` than the manifest names, those that
+    have images are numbered by themselves.
+    """
+
+    def __init__(self, path: Path, wnids: Sequence[str], strict: bool = True, classes: Optional[int] = None) -> None:
         self.path = path
         manifest = read_manifest(path)
-        self.classes = tuple(manifest["classes"] if manifest else wnids)
         self._file = RecordFile(path, strict)
         self.damage = tuple(self._file.damage)
+        self._numbers: Dict[int, int] = {}  # by those in the file, where they differ
+        if manifest:
+            names = manifest["classes"]
+            used = [number for number, count in enumerate(manifest["counts"]) if count]
+            if classes is not None and classes < len(names):
+                self._numbers = {number: place for place, number in enumerate(used)}
+                names = [names[number] for number in used]
+        else:
+            names = [str(number) for number in range(max([*class_numbers(self._file), (classes or 0) - 1]) + 1)]
+            self.counted = len(names) != len(wnids)
+            names = names if self.counted else wnids
+        self.classes = tuple(names)
 
     def __len__(self) -> int:
         return len(self._file)
 
     def encoded(self, number: int) -> EncodedImage:
-        label, content = self._file.read(number)
+        value, content = self._file.read(number)
         where = self._file.where(number)
-        return EncodedImage(where, class_number(label, where, len(self.classes)), content)
+        label = class_number(value, where, None if self._numbers else len(self.classes))
+        if self._numbers and label not in self._numbers:
+            raise GluonAFFError(f"{where} has the label {label}, of which its manifest counts no image: make it again")
+        return EncodedImage(where, self._numbers.get(label, label), content)
 
 
 class TreeSource(ImageNetSource):
@@ -81,6 +101,7 @@ class TreeSource(ImageNetSource):
         split: str = "val",
         val_fraction: Optional[float] = None,
         seed: int = 0,
+        classes: Optional[int] = None,
     ) -> None:
         self.path = path
         if path.is_dir():
@@ -103,7 +124,8 @@ class TreeSource(ImageNetSource):
             used = {file[:-1] for file in found}
             empty = [each for each in folders if each not in used and not self._tree.folders("/".join(each))]
             self.notes = tuple(f"{path}/{'/'.join(folder)} holds no image" for folder in empty)
-            self.classes, labels = _labels_of_folders(path, files, wnids, [folder[-1] for folder in empty])
+            known = wnids if classes is None or classes >= len(wnids) else ()
+            self.classes, labels = _labels_of_folders(path, files, known, [folder[-1] for folder in empty])
         else:
             self.classes = tuple(wnids)
             listed = read_ground_truth(ground_truth, wnids)
@@ -148,6 +170,7 @@ def open_imagenet(
     strict: bool = True,
     val_fraction: Optional[float] = None,
     seed: int = 0,
+    classes: Optional[int] = None,
 ) -> ImageNetSource:
     """Return the images at ``path``: a .rec file, a folder, a zip or a tar.
 
@@ -155,7 +178,8 @@ def open_imagenet(
     ``ground_truth`` (see `read_ground_truth`). Folders of which none is a known wnid are classes of their own, in
     the order of `class_order`. ``split``, "train" or "val", is the folder to look into where a place holds both. A
     damaged .rec file is an error, unless ``strict`` is False: then the records that can be found are there, and
-    ``damage`` of the source tells of the rest. ``val_fraction`` makes val, which class folders have not, that share of
+    ``damage`` of the source tells of the rest. Where there are to be fewer ``classes`` than wnids, wnid folders are
+    classes of their own, too. ``val_fraction`` makes val, which class folders have not, that share of
     each class, drawn by ``seed``.
 
     Raises UsageError and GluonAFFError.
@@ -167,10 +191,10 @@ def open_imagenet(
             raise UsageError(f"{path} holds its labels: leave the ground truth file out")
         if val_fraction is not None:
             raise UsageError(f"`val_fraction` is for folders, zips and tars of class folders, {path} is a record file")
-        return RecordSource(path, wnids, strict)
+        return RecordSource(path, wnids, strict, classes)
     if val_fraction is not None and ground_truth is not None:
         raise UsageError("`val_fraction` is for class folders: leave the ground truth file out")
-    return TreeSource(path, wnids, ground_truth, split, val_fraction, seed)
+    return TreeSource(path, wnids, ground_truth, split, val_fraction, seed, classes)
 
 
 def _labels_of_folders(

@@ -37,6 +37,7 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _BLOCK = 1 << 20
 _CHECKSUM = int.from_bytes(b"crc3", "big") << 32  # so that what others keep in that place is not taken for one
 _LABEL = struct.Struct("<4sIIf")  # a part's head, then an image record's flag and label
+_COUNTED = 50_000  # labels that are read to know the classes, and a number that none reaches
 _SAMPLE = 500  # images whose headers `record_info` reads
 
 
@@ -103,9 +104,9 @@ class RecordFile:
             raise GluonAFFError(
                 f"{self.where(number)} has other bytes than were packed: copy the file or make it again"
             )
-        if header.flag:
+        if header.flag > 1:
             raise GluonAFFError(f"{self.where(number)} has {header.flag} labels, expected one: pack the set again")
-        return header.label, content
+        return float(header.label[0]) if header.flag else header.label, content
 
     def _listed(self, index: Path) -> np.ndarray:
         """Where the records of an .idx file begin and end, (N, 2)."""
@@ -161,6 +162,20 @@ class RecordFile:
         if self._strict:
             raise GluonAFFError(f"{message}: copy it or make it again")
         self.damage.append(message)
+
+
+def class_numbers(records: RecordFile) -> List[int]:
+    """Return the class numbers that records have, sorted: of `_COUNTED` of them, evenly spaced, where there are more.
+
+    Labels that are no class numbers are left out: they are named when their image is read.
+    """
+    found = set()
+    for number in np.unique(np.linspace(0, len(records) - 1, min(_COUNTED, len(records))).astype(int)).tolist():
+        try:
+            found.add(class_number(records.label(number), "", _COUNTED))
+        except GluonAFFError:
+            continue
+    return sorted(found)
 
 
 def class_number(label: float, where: str, classes: Optional[int] = None) -> int:

@@ -18,6 +18,7 @@ from ..data.validation_split import OFFER
 from ..errors import UsageError
 from ..facts import imagenet_classes
 from ..runtime import mxnet_home
+from ..training.history import HISTORY, History
 from ..utils.arguments import number
 from ..utils.outputs import Reads
 from . import options as groups
@@ -50,6 +51,7 @@ class ImageNetData(Data):
 
     loader: ImageNetTrainLoader
     outputs: int
+    classes: Tuple[str, ...]
     val_loader: ImageNetLoader
     dtype_given: bool
 
@@ -102,13 +104,17 @@ class ImageNet(Task[ImageNetData]):
     # ---- the parts of a run
 
     def data(self, options: Namespace, setup: Setup) -> ImageNetData:
-        train_set, val_set = open_split(options, "train"), open_split(options, "val")
+        train_set = open_split(options, "train")
+        val_set = open_split(options, "val", train_set.classes)
         if not (options.val_dir or options.use_rec or options.resume):  # nobody asked for it; 0.1.0 let runs begin
             check_separate(train_set, val_set)
         classes = classes_of(options, train_set, val_set)
+        outputs = options.classes or len(classes)
+        if options.resume and train_set.counted:
+            outputs = max(outputs, _outputs_before(options, setup))
         loader, val_loader = make_loaders(options, train_set, val_set, setup)
-        facts = {"name": options.dataset, "train": len(train_set), "test": len(val_set), "classes": classes}
-        return ImageNetData(loader, facts, classes, val_loader, setup.dtype_given)
+        facts = {"name": options.dataset, "train": len(train_set), "test": len(val_set), "classes": outputs}
+        return ImageNetData(loader, facts, outputs, classes, val_loader, setup.dtype_given)
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
         from .. import published
@@ -246,7 +252,7 @@ class ImageNet(Task[ImageNetData]):
         return {"dataset": "imagenet"}
 
     def loaded_data_facts(self, data: ImageNetData) -> Options:
-        return {"classes": data.loader.source.classes}
+        return {"classes": data.classes}
 
     def network_input(self, known: Options, outputs: int) -> NetworkInput:
         mean, std = mean_and_std(known.get("normalisation") or "folder")
@@ -349,7 +355,7 @@ class _Subset(ImageNetSource):
     def __init__(self, source: ImageNetSource, count: int, seed: int) -> None:
         if count > len(source):
             raise UsageError(f"{source.path} has {len(source)} images, {count} were asked for")
-        self.path, self.classes = source.path, source.classes
+        self.path, self.classes, self.counted = source.path, source.classes, source.counted
         self.notes, self.damage = source.notes, source.damage
         self.whole = source
         self._chosen = np.sort(np.random.RandomState(seed).permutation(len(source))[:count])
@@ -361,10 +367,13 @@ class _Subset(ImageNetSource):
         return self.whole.encoded(int(self._chosen[number]))
 
 
-def open_split(options: Namespace, split: str) -> ImageNetSource:
-    """The images of "train" or "val", or as many of them as asked for. Raises UsageError and GluonAFFError."""
-    wnids = [wnid for wnid, _ in imagenet_classes()]
+def open_split(options: Namespace, split: str, classes: Sequence[str] = ()) -> ImageNetSource:
+    """The images of "train" or "val", or as many of them as asked for. Raises UsageError and GluonAFFError.
+
+    The ground truth is of the ``classes`` that training knows.
+    """
     truth = Path(options.ground_truth).expanduser() if options.ground_truth and split == "val" else None
+    wnids = classes if truth and classes else [wnid for wnid, _ in imagenet_classes()]
     if options.val_fraction is not None and (options.val_dir or options.use_rec):
         raise UsageError(
             "--val-fraction takes validation images from --data-dir: leave it out, or --val-dir and --use-rec"
@@ -372,7 +381,12 @@ def open_split(options: Namespace, split: str) -> ImageNetSource:
     strict = options.max_bad == 0
     place, seed = place_of(options, split), options.seed
     source = open_imagenet(
-        place, wnids, truth, split=split, strict=strict, val_fraction=options.val_fraction, seed=seed
+        *(place, wnids, truth),
+        split=split,
+        strict=strict,
+        val_fraction=options.val_fraction,
+        seed=seed,
+        classes=options.classes,
     )
     count = options.train_images if split == "train" else options.test_images
     return source if count is None else _Subset(source, count, options.seed)
@@ -458,19 +472,28 @@ def make_loaders(
     return train_loader, val_loader
 
 
-def classes_of(options: Namespace, train_set: ImageNetSource, val_set: ImageNetSource) -> int:
-    """Outputs of the network. Raises UsageError when the splits, or the head, do not fit together."""
-    known = len(train_set.classes)
-    if train_set.classes != val_set.classes:
-        ours, theirs = set(train_set.classes), set(val_set.classes)
-        other: Optional[str] = min(ours ^ theirs, default=None)
+def classes_of(options: Namespace, train_set: ImageNetSource, val_set: ImageNetSource) -> Tuple[str, ...]:
+    """Names of the classes. Raises UsageError when the splits, or the head, do not fit together.
+
+    Classes that are counted from labels may be fewer in one split, and go by the names of the other.
+    """
+    fewer, more = sorted((train_set, val_set), key=lambda each: (len(each.classes), not each.counted))
+    if fewer.classes != more.classes and not fewer.counted:
+        other: Optional[str] = min(set(fewer.classes) ^ set(more.classes), default=None)
         raise UsageError(
-            f"{train_set.path} has {known} classes, {val_set.path} has {len(theirs)}, and they are not the same"
-            + (f" (such as {other})" if other else "")
+            f"{train_set.path} has {len(train_set.classes)} classes, {val_set.path} has {len(val_set.classes)}, and "
+            "they are not the same" + (f" (such as {other})" if other else "")
         )
-    if options.classes is not None and options.classes < known:
-        raise UsageError(f"--classes {options.classes}: the images have {known} classes")
-    return options.classes or known
+    if options.classes is not None and options.classes < len(more.classes):
+        raise UsageError(f"--classes {options.classes}: the images have {len(more.classes)} classes")
+    return more.classes
+
+
+def _outputs_before(options: Namespace, setup: Setup) -> int:
+    """Outputs of the run that goes on: earlier versions gave 1,000 to records that do not name their classes."""
+    history = History(Path(options.save_dir) / HISTORY)
+    data = history.header().get("data", {}) if setup.group.rank == 0 else {}
+    return setup.group.broadcast_object(data.get("classes", 0))
 
 
 register_task(ImageNet())

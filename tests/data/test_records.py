@@ -297,8 +297,11 @@ def test_labels_that_are_no_class_numbers(records, label):
     content[8 + 4 : 8 + 8] = struct.pack("<f", label)
     records.write_bytes(content)
     told = f"a.rec, key 0 has the label {label:g}: expected a class number below 10"
-    with pytest.raises(GluonAFFError, match=told):
-        open_imagenet(records, WNIDS).encoded(0)
+    if label == 10:  # it makes one class more
+        assert len(open_imagenet(records, WNIDS).classes) == 11
+    else:
+        with pytest.raises(GluonAFFError, match=told):
+            open_imagenet(records, WNIDS).encoded(0)
     assert any(told in fault for fault in check_records(records, classes=10).faults)
     if label != 10:
         with pytest.raises(GluonAFFError, match="key 0 has the label"):
@@ -340,6 +343,42 @@ def test_the_validation_tar_with_the_official_list(tmp_path):
     truth.write_text("2\n1\n4\n")
     with pytest.raises(UsageError, match="line 3: 4 is not the number of a class"):
         open_imagenet(path, WNIDS, truth)
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked", "names", "counted"),
+    [
+        ([2, 0, 1], None, ["0", "1", "2"], True),
+        ([2, 0, 1], 3, ["0", "1", "2"], True),
+        ([2, 0, 1], 5, ["0", "1", "2", "3", "4"], True),
+        ([2, 0, 1], 2, ["0", "1", "2"], True),  # and is refused where the network is made
+        ([0, 9], None, WNIDS, False),
+        ([2, 0], 10, WNIDS, False),
+        ([12, 0], None, [str(number) for number in range(13)], True),
+    ],
+)
+def test_classes_without_a_manifest_are_counted(tmp_path, labels, asked, names, counted):
+    """Labels that are arrays of one are labels."""
+    writer = mx.recordio.MXIndexedRecordIO(str(tmp_path / "a.idx"), str(tmp_path / "a.rec"), "w")
+    for key, label in enumerate(labels):
+        value = [float(label)] if key else float(label)
+        writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, value, key, 0), jpeg(key)))
+    writer.close()
+    source = open_imagenet(tmp_path / "a.rec", WNIDS, classes=asked)
+    assert (list(source.classes), source.counted) == (names, counted)
+    assert [image.label for image in images_of(source)] == labels
+    assert [image.content for image in images_of(source)] == [jpeg(key) for key in range(len(labels))]
+
+
+def test_wnids_are_numbered_by_themselves_where_fewer_classes_are_asked_for(tmp_path):
+    """From folders and from records of them alike."""
+    root = write_folder(tmp_path / "set", [WNIDS[7], WNIDS[2]], 1)
+    pack(TreeSource(root, WNIDS, split="train"), tmp_path / "a.rec")
+    for place in (root, tmp_path / "a.rec"):
+        for asked, names, labels in ((2, [WNIDS[2], WNIDS[7]], [0, 1]), (None, WNIDS, [2, 7]), (10, WNIDS, [2, 7])):
+            source = open_imagenet(place, WNIDS, split="train", classes=asked)
+            assert list(source.classes) == list(names)
+            assert [image.label for image in images_of(source)] == labels
 
 
 def test_other_peoples_records_are_read(tmp_path):
