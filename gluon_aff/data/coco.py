@@ -4,17 +4,19 @@
     <root>/annotations/instances_train2017.json, or annotations_trainval2017.zip that holds it, there or in the root
 
 The paper names StopSign a subset of COCO and says no more. Here it is every image with at least one instance, crowds
-included, and a mask is the union of the instances. pycocotools (the extra ``coco``) indexes the json and draws masks.
+included, and a mask is the union of the instances. pycocotools (the extra ``coco``) draws masks.
+
+As exporters write them, names of files may have folders, ids may be text, and sides 64.0. Entries of one file are one
+image, categories of one name one category; annotations that are boxes alone are refused.
 """
 
 from __future__ import annotations
 
-import io
 import json
+import sys
 import zipfile
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -32,6 +34,7 @@ SPLITS = {"train": "train2017", "val": "val2017", "test": "val2017", "train2017"
 _ARCHIVE = "annotations_trainval2017.zip"
 _CONNECTIONS = 8
 _EXPECTED = "expected an instances json of COCO"
+_SIDES = ("height", "width")
 _FEWEST_NUMBERS = 6  # of a polygon: two points have no area
 
 
@@ -57,7 +60,7 @@ def load_coco(path: Path, split: str, category: str = "stop sign", fetch: bool =
     if split not in SPLITS:
         raise UsageError(f"coco has no split {split!r}: choose one of {', '.join(SPLITS)}")
     try:
-        import pycocotools.coco  # noqa: F401
+        import pycocotools.mask  # noqa: F401
     except ImportError as error:
         raise GluonAFFError(
             f"COCO needs pycocotools ({error}): pip install 'gluon_aff[coco]' or pip install pycocotools"
@@ -80,10 +83,18 @@ def load_coco(path: Path, split: str, category: str = "stop sign", fetch: bool =
             f"or annotations/{_ARCHIVE}, found {', '.join(files)[:200] or 'no files'} (`download` fetches them)"
         )
     where = found[0].where(found[1])
-    listed, total = _read_annotations(found[0].read(found[1]), where, category)
+    listed, total, notes = _read_annotations(found[0].read(found[1]), where, category)
+    for note in notes:
+        print(f"note: {where}: {note}", file=sys.stderr)
     folder = joined(root, "images", year_split)
     folder = folder if year_split in tree.folders(joined(root, "images")) else joined(root, year_split)
-    missing = [image for image in listed if not tree.exists(joined(folder, image.file))]
+
+    def place(image: _Image) -> str:
+        """Its file may be named from any folder on the way on."""
+        places = [joined(above, image.file) for above in (folder, joined(root, "images"), root)]
+        return next(filter(tree.exists, places), places[0])
+
+    missing = [image for image in listed if not tree.exists(place(image))]
     if missing and fetch:
         _fetch_images(missing, path / folder, year_split)
     elif missing:
@@ -91,11 +102,11 @@ def load_coco(path: Path, split: str, category: str = "stop sign", fetch: bool =
             f"{len(missing)} of the {len(listed)} images with a {category} are not in {tree.where(folder)}, "
             f"such as {missing[0].file}: `download` fetches them"
         )
-    images = {image.file.rsplit(".", 1)[0]: image for image in listed}
+    images = dict(zip(_names([image.file for image in listed]), listed))
 
     def read(name: str) -> Pair:
         image = images[name]
-        file = joined(folder, image.file)
+        file = place(image)
         pixels = decode_image(tree.read(file), tree.where(file))
         _check_size(image, (pixels.shape[1], pixels.shape[0]), tree.where(file))
         try:
@@ -130,25 +141,21 @@ def _annotations(tree: FileTree, root: str, split: str) -> Optional[Tuple[FileTr
     return None
 
 
-def _read_annotations(content: bytes, where: str, category: str) -> Tuple[List[_Image], int]:
-    """The images that hold the category, in the json's order, and how many images there are."""
-    from pycocotools.coco import COCO
-
-    index = COCO()
+def _read_annotations(content: bytes, where: str, category: str) -> Tuple[List[_Image], int, List[str]]:
+    """The images that hold the category, in the json's order, how many images there are, and what is to be said."""
     try:
-        index.dataset = json.loads(content)
+        dataset = json.loads(content)
     except (ValueError, RecursionError) as error:  # of JSON and of UTF-8; of lists within lists
         raise GluonAFFError(
             f"{where} ({len(content)} bytes) is broken JSON ({error}): copy or download it again"
         ) from error
     for key in ("images", "annotations", "categories"):
-        entries = index.dataset.get(key) if isinstance(index.dataset, dict) else None
+        entries = dataset.get(key) if isinstance(dataset, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise GluonAFFError(f"{where} has no list {key!r}: {_EXPECTED}")
     try:
-        with redirect_stdout(io.StringIO()):
-            index.createIndex()
-        return _images_with(index, where, category), len(index.dataset["images"])
+        shapes, notes = _shapes_of(dataset, where, category)
+        return _images_with(dataset["images"], shapes, where, notes), len(dataset["images"]), notes
     except KeyError as error:
         raise GluonAFFError(f"{where}: an image, annotation or category lacks {error}: {_EXPECTED}") from error
     except TypeError as error:  # a list or dictionary where a name or number should be
@@ -157,45 +164,114 @@ def _read_annotations(content: bytes, where: str, category: str) -> Tuple[List[_
         ) from error
 
 
-def _images_with(index: Any, where: str, category: str) -> List[_Image]:
-    numbers = {each["name"]: number for number, each in index.cats.items()}
-    if category not in numbers:
-        raise UsageError(f"{where} has no category {category!r}: {near_matches(category, map(str, numbers))}")
-    number = numbers[category]
-    ids = set(index.catToImgs.get(number, ()))
-    unknown = ids - set(index.imgs)
-    if unknown:
-        raise GluonAFFError(f"{where} has annotations of image {unknown.pop()}, which it does not list")
-    if not ids:
-        raise UsageError(f"none of the {len(index.imgs)} images of {where} holds a {category!r}")
-    images = []
-    for entry in index.dataset["images"]:
-        if entry["id"] in ids:
-            shapes = [each["segmentation"] for each in index.imgToAnns[entry["id"]] if each["category_id"] == number]
-            size = entry["height"], entry["width"]
-            images.append(_Image(entry["file_name"], *size, entry.get("coco_url", ""), shapes))
-            _check(images[-1], where)
-    return images
-
-
-def _check(image: _Image, where: str) -> None:
-    """Raise GluonAFFError for values of another type, and for the name of a file elsewhere."""
-    file = image.file
-    if not isinstance(file, str) or not isinstance(image.url, str):
-        raise GluonAFFError(f"{where} has the file name {file!r} and URL {image.url!r}: expected text")
-    if not file or file.startswith(".") or set(file) & set("/\\\0"):
-        raise GluonAFFError(f"{where} has the file name {file!r}: expected a name without folders")
-    if any(type(side) is not int or side < 1 for side in (image.height, image.width)):
+def _shapes_of(dataset: Dict[str, Any], where: str, category: str) -> Tuple[Dict[str, List[Any]], List[str]]:
+    """The segmentations of a category by their image's id, and what is to be said."""
+    named: Dict[str, Set[str]] = {}
+    for each in dataset["categories"]:
+        named.setdefault(each["name"], set()).add(_id(each["id"]))
+    if category not in named:
+        raise UsageError(f"{where} has no category {category!r}: {near_matches(category, map(str, named))}")
+    ids = sorted(named[category])
+    notes = [f"{len(ids)} categories are called {category!r} (ids {', '.join(ids)}): all of them count"][: len(ids) - 1]
+    listed = {_id(each["id"]) for each in dataset["images"]}
+    shapes: Dict[str, List[Any]] = {}
+    for each in dataset["annotations"]:
+        image, number = _id(each["image_id"]), _id(each["category_id"])
+        if number in named[category]:
+            shapes.setdefault(image, []).append(each.get("segmentation"))
+            if image not in listed:
+                raise GluonAFFError(f"{where} has annotations of image {image}, which it does not list")
+    if not shapes:
+        raise UsageError(f"none of the {len(listed)} images of {where} holds a {category!r}")
+    boxes = [sum(map(_is_box, each)) for each in shapes.values()]
+    if any(boxes):
         raise GluonAFFError(
-            f"{where} has {file} of {image.width!r}x{image.height!r} pixels: expected whole numbers above 0"
+            f"{where}: {sum(boxes)} of {sum(map(len, shapes.values()))} annotations of {category!r}, in "
+            f"{sum(map(bool, boxes))} of {len(boxes)} images, are boxes alone (no polygons or run lengths in "
+            "'segmentation') and would be black in the mask: draw these, or remove these images from the json"
         )
+    return shapes, notes
+
+
+def _id(value: Any) -> str:
+    """7, 7.0 and "7" are one id. Raises TypeError for what is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) not in (int, str):
+        raise TypeError(f"{value!r:.40}")
+    return str(value)
+
+
+def _is_box(segmentation: Any) -> bool:
+    return segmentation is None or (isinstance(segmentation, list) and not any(segmentation))
+
+
+def _images_with(
+    entries: Sequence[Dict[str, Any]], shapes: Dict[str, List[Any]], where: str, notes: List[str]
+) -> List[_Image]:
+    """The images of these segmentations; entries of one file are one image, which is added to ``notes``."""
+    images: Dict[str, _Image] = {}
+    files: Dict[str, str] = {}  # by id
+    twice: Set[str] = set()
+    for entry in entries:
+        number = _id(entry["id"])
+        if number not in shapes:
+            continue
+        image = _image(entry, shapes[number] if number not in files else [], where)
+        if files.setdefault(number, image.file) != image.file:
+            raise GluonAFFError(f"{where} has two images of id {number}, {files[number]} and {image.file}: {_EXPECTED}")
+        if image.file in images:
+            first = images[image.file]
+            if (first.height, first.width) != (image.height, image.width):
+                raise GluonAFFError(
+                    f"{where} lists {image.file} as {first.width}x{first.height} and as {image.width}x{image.height} "
+                    "pixels: keep the entry that is right"
+                )
+            twice.add(image.file)
+            image = first._replace(segmentations=[*first.segmentations, *image.segmentations])
+        images[image.file] = image
+    if twice:
+        notes.append(f"{min(twice)} has several entries, which are one image" + _others(len(twice)))
+    return list(images.values())
+
+
+def _others(count: int) -> str:
+    return f"; so have {count - 1} other files" if count > 1 else ""
+
+
+def _image(entry: Dict[str, Any], segmentations: List[Any], where: str) -> _Image:
+    """Raise GluonAFFError for values of another type, and for the name of a file elsewhere."""
+    file, url = entry["file_name"], entry.get("coco_url", "")
+    if not isinstance(file, str) or not isinstance(url, str):
+        raise GluonAFFError(f"{where} has the file name {file!r} and URL {url!r}: expected text")
+    slashed = file.replace("\\", "/")
+    parts = [part for part in slashed.split("/") if part not in ("", ".")]
+    if not parts or slashed[0] == "/" or slashed[-1] == "/" or ".." in parts or "\0" in file:
+        raise GluonAFFError(f"{where} has the file name {file!r}: expected a name, or a path below the images' folder")
+    sides = [
+        int(side) if type(side) is float and side.is_integer() else side for side in map(entry.__getitem__, _SIDES)
+    ]
+    if any(type(side) is not int or side < 1 for side in sides):
+        raise GluonAFFError(f"{where} has {file} of {sides[1]!r}x{sides[0]!r} pixels: expected whole numbers above 0")
+    return _Image("/".join(parts), sides[0], sides[1], url, segmentations)
+
+
+def _names(files: Sequence[str]) -> List[str]:
+    """What images are called: their files without folders and suffix, or with as much of these as tells them apart."""
+    without = [file if file.rsplit("/", 1)[-1].rfind(".") < 1 else file.rsplit(".", 1)[0] for file in files]
+    for names in ([name.rsplit("/", 1)[-1] for name in without], without):
+        if len(set(names)) == len(names):
+            return names
+    return list(files)
 
 
 def _check_size(image: _Image, size: Tuple[int, int], where: str) -> None:
     if size != (image.width, image.height):
+        lying = "its pixels lie on their side (EXIF), turn them (mogrify -auto-orient)"
+        other = "it is another image or was resized, get the original"
         raise GluonAFFError(
             f"{where} is {size[0]}x{size[1]}, the annotations are for {image.width}x{image.height}: "
-            "it is another image or was resized, get the original"
+            f"{lying if size == (image.height, image.width) else other}"
         )
 
 

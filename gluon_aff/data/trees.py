@@ -99,14 +99,15 @@ class _Archive(FileTree):
         for name in names:
             slashed = name.replace("\\", "/")
             parts = [part for part in slashed.split("/") if part not in ("", ".")]
+            folders = parts if slashed.endswith("/") else parts[:-1]
+            if folders is not parts and parts:
+                self._members["/".join(parts)] = name
             if not parts or any(part.startswith(_HIDDEN) for part in parts):
                 continue
-            folders = parts if slashed.endswith("/") else parts[:-1]
             for depth, folder in enumerate(folders):
                 self._folders.setdefault("/".join(folders[:depth]), set()).add(folder)
             if folders is not parts:
                 self._files.setdefault("/".join(folders), set()).add(parts[-1])
-                self._members["/".join(parts)] = name
 
     def folders(self, folder: str = "") -> List[str]:
         return sorted(self._folders.get(folder, ()))
@@ -115,8 +116,7 @@ class _Archive(FileTree):
         return sorted(self._files.get(folder, ()))
 
     def exists(self, name: str) -> bool:
-        folder, _, file = name.rpartition("/")
-        return file in self._files.get(folder, ())
+        return name in self._members
 
 
 class ZipTree(_Archive):

@@ -118,6 +118,91 @@ def test_val_and_test_are_val2017_and_other_categories(tmp_path, root):
     assert got.names == ("000000000004",) and got.pair(0)[1].sum() == 81
 
 
+def renamed(files, change=lambda made: None):
+    """The set with other names of files, and its json changed."""
+    made = instances()
+    for entry, file in zip(made["images"], files):
+        entry["file_name"] = file
+    change(made)
+    return made
+
+
+def as_text(key, *names):
+    def change(made):
+        for entry in made[key]:
+            entry.update({name: str(entry[name]) for name in names})
+
+    return change
+
+
+def as_floats(made):
+    for entry in made["images"]:
+        entry.update(height=float(HEIGHT), width=float(WIDTH))
+    for entry in made["annotations"]:
+        entry.update(image_id=float(entry["image_id"]))
+
+
+STEMS = [f"{i:012d}" for i in range(1, 5)]
+PLAIN = [f"{stem}.jpg" for stem in STEMS]
+EXPORTED = {  # json, folder in which the files are named so, names of the images
+    "two suffixes": (renamed(["a.jpg", "a.png", "b.jpg", "c.jpg"]), "train2017", ["a.jpg", "a.png", "b.jpg"]),
+    "folders": (renamed(["a/1.jpg", "b/1.jpg", "./b\\2.jpg", "c.jpg"]), "train2017", ["a/1", "b/1", "b/2"]),
+    "from the root on": (renamed([f"train2017/{file}" for file in PLAIN]), "", STEMS[:3]),
+    "hidden": (renamed([".a.jpg", ".b/c.jpg", ".jpg", "d.jpg"]), "train2017", [".a", "c", ".jpg"]),
+    "image ids as text": (renamed(PLAIN, as_text("images", "id")), "train2017", STEMS[:3]),
+    "ids of annotations as text": (
+        renamed(PLAIN, as_text("annotations", "image_id", "category_id")),
+        "train2017",
+        STEMS[:3],
+    ),
+    "category ids as text": (renamed(PLAIN, as_text("categories", "id")), "train2017", STEMS[:3]),
+    "64.0": (renamed(PLAIN, as_floats), "train2017", STEMS[:3]),
+}
+
+
+@pytest.mark.parametrize("kind", EXPORTED)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_exporters_write(tmp_path, capsys, kind, zipped):
+    made, folder, names = EXPORTED[kind]
+    named = [
+        entry["file_name"].replace("\\", "/").replace("./", "") if kind == "folders" else entry["file_name"]
+        for entry in made["images"]
+    ]
+    files = {f"{folder}/{name}".lstrip("/"): jpeg(i) for i, name in enumerate(named, 1)}
+    files[JSON] = json.dumps(made).encode()
+    root = write_zip(tmp_path / "a.zip", files) if zipped else write(tmp_path / "a", files)
+    got = load_pair_set("coco", "train", root)
+    assert list(got.names) == names and capsys.readouterr().err == ""
+    assert [got.pair(i)[1].sum() for i in range(3)] == [25, 25, 6]
+    assert [round(int(got.pair(i)[0][0, 0, 0]) / 40) for i in range(3)] == [1, 2, 3]
+
+
+def two_entries(made):
+    """Of image 2's file: the crowd belongs to another entry."""
+    made["images"].append({**made["images"][1], "id": 20})
+    made["annotations"][2]["image_id"] = 20
+
+
+def two_categories(made):
+    made["categories"].append({"id": 20, "name": "stop sign"})
+    made["annotations"][0]["category_id"] = 20
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (two_entries, "000000000002.jpg has several entries, which are one image"),
+        (two_categories, "2 categories are called 'stop sign' (ids 13, 20): all of them count"),
+    ],
+)
+def test_what_is_one_thing_is_told(root, capsys, change, told):
+    (root / JSON).write_text(json.dumps(renamed(PLAIN, change)))
+    got = load_pair_set("coco", "train", root)
+    assert capsys.readouterr().err == f"note: {root / JSON}: {told}\n"
+    assert got.names == tuple(STEMS[:3]) and [got.pair(i)[1].sum() for i in range(3)] == [25, 25, 6]
+    assert "stop sign: 3 images, 4 instances" in got.note
+
+
 # What goes wrong -----------------------------------------------------------------------------------------------------
 
 
@@ -137,7 +222,23 @@ BAD = {
     "no image id": (broken("annotations", image_id=None), "an image, annotation or category lacks 'image_id'"),
     "no height": (broken("images", height=None), "lacks 'height'"),
     "unknown image": (broken("annotations", image_id=77), "has annotations of image 77, which it does not list"),
-    "no name but a path": (broken("images", file_name="../../x.jpg"), "expected a name without folders"),
+    "no name but a path": (broken("images", file_name="../../x.jpg"), "expected a name, or a path below"),
+    "an absolute name": (broken("images", file_name="/x.jpg"), "expected a name, or a path below"),
+    "a folder": (broken("images", file_name="a/"), "expected a name, or a path below"),
+    "one id, two files": (
+        json.dumps(instances(images=[*instances()["images"], {**instances()["images"][0], "id": 2}])).encode(),
+        "two images of id 2, 000000000002.jpg and 000000000001.jpg",
+    ),
+    "one file, two sizes": (
+        broken("images", file_name="000000000002.jpg", width=17),
+        "lists 000000000002.jpg as 17x12 and as 16x12 pixels: keep the entry that is right",
+    ),
+    "boxes alone": (
+        broken("annotations", segmentation=[]),
+        r"1 of 4 annotations of 'stop sign', in 1 of 3 images, are boxes alone \(.* would be black in the mask: draw",
+    ),
+    "empty polygons": (broken("annotations", segmentation=[[], []]), "1 of 4 annotations .* are boxes alone"),
+    "no segmentation": (broken("annotations", segmentation=None), "1 of 4 annotations .* are boxes alone"),
     "a name that is a list": (broken("images", file_name=[1]), r"has the file name \[1\]"),
     "a name that is a number": (broken("images", file_name=7), "has the file name 7"),
     "an address that is a number": (broken("images", coco_url=7), "URL 7: expected text"),
@@ -184,6 +285,9 @@ def test_what_is_not_there(root, split, category, told):
 def test_an_image_that_is_missing_or_of_another_size_is_named(root):
     (root / "train2017" / "000000000001.jpg").write_bytes(jpeg(1, (8, 8)))
     with pytest.raises(GluonAFFError, match="000000000001.jpg is 8x8, the annotations are for 16x12"):
+        load_pair_set("coco", "train", root).pair(0)
+    (root / "train2017" / "000000000001.jpg").write_bytes(jpeg(1, (HEIGHT, WIDTH)))
+    with pytest.raises(GluonAFFError, match=r"is 12x16, the annotations are for 16x12: its pixels lie on their side"):
         load_pair_set("coco", "train", root).pair(0)
     (root / "train2017" / "000000000002.jpg").unlink()
     message = message_of(load_pair_set, "coco", "train", root)
