@@ -1,28 +1,29 @@
-"""Image folders: ``{train,test}/<class>/*`` with png or jpg files, in a folder or inside a .zip.
+"""Image folders: ``{train,val,test}/<class>/*``, in a folder or inside a .zip, see `class_folders`.
 
-A set without test/, which may have no train/ either but ``<class>/*`` alone, can hold out a share of every class.
+A set without val/ and test/, which may have no train/ either but ``<class>/*`` alone, can hold out a share of every
+class.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sys
 import zipfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
-from ..errors import GluonAFFError, UsageError
+from ..errors import GluonAFFError
 from ..runtime import mxnet_home
 from ..runtime.threads import prefetch
 from ..utils import console
 from ..utils.files import atomic_write
+from .class_folders import ClassFolders, Split
 from .decoding import decode_image, some
 from .image_set import ImageSet
-from .trees import IMAGE_SUFFIXES, FileTree, class_order, joined, open_file_tree
-from .validation_split import OFFER, split_off
+from .trees import FileTree, joined, open_file_tree
+from .validation_split import split_off
 
 _BLOCK = 256  # images a thread decodes at a time
 _FORMAT = 3  # of the cache; raise it when decoding gives other pixels than before
@@ -33,79 +34,68 @@ def load_folder(
 ) -> ImageSet:
     """Decode a split of an image folder; what was decoded is kept for the next time (see `DecodedCache`).
 
-    Classes are the folders of train/ in the order of `class_order`, and test/ (or val/) must have the same. Images
-    become RGB (alpha is dropped) and must be squares of one size, or are stretched to ``resize`` x ``resize``
-    (bilinear).
+    Splits and classes are those of `ClassFolders`: val/ and test/ stand in for each other, and all have the same
+    classes. Images become RGB (alpha is dropped) and must be squares of one size, or are stretched to ``resize`` x
+    ``resize`` (bilinear).
 
     With ``val_fraction`` test/ is that share of the images of each class, drawn by ``seed`` from train/ or from the
     class folders, see `split_off`. Raises GluonAFFError that names the file or the class at fault, UsageError for a
-    fraction of a set that has test/ already.
+    fraction of a set that has test/ or val/ already.
     """
-    tree = open_tree(path)
-    if val_fraction is not None:
-        tree = _holding_out(tree, val_fraction, seed, told=split == "train")
-    classes = _check_classes(tree, split)
-    for folder in tree.empty.get(split, ()):
-        print(f"note: {tree.files.where(folder)} holds no images: its class is left out", file=sys.stderr)
-    members = [member for name in classes for member in tree.listing[split][name]]
-    labels = np.repeat(np.arange(len(classes)), [len(tree.listing[split][name]) for name in classes]).astype(np.int64)
+    folders = ClassFolders(open_file_tree(path))
+    classes, notes = _classes_of(folders, split, val_fraction, seed)
+    files = folders.files
+    members = [member for images in classes.values() for member in images]
+    labels = np.repeat(np.arange(len(classes)), list(map(len, classes.values()))).astype(np.int64)
     part = split if val_fraction is None else f"{split}-{val_fraction:g}-{seed}"
-    cache = DecodedCache(path, part, resize, fingerprint=tree.fingerprint(split))
+    cache = DecodedCache(path, part, resize, fingerprint=repr([(member, *files.state(member)) for member in members]))
     images = cache.load()
     if images is None or len(images) != len(members):
-        images = _decode_all(tree, members, resize, label=f"decoding {split}")
+        images = _decode_all(files, members, resize, label=f"decoding {split}")
         cache.save(images)
-    return ImageSet(images, labels, tuple(classes), "folder", str(path))
+    return ImageSet(images, labels, tuple(classes), "folder", str(path), tuple(notes))
 
 
-def _holding_out(tree: ImageTree, fraction: float, seed: int, told: bool) -> ImageTree:
-    """The tree with test images taken from its training images; ``told``: on standard error, what is to be said."""
-    if "test" in tree.listing:
-        raise UsageError(
-            f"`val_fraction` {fraction:g}: {tree.files.path} has test (or val) images of its own, leave it out"
-        )
-    classes = tree.listing.get("train") or tree.plain
-    if not classes:
-        return tree
-    parts = split_off(tree.files, classes, fraction, seed)
-    for note in parts.notes if told else ():
-        print(f"note: {note}", file=sys.stderr)
-    return tree._replace(listing={"test": parts.val, "train": parts.train})
-
-
-def _check_classes(tree: ImageTree, split: str) -> List[str]:
-    if split not in tree.listing:
-        plain = f"class folders ({some(list(tree.plain))})" if tree.plain else "no such folders"
-        found = ", ".join(tree.listing) or plain
-        offer = f"; or {OFFER}" if tree.plain or "train" in tree.listing else ""
-        raise GluonAFFError(
-            f"{tree.files.path} has no {split} images: expected {'train' if split == 'train' else 'test (or val)'}"
-            f"/<class>/*.png or *.jpg in it, found {found}{offer}"
-        )
-    classes = list(tree.listing[split])
-    for other, listed in tree.listing.items():
-        different = sorted(set(listed) ^ set(classes))
-        if different:
+def _classes_of(
+    folders: ClassFolders, split: str, val_fraction: Optional[float], seed: int
+) -> Tuple[Dict[str, List[str]], List[str]]:
+    """The images of a split by their classes, and remarks about them."""
+    if val_fraction is not None:
+        folders.check_whole(val_fraction)
+    found, notes = folders.take(split if val_fraction is None else "train")
+    if found is None or (val_fraction is None and "" in folders.splits):
+        raise folders.missing(split)
+    classes = {name: images for name, images in found.classes.items() if images}
+    empty = [folders.files.where(joined(found.folder, name)) for name in found.classes if name not in classes]
+    notes += [f"{folder} holds no images: its class is left out" for folder in empty]
+    if split == "train":
+        folders.check_several(classes)
+    for other in folders.splits.values():
+        different = sorted(set(classes) ^ {name for name, images in other.classes.items() if images})
+        if different and other.classes:
             raise GluonAFFError(
-                f"{tree.files.path}: {split} and {other} have different classes ({some(different)} in one only): "
-                "give both the same class folders, none of them empty"
+                f"{folders.files.path}: {found.folder}/ and {other.folder}/ have different classes ({some(different)} "
+                "in one only): give both the same class folders, none of them empty"
             )
-    return classes
+    if val_fraction is None:
+        return classes, notes
+    parts = split_off(folders.files, classes, val_fraction, seed)
+    return (parts.train, [*notes, *parts.notes]) if split == "train" else (parts.val, [])
 
 
-def _decode_all(tree: ImageTree, members: Sequence[str], resize: Optional[int], label: str) -> np.ndarray:
-    size = (resize, resize) if resize else _decode(tree, members[0], None).size
+def _decode_all(files: FileTree, members: Sequence[str], resize: Optional[int], label: str) -> np.ndarray:
+    size = (resize, resize) if resize else _decode(files, members[0], None).size
     if size[0] != size[1]:
-        where = tree.files.where(members[0])
+        where = files.where(members[0])
         raise GluonAFFError(f"{where} is {size[0]}x{size[1]}, expected a square: give `resize` N to stretch all images")
     images = np.empty((len(members), size[1], size[0], 3), dtype=np.uint8)
 
     def decode_block(start: int) -> None:
         for i, member in enumerate(members[start : start + _BLOCK], start):
-            image = _decode(tree, member, resize)
+            image = _decode(files, member, resize)
             if image.size != size:
                 raise GluonAFFError(
-                    f"{tree.files.where(member)} is {image.size[0]}x{image.size[1]}, the images before it "
+                    f"{files.where(member)} is {image.size[0]}x{image.size[1]}, the images before it "
                     f"{size[0]}x{size[1]}: make them equal, or give `resize` N to stretch all images"
                 )
             images[i] = np.asarray(image)
@@ -116,79 +106,28 @@ def _decode_all(tree: ImageTree, members: Sequence[str], resize: Optional[int], 
     return images
 
 
-def _decode(tree: ImageTree, member: str, resize: Optional[int]) -> Image.Image:
-    image = Image.fromarray(decode_image(tree.files.read(member), tree.files.where(member)))
+def _decode(files: FileTree, member: str, resize: Optional[int]) -> Image.Image:
+    image = Image.fromarray(decode_image(files.read(member), files.where(member)))
     return image.resize((resize, resize), Image.Resampling.BILINEAR) if resize else image
-
-
-_SPLIT_FOLDERS = ("train", "test", "val")
-
-Classes = Dict[str, List[str]]  # class -> members, both sorted
-Listing = Dict[str, Classes]  # of each split
-
-
-class ImageTree(NamedTuple):
-    """The images of a tree; ``val`` stands in for a missing ``test``, a folder around all is skipped.
-
-    ``empty`` names the class folders of each split that hold no images, ``plain`` the classes of a set without splits.
-    """
-
-    files: FileTree
-    listing: Listing
-    empty: Dict[str, List[str]]
-    plain: Classes
-
-    def fingerprint(self, split: str) -> str:
-        """Changes when an image of the split is added, removed or written again."""
-        members = (member for members in self.listing[split].values() for member in members)
-        return repr([(member, *self.files.state(member)) for member in members])
-
-
-def open_tree(path: Path) -> ImageTree:
-    """List the images of a folder or zip. Raises GluonAFFError when it is neither, or holds several sets."""
-    files = open_file_tree(path)
-    tops = [top for top in ("", *files.folders()) if set(files.folders(top)) & set(_SPLIT_FOLDERS)]
-    if len(tops) > 1:
-        raise GluonAFFError(
-            f"{path} holds several sets of images ({', '.join(top or '.' for top in tops[:3])}), expected one: give "
-            "each its own zip"
-        )
-    listing: Listing = {}
-    empty: Dict[str, List[str]] = {}
-    for split in set(files.folders(tops[0])) & set(_SPLIT_FOLDERS) if tops else ():
-        for name in class_order(files.folders(joined(tops[0], split))):
-            folder = joined(tops[0], split, name)
-            members = _images_in(files, folder)
-            if members:
-                listing.setdefault(split, {})[name] = members
-            else:
-                empty.setdefault(split, []).append(folder)
-    if "val" in listing and "test" not in listing:
-        listing["test"], empty["test"] = listing["val"], empty.get("val", [])
-    listing.pop("val", None)
-    return ImageTree(files, dict(sorted(listing.items())), empty, {} if tops else _plain_classes(files))
-
-
-def _plain_classes(files: FileTree) -> Classes:
-    """Folders that hold images, at the top or within the only folder there."""
-    for top in ("", *(files.folders() if len(files.folders()) == 1 else ())):
-        found = {name: _images_in(files, joined(top, name)) for name in class_order(files.folders(top))}
-        if any(found.values()):
-            return {name: members for name, members in found.items() if members}
-    return {}
-
-
-def _images_in(files: FileTree, folder: str) -> List[str]:
-    return [joined(folder, file) for file in files.files(folder) if file.lower().endswith(IMAGE_SUFFIXES)]
 
 
 def folder_classes(place: Path) -> Tuple[str, ...]:
     """Names of the classes of a folder or zip; none when it is not there or no image folder."""
+    split = next(iter(_splits(place).values()), None)
+    return tuple(name for name, images in split.classes.items() if images) if split else ()
+
+
+def has_val(place: Path) -> bool:
+    """Whether a folder or zip has images to choose epochs by, val/, beside those of test/."""
+    return {"val", "test"} <= set(_splits(place))
+
+
+def _splits(place: Path) -> Dict[str, Split]:
+    """Those that have class folders."""
     try:
-        tree = open_tree(place)
-        return tuple(next(iter(tree.listing.values()), tree.plain))
+        return {role: split for role, split in ClassFolders(open_file_tree(place)).splits.items() if split.classes}
     except (GluonAFFError, OSError):
-        return ()
+        return {}
 
 
 class DecodedCache:

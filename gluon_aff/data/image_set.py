@@ -68,6 +68,8 @@ class ImageSet(Sampled):
         The data set's.
     source : str
         Where it was read from, for messages and run records.
+    notes : tuple of str
+        Remarks for the user: what was taken for what, what was left out.
 
     Raises
     ------
@@ -80,6 +82,7 @@ class ImageSet(Sampled):
     classes: Tuple[str, ...]
     name: str
     source: str
+    notes: Tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"{self.name} ({self.source})"

@@ -6,19 +6,16 @@ Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabeti
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Collection, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
+from .class_folders import ClassFolders, role_of
 from .records import RecordFile, class_number, class_numbers, read_manifest
-from .trees import IMAGE_SUFFIXES, FileTree, TarTree, ZipTree, class_order
-from .validation_split import OFFER, split_off
+from .trees import FileTree, TarTree, ZipTree, joined
+from .validation_split import split_off
 
-SPLITS = {"train", "val", "test"}
 #: Images of the splits of ImageNet-1k.
 OFFICIAL_SIZES = {"train": 1281167, "val": 50000}
-
-
-Parts = Tuple[str, ...]  # of a file or folder, from the set's own place on
 
 
 class EncodedImage(NamedTuple):
@@ -88,7 +85,7 @@ class RecordSource(ImageNetSource):
 
 
 class TreeSource(ImageNetSource):
-    """Image files in a folder, zip or tar. Of train and val folders, only what lies in ``split``.
+    """Image files in a folder, zip or tar: what `ClassFolders` has for ``split``.
 
     With a ``val_fraction`` the set has no val: it is what `split_off` draws of train, or of all class folders.
     """
@@ -108,34 +105,40 @@ class TreeSource(ImageNetSource):
             self._tree: FileTree = FileTree(path)
         else:
             self._tree = TarTree(path) if path.suffix == ".tar" else ZipTree(path, "a folder, a .rec file, a tar")
-        found = [tuple(name.split("/")) for name in sorted(self._tree.below("", IMAGE_SUFFIXES))]
-        files = _of_split(found, split if val_fraction is None else "train")
-        val = _of_split(found, "val") if val_fraction is not None else []
-        if val and val != files:
-            raise UsageError(f"`val_fraction` {val_fraction:g}: {path} has val images of its own, leave it out")
-        if not files:
-            offer = f"; or {OFFER}" if split == "val" and _of_split(found, "train") else ""
-            raise GluonAFFError(
-                f"{path} holds no .JPEG, .jpg or .png images: expected {split}/<wnid>/*.JPEG or a flat {split}/{offer}"
-            )
+        folders = ClassFolders(self._tree)
+        if val_fraction is not None:
+            folders.check_whole(val_fraction)
+        part = split if val_fraction is None else "train"
+        found, notes = folders.take(part, ground_truth is not None)
+        if found is None:
+            loose = [name for each in folders.splits.values() for name in each.loose if role_of(each.folder) != "train"]
+            if loose and part != "train" or list(folders.splits) == [""] and loose:
+                raise UsageError(
+                    f"the {len(loose)} images in {path} are not in class folders: give a file with their classes "
+                    f"(`ground_truth`), or sort them into {part}/<class>/"
+                )
+            raise folders.missing(part)
         if ground_truth is None:
-            beside = {file[:-2] for file in files if len(file) > 1}  # where class folders lie
-            folders = [(*top, name) for top in sorted(beside) for name in self._tree.folders("/".join(top))]
-            used = {file[:-1] for file in found}
-            empty = [each for each in folders if each not in used and not self._tree.folders("/".join(each))]
-            self.notes = tuple(f"{path}/{'/'.join(folder)} holds no image" for folder in empty)
+            empty = [joined(found.folder, name) for name, images in found.classes.items() if not images]
+            notes += [f"{path}/{folder} holds no image" for folder in empty]
             known = wnids if classes is None or classes >= len(wnids) else ()
-            self.classes, labels = _labels_of_folders(path, files, known, [folder[-1] for folder in empty])
+            self.classes = _classes_of_folders(path, found.classes, known)
+            if part == "train":
+                folders.check_several(self.classes)
+            numbers = {name: number for number, name in enumerate(self.classes)}
+            self._members = sorted((name, numbers[each]) for each, names in found.classes.items() for name in names)
         else:
             self.classes = tuple(wnids)
             listed = read_ground_truth(ground_truth, wnids)
-            missing = [file[-1] for file in files if _stem(file[-1]) not in listed]
+            images = found.images()
+            missing = [name for name in images if _stem(name) not in listed]
             if missing:
                 raise UsageError(
-                    f"{ground_truth} has no label for {len(missing)} of {len(files)} images, such as {missing[0]}"
+                    f"{ground_truth} has no label for {len(missing)} of {len(images)} images, such as "
+                    f"{missing[0].rpartition('/')[2]}"
                 )
-            labels = [listed[_stem(file[-1])] for file in files]
-        self._members = [("/".join(file), label) for file, label in zip(files, labels)]
+            self._members = [(name, listed[_stem(name)]) for name in images]
+        self.notes = tuple(notes)
         if val_fraction is not None:
             self._keep_part(split, val_fraction, seed)
 
@@ -197,35 +200,14 @@ def open_imagenet(
     return TreeSource(path, wnids, ground_truth, split, val_fraction, seed, classes)
 
 
-def _labels_of_folders(
-    path: Path, files: Sequence[Parts], wnids: Sequence[str], empty: Sequence[str]
-) -> Tuple[Tuple[str, ...], List[int]]:
-    folders = sorted({file[-2] if len(file) > 1 else "" for file in files})
-    if folders == [""] or (len(folders) == 1 and folders[0] in SPLITS):
-        raise UsageError(
-            f"the {len(files)} images in {path} are not in class folders: give a file with their classes "
-            f"(`ground_truth`), or sort them into {folders[0] or 'val'}/<wnid>/"
-        )
+def _classes_of_folders(path: Path, folders: Collection[str], wnids: Sequence[str]) -> Tuple[str, ...]:
     unknown = sorted(set(folders) - set(wnids))
     if unknown and len(unknown) < len(folders):
         raise GluonAFFError(
             f"{path}: {len(folders) - len(unknown)} folders are wnids of ImageNet, {len(unknown)} are not, such as "
             f"{unknown[0]!r}: remove these, or give none a wnid"
         )
-    classes = tuple(class_order({*folders, *empty})) if unknown else tuple(wnids)
-    numbers = {name: number for number, name in enumerate(classes)}
-    return classes, [numbers[file[-2]] for file in files]
-
-
-def _of_split(files: Sequence[Parts], split: str) -> Sequence[Parts]:
-    """What lies in the folder ``split``; everything, when the first folders that differ are not train, val and test."""
-    for depth in range(max((len(file) - 1 for file in files), default=0)):
-        level = {file[depth] if len(file) > depth + 1 else "" for file in files}
-        if level <= SPLITS:
-            return [file for file in files if file[depth] == split]
-        if len(level) > 1:
-            break
-    return files
+    return tuple(folders if unknown else wnids)
 
 
 def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:

@@ -19,7 +19,6 @@ import hashlib
 import sys
 import threading
 from collections import Counter
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -29,14 +28,14 @@ from PIL import Image, ImageFilter
 from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import prefetch
 from ..utils import console
+from ..utils.console import tell_once
 from .decoding import IGNORED, decode_image, decode_mask, open_image, orientation
 from .image_set import Sampled
 from .loader import Batch, Batches
 from .transform import EvalTransform
-from .trees import FileTree, joined, open_file_tree
+from .trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
 from .validation_split import OFFER, split_off
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CACHE_BYTES = 256 << 20
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of pixels in 0..1, per channel
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -232,14 +231,14 @@ def load_pair_folder(
     others = [each.size for each in checked if each.size]
     if others:
         more = f"; so have {len(others) - 1} others" if len(others) > 1 else ""
-        _tell_once(
+        tell_once(
             f"note: {others[0]}; the mask is resized to the image in training, and each by itself to the base size in "
             f"evaluation{more}"
         )
     turned = [each.turned for each in checked if each.turned]
     if turned:
         more = f", and so have {len(turned) - 1} others" if len(turned) > 1 else ""
-        _tell_once(
+        tell_once(
             f"note: {turned[0]}{more}: pixels are read as they are stored, so a mask of the upright picture does not "
             "lie on them; save such pictures upright (mogrify -auto-orient)"
         )
@@ -268,15 +267,9 @@ def images_of_split(path: Path, split: str) -> Tuple[FileTree, List[str]]:
     Raises as `load_pair_folder` does.
     """
     tree = open_file_tree(path)
-    files = _PairFiles(tree, SIRST._replace(name=path.name, title="a set with lists"), None, 1)
+    files = _PairFiles(tree, SIRST._replace(name=path.name, title="a set with lists"), None, 1, None)
     files.take_listed(split)
     return tree, [image for image, _ in files.pairs.values()]
-
-
-@lru_cache(maxsize=None)
-def _tell_once(text: str) -> None:
-    """A command may load one split several times."""
-    print(text, file=sys.stderr)
 
 
 class _Checked(NamedTuple):
@@ -325,7 +318,7 @@ class _PairFiles:
     def _by_stem(self, folder: str) -> Dict[str, List[str]]:
         files: Dict[str, List[str]] = {}
         for file in self._tree.files(joined(self._root, folder)):
-            if file.lower().endswith(SUFFIXES):
+            if file.lower().endswith(IMAGE_SUFFIXES):
                 files.setdefault(file.rsplit(".", 1)[0], []).append(file)
         return files
 
@@ -355,13 +348,13 @@ class _PairFiles:
         if found is None and name == "trainval" and not self._list_of("val"):
             found = self._list_of("train")
             if found:
-                _tell_once(f"note: {tree.where(self._root)} has no lists trainval and val: all of train is taken")
+                tell_once(f"note: {tree.where(self._root)} has no lists trainval and val: all of train is taken")
         if found is not None:
             return tree.where(found), tree.read(found)
         for folder in (Path(tree.where(self._root)), tree.path) if len(parts) > 1 and not leaves else ():
             beside = folder.absolute().parent / f"{name}.txt"
             if beside.is_file():
-                _tell_once(f"note: {tree.path} has no {name}.txt, the one beside it is taken: {beside}")
+                tell_once(f"note: {tree.path} has no {name}.txt, the one beside it is taken: {beside}")
                 return self._outside(beside)
         missing = [] if leaves else [f"{tree.where(self._root)} has no {' or '.join(self._places(name))}"]
         missing += [f"there is no file {own}"] if leaves or name != split else []
@@ -432,7 +425,7 @@ class _PairFiles:
 
     def _id(self, line: str) -> str:
         """Lists of file names are understood, too."""
-        is_file = line not in self._files["images"] and line.lower().endswith(SUFFIXES)
+        is_file = line not in self._files["images"] and line.lower().endswith(IMAGE_SUFFIXES)
         return line.rsplit(".", 1)[0] if is_file else line
 
     def _take(self, ids: Sequence[str], listed_in: str) -> None:

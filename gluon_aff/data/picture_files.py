@@ -9,20 +9,23 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
-from ..errors import UsageError
+from ..errors import GluonAFFError, UsageError
+from ..utils.console import tell_once
+from .class_folders import ClassFolders
 from .decoding import decode_mask
-from .pairs import SUFFIXES, images_of_split
-from .trees import FileTree, class_order, joined, open_file_tree
+from .pairs import images_of_split
+from .trees import IMAGE_SUFFIXES, FileTree, LeftOut, class_order, joined, open_file_tree
 
 _MASK_ENDINGS = ("", "_pixels0")  # the second is SIRST's
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image file. ``folder`` is the one that holds it: its class, where folders are classes."""
+    """An image file. ``folder`` is its class, where folders are classes: the one that `ClassFolders` says, if any."""
 
     tree: FileTree
     member: str
+    class_folder: str = ""
 
     @property
     def name(self) -> str:
@@ -31,6 +34,8 @@ class Picture:
     @property
     def folder(self) -> str:
         parts = self.member.split("/")
+        if self.class_folder:
+            return self.class_folder
         return parts[-2] if len(parts) > 1 else self.tree.path.name
 
     @property
@@ -50,7 +55,7 @@ class Picture:
         if folder != "images":
             return None
         for ending in _MASK_ENDINGS:
-            for suffix in SUFFIXES:
+            for suffix in IMAGE_SUFFIXES:
                 name = joined(*above, "masks", f"{self.name}{ending}{suffix}")
                 if self.tree.exists(name):
                     mask = decode_mask(self.tree.read(name), self.tree.where(name), classes=classes)
@@ -70,10 +75,10 @@ class Pictures(NamedTuple):
 def find_pictures(places: Sequence[str], count: Optional[int] = None, split: Optional[str] = None) -> Pictures:
     """The pictures at ``places``: files, folders, zips, or folders and files inside a zip (``set.zip/test/cat``).
 
-    Of a folder or zip with splits, those in test/ (or val/) count; of one with images/ and masks/, the images. With
-    ``count``, that many of them, evenly spaced over the sorted list; with ``split``, those that it lists of sets of
-    images and masks, see `pairs`. Raises UsageError for a place that is not there or holds none, GluonAFFError for a
-    damaged zip.
+    Of a folder or zip with splits, those in test/ (or val/) count; of one with images/ and masks/, the images; what is
+    left out is told. With ``count``, that many of them, evenly spaced over the sorted list; with ``split``, those that
+    it lists of sets of images and masks, see `pairs`. Raises UsageError for a place that is not there or holds none,
+    GluonAFFError for a damaged zip.
     """
     found = [picture for place in places for picture in _at(Path(place).expanduser(), split)]
     folders = tuple(class_order({picture.folder for picture in found}))
@@ -98,16 +103,36 @@ def _at(path: Path, split: Optional[str] = None) -> List[Picture]:
     tree = open_file_tree(path)
     if inner and tree.exists(inner):
         return [Picture(tree, inner)]
-    members = _usual(list(tree.below(inner, SUFFIXES)))
-    if not members:
-        where = tree.where(inner)
-        raise UsageError(f"{where} holds no pictures: expected files that end in {', '.join(SUFFIXES)}")
-    return [Picture(tree, member) for member in members]
+    return _below(tree, inner)
 
 
-def _usual(members: List[str]) -> List[str]:
-    """Without training images and masks, where there are others."""
-    folders = {member: member.split("/")[:-1] for member in members}
-    for wanted in ("test", "val", "images"):
-        members = [member for member in members if wanted in folders[member]] or members
-    return members
+def _below(tree: FileTree, folder: str) -> List[Picture]:
+    """The pictures of a folder; what is left out is told on standard error."""
+    left_out = LeftOut()
+    members = tree.below(folder, IMAGE_SUFFIXES, left_out)
+    where = tree.where(folder)
+    try:
+        splits = ClassFolders(tree, folder, members).splits
+    except GluonAFFError:  # it cannot be told apart: all are pictures
+        splits = {}
+    chosen = next((splits[role].images() for role in ("test", "val") if role in splits), members)
+    left_out.add("pictures of other splits, name their folder to take them", *sorted(set(members) - set(chosen)))
+    folders = {member.rpartition("/")[0] for member in members}
+    masks = {member for member in chosen if _image_folder(member) in folders}
+    left_out.add("masks", *masks)
+    for note in left_out.note():
+        tell_once(f"note: {where}: {note}")
+    class_of = {image: name for split in splits.values() for name, images in split.classes.items() for image in images}
+    found = [Picture(tree, member, class_of.get(member, "")) for member in chosen if member not in masks]
+    if not found:
+        raise UsageError(f"{where} holds no pictures: expected files that end in {', '.join(IMAGE_SUFFIXES)}")
+    return found
+
+
+def _image_folder(member: str) -> Optional[str]:
+    """Of a file in masks/ the folder images/ that its image lies in; None for any other."""
+    *above, _ = member.split("/")
+    if "masks" not in above:
+        return None
+    place = len(above) - 1 - above[::-1].index("masks")
+    return "/".join([*above[:place], "images", *above[place + 1 :]])

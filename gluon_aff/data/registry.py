@@ -25,7 +25,7 @@ from ..runtime import mxnet_home
 from ..utils.files import PathLike
 from .cifar import CLASS_NAMES, load_cifar
 from .coco import load_coco
-from .folder import folder_classes, load_folder
+from .folder import folder_classes, has_val, load_folder
 from .image_set import ImageSet, resized
 from .pairs import SIRST, PairSet, load_pair_folder
 from .shapes import load_shapes
@@ -75,6 +75,8 @@ class ImageDataset:
         Class names for each kind of labels, where they do not depend on the place; the first kind is the default.
     names_at : callable, optional
         From a place to the class names there, where they do depend on it.
+    has_val : callable, optional
+        Whether there is a third split at a place, "val", by which epochs are chosen.
     size : int, optional
         Width and height of its images, in pixels; None where the files decide.
     recipe : str, optional
@@ -100,6 +102,7 @@ class ImageDataset:
     head: Optional[int] = None
     classes: Optional[Mapping[str, Sequence[str]]] = None
     names_at: Optional[Callable[[Path], Sequence[str]]] = None
+    has_val: Optional[Callable[[Path], bool]] = None
     size: Optional[int] = None
     recipe: Optional[str] = None
     comes_with: Optional[str] = None
@@ -153,7 +156,7 @@ def load_image_set(
     val_fraction: Optional[float] = None,
     seed: int = 0,
 ) -> ImageSet:
-    """Read the "train" or "test" split of a registered data set.
+    """Read the "train" or "test" split of a registered data set, or "val" of one that can have it.
 
     Parameters
     ----------
@@ -177,7 +180,7 @@ def load_image_set(
         For wrong arguments; for data that is missing or damaged.
     """
     record = find_dataset(dataset)
-    if split not in SPLITS:
+    if split not in SPLITS and not (split == "val" and record.has_val):
         raise UsageError(f"no split {split!r}: choose one of {', '.join(SPLITS)}")
     kinds = list(record.classes or ["fine"])
     if labels not in kinds and len(kinds) == 1:
@@ -330,6 +333,7 @@ for _record in (
         "folder",
         lambda request: load_folder(request.place, request.split, request.resize, request.val_fraction, request.seed),
         names_at=folder_classes,
+        has_val=has_val,
         needs_place=True,
         options=("val_fraction",),
     ),

@@ -15,18 +15,42 @@ import threading
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Collection, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import BinaryIO, Callable, Collection, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from ..errors import GluonAFFError
+from .decoding import some
 
 #: Bytes of the largest file that is read, and of a packed archive when unpacked. COCO's annotations have 0.5 GB.
 MAX_BYTES = 1 << 30
-#: Endings of image files, in lower case, in class folders.
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+#: Endings of image files, in lower case: what Pillow's formats that are opened are called.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
-_HIDDEN = (".", "__MACOSX")  # beginnings of names that are left out
+#: Beginnings of names that are left out: hidden ones, and what systems put beside a user's files.
+_HIDDEN = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 _CHUNK = 1 << 20
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+
+class LeftOut:
+    """What a reader passes over: names by the reason."""
+
+    UNREADABLE = "folders that cannot be read"
+
+    def __init__(self) -> None:
+        self.names: Dict[str, List[str]] = {}
+
+    def add(self, reason: str, *names: str) -> None:
+        if names:
+            self.names.setdefault(reason, []).extend(names)
+
+    def has(self, name: str) -> bool:
+        return any(name in names for names in self.names.values())
+
+    def note(self, belongs: Callable[[str], bool] = bool) -> List[str]:
+        """Return a line about those of a kind, if there are any."""
+        found = {why: sorted(filter(belongs, names)) for why, names in sorted(self.names.items())}
+        parts = [f"{why}: {len(names)} ({some(names, 3)})" for why, names in found.items() if names]
+        return [f"left out: {'; '.join(parts)}"] if parts else []
 
 
 class FileTree:
@@ -40,11 +64,11 @@ class FileTree:
 
     def folders(self, folder: str = "") -> List[str]:
         """Return the folders directly in a folder, sorted, hidden ones left out; none if there is no such folder."""
-        return sorted(entry.name for entry in self._entries(folder) if entry.is_dir())
+        return sorted(entry.name for entry in self._entries(folder) if _kind(entry) == "folder")
 
     def files(self, folder: str = "") -> List[str]:
         """Return the same for files."""
-        return sorted(entry.name for entry in self._entries(folder) if entry.is_file())
+        return sorted(entry.name for entry in self._entries(folder) if _kind(entry) == "file")
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file of that name."""
@@ -68,18 +92,52 @@ class FileTree:
         """Return the file's place, for a message."""
         return f"{self.path}/{name}" if name else str(self.path)
 
-    def below(self, folder: str, endings: Tuple[str, ...]) -> Iterator[str]:
-        """Yield all files in a folder and below it whose names end so, in whichever case."""
-        yield from (joined(folder, name) for name in self.files(folder) if name.lower().endswith(endings))
-        for name in self.folders(folder):
-            yield from self.below(joined(folder, name), endings)
+    def below(self, folder: str, endings: Tuple[str, ...], left_out: Optional[LeftOut] = None) -> List[str]:
+        """Return all files in a folder and below it whose names end so, in whichever case, sorted by their paths.
+
+        Every real folder is read once, under its own name before that of a link. ``left_out`` is told of links that
+        lead there again, upwards or nowhere, of folders that cannot be read and of other files.
+        """
+        found: List[str] = []
+        left_out = left_out or LeftOut()
+        seen: Set[str] = set()
+        folders, links = [(folder, os.path.realpath(self.path / folder))], []
+        while folders or links:
+            name, real = folders.pop() if folders else links.pop(0)
+            if real in seen:
+                left_out.add("links to folders that are read already", name)
+                continue
+            seen.add(real)
+            try:
+                entries = self._listed(name)
+            except OSError:
+                left_out.add(LeftOut.UNREADABLE, name)
+                continue
+            for entry in entries:
+                kind, member = _kind(entry), joined(name, entry.name)
+                if kind == "folder" and not entry.is_symlink():
+                    folders.append((member, os.path.join(real, entry.name)))
+                elif kind == "folder":
+                    target = os.path.realpath(entry.path)
+                    if os.path.join(real, "").startswith(os.path.join(target, "")):
+                        left_out.add("links to a folder above", member)
+                    else:
+                        links.append((member, target))
+                elif kind != "file":
+                    left_out.add("links that lead nowhere", member)
+                else:
+                    _sort_in(member, endings, found, left_out)
+        return sorted(found)
 
     def _entries(self, folder: str) -> List[os.DirEntry]:
         try:
-            with os.scandir(self.path / folder) as entries:
-                return [entry for entry in entries if not entry.name.startswith(_HIDDEN)]
+            return self._listed(folder)
         except OSError:
             return []
+
+    def _listed(self, folder: str) -> List[os.DirEntry]:
+        with os.scandir(self.path / folder) as entries:
+            return sorted((each for each in entries if not each.name.startswith(_HIDDEN)), key=lambda each: each.name)
 
     def _check_size(self, name: str, size: int) -> None:
         if size > MAX_BYTES:
@@ -114,6 +172,14 @@ class _Archive(FileTree):
 
     def files(self, folder: str = "") -> List[str]:
         return sorted(self._files.get(folder, ()))
+
+    def below(self, folder: str, endings: Tuple[str, ...], left_out: Optional[LeftOut] = None) -> List[str]:
+        found: List[str] = []
+        for place, files in self._files.items():
+            if not folder or f"{place}/".startswith(f"{folder}/"):
+                for file in files:
+                    _sort_in(joined(place, file), endings, found, left_out or LeftOut())
+        return sorted(found)
 
     def exists(self, name: str) -> bool:
         return name in self._members
@@ -249,6 +315,21 @@ class PackedTree(_Archive):
 
     def read(self, name: str) -> bytes:
         return self._contents[self._members[name]]
+
+
+def _kind(entry: os.DirEntry) -> str:
+    """Return "folder" or "file", links followed, or "" for a link that leads nowhere and what else a disk holds."""
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
+    except OSError:  # a link to itself, or through a folder that is closed
+        return ""
+
+
+def _sort_in(member: str, endings: Tuple[str, ...], found: List[str], left_out: LeftOut) -> None:
+    if member.lower().endswith(endings):
+        found.append(member)
+    else:
+        left_out.add("files with other endings", member)
 
 
 def open_file_tree(path: Path) -> FileTree:

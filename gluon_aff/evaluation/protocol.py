@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -60,6 +60,7 @@ class LabelledImages:
     count: int
     loader: Union[BatchLoader, ImageNetLoader, RecordIteratorPass]
     normalisation: str
+    notes: Sequence[str] = ()
 
 
 def official_size(dataset: str) -> Optional[int]:
@@ -100,7 +101,8 @@ def _cifar_like(options: DataOptions, protocol: str) -> LabelledImages:
     loader = BatchLoader(
         found, options.batch_size, EvalTransform(), shuffle=False, drop_last=False, workers=options.workers
     )
-    return LabelledImages(options.dataset, options.labels, found.source, found.classes, len(found), loader, "cifar")
+    facts = options.dataset, options.labels, found.source, found.classes, len(found)
+    return LabelledImages(*facts, loader, "cifar", found.notes)
 
 
 def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
@@ -135,7 +137,7 @@ def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
             path, len(source), options.batch_size, size=size, normalisation=norm, workers=options.workers
         )
     classes = names if source.classes == wnids else source.classes
-    return LabelledImages("imagenet", "fine", str(path), classes, len(source), loader, norm)
+    return LabelledImages("imagenet", "fine", str(path), classes, len(source), loader, norm, source.notes)
 
 
 class RecordIteratorPass:

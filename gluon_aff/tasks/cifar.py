@@ -6,6 +6,7 @@ import zlib
 from argparse import Namespace
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Tuple
 
 from ..data import (
@@ -48,7 +49,7 @@ _PAPER_EPOCHS, _PAPER_DECAYS, _PAPER_MIXUP_OFF = 400, (300, 350), 20
 class ImageData(Data):
     """``train`` in the loader's batches; ``val`` is validated on, in those of ``val_loader``.
 
-    Without --hold-out ``val`` are the test images, and ``test`` is None.
+    Without --hold-out, and without a val/ of the set's own, ``val`` are the test images, and ``test`` is None.
     """
 
     loader: BatchLoader
@@ -114,7 +115,7 @@ class CIFAR(Task[ImageData]):
             values.pop("labels", None)
 
     def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
-        if not options["hold_out"]:
+        if not options["hold_out"] and not find_dataset(options["dataset"]).has_val:
             yield "final_test", "without --hold-out"
 
     def model_name(self, options: Namespace) -> str:
@@ -125,10 +126,12 @@ class CIFAR(Task[ImageData]):
 
     def data(self, options: Namespace, setup: Setup) -> ImageData:
         train, test = load_split(options, "train"), load_split(options, "test")
-        val = load_split(options, HELD_OUT) if options.hold_out else test
+        chooses_by = HELD_OUT if options.hold_out else "val" if has_own_val(options) else "test"
+        val = test if chooses_by == "test" else load_split(options, chooses_by)
         outputs = head_size(options, train.classes)
         check_labels(train, outputs)
         check_labels(test, outputs)
+        check_labels(val, outputs)
         setup.check_enough(len(train))
         batch_size = options.batch_size * setup.parts
         batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers, shard=setup.shard)
@@ -139,7 +142,7 @@ class CIFAR(Task[ImageData]):
             loader=batches(train, batch_size, augment, shuffle=True, drop_last=whole_batch),
             facts={
                 **{"name": train.name, "train": len(train), "test": len(test), "classes": outputs},
-                **({"held_out": len(val)} if options.hold_out else {}),
+                **({} if val is test else {"held_out": len(val)}),
             },
             outputs=outputs,
             train=train,
@@ -147,7 +150,7 @@ class CIFAR(Task[ImageData]):
             val_loader=batches(
                 val, options.batch_size * len(setup.devices), EvalTransform(), shuffle=False, drop_last=False
             ),
-            test=test if options.hold_out else None,
+            test=None if val is test else test,
         )
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
@@ -211,6 +214,10 @@ class CIFAR(Task[ImageData]):
             f"data: {options.dataset}, {_labels(options, data)}; {len(data.train)} training{held_out} and "
             f"{len(data.test or data.val)} test images of {width}x{height} from {data.train.source}"
         )
+        for note in dict.fromkeys((*data.train.notes, *data.val.notes, *(data.test.notes if data.test else ()))):
+            yield f"note: {note}"
+        if data.test and not options.hold_out:
+            yield "splits: epochs are chosen on val/, the test images are scored once, at the end"
         if options.auto_aug:
             yield f"augmentation: AutoAugment (CIFAR-10's policy, {options.auto_aug_policy}) before crop and mirror"
         yield (
@@ -286,21 +293,35 @@ class CIFAR(Task[ImageData]):
 
 
 def load_split(options: Namespace, split: str) -> ImageSet:
-    """The images of "train" or "test", or as many of them as asked for, or those held out of the training images."""
+    """The images of "train", "val" or "test", or as many of them as asked for, or those held out of the training's."""
     images = load_image_set(
         options.dataset,
-        "test" if split == "test" else "train",
+        "train" if split == HELD_OUT else split,
         options.data_dir,
         options.labels,
         options.resize,
         val_fraction=options.val_fraction,
         seed=options.seed,
     )
-    if split != "test" and options.hold_out:
+    if split in ("train", HELD_OUT) and options.hold_out:
         rest, held_out = images.hold_out(options.hold_out)
         images = held_out if split == HELD_OUT else rest
     count = {"train": options.train_images, "test": options.test_images}.get(split)
     return images if count is None else images.subset(count, options.seed)
+
+
+def has_own_val(options: Namespace) -> bool:
+    """Whether epochs are chosen by val/ of the data set; a run that began when they never were goes on without."""
+    record = find_dataset(options.dataset)
+    if options.val_fraction is not None or not (record.has_val and options.data_dir):
+        return False
+    if options.resume:
+        from ..training.history import HISTORY, History
+
+        began = History(Path(options.save_dir) / HISTORY).header().get("data", {})
+        if "held_out" not in began:
+            return False
+    return record.has_val(Path(options.data_dir).expanduser())
 
 
 def head_size(options: Namespace, classes: Sequence[str] = ()) -> int:

@@ -52,6 +52,8 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     batch_size = request.batch_size or (UPSTREAM_BATCH_SIZE if request.protocol == "upstream" else 128)
     options = DataOptions(**chosen, batch_size=batch_size, workers=request.workers, skip_bad=request.skip_bad)
     images = open_images(options, request.protocol)
+    for note in images.notes:
+        print(f"note: {note}", file=sys.stderr)
     found = score(trained, images, request.devices, request.protocol, batch_size, request.passes)
     return ClassificationReport(found, {**request.environment, "batch_size": batch_size})
 

@@ -204,7 +204,7 @@ def hold_out_options(group: OptionGroup) -> None:
     text = "validate on N of the training images, the same for every --seed, and score the test images once, at "
     text += "the end, with the best of these epochs"
     group.add_argument("--hold-out", type=COUNT, metavar="N", help=text)
-    text = "with --hold-out: do score the test images at the end (default)"
+    text = "with --hold-out, or val/ beside test/: do score the test images at the end (default)"
     group.add_argument("--final-test", action=Switch, default=True, help=text)
 
 

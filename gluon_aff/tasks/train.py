@@ -26,7 +26,7 @@ from ..utils.console import say
 from ..utils.streams import tolerate_lost_output
 from .config import identity, without
 from .final_score import score_once
-from .options import Role, wants_final_test
+from .options import Role
 from .resuming import resume, resume_along
 from .setup import Data, Setup
 
@@ -122,7 +122,7 @@ def train_run(task: Any, options: Namespace) -> Outcome:
             run.log(f"note: {changed}")
         finished, epochs = state.epoch >= job.epochs, run.history.epochs()
         _say_best(task, run, state, epochs)
-        if finished and state.best and wants_final_test(options):
+        if finished and state.best and getattr(data, "test", None) and getattr(options, "final_test", False):
             score_once(net, lambda: task.test(options, setup, data, net), run, state.best, task.figure)
         _say_where(run, state, epochs, finished)
         return Outcome(

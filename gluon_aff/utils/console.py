@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import platform
 import re
@@ -27,6 +28,12 @@ _NO_MEMORY = re.compile(
 FAILED, STOPPED, READER_GONE = 1, 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
 Main = Callable[[Optional[Sequence[str]]], Optional[int]]
+
+
+@functools.lru_cache(maxsize=None)
+def tell_once(line: str) -> None:
+    """Say something on standard error, once in a process: a command may read one place several times."""
+    print(line, file=sys.stderr)
 
 
 def run_program(main: Main) -> NoReturn:

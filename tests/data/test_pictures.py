@@ -51,6 +51,31 @@ def test_masks_are_no_pictures_but_belong_to_them(tmp_path):
     assert alone.mask().all()
 
 
+def test_all_pictures_are_taken_or_told(tmp_path, capsys):
+    """Folders that are called like splits beside others hold pictures like these."""
+    names = ("a", "test/b", "val/c", "images/d", "x/e", "train/f")
+    flat = write(tmp_path / "flat", {f"{name}.png": image() for name in names})
+    assert sorted(p.name for p in find_pictures([str(flat)]).chosen) == list("abcdef")
+    assert capsys.readouterr().err == ""
+    names = [
+        "Train/cat/1.png",
+        "testing/cat/in/2.GIF",
+        "testing/dog/3.webp",
+        "testing/dog/4.txt",
+        "images/5.png",
+        "masks/5.png",
+    ]
+    place = write(tmp_path / "set", dict.fromkeys(names, image()))
+    assert found(place) == ["cat/2", "dog/3"]
+    assert capsys.readouterr().err == (
+        f"note: {place}: left out: files with other endings: 1 (testing/dog/4.txt); pictures of other splits, name "
+        "their folder to take them: 3 (Train/cat/1.png, images/5.png, masks/5.png)\n"
+    )
+    names = ("images/a.png", "masks/a.png", "images/b/c.png", "masks/b/c.png")
+    assert found(write(tmp_path / "pairs", dict.fromkeys(names, image()))) == ["images/a", "images/c"]
+    assert "left out: masks: 2 (masks/a.png, masks/b/c.png)" in capsys.readouterr().err
+
+
 def test_places_that_hold_nothing(tree):
     with pytest.raises(UsageError, match="no picture at .*nowhere: there is no such file"):
         find_pictures([str(tree / "nowhere")])
