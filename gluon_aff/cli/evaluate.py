@@ -38,6 +38,7 @@ def evaluate(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         workers=args.workers,
         skip_bad=args.skip_bad,
+        skip_unknown=args.skip_unknown,
         environment={
             **environment(__version__),
             "command": ["gluon-aff", *args.argv],
@@ -76,6 +77,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     group.add_argument("--split", type=Reads(nonempty), metavar="NAME|FILE", help=f"{text}what is validated on)")
     group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and list them")
+    text = "classification: leave out images of classes that the network does not know"
+    group.add_argument("--skip-unknown", action="store_true", help=text)
 
     group = command.add_argument_group("run")
     text = "every image once (default); or the authors' wrapping record iterator, padding counted"

@@ -30,11 +30,13 @@ class ImageNetSource:
     """``len()`` images, each by its number, through threads as well; ``classes`` names the class numbers.
 
     ``counted``: nothing names them, and they are called by the numbers up to the largest label. ``notes`` has remarks
-    about the set, ``damage`` names the parts of it that cannot be found; both are mostly empty.
+    about the set, ``damage`` names the parts of it that cannot be found; both are mostly empty. ``present`` are the
+    numbers of the classes that have images.
     """
 
     path: Path
     classes: Tuple[str, ...]
+    present: Sequence[int] = ()
     counted: bool = False
     notes: Tuple[str, ...] = ()
     damage: Tuple[str, ...] = ()
@@ -62,12 +64,13 @@ class RecordSource(ImageNetSource):
         self._numbers: Dict[int, int] = {}  # by those in the file, where they differ
         if manifest:
             names = manifest["classes"]
-            used = [number for number, count in enumerate(manifest["counts"]) if count]
+            self.present = [number for number, count in enumerate(manifest["counts"]) if count]
             if classes is not None and classes < len(names):
-                self._numbers = {number: place for place, number in enumerate(used)}
-                names = [names[number] for number in used]
+                self._numbers = {number: place for place, number in enumerate(self.present)}
+                names, self.present = [names[number] for number in self.present], range(len(self.present))
         else:
-            names = [str(number) for number in range(max([*class_numbers(self._file), (classes or 0) - 1]) + 1)]
+            self.present = class_numbers(self._file)
+            names = [str(number) for number in range(max([*self.present, (classes or 0) - 1]) + 1)]
             self.counted = len(names) != len(wnids)
             names = names if self.counted else wnids
         self.classes = tuple(names)
@@ -141,6 +144,7 @@ class TreeSource(ImageNetSource):
         self.notes = tuple(notes)
         if val_fraction is not None:
             self._keep_part(split, val_fraction, seed)
+        self.present = sorted({label for _, label in self._members})
 
     def _keep_part(self, split: str, val_fraction: float, seed: int) -> None:
         """Keep the members of the training or the validation part."""

@@ -51,7 +51,10 @@ class DataOptions:
 
 @dataclass
 class LabelledImages:
-    """``count`` images with their labels; the loader gives them in batches (x, y)."""
+    """``count`` images with their labels; the loader gives them in batches (x, y).
+
+    ``present`` are the numbers of the classes that have images.
+    """
 
     dataset: str
     labels: str
@@ -60,6 +63,7 @@ class LabelledImages:
     count: int
     loader: Union[BatchLoader, ImageNetLoader, RecordIteratorPass]
     normalisation: str
+    present: Sequence[int]
     notes: Sequence[str] = ()
 
 
@@ -102,7 +106,7 @@ def _cifar_like(options: DataOptions, protocol: str) -> LabelledImages:
         found, options.batch_size, EvalTransform(), shuffle=False, drop_last=False, workers=options.workers
     )
     facts = options.dataset, options.labels, found.source, found.classes, len(found)
-    return LabelledImages(*facts, loader, "cifar", found.notes)
+    return LabelledImages(*facts, loader, "cifar", np.unique(found.labels).tolist(), found.notes)
 
 
 def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
@@ -137,7 +141,8 @@ def _imagenet(options: DataOptions, protocol: str) -> LabelledImages:
             path, len(source), options.batch_size, size=size, normalisation=norm, workers=options.workers
         )
     classes = names if source.classes == wnids else source.classes
-    return LabelledImages("imagenet", "fine", str(path), classes, len(source), loader, norm, source.notes)
+    about = "imagenet", "fine", str(path), classes, len(source), loader, norm
+    return LabelledImages(*about, source.present, source.notes)
 
 
 class RecordIteratorPass:

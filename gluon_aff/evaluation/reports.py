@@ -36,8 +36,8 @@ class ScoreRequest:
         Over all devices; None for the task's own.
     workers : int
         Threads that make batches.
-    skip_bad : bool
-        Leave unreadable images out.
+    skip_bad, skip_unknown : bool
+        Leave unreadable images out, and those of classes that a classifier has not.
     environment : dict
         Versions, command and commit for the report.
     """
@@ -49,11 +49,13 @@ class ScoreRequest:
     batch_size: Optional[int] = None
     workers: int = 0
     skip_bad: bool = False
+    skip_unknown: bool = False
     environment: Dict[str, Any] = field(default_factory=dict)
 
     def refuse(self, task: str, *names: str) -> None:
         """Raise UsageError where the user gave one of ``names``, which ``task`` has not."""
-        given = {**self.data, "protocol": self.protocol != "exact", "skip_bad": self.skip_bad}
+        given = {**self.data, "protocol": self.protocol != "exact"}
+        given.update(skip_bad=self.skip_bad, skip_unknown=self.skip_unknown)
         for name in names:
             if given.get(name):
                 raise UsageError(f"`{name}` is not for {task}: leave it out")
@@ -119,6 +121,7 @@ class ClassificationReport:
         score, data, count = self.score, self.score.images, len(self.score.predictions)
         labels = f", {data.labels} labels" if data.dataset == "cifar100" else ""
         missing = f", {len(score.bad):,} could not be read" if score.bad else ""
+        missing += f", {score.left_out:,} of classes unknown to the network left out" if score.left_out else ""
         protocol = f"exact: every image once, {count:,} of {data.count:,} counted{missing}"
         if score.protocol == "upstream":
             batches = len(data.loader)
@@ -166,6 +169,7 @@ class ClassificationReport:
             "images": count,
             "images_expected": images.count,
             "images_bad": score.bad,
+            "images_unknown": score.left_out,
             "top1": score.top1 / count,
             "top5": score.top5 / count,
             "top1_interval": share_interval(score.top1, count),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
-from ..data.registry import known_classes
+from ..data.registry import known_classes, names_of_classes
 from ..errors import GluonAFFError, UsageError
 from ..facts import published_runs
 from ..utils.console import progress
@@ -66,7 +66,7 @@ def predict(
     batches: Iterable[Tuple[np.ndarray, np.ndarray]],
     devices: Sequence[mx.Context],
     total: int,
-    check_outputs: Optional[Callable[[int], None]] = None,
+    relabel: Optional[Callable[[int], Optional[np.ndarray]]] = None,
 ) -> Predictions:
     """Run batches through a network.
 
@@ -80,8 +80,9 @@ def predict(
         Each gets a part of every batch.
     total : int
         Number of batches, for the progress bar.
-    check_outputs : callable, optional
-        Called once with the width of the head, as soon as it is known; it may raise.
+    relabel : callable, optional
+        Called once with the width of the head, as soon as it is known; it may raise. What it returns has for each label
+        of the images the network's class number, -1 where their images are to be left out; None: they are the same.
 
     Raises
     ------
@@ -92,16 +93,19 @@ def predict(
     """
     pending: deque = deque()
     parts: List[Tuple[np.ndarray, ...]] = []
+    numbers: Optional[np.ndarray] = None
     for number, (x, y) in enumerate(progress(batches, total, "evaluating")):
         logits = [net(data) for data in mx.gluon.utils.split_and_load(x, devices[: len(x)], even_split=False)]
         outputs = logits[0].shape[1]
-        if check_outputs and not number:
-            check_outputs(outputs)
-        if y.max() >= outputs or y.min() < 0:
+        if relabel and not number:
+            numbers = relabel(outputs)
+        most = outputs if numbers is None else len(numbers)
+        if y.max() >= most or y.min() < 0:
             raise UsageError(
-                f"an image has the label {int(y.max())}, but the head has {outputs} classes (0 to {outputs - 1}): "
+                f"an image has the label {int(y.max())}, but the head has {most} classes (0 to {most - 1}): "
                 "choose the data set (and `labels`) that the weights are for"
             )
+        y = y if numbers is None else numbers[y]
         pending.append((logits, y))
         if len(pending) > 1:  # devices work on one batch while the one before is counted
             parts.append(_count(*pending.popleft()))
@@ -112,9 +116,10 @@ def predict(
 
 
 def _count(logits: List[Any], labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the labels, predicted classes and ranks of a batch."""
+    """Return the labels, predicted classes and ranks of a batch, without images whose label is -1."""
     scores = np.concatenate([part.asnumpy() for part in logits]).astype(np.float32)
     check_finite(scores)
+    scores, labels = scores[labels >= 0], labels[labels >= 0]
     own = scores[np.arange(len(labels)), labels][:, None]
     before = np.arange(scores.shape[1]) < labels[:, None]
     ranks = ((scores > own) | ((scores == own) & before)).sum(axis=1)
@@ -160,25 +165,65 @@ def claimed_pass(claim: Optional[Claim], batch_size: int) -> Optional[int]:
     return run["published_file"]["epoch"] - first_epoch + 1
 
 
-def class_note(trained: TrainedNetwork, images: LabelledImages, outputs: int) -> Optional[str]:
-    """Return what the reader of the figures must know of the classes; None where network and images agree.
+class ClassMatch(NamedTuple):
+    """``numbers``: for each class of the data the network's, -1 where it has none; None where all are the same.
 
-    Their names and number are compared with those that the network, of ``outputs`` outputs, was trained on. Raises
-    UsageError for another number of classes under other names, whose labels cannot mean the same.
+    ``names`` are the network's classes, ``note`` is what the reader of the figures must know, if anything.
     """
-    data, found = trained.data, images.classes
-    known = known_classes(data, outputs)
+
+    numbers: Optional[np.ndarray]
+    names: Tuple[str, ...]
+    note: Optional[str]
+
+
+def match_classes(
+    trained: TrainedNetwork, images: LabelledImages, outputs: int, skip_unknown: bool = False
+) -> ClassMatch:
+    """Return which class of a network, of ``outputs`` outputs, each class of the images is.
+
+    Where any name is known on both sides, classes are matched by their names. Else names that are integers are the
+    network's class numbers where the data have fewer classes, and of as many classes the numbers are the same. Raises
+    UsageError for other classes, and for images of classes that the network has not, unless they are to be skipped.
+    """
+    data, found = trained.data, tuple(images.classes)
+    known, theirs = known_classes(data, outputs), names_of_classes(found)
+    names = known.names if known else tuple(str(number) for number in range(outputs))
+    if found == names or (known is None and len(found) == outputs):
+        return ClassMatch(None, found, None)
+    described = f"the data have the classes {_listed(found)}, the network "
+    described += f"was trained on {_listed(names)}" if known else f"has {outputs} outputs"
+    numbers = np.full(len(found), -1)
+    if known:
+        for number, name in enumerate(names):
+            place = theirs.find(name)
+            if place is not None:
+                numbers[place] = number
+        for place, name in enumerate(found):  # the data may go by wnids, or the network
+            number_of_name = known.find(name)
+            if number_of_name is not None:
+                numbers[place] = number_of_name
+    if (numbers[list(images.present)] >= 0).any():
+        unknown = [found[place] for place in images.present if numbers[place] < 0]
+        if unknown and not skip_unknown:
+            raise UsageError(
+                f"{described}, which lacks {len(unknown)} of the former ({_listed(unknown)}): `skip_unknown` leaves "
+                "their images out"
+            )
+        left = f"; those of {_listed(unknown)} are left out" if unknown else ""
+        return ClassMatch(numbers, names, f"{described}: images are matched by the names{left}")
+    if len(found) < outputs and all(name.isdecimal() and len(name) < 9 and int(name) < outputs for name in found):
+        note = f"{described}: the names are taken for its class numbers"
+        return ClassMatch(np.array([int(name) for name in found]), names, note)
     if known is None:
-        if outputs == len(found):
-            return None
-        return f"the network has {outputs} outputs, the data {len(found)} classes ({_listed(found)})"
-    if tuple(found) == known.names:
-        return None
-    described = f"the data have the classes {_listed(found)}, the network was trained on {_listed(known.names)}"
-    if len(found) == len(known.names):
-        return f"{described}: labels are compared by their numbers"
-    if data.get("dataset") == images.dataset != "folder":  # CIFAR-100's other labels
-        return described
+        note = f"the network has {outputs} outputs, the data {len(found)} classes ({_listed(found)})"
+        return ClassMatch(None, found, note)
+    if len(found) == len(names):
+        return ClassMatch(None, found, f"{described}: labels are compared by their numbers")
+    if data.get("dataset") == images.dataset and images.dataset not in (
+        "folder",
+        "imagenet",
+    ):  # CIFAR-100's other labels
+        return ClassMatch(None, found, described)
     raise UsageError(f"{described}: a label means another class; evaluate data with the network's classes")
 
 
@@ -209,6 +254,8 @@ class Score:
         The pass, counted from 1, that the published figure was taken in.
     notes : list of str
         What the reader of the figures must know.
+    left_out : int
+        Images of classes that the network has not.
     """
 
     trained: TrainedNetwork
@@ -221,6 +268,7 @@ class Score:
     passes: List[Row]
     claim_pass: Optional[int] = None
     notes: List[str] = field(default_factory=list)
+    left_out: int = 0
 
     @property
     def top1(self) -> int:
@@ -269,6 +317,7 @@ def score(
     protocol: str = "exact",
     batch_size: int = 512,
     passes: int = 3,
+    skip_unknown: bool = False,
 ) -> Score:
     """Run every image through the network and count.
 
@@ -282,6 +331,8 @@ def score(
         "exact" or "upstream", see docs/results.md.
     batch_size, passes : int
         Of the upstream protocol.
+    skip_unknown : bool
+        Leave out images of classes that the network has not, see `match_classes`; of the exact protocol.
 
     Raises
     ------
@@ -290,23 +341,35 @@ def score(
     GluonAFFError
         When another number of images was counted than there are.
     """
-    notes: List[str] = []
+    if skip_unknown and protocol == "upstream":
+        raise UsageError("the record iterator cannot leave images out: `skip_unknown` goes with the `protocol` exact")
+    matches: List[ClassMatch] = []
+    run = 0
 
-    def check_outputs(outputs: int) -> None:
-        note = class_note(trained, images, outputs)
-        notes.extend([note] if note else [])
+    def relabel(outputs: int) -> Optional[np.ndarray]:
+        matches.append(match_classes(trained, images, outputs, skip_unknown))
+        return matches[0].numbers
+
+    def batches() -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+        nonlocal run
+        for x, y in images.loader.batches(0):
+            run += len(y)
+            yield x, y
 
     began = time.perf_counter()
-    found = predict(trained.net, images.loader.batches(0), devices, len(images.loader), check_outputs)
-    seconds, run, bad = time.perf_counter() - began, len(found), getattr(images.loader, "bad", [])
-    rows, number = [], None
+    found = predict(trained.net, batches(), devices, len(images.loader), relabel)
+    seconds, left_out, bad = time.perf_counter() - began, run - len(found), getattr(images.loader, "bad", [])
+    rows, number, counted = [], None, run
     if protocol == "upstream":
         number = claimed_pass(trained.claim, batch_size)
         rows = pass_scores(found, images.count, batch_size, passes, number)
         found = found.take(np.arange(images.count))
-    if len(found) + len(bad) != images.count:
+        counted = images.count
+    if counted + len(bad) != images.count:
         raise GluonAFFError(
-            f"{len(found)} images were counted and {len(bad)} could not be read, of {images.count}: some were lost "
+            f"{counted} images were counted and {len(bad)} could not be read, of {images.count}: some were lost "
             "or repeated"
         )
-    return Score(trained, images, protocol, found, seconds, run, bad, rows, number, notes)
+    notes = [note for _, _, note in matches if note]
+    images = replace(images, classes=matches[0].names)
+    return Score(trained, images, protocol, found, seconds, run, bad, rows, number, notes, left_out)

@@ -54,7 +54,8 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     images = open_images(options, request.protocol)
     for note in images.notes:
         print(f"note: {note}", file=sys.stderr)
-    found = score(trained, images, request.devices, request.protocol, batch_size, request.passes)
+    how = request.protocol, batch_size, request.passes, request.skip_unknown
+    found = score(trained, images, request.devices, *how)
     return ClassificationReport(found, {**request.environment, "batch_size": batch_size})
 
 

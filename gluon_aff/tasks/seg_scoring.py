@@ -116,7 +116,7 @@ def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> A
 
     Raises UsageError when neither tells the data set, and for options that it has not.
     """
-    request.refuse("segmentation", "labels", "normalisation", "ground_truth", "protocol", "skip_bad")
+    request.refuse("segmentation", "labels", "normalisation", "ground_truth", "protocol", "skip_bad", "skip_unknown")
     given, dataset = request.data, request.data.get("dataset", trained.data.get("dataset"))
     if dataset is None:
         names = "|".join(list_datasets(masks=True))

@@ -247,7 +247,7 @@ def scored(place, net, data):
 
 
 def test_other_classes_are_refused(tmp_path):
-    own, other, part = (folders(tmp_path / names, names) for names in ("0123456789", "ab", "78"))
+    own, other = (folders(tmp_path / names, names) for names in ("0123456789", "ab"))
     for data in ({"dataset": "digits"}, {"dataset": "folder", "data": own}):
         net = Constant(10)
         told = r"the data have the classes a, b, the network .* 0, 1, 2, 3, 4, \.\.\. \(10"
@@ -255,8 +255,46 @@ def test_other_classes_are_refused(tmp_path):
             scored(other, net, data)
         assert net.seen == 1  # nothing is scored after a refusal
         assert scored(own, net, data).notes == []
-    with pytest.raises(UsageError, match="a label means another class"):  # "7" alone would be class 0
-        scored(part, Constant(10), {"dataset": "digits"})
+
+
+WNIDS = [wnid for wnid, _ in imagenet_classes()]
+
+
+@pytest.mark.parametrize(
+    ("knows", "outputs", "names", "labels", "said"),
+    [
+        ("abc", 3, "bc", [1, 2], "images are matched by the names"),
+        ("abc", 3, "bcd", [1, 2], "images are matched by the names; those of d are left out"),
+        ("cba", 3, "abc", [2, 1, 0], "images are matched by the names"),
+        ("0123456789", 10, "78", [7, 8], "images are matched by the names"),
+        (None, 12, ["7", "10"], [7, 10], "the network has 12 outputs: the names are taken for its class numbers"),
+        (WNIDS, 1000, ["7", "10"], [10, 7], "the names are taken for its class numbers"),
+        (WNIDS[4:7], 3, WNIDS[5:8], [1, 2], f"the names; those of {imagenet_classes()[7][1]} are left out"),
+        (WNIDS, 1000, WNIDS[5:8], [5, 6, 7], None),
+    ],
+)
+def test_classes_are_matched_by_their_names(tmp_path, knows, outputs, names, labels, said):
+    """Whatever their order and number; what the network has not is refused, or left out."""
+    place = folders(tmp_path, names)
+    data = {} if knows is None else {"dataset": "folder", "classes": list(knows)}
+    options = DataOptions("imagenet" if knows and knows[-1] in WNIDS else "folder", f"{place}/test", batch_size=2)
+    if options.dataset == "folder":
+        options.data = place
+    network = toy(Constant(outputs), data=data)
+    if said and said.endswith("left out"):
+        with pytest.raises(UsageError, match=r"lacks 1 of the former \(.*\): `skip_unknown` leaves their images out"):
+            score(network, open_images(options), CPU)
+    found = score(network, open_images(options), CPU, skip_unknown=True)
+    assert found.predictions.labels.tolist() == labels
+    assert found.left_out == len(names) - len(labels)
+    assert [note.endswith(said) for note in found.notes] == [True] * bool(said)
+    rows = found.class_rows()
+    if knows and knows != WNIDS:
+        assert [row["name"] for row in rows] == [knows[label] for label in sorted(labels)]
+    counted = "every image once, {} of {} counted{}".format(
+        len(labels), len(names), ", 1 of classes unknown to the network left out" * found.left_out
+    )
+    assert any(counted in line for line in ClassificationReport(found, {}).lines())
 
 
 @pytest.mark.parametrize(
