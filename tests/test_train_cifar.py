@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from script_runs import ROOT, assert_equal, finished_fixtures, results, script_fixture
 
 from gluon_aff.comparison import open_curve
@@ -59,6 +60,43 @@ def test_a_run_and_what_it_leaves(train, tmp_path):
     net = get_task("cifar").network(parse_options([*TINY, "--seed", "5"]))
     net.load_parameters(str(named))
     assert len(list((run / "checkpoints").iterdir())) == 2
+
+
+def image_folder(place, *splits):
+    """Two images of each of two classes in each split, all different."""
+    rng = np.random.default_rng(0)
+    for split in splits:
+        for number in range(4):
+            file = place / split / "ab"[number % 2] / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(file)
+    return place
+
+
+def test_epochs_are_chosen_by_val_and_the_test_images_scored_once(train, tmp_path):
+    """Unless the run began when they never were, as one of an earlier version."""
+    place = image_folder(tmp_path / "set", "Train", "valid", "test")
+    argv = ["--dataset", "folder", "--data-dir", place, "--channel-times", "1", "--gpus", ""]
+    code, out, _ = train(*argv, "--num-epochs", "1", "--save-dir", "run")
+    assert code == 0
+    assert "4 training, 4 held-out and 4 test images" in out and "for val the images in valid/ are taken" in out
+    assert out.count("test images, scored once, by the weights of epoch 0") == 1
+    assert "test images, scored once" not in train(*argv, "--num-epochs", "1", "--save-dir", "b", "--no-final-test")[1]
+    shutil.rmtree(place / "valid")
+    assert train(*argv, "--num-epochs", "1", "--save-dir", "old")[0] == 0
+    image_folder(place, "valid")
+    code, out, err = train("--resume", "old", "--num-epochs", "2")
+    assert code == 0 and "of 4 test images" in out and "held-out" not in out, err
+
+
+def test_images_in_two_splits_are_refused_without_an_option(train, tmp_path):
+    place = image_folder(tmp_path / "set", "train", "test")
+    shutil.copy(place / "train/a/0.png", place / "test/b/9.png")
+    argv = ["--dataset", "folder", "--data-dir", place, "--num-epochs", "1", "--channel-times", "1", "--gpus", ""]
+    code, _, err = train(*argv, "--save-dir", "run")
+    assert code == 2 and "test/b/9.png, which is train/a/0.png: take them out of one, or --accept-shared-images" in err
+    code, out, _ = train(*argv, "--save-dir", "run", "--accept-shared-images")
+    assert code == 0 and "note: 1 of 5 test images are in other splits as well" in out
 
 
 def test_a_second_run_in_the_same_place_must_be_meant(train, finished):

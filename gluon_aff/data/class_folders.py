@@ -30,6 +30,11 @@ def role_of(folder: str) -> Optional[str]:
     return _ROLES.get(folder.lower())
 
 
+def stand_ins(role: Optional[str]) -> Tuple[str, ...]:
+    """What may be taken for "train", "val" or "test", the likelier first."""
+    return _TAKEN.get(role or "", ())
+
+
 class Split(NamedTuple):
     """A split's ``folder``, the images of each of its ``classes`` in their order, and those in no class folder."""
 

@@ -23,7 +23,7 @@ from .class_folders import ClassFolders, Split
 from .decoding import decode_image, some
 from .image_set import ImageSet
 from .trees import FileTree, joined, open_file_tree
-from .validation_split import split_off
+from .validation_split import copies_between, split_off, told_shared
 
 _BLOCK = 256  # images a thread decodes at a time
 _FORMAT = 3  # of the cache; raise it when decoding gives other pixels than before
@@ -53,7 +53,17 @@ def load_folder(
     if images is None or len(images) != len(members):
         images = _decode_all(files, members, resize, label=f"decoding {split}")
         cache.save(images)
-    return ImageSet(images, labels, tuple(classes), "folder", str(path), tuple(notes))
+    shared = "" if split == "train" or val_fraction is not None else _shared(folders, split, members)
+    notes += [shared] if shared else []
+    return ImageSet(images, labels, tuple(classes), "folder", str(path), tuple(notes), shared)
+
+
+def _shared(folders: ClassFolders, split: str, members: Sequence[str]) -> str:
+    """Of images to validate or test on, the remark on those that are in another split, too."""
+    files = folders.files
+    parts = [part.images() for role, part in folders.splits.items() if role in ("train", "val")]
+    others = sorted({image for part in parts for image in part} - set(members))
+    return told_shared(copies_between(files, others, files, members) or {}, len(members), split, "other splits")
 
 
 def _classes_of(

@@ -70,6 +70,8 @@ class ImageSet(Sampled):
         Where it was read from, for messages and run records.
     notes : tuple of str
         Remarks for the user: what was taken for what, what was left out.
+    shared : str
+        A remark on images that are in another split, too; empty without any.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class ImageSet(Sampled):
     name: str
     source: str
     notes: Tuple[str, ...] = ()
+    shared: str = ""
 
     def __post_init__(self) -> None:
         where = f"{self.name} ({self.source})"

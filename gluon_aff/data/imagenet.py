@@ -12,7 +12,7 @@ from ..errors import GluonAFFError, UsageError
 from .class_folders import ClassFolders, role_of
 from .records import RecordFile, class_number, class_numbers, read_manifest
 from .trees import FileTree, TarTree, ZipTree, joined
-from .validation_split import split_off
+from .validation_split import copies_between, split_off, told_shared
 
 #: Images of the splits of ImageNet-1k.
 OFFICIAL_SIZES = {"train": 1281167, "val": 50000}
@@ -141,6 +141,9 @@ class TreeSource(ImageNetSource):
                     f"{missing[0].rpartition('/')[2]}"
                 )
             self._members = [(name, listed[_stem(name)]) for name in images]
+        unused = folders.splits.get("test") if part == "val" else None
+        if unused and unused is not found and unused.classes:
+            notes.append(f"{path}/{unused.folder} is not read: `gluon-aff evaluate` scores it, given as its data")
         self.notes = tuple(notes)
         if val_fraction is not None:
             self._keep_part(split, val_fraction, seed)
@@ -158,6 +161,12 @@ class TreeSource(ImageNetSource):
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def shared_with(self, train: TreeSource) -> str:
+        """Return the remark on those of these images that are among ``train``, too; empty without any."""
+        ours, theirs = ([name for name, _ in source._members] for source in (self, train))
+        copies = copies_between(train._tree, theirs, self._tree, ours)
+        return told_shared(copies or {}, len(ours), "validation", "training")
 
     def member(self, number: int) -> Tuple[str, int]:
         """Name, relative to the path, and class number of an image."""

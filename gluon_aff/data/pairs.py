@@ -3,14 +3,15 @@
 A folder or zip of pairs:
 
     <root>/<split>.txt      one id, or file name, a line
-    <root>/images/<id>.*    png, jpg, bmp or tif, in any mode
+    <root>/images/<id>.*    of any usual kind, in any mode; an id may begin with folders
     <root>/masks/<id>.*     grey, 0 and 1 or 0 and 255; where it may not lie on its image, that is told
     <root>/classes.txt      with masks of several classes: their names in the order of their numbers, if they have any
 
 SIRST, single-frame infrared small targets (Dai et al., "Asymmetric Contextual Modulation", WACV 2021), calls its
 masks ``<id>_pixels0.png`` and keeps its lists in ``idx_427/``; NUDT-SIRST and IRSTD-1k have theirs in ``img_idx/``,
 some as ``train_<set>.txt``. A split is the name of a list, ``folder/name`` inside the set or beside it, or the path of
-any text file of ids. A folder without any list can hold out a share of its images as "val".
+any text file of ids. A folder without any list has the splits that its folders are called, images/train or
+train/images, or else can hold out a share of its images as "val".
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import prefetch
 from ..utils import console
 from ..utils.console import tell_once
+from .class_folders import role_of, stand_ins
 from .decoding import IGNORED, decode_image, decode_mask, open_image, orientation
 from .image_set import Sampled
 from .loader import Batch, Batches
 from .transform import EvalTransform
-from .trees import IMAGE_SUFFIXES, FileTree, joined, open_file_tree
-from .validation_split import OFFER, split_off
+from .trees import IMAGE_SUFFIXES, FileTree, LeftOut, joined, open_file_tree
+from .validation_split import OFFER, split_off, told_shared
 
 CACHE_BYTES = 256 << 20
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of pixels in 0..1, per channel
@@ -69,6 +71,8 @@ class PairSet(Sampled):
         Share of each image that its mask marks, where it is known.
     own_sizes : bool
         Whether a mask may have another size than its image.
+    contents : mapping, optional
+        Of each id the SHA-256 of its image's file, where there are files.
     listed : mapping, optional
         Of a list of ids that lies outside the data set, its "path" and "sha256".
     """
@@ -87,6 +91,7 @@ class PairSet(Sampled):
         own_sizes: bool = False,
         listed: Optional[Mapping[str, str]] = None,
         ignores: bool = False,
+        contents: Optional[Mapping[str, str]] = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -99,12 +104,19 @@ class PairSet(Sampled):
         self.own_sizes = own_sizes
         self.listed = None if listed is None else dict(listed)
         self.ignores = ignores or classes > 1
+        self.contents = contents or {}
         self._lock = threading.Lock()
         self._cache: Dict[int, Pair] = {}
         self._cache_bytes, self._cached_bytes = cache_bytes, 0
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def shared_with(self, train: PairSet) -> str:
+        """Return the remark on those of these images that are among ``train``, too; empty without any."""
+        known = {train.contents[name]: name for name in train.names if name in train.contents}
+        copies = {name: known[self.contents[name]] for name in self.names if self.contents.get(name) in known}
+        return told_shared(copies, len(self), "validation", "training")
 
     def pair(self, i: int, aligned: bool = True) -> Pair:
         """Return the image, uint8 (H, W, 3), and its mask, uint8 (H, W); neither can be written to.
@@ -154,6 +166,7 @@ class PairSet(Sampled):
             own_sizes=self.own_sizes,
             listed=self.listed,
             ignores=self.ignores,
+            contents=self.contents,
         )
 
 
@@ -258,6 +271,7 @@ def load_pair_folder(
         own_sizes=True,
         listed=files.listed,
         ignores=mask_ignore is not None,
+        contents={name: each.content for name, each in zip(names, checked)},
     )
 
 
@@ -273,12 +287,15 @@ def images_of_split(path: Path, split: str) -> Tuple[FileTree, List[str]]:
 
 
 class _Checked(NamedTuple):
-    """Of a pair: the mask's share of foreground, whether pixels do not count, and remarks on size and orientation."""
+    """Of a pair: the mask's share of foreground, whether pixels do not count, remarks on size and orientation, and the
+    SHA-256 of the image's file.
+    """
 
     foreground: float
     ignored: bool
     size: str
     turned: str
+    content: str
 
 
 class _PairFiles:
@@ -297,16 +314,24 @@ class _PairFiles:
         self._threshold = mask_threshold
         self._classes = classes
         self._ignore = mask_ignore
+        self._split_folders: List[str] = []  # of those that hold images/ and masks/ of their own
         self._root = self._find_root()
         self._files = {folder: self._by_stem(folder) for folder in ("images", "masks")}
         self.pairs: Dict[str, Tuple[str, str]] = {}
         self.listed: Optional[Dict[str, str]] = None
 
     def _find_root(self) -> str:
+        """The folder that holds images/ and masks/, or such folders for each split."""
         tree = self._tree
-        places = [place for place in ("", *tree.folders()) if {"images", "masks"} <= set(tree.folders(place))]
+        places = [place for place in ("", *tree.folders()) if self._holds_pairs(place)]
         if "" in places:
             return ""
+        for top in ("", *tree.folders()):
+            self._split_folders = [
+                name for name in tree.folders(top) if role_of(name) and self._holds_pairs(joined(top, name))
+            ]
+            if self._split_folders:
+                return top
         if len(places) != 1:
             found = f"several: {', '.join(places)}" if places else ", ".join(tree.folders() + tree.files()) or "nothing"
             raise GluonAFFError(
@@ -315,15 +340,43 @@ class _PairFiles:
             )
         return places[0]
 
+    def _holds_pairs(self, place: str) -> bool:
+        return {"images", "masks"} <= set(self._tree.folders(place))
+
     def _by_stem(self, folder: str) -> Dict[str, List[str]]:
+        """The files of each id, which begins with the folders that they lie in."""
         files: Dict[str, List[str]] = {}
-        for file in self._tree.files(joined(self._root, folder)):
-            if file.lower().endswith(IMAGE_SUFFIXES):
-                files.setdefault(file.rsplit(".", 1)[0], []).append(file)
+        left_out = LeftOut()
+        for part in self._split_folders or [""]:
+            place = joined(self._root, part, folder)
+            for file in self._tree.below(place, IMAGE_SUFFIXES, left_out):
+                files.setdefault(joined(part, file[len(place) + 1 :].rpartition(".")[0]), []).append(file)
+        for note in left_out.note():
+            tell_once(f"note: {self._tree.path}: {note}")
         return files
 
+    def _by_folder(self) -> Dict[str, List[str]]:
+        """The ids of each split, "train", "val" and "test", where all images lie in folders that are called so."""
+        found: Dict[str, List[str]] = {}
+        for each in sorted(self._files["images"]):
+            name, inside, _ = each.partition("/")
+            role = role_of(name) if inside else None
+            if role is None:
+                return {}
+            found.setdefault(role, []).append(each)
+        return found
+
     def take_listed(self, split: str) -> None:
-        """Take the ids of a split, in the order of its list."""
+        """Take the ids of a split, in the order of its list, or else those in the folder that is called so."""
+        by_folder = {} if self._lists() else self._by_folder()
+        role = next((role for role in stand_ins(role_of(split)) if role in by_folder), None)
+        if role is not None:
+            ids = by_folder[role]
+            folders, where = {each.partition("/")[0] for each in ids}, self._tree.where(self._root)
+            if folders != {split}:
+                tell_once(f"note: {where}: for {split} the images in {' and '.join(sorted(folders))} are taken")
+            self._take(ids, where)
+            return
         where, content = self._find_list(split)
         try:
             lines = content.decode("utf-8-sig").splitlines()
@@ -394,10 +447,12 @@ class _PairFiles:
             for folder in self._tree.folders(self._root)
             if folder not in self._layout.lists
             for file in self._tree.files(joined(self._root, folder))
-            if file.endswith(".txt")
+            if file.endswith(".txt") and self._names_images(joined(self._root, folder, file))
         ]
         found, more = [*self._lists(), *in_folders], self._layout.more_lists
-        there = f"choose one of {', '.join(found)}" if found else f"write one with one id per line; or {OFFER}"
+        found = found or list(self._by_folder())
+        offer = f"; or {OFFER}" if self._layout is FOLDER else ""
+        there = f"choose one of {', '.join(found)}" if found else f"write one with one id per line{offer}"
         more = f" ({more}: put such a folder beside {self._tree.path.name})" if more else ""
         return f"{there}, or give the path of a list of your own{more}"
 
@@ -406,6 +461,12 @@ class _PairFiles:
         if self._lists():
             raise UsageError(
                 f"`val_fraction` {fraction:g}: {self._tree.where(self._root)} has lists ({', '.join(self._lists())}), "
+                "leave it out"
+            )
+        by_folder = self._by_folder()
+        if len(by_folder) > 1 or (by_folder and "train" not in by_folder):
+            raise UsageError(
+                f"`val_fraction` {fraction:g}: {self._tree.where(self._root)} has images for {', '.join(by_folder)}, "
                 "leave it out"
             )
         if split not in ("train", "val"):
@@ -419,9 +480,18 @@ class _PairFiles:
         self.pairs = {ids[image]: self.pairs[ids[image]] for image in chosen[""]}
 
     def _lists(self) -> List[str]:
-        """Names of the splits that have a list."""
-        files = [file for folder in self._layout.lists for file in self._tree.files(joined(self._root, folder))]
-        return [file[:-4] for file in files if file.endswith(".txt") and file != _CLASSES]
+        """Names of the splits that have a list: a text called like a split, or with a line that names an image."""
+        return [
+            file[:-4]
+            for folder in self._layout.lists
+            for file in self._tree.files(joined(self._root, folder))
+            if file.endswith(".txt") and file != _CLASSES
+            if role_of(file[:-4]) or self._names_images(joined(self._root, folder, file))
+        ]
+
+    def _names_images(self, text: str) -> bool:
+        lines = self._tree.read(text).decode("utf-8-sig", "replace").splitlines()
+        return any(self._id(line.strip()) in self._files["images"] for line in lines)
 
     def _id(self, line: str) -> str:
         """Lists of file names are understood, too."""
@@ -444,8 +514,9 @@ class _PairFiles:
                 f"{' or '.join(f'{stem}.png' for stem in stems)} (or jpg, bmp, tif)"
             )
         if len(found) > 1:
-            raise GluonAFFError(f"{self._tree.where(place)} has {' and '.join(found)}: which is it? Keep one")
-        return joined(place, found[0])
+            names = " and ".join(file[len(place) + 1 :] if file.startswith(f"{place}/") else file for file in found)
+            raise GluonAFFError(f"{self._tree.where(place)} has {names}: which is it? Keep one")
+        return found[0]
 
     def class_names(self) -> Optional[List[str]]:
         """What classes.txt says, where there are several classes. Raises GluonAFFError for another number of names."""
@@ -470,7 +541,8 @@ class _PairFiles:
         """Look at a mask and at its image's header, not at the image's pixels."""
         image, mask = self.pairs[name]
         where = self._tree.where(image)
-        picture = open_image(self._tree.read(image), where)
+        content = self._tree.read(image)
+        picture = open_image(content, where)
         (width, height), turn = picture.size, 1 if picture.format == "TIFF" else orientation(picture)
         labels, size = self._mask(mask), ""
         if labels.shape != (height, width):
@@ -479,7 +551,7 @@ class _PairFiles:
         ignored = labels == IGNORED
         foreground = float(((labels > 0) & ~ignored).mean())
         turned = f"{where} has a camera's note on orientation (EXIF, {turn})" if turn in range(2, 9) else ""
-        return _Checked(foreground, bool(ignored.any()), size, turned)
+        return _Checked(foreground, bool(ignored.any()), size, turned, hashlib.sha256(content).hexdigest())
 
     def nothing_marked(self, part: str) -> str:
         """The message for masks that hold nothing but background and pixels that do not count."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
-from typing import Dict, List, Mapping, NamedTuple, Sequence, Set
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import prefetch
 from ..utils import console
-from .decoding import some
+from .decoding import open_image, some
 from .trees import FileTree
 
 OFFER = "`val_fraction` 0.1 holds out a tenth of the images, drawn by `seed`"
+
+COMPARED = 200_000  # files, at most, that are compared with each other at a run's start
 
 
 class SplitFiles(NamedTuple):
@@ -59,6 +61,45 @@ def split_off(tree: FileTree, classes: Mapping[str, Sequence[str]], fraction: fl
         for chosen in (False, True)
     )
     return SplitFiles(train, val, _notes(sizes, val))
+
+
+def copies_between(
+    first: FileTree, firsts: Sequence[str], second: FileTree, seconds: Sequence[str]
+) -> Optional[Dict[str, str]]:
+    """Return which of the second files are copies of which of the first, by their content.
+
+    Only files whose size is among both are read. None for more files than `COMPARED`, as ImageNet has.
+    """
+    if len(firsts) + len(seconds) > COMPARED:
+        return None
+    sizes = [{file: tree.state(file)[0] for file in files} for tree, files in ((first, firsts), (second, seconds))]
+    both = set(sizes[0].values()) & set(sizes[1].values())
+    named = [(number, file) for number, of in enumerate(sizes) for file, size in of.items() if size in both]
+    trees = first, second
+    digests = prefetch(lambda each: hashlib.sha256(trees[each[0]].read(each[1])).digest(), named, "compare")
+    found = list(console.progress(digests, total=len(named), label="comparing", unit="image"))
+    known = {digest: file for (number, file), digest in zip(named, found) if number == 0}
+    copies = {file: known[digest] for (number, file), digest in zip(named, found) if number == 1 and digest in known}
+    return {file: copy for file, copy in copies.items() if _is_image(second, file)}
+
+
+def _is_image(tree: FileTree, file: str) -> bool:
+    """Whether it can be opened; what cannot, a page of an error for one, is often alike."""
+    try:
+        open_image(tree.read(file), file)
+    except GluonAFFError:
+        return False
+    return True
+
+
+def told_shared(copies: Mapping[str, str], images: int, split: str, other: str) -> str:
+    """Return the remark on images of a split that are in another one, too; empty without any."""
+    if not copies:
+        return ""
+    copy = min(copies)
+    same = copies[copy]
+    which = f"{copy}" + ("" if copy == same else f", which is {same}")
+    return f"{len(copies)} of {images} {split} images are in {other} as well, by their content, such as {which}"
 
 
 def _notes(sizes: Mapping[str, int], val: Mapping[str, Sequence[str]]) -> List[str]:

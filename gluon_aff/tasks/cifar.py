@@ -132,6 +132,8 @@ class CIFAR(Task[ImageData]):
         check_labels(train, outputs)
         check_labels(test, outputs)
         check_labels(val, outputs)
+        for part in (val, test):
+            groups.check_shared(options, part.shared)
         setup.check_enough(len(train))
         batch_size = options.batch_size * setup.parts
         batches = partial(BatchLoader, seed=options.seed, workers=options.num_data_workers, shard=setup.shard)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 from ..data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
-from ..data.imagenet import OFFICIAL_SIZES, EncodedImage, ImageNetSource
+from ..data.imagenet import OFFICIAL_SIZES, EncodedImage, ImageNetSource, TreeSource
 from ..data.imagenet_batches import NORMALISATIONS, mean_and_std, normalisation
 from ..data.pictures import NetworkInput
 from ..data.registry import known_classes
@@ -54,6 +54,7 @@ class ImageNetData(Data):
     classes: Tuple[str, ...]
     val_loader: ImageNetLoader
     dtype_given: bool
+    shared: str = ""
 
     def unreadable(self) -> int:
         """Validation images of this rank's part that could not be read; lost parts of the file are no images."""
@@ -108,6 +109,8 @@ class ImageNet(Task[ImageNetData]):
         val_set = open_split(options, "val", train_set.classes)
         if not (options.val_dir or options.use_rec or options.resume):  # nobody asked for it; 0.1.0 let runs begin
             check_separate(train_set, val_set)
+        shared = shared_images(train_set, val_set)
+        groups.check_shared(options, shared)
         classes = classes_of(options, train_set, val_set)
         outputs = options.classes or len(classes)
         if options.resume and train_set.counted:
@@ -180,6 +183,8 @@ class ImageNet(Task[ImageNetData]):
         )
         for source in (train_set, val_set):
             yield from (f"note: {line}" for line in source.notes)
+        if data.shared:
+            yield f"note: {data.shared}"
         if same_images(train_set, val_set):
             yield "note: training and validation images are the same set: these errors say nothing about other images"
         if applies_autoaugment(options):
@@ -405,6 +410,14 @@ def same_images(train_set: ImageNetSource, val_set: ImageNetSource) -> bool:
     """Whether both splits are of one set, which knows no train and val."""
     first = [getattr(source, "whole", source).encoded(0).where for source in (train_set, val_set)]
     return first[0] == first[1]
+
+
+def shared_images(train_set: ImageNetSource, val_set: ImageNetSource) -> str:
+    """A remark on validation images that are among those of training; none on one set for both, which has its own."""
+    train, val = (getattr(source, "whole", source) for source in (train_set, val_set))
+    if not (isinstance(train, TreeSource) and isinstance(val, TreeSource)) or same_images(train, val):
+        return ""
+    return val.shared_with(train)
 
 
 def place_of(options: Namespace, split: str) -> Path:

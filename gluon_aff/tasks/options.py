@@ -187,10 +187,21 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
     add("--data-dir", type=Reads(), metavar="PLACE", help="folder, archive or zip that holds the data", role=FREE)
     add("--train-images", type=COUNT, metavar="N", help="train on N of the images only")
     add("--test-images", type=COUNT, metavar="N", help="validate on N of the images only")
+    text = "go on with images that are in training and in validation, too"
+    add("--accept-shared-images", action=Switch, help=text, role=FREE)
     workers = min(4, os.cpu_count() or 1)
     text = "threads that make batches; no result depends on it (default here: %(default)s)"
     add("-j", "--num-data-workers", type=NATURAL, default=workers, metavar="N", help=text, role=FREE)
     return group
+
+
+def check_shared(options: argparse.Namespace, shared: str) -> None:
+    """Raise UsageError for images that are in two splits, by a remark on them, unless the user goes on with them.
+
+    A run that began with them is resumed.
+    """
+    if shared and not (options.accept_shared_images or options.resume):
+        raise UsageError(f"{shared}: take them out of one, or --accept-shared-images goes on with them")
 
 
 def val_fraction_option(group: OptionGroup) -> None:

@@ -180,6 +180,8 @@ class Segmentation(Task[PairData]):
         train, held_out = load_training(options)
         test = load_split(options, options.val_split, options.test_images)
         val = held_out or test
+        for part in filter(None, (train, held_out)):
+            groups.check_shared(options, test.shared_with(part))
         setup.check_enough(len(train))
         batch_size = options.batch_size * setup.parts
         loader = PairLoader(
@@ -274,6 +276,9 @@ class Segmentation(Task[PairData]):
     def introduction(self, options: Namespace, data: PairData, parameters: int) -> Iterator[str]:
         test = f"; test: {data.test.note}" if data.test else ""
         yield f"data: {data.train.note}; validation: {data.val.note}{test}; from {data.train.source}"
+        shared = (data.test or data.val).shared_with(data.train)
+        if shared:
+            yield f"note: {shared}"
         decoder = f"{options.decoder} decoder, " if options.model == "fpn" else ""
         yield (
             f"model: {self.model_name(options)}, {options.stem} stem, {decoder}fusion {options.fusion}, "

@@ -150,3 +150,27 @@ def test_a_list_gives_classes_to_what_lies_anywhere(tmp_path):
     source = open_imagenet(tmp_path / "a.zip", ("x", "y", "z"), truth)
     assert [source.encoded(number).label for number in range(3)] == [0, 1, 2]
     assert "not in class folders: give a file" in message_of(open_imagenet, tmp_path / "a.zip", ("x", "y", "z"))
+
+
+def test_images_in_two_splits_are_told(tmp_path):
+    """By their content, whatever they are called, and in both readers; within one split they are no matter."""
+    files = files_of("train/{a,b}/{0,1,2}.png", "{val,test}/{a,b}/{0,1}.png")
+    files["train/a/1.png"] = files["train/a/0.png"]
+    path = write(tmp_path / "set", files)
+    assert load_image_set("folder", "test", path).shared == load_image_set("folder", "val", path).shared == ""
+    files.update(dict.fromkeys(("train/a/broken.png", "val/a/broken.png"), b"404"))
+    write(path, files)
+    assert open_imagenet(path, (), split="val").shared_with(open_imagenet(path, (), split="train")) == ""
+    for broken in ("train/a/broken.png", "val/a/broken.png"):
+        (path / broken).unlink()
+        del files[broken]
+    files.update({"val/a/1.png": files["train/b/2.png"], "test/b/0.png": files["val/b/0.png"]})
+    write(path, files)
+    told = "1 of 4 {} images are in {} as well, by their content, such as {}"
+    val = load_image_set("folder", "val", path)
+    assert val.shared == told.format("val", "other splits", "val/a/1.png, which is train/b/2.png") == val.notes[-1]
+    test = load_image_set("folder", "test", path)
+    assert test.shared == told.format("test", "other splits", "test/b/0.png, which is val/b/0.png")
+    train, val = (open_imagenet(path, (), split=split) for split in ("train", "val"))
+    assert val.shared_with(train) == told.format("validation", "training", "val/a/1.png, which is train/b/2.png")
+    assert f"{path}/test is not read: `gluon-aff evaluate` scores it, given as its data" in val.notes

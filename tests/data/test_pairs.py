@@ -287,6 +287,56 @@ def test_a_folder_without_lists_is_split_by_the_seed(place, capsys):
         load_pair_set("folder", "test", path, val_fraction=0.4)
 
 
+def pairs_of(*names, **more):
+    """An image of its own and a mask for each ``<folders>/images/<id>.png``."""
+    files = dict(more)
+    for number, name in enumerate(names):
+        files[name] = encoded(np.full((6, 8, 3), number, dtype=np.uint8))
+        files[name.replace("images/", "masks/").rsplit(".", 1)[0] + ".png"] = encoded(255 * MASKS["a"])
+    return files
+
+
+BY_FOLDER = {
+    "splits hold images/": ("train/images/0.png", "train/images/1.png", "Valid/images/0.png"),
+    "images/ holds splits": ("images/train/0.png", "images/train/1.png", "images/Valid/0.png"),
+    "a folder around": ("set/train/images/0.png", "set/train/images/1.png", "set/Valid/images/0.png"),
+}
+
+
+@pytest.mark.parametrize("kind", BY_FOLDER)
+def test_splits_by_folder(place, capsys, kind):
+    path = place(pairs_of(*BY_FOLDER[kind]))
+    assert load_pair_set("folder", "train", path).names == ("train/0", "train/1")
+    assert load_pair_set("folder", "test", path).names == load_pair_set("folder", "val", path).names == ("Valid/0",)
+    assert "for val the images in Valid are taken" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="`val_fraction` 0.5: .* has images for val, train, leave it out"):
+        load_pair_set("folder", "train", path, val_fraction=0.5)
+
+
+def test_images_in_folders_and_of_every_kind_are_pairs(tmp_path, capsys):
+    names = ["images/a/0.png", "images/b/0.GIF", "images/b/1.webp", "images/2.ppm"]
+    path = write(tmp_path / "set", {**pairs_of(*names), "README.txt": b"see\nLICENSE", "images/note.md": b"x"})
+    parts = [load_pair_set("folder", split, path, val_fraction=0.25).names for split in ("train", "val")]
+    assert sorted(parts[0] + parts[1]) == ["2", "a/0", "b/0", "b/1"]
+    assert f"note: {path}: left out: files with other endings: 1 (images/note.md)" in capsys.readouterr().err
+    assert "write one with one id per line; or `val_fraction`" in message_of(load_pair_set, "folder", "train", path)
+    assert "val_fraction" not in message_of(load_pair_set, "sirst", "train", path)
+    write(path, {"part.txt": b"a/0\nb/1\n"})
+    assert load_pair_set("folder", "part", path).names == ("a/0", "b/1")
+    assert "has lists (part), leave it out" in message_of(load_pair_set, "folder", "train", path, val_fraction=0.5)
+
+
+def test_images_in_two_lists_are_told(tmp_path):
+    files = {**pairs_of("images/0.png", "images/1.png", "images/2.png", "images/3.png"), "train.txt": b"0\n1\n2"}
+    files.update({"images/3.png": files["images/2.png"], "val.txt": b"1\n3", "test.txt": b"3"})
+    path = write(tmp_path, files)
+    train, val, test = (load_pair_set("folder", split, path) for split in ("train", "val", "test"))
+    assert val.shared_with(train) == ("2 of 2 validation images are in training as well, by their content, such as 1")
+    assert test.shared_with(train).endswith("such as 3, which is 2")
+    rest, held_out = train.hold_out(1)
+    assert held_out.shared_with(rest) == ""
+
+
 def test_a_fraction_of_a_folder_with_lists_is_refused(place):
     with pytest.raises(UsageError, match="`val_fraction` 0.5: .* has lists .train, val., leave it out"):
         load_pair_set("folder", "train", place(contents()), val_fraction=0.5)
