@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -82,6 +83,17 @@ def decode_image(content: bytes, where: str, *, opencv: bool = False) -> np.ndar
         raise
     except Exception as error:  # a damaged image can raise nearly anything
         raise _unreadable(where, error) from error
+
+
+@contextmanager
+def resizing(where: str) -> Iterator[None]:
+    """Raise UnreadableImage naming the file where memory, or OpenCV, does not do within what is asked of them."""
+    import cv2
+
+    try:
+        yield
+    except (MemoryError, cv2.error) as error:
+        raise UnreadableImage(f"{where} cannot be resized ({_reason(error)})") from error
 
 
 def decode_mask(
@@ -190,8 +202,12 @@ def _values(image: Image.Image, content: bytes, classes: int) -> Optional[np.nda
 
 
 def _unreadable(where: str, error: Exception) -> UnreadableImage:
-    reason = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    reason = "unknown format" if isinstance(error, UnidentifiedImageError) else _reason(error)
     return UnreadableImage(f"{where} cannot be read as an image ({reason})")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _rgb(image: Image.Image, content: bytes) -> np.ndarray:

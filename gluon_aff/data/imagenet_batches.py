@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import prefetch
-from .decoding import UnreadableImage, decode_image
+from .decoding import MAX_PIXELS, UnreadableImage, decode_image, resizing
 from .imagenet import ImageNetSource
 from .loader import Batch, Batches
 from .transform import EvalTransform, ImagePolicy
@@ -71,10 +71,26 @@ def centre(image: np.ndarray, size: int, crop_ratio: Optional[float] = None) -> 
         return _resized(image[top : top + side, left : left + side], size)
     short = resized_side(size, crop_ratio or CROP_RATIO)
     new = (short, short * height // width) if height > width else (short * width // height, short)
-    if (width, height) != new:
+    if new[0] * new[1] > MAX_PIXELS // 8:
+        image, new = _middle(image, new, size)
+    if image.shape[1::-1] != new:
         image = cv2.resize(image, new, interpolation=cv2.INTER_LINEAR)
     top, left = (new[1] - size) // 2, (new[0] - size) // 2
     return image[top : top + size, left : left + size]
+
+
+def _middle(image: np.ndarray, new: Tuple[int, int], size: int) -> Tuple[np.ndarray, Tuple[int, int]]:
+    """The part of a very long image from which its centre is resized, and the size to which that is to be resized.
+
+    Where the scale is a whole number the centre has the pixels that it has in the whole image, else to half a pixel.
+    """
+    long = int(new[0] < new[1])  # which side: 0 for the width
+    length = image.shape[1 - long]
+    half = min(length // 2, math.ceil(size * length / new[long] / 2) + 2)
+    kept = slice(length // 2 - half, length // 2 + half + length % 2)
+    part = image[kept] if long else image[:, kept]
+    side = round(part.shape[1 - long] * new[long] / length)
+    return part, (new[0], side) if long else (side, new[1])
 
 
 def _resized(image: np.ndarray, size: int) -> np.ndarray:
@@ -277,11 +293,13 @@ class ImageFileBatches(Batches):
         number = int(number)
         try:
             encoded = self.source.encoded(number)
-            image = decode_image(encoded.content, encoded.where, opencv=True)
+            with resizing(encoded.where):
+                image = decode_image(encoded.content, encoded.where, opencv=True)
+                image = self.pixels(image, epoch, number)
         except GluonAFFError as error:
             self._note(number, error.fault if isinstance(error, UnreadableImage) else str(error))
             return None
-        place[...] = self._normalise(self.pixels(image, epoch, number)[None])[0]
+        place[...] = self._normalise(image[None])[0]
         return encoded.label
 
     def _batch_of(self, x: np.ndarray, labels: Sequence[Optional[int]]) -> Batch:

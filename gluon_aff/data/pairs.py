@@ -307,7 +307,7 @@ class _PairFiles:
         layout: PairLayout,
         mask_threshold: Optional[int],
         classes: int,
-        mask_ignore: Optional[int],
+        mask_ignore: Optional[int] = None,
     ) -> None:
         self._tree = tree
         self._layout = layout

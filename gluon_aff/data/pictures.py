@@ -10,7 +10,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union, cast
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
-from .decoding import decode_image
+from .decoding import decode_image, resizing
 from .image_set import resized
 from .imagenet_batches import centre
 from .registry import ClassNames, names_of_classes
@@ -72,7 +72,8 @@ class NetworkInput:
 
         ``where`` names the file in messages. Raises GluonAFFError when it cannot be read as an image.
         """
-        return self.fitted(decode_image(content, where, opencv=self.fit == "crop"))
+        with resizing(where):
+            return self.fitted(decode_image(content, where, opencv=self.fit == "crop"))
 
     def fitted(self, pixels: np.ndarray) -> np.ndarray:
         """A picture's pixels, uint8 (H, W, 3), at the size of the input."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional, Sequence
 
 from ..utils.figures import DPI, label_axes, new_figure, plain, write_figure
-from ..utils.files import PathLike, printable
+from ..utils.files import PathLike
 from .schedule import Schedule
 
 _METRIC_NAMES = {
@@ -35,7 +35,7 @@ def plot_history(
     _draw(figures, records, names, _AXIS_NAMES.get(metric, metric))
     _draw(losses, records, {"val_loss": "validation loss", "loss": "training loss"}, "loss")
     _draw(rates, records, {"lr": "of the epoch's last update"}, "learning rate")
-    figure.suptitle(plain(printable(title)))
+    figure.suptitle(plain(title))
     write_figure(figure, path, source=source)
 
 

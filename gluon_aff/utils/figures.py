@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import warnings
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -53,8 +55,11 @@ def new_figure(width: float, height: float, **settings: Any) -> Figure:
 
 
 def plain(text: str) -> str:
-    """Return ``text`` for a title or a legend, where Matplotlib would read ``$`` as mathematics and hide ``_name``."""
-    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+    """Return ``text`` for a title or a legend, where Matplotlib would read ``$`` as mathematics and hide ``_name``.
+
+    Bytes of a file's name that are not UTF-8 become the replacement character.
+    """
+    return (" " if text.startswith("_") else "") + printable(text).replace("$", r"\$")
 
 
 def label_axes(axes: Any, x: str, y: str, title: str = "") -> None:
@@ -101,15 +106,31 @@ def is_figure(path: PathLike) -> bool:
 def write_figure(figure: Figure, path: PathLike, dpi: int = DPI, source: Optional[str] = None) -> None:
     """Write a figure in the format of ``path``'s ending; ``dpi`` is that of a PNG, and of pictures inside the others.
 
-    ``source`` says whose figure it is and is kept in a PNG for `source_of`. Raises UsageError for another ending,
-    GluonAFFError as `atomic_write` does.
+    ``source`` says whose figure it is and is kept in a PNG for `source_of`. Characters that the font has not are told
+    on standard error. Raises UsageError for another ending, GluonAFFError as `atomic_write` does.
     """
     image = BytesIO()
     form = figure_format(path)
     metadata = {"Software" if form == "png" else "Creator": MARK}
     if source is not None:
         metadata["Source"] = printable(source)
-    figure.savefig(image, format=form, dpi=dpi, metadata=metadata)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(image, format=form, dpi=dpi, metadata=metadata)
+    missing = set()
+    for each in caught:
+        glyph = re.match(r"Glyph (\d+) .* missing from", str(each.message))
+        if glyph:
+            missing.add(chr(int(glyph[1])))
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if missing:
+        characters = " ".join(sorted(missing)[:10]) + (" ..." if len(missing) > 10 else "")
+        print(
+            f"note: {printable(str(path))} has boxes in place of {characters}: the font has no such characters; "
+            "install one that has (Noto Sans CJK, for one) and name it first in matplotlibrc's font.family",
+            file=sys.stderr,
+        )
     _write(image, path)
 
 

@@ -5,6 +5,7 @@ import struct
 import threading
 import zipfile
 
+import cv2
 import mxnet as mx
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from gluon_aff.data import ImageNetLoader, ImageNetTrainLoader, ImageNetTransform, autoaugment_policy, open_imagenet
 from gluon_aff.data.decoding import decode_image
 from gluon_aff.data.imagenet_batches import NORMALISATIONS, centre, normalisation
+from gluon_aff.data.pictures import NetworkInput
 from gluon_aff.data.records import RecordFile, pack
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.evaluation.protocol import record_passes
@@ -290,6 +292,22 @@ def test_bad_images_are_named_once_and_left_out(tmp_path, workers):
     assert sorted(told) == made.bad
     names = [re.split(" cannot| is empty", message)[0].rsplit("/", 1)[1] for message in made.bad]
     assert names == ["bad_cut.JPEG", "bad_empty.JPEG", "bad_text.JPEG"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("of\nOpenCV\n")], ids=["memory", "OpenCV"])
+def test_images_for_which_memory_does_not_do_are_bad_ones(tmp_path, monkeypatch, error):
+    source = open_imagenet(write_folder(tmp_path, WNIDS[:2]), WNIDS, split="train")
+
+    def resize(image, *args, **options):
+        raise error
+
+    monkeypatch.setattr(cv2, "resize", resize)
+    made = ImageNetLoader(source, 2, normalisation("folder"), size=8, max_bad=None)
+    assert list(made.batches(0)) == [] and len(made.bad) == 4
+    reason = "MemoryError" if isinstance(error, MemoryError) else "of OpenCV"
+    assert made.bad[0] == f"{source.path}/{source.member(0)[0]} cannot be resized ({reason})"
+    with pytest.raises(GluonAFFError, match=r"a.jpg cannot be resized \(.*\): replace or remove it"):
+        NetworkInput(8, "crop").read(jpeg(1), "a.jpg")
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,18 @@ def test_check_names_the_record_by_its_key(records, change):
     assert sum(found.counts.values()) == 19
 
 
+def test_check_names_arrays_in_the_place_of_image_files(tmp_path):
+    array, saved = np.random.RandomState(0).randint(0, 256, (9, 8, 3), dtype=np.uint8), io.BytesIO()
+    np.save(saved, array)
+    writer = mx.recordio.MXIndexedRecordIO(str(tmp_path / "a.idx"), str(tmp_path / "a.rec"), "w")
+    for key, content in enumerate([array.tobytes(), saved.getvalue(), bytes(300), array.astype(np.float32).tobytes()]):
+        writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, 1.0, key, 0), content))
+    writer.close()
+    found = check_records(tmp_path / "a.rec", 2)
+    where = tmp_path / "a.rec"
+    assert found.faults == [f"{where}, key {key} cannot be read as an image (unknown format)" for key in range(4)]
+
+
 def test_check_compares_with_the_index_and_the_manifest(records):
     index = records.with_suffix(".idx")
     whole, lines = records.read_bytes(), index.read_text().splitlines()

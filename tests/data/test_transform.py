@@ -169,6 +169,20 @@ def test_impossible_augmentation(make, options):
         make(**options)
 
 
+def test_of_a_very_long_image_the_centre_alone_is_resized(monkeypatch):
+    """Whole, it would take 2 GB. Its pixels are those of a shorter part, and of the whole where that can be resized."""
+    image = np.random.default_rng(0).integers(0, 256, (2, 20_000, 3), dtype=np.uint8)
+    for turned in (image, image.transpose(1, 0, 2)):
+        part = turned[:, 9_900:10_100] if len(turned) == 2 else turned[9_900:10_100]
+        np.testing.assert_array_equal(centre(turned, 224), centre(part, 224))
+    for shape, most in (((2, 601, 3), 0), ((600, 3, 3), 0), ((7, 600, 3), 4)):
+        image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        whole = centre(image, 24)
+        monkeypatch.setattr(steps, "MAX_PIXELS", 8)
+        np.testing.assert_allclose(centre(image, 24).astype(int), whole, atol=most)
+        monkeypatch.undo()
+
+
 def gradient(width, height):
     """Red is the column, green the row, in thousandths of the side's pixels: places can be read off."""
     y, x = np.mgrid[:height, :width]

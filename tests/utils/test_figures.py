@@ -57,6 +57,21 @@ def test_text_is_shown_as_it_is(tmp_path):
     write_figure(figure, tmp_path / "a.png")  # fails on text that is read as mathematics
 
 
+def test_names_that_cannot_be_drawn(tmp_path, capsys, recwarn):
+    """Bytes that are not UTF-8 have a replacement; what the font has not is told, once for a figure."""
+    figure = new_figure(3, 2)
+    label_axes(figure.subplots(), "epoch", "", "caf\udce9")
+    write_figure(figure, tmp_path / "a.png")
+    assert figure.axes[0].get_title() == "caf\ufffd" and capsys.readouterr().err == ""
+    for axes_title in ("\u732b", "\u72d7 \u732b"):
+        figure.axes[0].set_title(axes_title)
+    figure.suptitle("\u732b")
+    write_figure(figure, tmp_path / "a.pdf")
+    told = capsys.readouterr().err
+    assert told.startswith(f"note: {tmp_path}/a.pdf has boxes in place of \u72d7 \u732b: the font has no such")
+    assert told.count("\n") == 1 and not [each for each in recwarn if "Glyph" in str(each.message)]
+
+
 def test_epochs_are_whole_numbers():
     axes = new_figure(9, 4).subplots()
     axes.plot([0, 1, 2], [3, 4, 5])
