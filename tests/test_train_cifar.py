@@ -49,7 +49,11 @@ def test_a_run_and_what_it_leaves(train, tmp_path):
     assert (run / "curves.png").read_bytes()[:4] == b"\x89PNG"
     header = History(run / "history.jsonl").header()
     assert header["options"]["blocks"] == 1
-    assert header["data"] == {"name": "digits", "train": 32, "test": 20, "classes": 10}
+    files = header["data"].pop("files")
+    assert header["data"] == {"name": "digits", "train": 32, "test": 20, "classes": 10} and set(files) == {
+        "train",
+        "test",
+    }
     assert header["parameters"] == 84066
     epochs = History(run / "history.jsonl").epochs()
     assert [record["images"] for record in epochs] == [32, 32]
@@ -155,6 +159,58 @@ def test_a_run_whose_files_were_edited_is_resumed_only_when_that_is_meant(train,
         assert open_curve("run").notes == (changed,)
     code, out, _ = train("--resume", "run", "--accept-changed-run")
     assert code == 0 and f"note: {changed}" in out
+
+
+def renamed_class(place):
+    for split in ("train", "test"):
+        (place / split / "bee").rename(place / split / "wasp")  # behind "cow", so that both change their numbers
+
+
+def other_image(place):
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(place / "test/cow/0.png", compress_level=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            renamed_class,
+            "the files of train and test are others, in their names, order or sizes; class 1 was 'bee', is",
+        ),
+        (other_image, "the files of test are others, in their names, order or sizes"),
+        (lambda place: (place / "train/ape/3.png").unlink(), "train was 12, is 11; the files of train are others"),
+        (lambda place: place.rename("elsewhere"), None),
+    ],
+)
+def test_a_run_on_other_data_is_resumed_only_when_that_is_meant(train, change, told):
+    place = Path("set").absolute()
+    for split, count in (("train", 4), ("test", 2)):
+        for number, name in enumerate(("ape", "bee", "cow")):
+            (place / split / name).mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (32, 32), (80 * number, 10 * i, count)).save(place / split / name / f"{i}.png")
+    argv = ["--dataset", "folder", *TINY[2:6], "--num-epochs", "1", "--save-dir", "run", "--data-dir"]
+    assert train(*argv, place)[0] == 0
+    change(place)
+    argv = ["--resume", "run", "--data-dir", place if place.exists() else "elsewhere"]
+    code, out, err = train(*argv)
+    if told is None:
+        assert code == 0
+        return
+    assert code == 2 and f"error: run cannot be resumed, its data have changed: {told}" in err, err
+    assert err.endswith("; put them back as they were, or --accept-changed-data goes on with these\n")
+    code, out, err = train(*argv, "--accept-changed-data")
+    assert code == 0 and f"note: the data have changed (--accept-changed-data): {told}" in out, err
+
+
+def test_a_run_of_a_version_without_digests_is_resumed(train, monkeypatch):
+    task = get_task("cifar")
+    with monkeypatch.context() as before:
+        data = task.data
+        before.setattr(task, "data", lambda *given: (made := data(*given), made.facts.pop("files"))[0])
+        assert train(*TINY, "--num-epochs", "1", "--save-dir", "run")[0] == 0
+    assert "files" not in History("run/history.jsonl").header()["data"]
+    assert train("--resume", "run")[0] == 0
 
 
 def test_a_run_can_be_made_longer_when_its_schedule_does_not_end(train):

@@ -236,7 +236,7 @@ def test_a_split_is_part_of_a_run_and_of_its_figures(train, tmp_path, capsys):
     assert code == 2 and f"cannot be resumed with other options: --val-split was {own}, is idx_320/test" in err
     own.write_text("e")
     code, _, err = train(*more)
-    assert code == 2 and "cannot be resumed: data was" in err and digest in err
+    assert code == 2 and "cannot be resumed, its data have changed: lists was" in err and digest in err
     own.write_bytes(b"f")
     assert train(*more)[0] == 0 and len(epochs(run)) == 2
 

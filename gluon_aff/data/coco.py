@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -26,7 +27,7 @@ from ..utils import console
 from ..utils.download import download
 from .decoding import decode_image, open_image
 from .pairs import Pair, PairSet
-from .trees import FileTree, joined, open_file_tree
+from .trees import FileTree, digest_of, joined, open_file_tree
 
 HOME = "http://images.cocodataset.org/"
 SPLITS = {"train": "train2017", "val": "val2017", "test": "val2017", "train2017": "train2017", "val2017": "val2017"}
@@ -116,7 +117,9 @@ def load_coco(path: Path, split: str, category: str = "stop sign", fetch: bool =
 
     instances = sum(len(image.segmentations) for image in listed)
     note = f"{category}: {len(images)} images, {instances} instances of {total} images in {year_split}"
-    return PairSet("coco", str(path), list(images), read, note)
+    masks = zlib.crc32(repr([image.segmentations for image in listed]).encode())
+    digest = f"{digest_of(tree, list(map(place, listed)))}-{masks:08x}"
+    return PairSet("coco", str(path), list(images), read, note, digest=digest)
 
 
 def _root(tree: FileTree) -> str:

@@ -22,7 +22,7 @@ from ..utils.files import atomic_write
 from .class_folders import ClassFolders, Split
 from .decoding import decode_image, some
 from .image_set import ImageSet
-from .trees import FileTree, joined, open_file_tree
+from .trees import FileTree, digest_of, joined, open_file_tree
 from .validation_split import copies_between, split_off, told_shared
 
 _BLOCK = 256  # images a thread decodes at a time
@@ -55,7 +55,8 @@ def load_folder(
         cache.save(images)
     shared = "" if split == "train" or val_fraction is not None else _shared(folders, split, members)
     notes += [shared] if shared else []
-    return ImageSet(images, labels, tuple(classes), "folder", str(path), tuple(notes), shared)
+    digest = digest_of(files, members)
+    return ImageSet(images, labels, tuple(classes), "folder", str(path), tuple(notes), shared, digest)
 
 
 def _shared(folders: ClassFolders, split: str, members: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any, Tuple
 
@@ -72,6 +73,8 @@ class ImageSet(Sampled):
         Remarks for the user: what was taken for what, what was left out.
     shared : str
         A remark on images that are in another split, too; empty without any.
+    files : str
+        The digest of the files that it was read from, "" where there are none; the whole set's, where it is a part.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class ImageSet(Sampled):
     source: str
     notes: Tuple[str, ...] = ()
     shared: str = ""
+    files: str = ""
 
     def __post_init__(self) -> None:
         where = f"{self.name} ({self.source})"
@@ -107,8 +111,13 @@ class ImageSet(Sampled):
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def digest(self) -> str:
+        """What changes when the images do: of their files, else of their pixels and labels."""
+        return self.files or f"{zlib.crc32(self.labels.tobytes(), zlib.crc32(np.ascontiguousarray(self.images))):08x}"
+
     def _chosen(self, places: np.ndarray, how: str) -> ImageSet:
-        return replace(self, images=self.images[places], labels=self.labels[places])
+        return replace(self, images=self.images[places], labels=self.labels[places], files=self.digest)
 
     def _order(self, seed: int) -> np.ndarray:
         """A seeded permutation in which the classes take turns."""

@@ -5,13 +5,15 @@ Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabeti
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from pathlib import Path
 from typing import Collection, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import GluonAFFError, UsageError
 from .class_folders import ClassFolders, role_of
 from .records import RecordFile, class_number, class_numbers, read_manifest
-from .trees import FileTree, TarTree, ZipTree, joined
+from .trees import FileTree, TarTree, ZipTree, digest_of, joined
 from .validation_split import copies_between, split_off, told_shared
 
 #: Images of the splits of ImageNet-1k.
@@ -46,6 +48,10 @@ class ImageNetSource:
 
     def encoded(self, number: int) -> EncodedImage:
         """An image by its number. Raises GluonAFFError for a file that cannot be read."""
+        raise NotImplementedError
+
+    def digest(self) -> str:
+        """What changes when the images do, without reading them."""
         raise NotImplementedError
 
 
@@ -85,6 +91,9 @@ class RecordSource(ImageNetSource):
         if self._numbers and label not in self._numbers:
             raise GluonAFFError(f"{where} has the label {label}, of which its manifest counts no image: make it again")
         return EncodedImage(where, self._numbers.get(label, label), content)
+
+    def digest(self) -> str:
+        return hashlib.sha256(self._file.spans.tobytes()).hexdigest()
 
 
 class TreeSource(ImageNetSource):
@@ -175,6 +184,10 @@ class TreeSource(ImageNetSource):
     def encoded(self, number: int) -> EncodedImage:
         name, label = self._members[number]
         return EncodedImage(self._tree.where(name), label, self._tree.read(name))
+
+    def digest(self) -> str:
+        names, labels = zip(*self._members)
+        return f"{digest_of(self._tree, names)}-{zlib.crc32(repr(labels).encode()):08x}"
 
 
 def open_imagenet(

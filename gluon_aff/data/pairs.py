@@ -35,7 +35,7 @@ from .decoding import IGNORED, decode_image, decode_mask, open_image, orientatio
 from .image_set import Sampled
 from .loader import Batch, Batches
 from .transform import EvalTransform
-from .trees import IMAGE_SUFFIXES, FileTree, LeftOut, joined, open_file_tree
+from .trees import IMAGE_SUFFIXES, FileTree, LeftOut, digest_of, joined, open_file_tree
 from .validation_split import OFFER, split_off, told_shared
 
 CACHE_BYTES = 256 << 20
@@ -75,6 +75,8 @@ class PairSet(Sampled):
         Of each id the SHA-256 of its image's file, where there are files.
     listed : mapping, optional
         Of a list of ids that lies outside the data set, its "path" and "sha256".
+    digest : str
+        Changes when the files do that it, or the set that it was chosen from, is read from (default: of the names).
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class PairSet(Sampled):
         listed: Optional[Mapping[str, str]] = None,
         ignores: bool = False,
         contents: Optional[Mapping[str, str]] = None,
+        digest: str = "",
     ) -> None:
         self.name = name
         self.source = source
@@ -105,6 +108,7 @@ class PairSet(Sampled):
         self.listed = None if listed is None else dict(listed)
         self.ignores = ignores or classes > 1
         self.contents = contents or {}
+        self.digest = digest or hashlib.sha256("\n".join(self.names).encode("utf-8", "surrogateescape")).hexdigest()
         self._lock = threading.Lock()
         self._cache: Dict[int, Pair] = {}
         self._cache_bytes, self._cached_bytes = cache_bytes, 0
@@ -167,6 +171,7 @@ class PairSet(Sampled):
             listed=self.listed,
             ignores=self.ignores,
             contents=self.contents,
+            digest=self.digest,
         )
 
 
@@ -270,6 +275,7 @@ def load_pair_folder(
         foreground=foreground,
         own_sizes=True,
         listed=files.listed,
+        digest=files.digest(),
         ignores=mask_ignore is not None,
         contents={name: each.content for name, each in zip(names, checked)},
     )
@@ -531,6 +537,10 @@ class _PairFiles:
                 "the order of their numbers, the background's first"
             )
         return found
+
+    def digest(self) -> str:
+        """Of the images and masks that were taken."""
+        return digest_of(self._tree, [file for pair in self.pairs.values() for file in pair])
 
     def read(self, name: str) -> Pair:
         """Decode a pair, each in its own size."""

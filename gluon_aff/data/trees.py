@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -15,7 +16,7 @@ import threading
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Callable, Collection, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import BinaryIO, Callable, Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 from ..errors import GluonAFFError
 from .decoding import some
@@ -28,6 +29,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif
 #: Beginnings of names that are left out: hidden ones, and what systems put beside a user's files.
 _HIDDEN = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 _CHUNK = 1 << 20
+_MOST_SIZES = 10_000  # of files in a digest
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
@@ -335,6 +337,20 @@ def _sort_in(member: str, endings: Tuple[str, ...], found: List[str], left_out: 
 def open_file_tree(path: Path) -> FileTree:
     """The tree of a folder or a zip. Raises GluonAFFError when it is neither."""
     return FileTree(path) if path.is_dir() else ZipTree(path)
+
+
+def digest_of(tree: FileTree, names: Sequence[str]) -> str:
+    """Return the SHA-256 of a list of files: their order, names below the folder of all of them, and sizes.
+
+    It is the same in a folder and in a zip, wherever they lie. Of more than `_MOST_SIZES` files so many sizes count,
+    evenly spaced, as looking each up takes minutes on a network's disk.
+    """
+    top = os.path.commonprefix([min(names, default=""), max(names, default="")]).rfind("/") + 1
+    digest, step = hashlib.sha256(), -(-len(names) // _MOST_SIZES)
+    for number, name in enumerate(names):
+        size = tree.state(name)[0] if number % step == 0 else ""
+        digest.update(f"{name[top:]}\t{size}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def class_order(names: Iterable[str]) -> List[str]:

@@ -145,6 +145,7 @@ class CIFAR(Task[ImageData]):
             facts={
                 **{"name": train.name, "train": len(train), "test": len(test), "classes": outputs},
                 **({} if val is test else {"held_out": len(val)}),
+                "files": {"train": train.digest, "test": test.digest},
             },
             outputs=outputs,
             train=train,

@@ -117,6 +117,7 @@ class ImageNet(Task[ImageNetData]):
             outputs = max(outputs, _outputs_before(options, setup))
         loader, val_loader = make_loaders(options, train_set, val_set, setup)
         facts = {"name": options.dataset, "train": len(train_set), "test": len(val_set), "classes": outputs}
+        facts["files"] = {"train": train_set.digest(), "test": val_set.digest()}
         return ImageNetData(loader, facts, outputs, classes, val_loader, setup.dtype_given)
 
     def network(self, options: Namespace, outputs: Optional[int] = None, ctx: Any = None) -> mx.gluon.HybridBlock:
@@ -370,6 +371,9 @@ class _Subset(ImageNetSource):
 
     def encoded(self, number: int) -> EncodedImage:
         return self.whole.encoded(int(self._chosen[number]))
+
+    def digest(self) -> str:
+        return self.whole.digest()
 
 
 def open_split(options: Namespace, split: str, classes: Sequence[str] = ()) -> ImageNetSource:

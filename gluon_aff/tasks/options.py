@@ -317,6 +317,8 @@ def run_options(parser: OptionParser) -> OptionGroup:
     add("--resume", nargs="?", const=True, type=Reads(), metavar="RUN", help=text, role=COMMAND)
     text = "with --resume: go on where the run's config.yaml or history was edited"
     add("--accept-changed-run", action="store_true", help=text, role=COMMAND)
+    text = "with --resume: go on where the run's images, their number or their classes' names have changed"
+    add("--accept-changed-data", action="store_true", help=text, role=COMMAND)
     text = "start from weights alone: a file, or an id of `gluon-aff published`"
     add("--resume-from", type=Reads(), metavar="FILE", help=text, role=FREE)
     text = "remove the run that is in the directory, and start over"

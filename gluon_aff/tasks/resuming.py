@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from .._version import __version__
 from ..errors import UsageError
 from ..nn import native
 from ..training import Job, Run, State, restore
+from ..training.checkpoint import Description, checkpoint_name, weights_in
 from ..training.history import HISTORY, environment
+from ..training.weights import read_description
 from .config import flag
 
 
-def resume(job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any], accept: bool) -> State:
+def resume(
+    job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any], accept: bool, accept_data: bool = False
+) -> State:
     """Return the state that the run was left in, and put it into the job's network and optimizer.
 
-    Raises UsageError where the run's data, devices or network are no longer what they were, and where its files were
-    changed, unless that is to ``accept``.
+    Raises UsageError where the run's devices or network are no longer what they were, and where its files or its data
+    were changed, unless that is to ``accept``.
     """
     header = run.history.header()
-    for name, now in facts.items():
-        if header.get(name) != now:
-            raise UsageError(f"{run.directory} cannot be resumed: {name} was {header.get(name)}, is {now}")
+    fixed = {name: facts["data"].get(name) for name in ("name", "classes")}
+    began = {name: header.get("data", {}).get(name) for name in fixed}
+    for name, before, now in (("data", began, fixed), *((n, header.get(n), facts[n]) for n in facts if n != "data")):
+        if before != now:
+            raise UsageError(f"{run.directory} cannot be resumed: {name} was {before}, is {now}")
     if header.get("threads") != os.environ.get("OMP_NUM_THREADS"):
         run.log(f"note: the run began with OMP_NUM_THREADS={header.get('threads')}; with another number bits differ")
     keep_form(job.group.broadcast_object(header), run.log)
@@ -33,14 +39,62 @@ def resume(job: Job, run: Run, config: Dict[str, Any], facts: Dict[str, Any], ac
     changed = changed_options(run) or run.history.changed(state.epoch, state.best, state.history)
     if changed and not accept:
         raise UsageError(f"{changed}; put it back as it was, or --accept-changed-run goes on with what it says now")
+    other = changed_data(run, state, facts["data"])
+    if other and not accept_data:
+        raise UsageError(
+            f"{run.directory} cannot be resumed, its data have changed: {other}; put them back as they were, or "
+            "--accept-changed-data goes on with these"
+        )
+    if other and state.batch > len(job.loader):
+        raise UsageError(
+            f"{run.directory} was stopped at batch {state.batch} of an epoch that has {len(job.loader)} now ({other}): "
+            "put the data back until it has ended"
+        )
     if changed:
         run.log(f"note: {changed}")
+    if other:
+        run.log(f"note: the data have changed (--accept-changed-data): {other}")
     run.write_config(config)
-    run.history.resume(state.epoch, {"epoch": state.epoch, "batch": state.batch, **environment(__version__)})
+    run.history.resume(
+        state.epoch,
+        {
+            "epoch": state.epoch,
+            "batch": state.batch,
+            **environment(__version__),
+            **({"data": facts["data"]} if other else {}),
+        },
+    )
     if changed or not state.history:  # a run of an earlier version has no digest
         state.history = run.history.digest(state.epoch)
     run.log(f"resumed {run.directory} at epoch {state.epoch}, batch {state.batch}")
     return state
+
+
+def changed_data(run: Run, state: State, now: Dict[str, Any]) -> Optional[str]:
+    """Return in words how the data differ from those that the checkpoint was trained on; None where they do not.
+
+    What a run of an earlier version does not tell is taken to be the same.
+    """
+    before = run.restored.get("data") or run.history.header().get("data", {})
+    said = [
+        f"{name} was {before[name]}, is {value}"
+        for name, value in now.items()
+        if name != "files" and name in before and before[name] != value
+    ]
+    files = before.get("files", {})
+    others = [part for part, digest in now.get("files", {}).items() if files.get(part, digest) != digest]
+    if others:
+        said.append(f"the files of {' and '.join(others)} are others, in their names, order or sizes")
+    weights = weights_in(run.directory / "checkpoints" / checkpoint_name(state.epoch, state.batch))
+    names, wanted = _class_names(read_description(weights)), _class_names(run.description)
+    number = next((n for n, pair in enumerate(zip(names, wanted)) if pair[0] != pair[1]), None)
+    if number is not None:
+        said.append(f"class {number} was {names[number]!r}, is {wanted[number]!r}")
+    return "; ".join(said) or None
+
+
+def _class_names(description: Optional[Description]) -> Sequence[str]:
+    return ((description or {}).get("input") or {}).get("classes") or ()
 
 
 def changed_options(run: Run) -> Optional[str]:

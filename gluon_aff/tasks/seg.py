@@ -200,6 +200,7 @@ class Segmentation(Task[PairData]):
             **({"lists": lists} if lists else {}),
             **({"classes": options.classes} if options.classes > 1 else {}),
             **({"held_out": len(held_out)} if held_out else {}),
+            "files": {"train": train.digest, "test": test.digest},
         }
         return PairData(loader, facts, options.classes, train, val, test if held_out else None)
 

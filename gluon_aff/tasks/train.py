@@ -100,7 +100,7 @@ def train_run(task: Any, options: Namespace) -> Outcome:
     with run, Stop() as stop:
         config = without(task.parser(), vars(options), Role.COMMAND)
         if options.resume:
-            state = resume(job, run, config, facts, options.accept_changed_run)
+            state = resume(job, run, config, facts, options.accept_changed_run, options.accept_changed_data)
         else:
             state = State()
             run.begin(options.overwrite)

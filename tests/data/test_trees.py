@@ -5,12 +5,13 @@ import gzip
 import lzma
 import os
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from image_files import WNIDS, encoded, tar_of, write, write_zip
+from image_files import WNIDS, encoded, tar_of, write, write_folder, write_zip
 
-from gluon_aff.data import load_image_set, open_imagenet, trees
+from gluon_aff.data import load_image_set, load_pair_set, open_imagenet, trees
 from gluon_aff.data.folder import folder_classes
 from gluon_aff.data.imagenet import TreeSource
 from gluon_aff.data.picture_files import find_pictures
@@ -148,3 +149,57 @@ def test_class_folders_are_numbered_alike_by_every_reader(tmp_path, names, order
     if kind == "folder":
         made = pack(TreeSource(place, WNIDS, split="train"), tmp_path / "set.rec")
         assert made["classes"] == ordered
+
+
+def digests_of(tmp_path, form, sets):
+    """Of class folders as both readers have them, and of images with masks."""
+    folders, pairs = (
+        write_zip(tmp_path / form / f"{number}.zip", files)
+        if form == "zip"
+        else write(tmp_path / form / str(number), files)
+        for number, files in enumerate(sets)
+    )
+    return (
+        load_image_set("folder", "train", folders, resize=8).digest,
+        open_imagenet(folders, WNIDS, split="train").digest(),
+        load_pair_set("folder", "train", pairs).digest,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, (True, True, True)),
+        ({"train/a/0.png": 40}, (False, False, True)),  # of another size
+        ({"train/a/2.png": 8}, (False, False, True)),
+        ({"masks/1.png": 40}, (True, True, False)),
+    ],
+)
+def test_a_digest_is_of_names_and_sizes_wherever_the_files_lie(tmp_path, change, same):
+    folders = {f"{split}/{name}/{i}.png": square(8) for split in ("train", "test") for name in "ab" for i in range(2)}
+    pairs = {f"{kind}/{i}.png": square(8) for kind in ("images", "masks") for i in range(2)}
+    pairs["train.txt"] = b"0\n1\n"
+    first = digests_of(tmp_path, "folder", (folders, pairs))
+    for name, side in change.items():
+        (pairs if name in pairs else folders)[name] = square(side)
+    for form in ("moved", "zip"):
+        found = digests_of(tmp_path, form, (folders, pairs))
+        assert tuple(a == b for a, b in zip(first, found)) == same
+
+
+def square(side):
+    return encoded(np.random.RandomState(0).randint(0, 2, (side, side), dtype=np.uint8) * 255)
+
+
+def test_records_and_arrays_have_digests(tmp_path):
+    source = TreeSource(write_folder(tmp_path / "set", WNIDS), WNIDS, split="train")
+    pack(source, tmp_path / "a.rec")
+    pack(source, tmp_path / "b.rec", shuffle=1)
+    first, again, other = (open_imagenet(tmp_path / f"{name}.rec", WNIDS).digest() for name in "aab")
+    assert first == again != other
+    digits = load_image_set("digits", "train")
+    changed = digits.images.copy()
+    changed[0, 0, 0] += 1
+    assert (
+        digits.digest == load_image_set("digits", "train").subset(5, 1).digest != replace(digits, images=changed).digest
+    )
