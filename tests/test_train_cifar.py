@@ -91,6 +91,7 @@ def test_epochs_are_chosen_by_val_and_the_test_images_scored_once(train, tmp_pat
     image_folder(place, "valid")
     code, out, err = train("--resume", "old", "--num-epochs", "2")
     assert code == 0 and "of 4 test images" in out and "held-out" not in out, err
+    assert "note: val/ is not read: the run began by choosing epochs on the test images" in out
 
 
 def test_images_in_two_splits_are_refused_without_an_option(train, tmp_path):

@@ -194,11 +194,11 @@ def _grouped(images: Sequence[str], folder: str) -> Tuple[Dict[str, List[str]], 
     """The images below a folder by its folders, and those directly in it."""
     begin, folders, loose = len(folder) + 1 if folder else 0, {}, []
     for image in images:
-        name, inside, _ = image[begin:].partition("/")
-        if inside:
-            folders.setdefault(name, []).append(image)
-        else:
+        end = image.find("/", begin)
+        if end < 0:
             loose.append(image)
+        else:
+            folders.setdefault(image[begin:end], []).append(image)
     return folders, loose
 
 

@@ -34,9 +34,9 @@ def load_folder(
 ) -> ImageSet:
     """Decode a split of an image folder; what was decoded is kept for the next time (see `DecodedCache`).
 
-    Splits and classes are those of `ClassFolders`: val/ and test/ stand in for each other, and all have the same
-    classes. Images become RGB (alpha is dropped) and must be squares of one size, or are stretched to ``resize`` x
-    ``resize`` (bilinear).
+    Splits and classes are those of `ClassFolders`: val/ and test/ stand in for each other, all have the same classes,
+    and class folders alone are to be scored on. Images become RGB (alpha is dropped) and must be squares of one size,
+    or are stretched to ``resize`` x ``resize`` (bilinear).
 
     With ``val_fraction`` test/ is that share of the images of each class, drawn by ``seed`` from train/ or from the
     class folders, see `split_off`. Raises GluonAFFError that names the file or the class at fault, UsageError for a
@@ -74,7 +74,7 @@ def _classes_of(
     if val_fraction is not None:
         folders.check_whole(val_fraction)
     found, notes = folders.take(split if val_fraction is None else "train")
-    if found is None or (val_fraction is None and "" in folders.splits):
+    if found is None or (split == "train" and val_fraction is None and "" in folders.splits):
         raise folders.missing(split)
     classes = {name: images for name, images in found.classes.items() if images}
     empty = [folders.files.where(joined(found.folder, name)) for name in found.classes if name not in classes]

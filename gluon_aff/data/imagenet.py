@@ -175,6 +175,8 @@ class TreeSource(ImageNetSource):
         """Return the remark on those of these images that are among ``train``, too; empty without any."""
         ours, theirs = ([name for name, _ in source._members] for source in (self, train))
         copies = copies_between(train._tree, theirs, self._tree, ours)
+        if copies is None:
+            self.notes = (*self.notes, f"{len(theirs) + len(ours)} files are too many to look for equal ones in both")
         return told_shared(copies or {}, len(ours), "validation", "training")
 
     def member(self, number: int) -> Tuple[str, int]:

@@ -28,6 +28,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif
 
 #: Beginnings of names that are left out: hidden ones, and what systems put beside a user's files.
 _HIDDEN = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+_OTHER = "files with other endings"
 _CHUNK = 1 << 20
 _MOST_SIZES = 10_000  # of files in a digest
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -127,8 +128,10 @@ class FileTree:
                         links.append((member, target))
                 elif kind != "file":
                     left_out.add("links that lead nowhere", member)
+                elif entry.name.lower().endswith(endings):
+                    found.append(member)
                 else:
-                    _sort_in(member, endings, found, left_out)
+                    left_out.add(_OTHER, member)
         return sorted(found)
 
     def _entries(self, folder: str) -> List[os.DirEntry]:
@@ -177,10 +180,14 @@ class _Archive(FileTree):
 
     def below(self, folder: str, endings: Tuple[str, ...], left_out: Optional[LeftOut] = None) -> List[str]:
         found: List[str] = []
+        left_out = left_out or LeftOut()
         for place, files in self._files.items():
             if not folder or f"{place}/".startswith(f"{folder}/"):
-                for file in files:
-                    _sort_in(joined(place, file), endings, found, left_out or LeftOut())
+                begin = f"{place}/" if place else ""
+                images = [file for file in files if file.lower().endswith(endings)]
+                found += [begin + file for file in images]
+                if len(images) < len(files):
+                    left_out.add(_OTHER, *(begin + file for file in files.difference(images)))
         return sorted(found)
 
     def exists(self, name: str) -> bool:
@@ -325,13 +332,6 @@ def _kind(entry: os.DirEntry) -> str:
         return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
     except OSError:  # a link to itself, or through a folder that is closed
         return ""
-
-
-def _sort_in(member: str, endings: Tuple[str, ...], found: List[str], left_out: LeftOut) -> None:
-    if member.lower().endswith(endings):
-        found.append(member)
-    else:
-        left_out.add("files with other endings", member)
 
 
 def open_file_tree(path: Path) -> FileTree:

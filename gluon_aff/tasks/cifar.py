@@ -230,6 +230,12 @@ class CIFAR(Task[ImageData]):
 
     def notes(self, options: Namespace, data: ImageData) -> Iterator[str]:
         yield from smaller_batch(data)
+        has_val = find_dataset(options.dataset).has_val
+        if has_val and options.val_fraction is None and has_val(Path(options.data_dir).expanduser()):
+            if options.hold_out:
+                yield "note: val/ is not read: --hold-out takes the images to choose epochs by from training"
+            elif data.test is None:
+                yield "note: val/ is not read: the run began by choosing epochs on the test images, and goes on so"
 
     def figure(self, record: Record) -> str:
         hits, images = round(record["val"] * record["val_images"]), record["val_images"]

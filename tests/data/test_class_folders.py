@@ -103,6 +103,12 @@ def test_a_set_with_a_split_to_validate_on_is_not_split_again(tmp_path, test):
     assert "has no train images: expected train/<class>/" in message_of(open_imagenet, only, (), split="train")
 
 
+def test_class_folders_alone_are_scored_and_not_trained_on(place):
+    path = place(files_of("{a,b}/{0,1}.png"))
+    assert len(load_image_set("folder", "test", path)) == len(open_imagenet(path, ())) == 4
+    assert "or `val_fraction` 0.1 holds out" in message_of(load_image_set, "folder", "train", path)
+
+
 def test_what_was_taken_and_left_out_is_said(tmp_path):
     path = write(tmp_path / "set", files_of("Train/{a,b}/{0,1}.png", "valid/{a,b}/in/0.png", "Train/b/x.txt", "0.png"))
     os.symlink("nowhere", path / "valid/a/gone.png")
