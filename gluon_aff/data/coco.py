@@ -16,6 +16,7 @@ import json
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -262,10 +263,13 @@ def _image(entry: Dict[str, Any], segmentations: List[Any], where: str) -> _Imag
 def _names(files: Sequence[str]) -> List[str]:
     """What images are called: their files without folders and suffix, or with as much of these as tells them apart."""
     without = [file if file.rsplit("/", 1)[-1].rfind(".") < 1 else file.rsplit(".", 1)[0] for file in files]
-    for names in ([name.rsplit("/", 1)[-1] for name in without], without):
-        if len(set(names)) == len(names):
-            return names
-    return list(files)
+    stems = [name.rsplit("/", 1)[-1] for name in without]
+    often = Counter(stems), Counter(without)
+    names = [
+        stem if often[0][stem] == 1 else name if often[1][name] == 1 else file
+        for stem, name, file in zip(stems, without, files)
+    ]
+    return names if len(set(names)) == len(names) else list(files)
 
 
 def _check_size(image: _Image, size: Tuple[int, int], where: str) -> None:

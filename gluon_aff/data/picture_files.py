@@ -46,7 +46,13 @@ class Picture:
         """The file's content. Raises GluonAFFError when it cannot be read."""
         return self.tree.read(self.member)
 
-    def mask(self, size: Optional[Tuple[int, ...]] = None, classes: int = 1) -> Optional[np.ndarray]:
+    def mask(
+        self,
+        size: Optional[Tuple[int, ...]] = None,
+        classes: int = 1,
+        threshold: Optional[int] = None,
+        ignore: Optional[int] = None,
+    ) -> Optional[np.ndarray]:
         """The mask of a picture in images/ that has one in masks/ beside it, uint8 (H, W), as `decode_mask` gives it.
 
         With a ``size``, height and width, it is resized to that.
@@ -58,7 +64,7 @@ class Picture:
             for suffix in IMAGE_SUFFIXES:
                 name = joined(*above, "masks", f"{self.name}{ending}{suffix}")
                 if self.tree.exists(name):
-                    mask = decode_mask(self.tree.read(name), self.tree.where(name), classes=classes)
+                    mask = decode_mask(self.tree.read(name), self.tree.where(name), threshold, classes, ignore)
                     if size is None:
                         return mask
                     return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))

@@ -330,7 +330,7 @@ def _figure(logits: np.ndarray, truth: Sequence[Any], segments: bool) -> float:
         return float((found == true).mean())
     if logits.shape[1] > 1:
         return float(class_ious(confusion(found, true, logits.shape[1], IGNORED)).mean())
-    counts = confusion(found, true > 0, 2, IGNORED)
+    counts = confusion(found, np.where(true == IGNORED, IGNORED, true > 0), 2, IGNORED)
     return float(class_ious(counts)[1]) if counts[0, 0] < counts.sum() else 1.0
 
 

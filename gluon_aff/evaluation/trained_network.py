@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
+import numpy as np
 
+from ..data.picture_files import Picture
 from ..data.pictures import AnyPicture, NetworkInput
 from ..deploy import ExportedNetwork, Predictor, predictor_of_exported, predictor_of_net
 from ..errors import UsageError
@@ -133,6 +135,11 @@ class TrainedNetwork:
         """
         device = next(iter(self.net.collect_params().values())).list_ctx()[0]
         return mx.nd.array(self.input.prepare(pictures), ctx=device)
+
+    def mask_of(self, picture: Picture, size: Tuple[int, ...]) -> Optional[np.ndarray]:
+        """The mask beside a picture at this height and width, read as the run's training read its masks."""
+        threshold, ignore = (getattr(self.options, name, None) for name in ("mask_threshold", "mask_ignore"))
+        return picture.mask(size, self.outputs, threshold, ignore)
 
     def predictor(self) -> Predictor:
         """Return it ready for a stream of pictures, see `deploy.predicting.predict_stream`."""

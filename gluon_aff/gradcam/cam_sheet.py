@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..data.decoding import IGNORED
 from ..data.picture_files import Picture, Pictures
 from ..data.registry import ClassNames
 from ..errors import UsageError
@@ -115,7 +117,7 @@ def explain_images(
                 "images"
             )
         found = explain(network.net, network.input.transform(np.stack(pixels)), wanted, layer, method)
-        judge = _segmented if network.segments else _classified
+        judge = partial(_segmented, network) if network.segments else _classified
         for picture, image, heat, logits in zip(batch, pixels, found.maps, found.outputs):
             explained.append(ExplainedImage(picture, image, heat, *judge(picture, logits, classes, wanted)))
     return explained
@@ -133,14 +135,16 @@ def _classified(picture: Picture, logits: np.ndarray, classes: ClassNames, wante
     return classes[predicted], float(softmax(logits, axis=0)[predicted]), name, target, wrong, None
 
 
-def _segmented(picture: Picture, logits: np.ndarray, classes: ClassNames, wanted: Optional[int]) -> Verdict:
+def _segmented(
+    network: TrainedNetwork, picture: Picture, logits: np.ndarray, classes: ClassNames, wanted: Optional[int]
+) -> Verdict:
     """Judge the foreground by its mask; of several classes show the wanted one, without truth."""
     target = None if wanted is None else classes[wanted]
     foreground = logits[0] > 0 if wanted is None else logits.argmax(axis=0) == wanted
-    mask = picture.mask(foreground.shape) if wanted is None else None
+    mask = network.mask_of(picture, foreground.shape) if wanted is None else None
     if mask is None:
         return f"{100 * foreground.mean():.2g} % {target or 'foreground'}", None, None, target, None, None
-    truth = mask > 0
+    truth, foreground = (mask > 0) & (mask != IGNORED), foreground & (mask != IGNORED)
     both, either = (foreground & truth).sum(), (foreground | truth).sum()
     return "IoU", float(both / either) if either else 1.0, None, target, bool(either and not both), truth
 

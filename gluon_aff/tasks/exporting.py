@@ -65,7 +65,7 @@ def _pictures(
         raise UsageError(f"the pictures differ in size ({', '.join(sizes[:3])}): give --input-size N to resize them")
     classes = trained.input.classes
     if trained.segments:
-        truth: List[Any] = [each.mask(image.shape[:2], trained.outputs) for each, image in zip(chosen, pixels)]
+        truth: List[Any] = [trained.mask_of(each, image.shape[:2]) for each, image in zip(chosen, pixels)]
     else:
         truth = [classes.find(each.folder) if classes else None for each in chosen]
     return np.stack(pixels), None if any(each is None for each in truth) else truth

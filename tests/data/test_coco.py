@@ -145,8 +145,13 @@ def as_floats(made):
 STEMS = [f"{i:012d}" for i in range(1, 5)]
 PLAIN = [f"{stem}.jpg" for stem in STEMS]
 EXPORTED = {  # json, folder in which the files are named so, names of the images
-    "two suffixes": (renamed(["a.jpg", "a.png", "b.jpg", "c.jpg"]), "train2017", ["a.jpg", "a.png", "b.jpg"]),
-    "folders": (renamed(["a/1.jpg", "b/1.jpg", "./b\\2.jpg", "c.jpg"]), "train2017", ["a/1", "b/1", "b/2"]),
+    "two suffixes": (renamed(["a.jpg", "a.png", "b.jpg", "c.jpg"]), "train2017", ["a.jpg", "a.png", "b"]),
+    "a name that another has": (
+        renamed(["a.jpg", "a.png", "a.jpg.png", "c.jpg"]),
+        "train2017",
+        ["a.jpg", "a.png", "a.jpg.png"],
+    ),
+    "folders": (renamed(["a/1.jpg", "b/1.jpg", "./b\\2.jpg", "c.jpg"]), "train2017", ["a/1", "b/1", "2"]),
     "from the root on": (renamed([f"train2017/{file}" for file in PLAIN]), "", STEMS[:3]),
     "hidden": (renamed([".a.jpg", ".b/c.jpg", ".jpg", "d.jpg"]), "train2017", [".a", "c", ".jpg"]),
     "image ids as text": (renamed(PLAIN, as_text("images", "id")), "train2017", STEMS[:3]),

@@ -347,3 +347,9 @@ def test_onnx_that_is_too_new_or_missing(net, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UsageError, match=r"not installed.*gluon_aff\[onnx\]"):
         deploy.export(net, tmp_path / "out", "onnx", input=CIFAR)
+
+
+def test_pixels_that_do_not_count_are_not_in_the_figure():
+    truth = np.array([[[0, 1, 1, 255, 255]]])
+    logits = np.array([-1.0, 1, -1, 1, -1]).reshape(1, 1, 1, 5)
+    assert exporting._figure(logits, truth, segments=True) == 0.5

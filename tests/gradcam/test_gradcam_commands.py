@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+from argparse import Namespace
 
 import mxnet as mx
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 import gluon_aff
 from gluon_aff.cli import main as cli
+from gluon_aff.errors import GluonAFFError
 from gluon_aff.gradcam import explain, explain_images, find_pictures, fusion_weights
 from gluon_aff.gradcam.cam_sheet import enlarged
 from gluon_aff.tasks.opening import open_network
@@ -127,6 +129,22 @@ def test_segmentation_is_judged_by_its_mask(weights, tmp_path, capsys):
     assert code == 0 and "with their target found" in printed
     code, printed, _ = run(capsys, "attention", *argv, "--image", tmp_path, "--count", 1, "--out", tmp_path / "maps")
     assert code == 0 and "fuse23.fusion" in printed and "-level map" in printed
+
+
+def test_masks_beside_pictures_are_read_as_the_run_read_its_own(weights, tmp_path):
+    """A rim, or greys, that the run's options tell of; the rim is no target, and not predicted."""
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    Image.new("L", (32, 32), 90).save(tmp_path / "images/0.png")
+    rim = np.pad(np.ones((8, 8), np.uint8), 2, constant_values=255)
+    Image.fromarray(np.pad(rim, ((4, 16), (4, 16)))).save(tmp_path / "masks/0.png")
+    network, place = open_network(str(weights / "fpn.params"), data={"size": 32}), find_pictures([str(tmp_path)])
+    with pytest.raises(GluonAFFError, match="`mask_ignore` 255"):
+        explain_images(network, place)
+    network.options = Namespace(mask_threshold=None, mask_ignore=255)
+    assert explain_images(network, place)[0].mask.sum() == 64
+    network.options = Namespace(mask_threshold=255)  # a run of before
+    assert explain_images(network, place)[0].mask.sum() == 12 * 12 - 64
 
 
 @pytest.mark.parametrize("name, stages", [("aff", 1), ("iaff", 2)])
