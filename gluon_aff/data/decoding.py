@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import sys
+import threading
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -65,7 +67,7 @@ def decode_image(content: bytes, where: str, *, opencv: bool = False) -> np.ndar
     Grey, palette and CMYK become RGB, alpha is dropped. Deeper pixels become 8 bits by the file's own range: floats up
     to 1 times 255, others by the upper 8 bits of the least depth that holds the largest of them (8, 10, 12, 14, 16, 24
     or 31 bits); none may lie below 0. A camera's note on orientation (EXIF) is ignored but in TIFF, as ImageNet's usual
-    tools do: masks are of the pixels as stored.
+    tools do: masks are of the pixels as stored. The second range that a process meets is told on standard error.
 
     With ``opencv`` OpenCV decodes JPEG, which takes a quarter less time than Pillow and gives the same pixels. JPEG
     that does not end as it should is still decoded by Pillow, which tells a file cut short from a whole one.
@@ -78,7 +80,7 @@ def decode_image(content: bytes, where: str, *, opencv: bool = False) -> np.ndar
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if pixels is not None:
                 return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-        return _rgb(image, content)
+        return _rgb(image, content, where)
     except ImportError:  # no OpenCV, which is not the image's fault
         raise
     except Exception as error:  # a damaged image can raise nearly anything
@@ -134,7 +136,7 @@ def decode_mask(
 def _numbers(image: Image.Image, values: np.ndarray, where: str, threshold: Optional[int], classes: int) -> np.ndarray:
     if threshold is not None:
         try:
-            return ((values if values.dtype == np.uint8 else _to_bytes(values)) >= threshold).astype(np.uint8)
+            return ((values if values.dtype == np.uint8 else _to_bytes(values)[0]) >= threshold).astype(np.uint8)
         except ValueError as error:
             raise _unreadable(where, error) from error
     found = np.unique(values).tolist()
@@ -210,11 +212,12 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _rgb(image: Image.Image, content: bytes) -> np.ndarray:
+def _rgb(image: Image.Image, content: bytes, where: str) -> np.ndarray:
     """uint8 (H, W, 3)."""
     deep = _deep(image, content)
     if deep is not None:
-        pixels = _to_bytes(deep if deep.ndim == 2 else deep[..., :3])
+        pixels, depth = _to_bytes(deep if deep.ndim == 2 else deep[..., :3])
+        _tell_ranges(depth, where)
         return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
     if "transparency" in image.info:
         image = image.convert("RGBA")
@@ -241,14 +244,33 @@ def _deep(image: Image.Image, content: bytes) -> Optional[np.ndarray]:
     return pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]
 
 
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    """Deep pixels as uint8, see `decode_image`. Raises ValueError."""
+def _to_bytes(values: np.ndarray) -> Tuple[np.ndarray, str]:
+    """Deep pixels as uint8, see `decode_image`, and the range that they were taken to have. Raises ValueError."""
     lowest, highest = float(values.min()), float(values.max())
     if values.dtype.kind == "f":
         if lowest >= -_OVERSHOOT and highest <= 1 + _OVERSHOOT:  # not for NaN
-            return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+            return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8), "0 to 1"
         values = np.rint(values)
     if not (lowest >= 0 and highest < 1 << _DEPTHS[-1]):
         raise ValueError(f"its values are from {lowest:g} to {highest:g}, expected 0 to 1, or to 255, 4095, 65535")
     bits = next(bits for bits in _DEPTHS if values.max() < 1 << bits)
-    return (values.astype(np.int64) >> (bits - 8)).astype(np.uint8)
+    return (values.astype(np.int64) >> (bits - 8)).astype(np.uint8), f"{bits} bits"
+
+
+_ranges: Dict[str, str] = {}  # and the first file of each
+_ranges_lock = threading.Lock()
+
+
+def _tell_ranges(found: str, where: str) -> None:
+    """Files of one set may differ in brightness where their ranges do."""
+    with _ranges_lock:
+        if found in _ranges:
+            return
+        _ranges[found] = where
+        first = next(iter(_ranges))
+        if len(_ranges) == 2:
+            print(
+                f"note: deep pictures are scaled by each file's own range: {_ranges[first]} has {first}, {where} "
+                f"{found}; where they must share a scale, save them with 8 bits",
+                file=sys.stderr,
+            )

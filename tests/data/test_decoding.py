@@ -10,6 +10,7 @@ import pytest
 from image_files import encoded, jpeg, photograph
 from PIL import Image
 
+from gluon_aff.data import decoding
 from gluon_aff.data.decoding import IGNORED, MAX_PIXELS, UnreadableImage, decode_image, decode_mask
 from gluon_aff.errors import GluonAFFError
 
@@ -73,6 +74,16 @@ DEEP_COLOURS = {
 def test_deep_greys_become_the_range_that_the_file_has(kind):
     greys = np.clip(np.rint(GREYS * 1.1 - 12.75), 0, 255) if "bicubic" in kind else GREYS
     np.testing.assert_array_equal(both(DEEP[kind]), np.repeat(greys[..., None], 3, axis=2))
+
+
+def test_ranges_that_differ_are_told_once(monkeypatch, capsys):
+    monkeypatch.setattr(decoding, "_ranges", {})
+    for name, kind in (("a", "16"), ("b", "16"), ("c", "14"), ("d", "12"), ("e", "14")):
+        decode_image(DEEP[f"{kind} of 16 bits"], name)
+    assert capsys.readouterr().err == (
+        "note: deep pictures are scaled by each file's own range: a has 16 bits, c 14 bits; where they must share a "
+        "scale, save them with 8 bits\n"
+    )
 
 
 @pytest.mark.parametrize("kind", DEEP_COLOURS)
