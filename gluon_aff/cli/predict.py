@@ -14,6 +14,7 @@ from .arguments import add_gpus, add_number, add_preprocessing, add_weights, add
 
 def predict(args: argparse.Namespace) -> int:
     from ..data.picture_files import find_pictures
+    from ..data.text_lists import lines_of
     from ..errors import UsageError
     from ..tasks.predicting import expanded, pictures_of_lines, write_predicted
 
@@ -26,7 +27,7 @@ def predict(args: argparse.Namespace) -> int:
         raise UsageError("a segmentation network gives masks: say with --out DIR where they go")
     total, width = None, 0
     if args.images == ["-"]:
-        items: Iterable = pictures_of_lines(sys.stdin)
+        items: Iterable = pictures_of_lines(lines_of(sys.stdin.buffer, "surrogateescape"))
     else:
         chosen = find_pictures(expanded(args.images), split=args.split).chosen
         items, total, width = chosen, len(chosen), max(len(picture.where) for picture in chosen)

@@ -6,13 +6,15 @@ Class numbers are those of Gluon and of the authors: the 1000 wnids in alphabeti
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from pathlib import Path
-from typing import Collection, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import GluonAFFError, UsageError
 from .class_folders import ClassFolders, role_of
 from .records import RecordFile, class_number, class_numbers, read_manifest
+from .text_lists import HEADINGS, fields_of, lines_of, names_in, tails_of
 from .trees import FileTree, TarTree, ZipTree, digest_of, joined
 from .validation_split import copies_between, split_off, told_shared
 
@@ -143,13 +145,14 @@ class TreeSource(ImageNetSource):
             self.classes = tuple(wnids)
             listed = read_ground_truth(ground_truth, wnids)
             images = found.images()
-            missing = [name for name in images if _stem(name) not in listed]
+            labels = [listed.label(name[len(found.folder) :].lstrip("/")) for name in images]
+            missing = [name for name, label in zip(images, labels) if label is None]
             if missing:
                 raise UsageError(
                     f"{ground_truth} has no label for {len(missing)} of {len(images)} images, such as "
                     f"{missing[0].rpartition('/')[2]}"
                 )
-            self._members = [(name, listed[_stem(name)]) for name in images]
+            self._members = [(name, label) for name, label in zip(images, labels) if label is not None]
         unused = folders.splits.get("test") if part == "val" else None
         if unused and unused is not found and unused.classes:
             notes.append(f"{path}/{unused.folder} is not read: `gluon-aff evaluate` scores it, given as its data")
@@ -238,44 +241,82 @@ def _classes_of_folders(path: Path, folders: Collection[str], wnids: Sequence[st
     return tuple(folders if unknown else wnids)
 
 
-def read_ground_truth(path: Path, wnids: Sequence[str]) -> Dict[str, int]:
-    """Return the class number of each image of a flat folder, by its name without suffix.
+class GroundTruth:
+    """The class numbers that a list gives images by their names, whose folders tell them apart where it has them."""
 
-    From lines ``name number`` (Caffe's val.txt), from lines ``name,wnid ...`` (Kaggle's LOC_val_solution.csv), or from
-    the development kit's ILSVRC2012_validation_ground_truth.txt, one number a line. The kit's numbers are not in the
-    order of the wnids, so its meta.mat must lie beside. Raises UsageError naming the line, and GluonAFFError.
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._labels: Dict[str, int] = {}
+        self._by_name: Dict[str, Set[str]] = {}  # what is listed, with its suffix and without
+        self._by_tail: Dict[str, Set[str]] = {}  # the same without the first folders
+        self._taken: Dict[str, str] = {}
+
+    def add(self, name: str, label: int, where: str) -> None:
+        """Add an entry. Raises UsageError for an image that has another class already."""
+        whole, stem, *tails = tails_of(name)
+        if self._labels.setdefault(whole, label) != label:
+            raise UsageError(f"{where}: {name} is of class {label}, further up of {self._labels[whole]}: which is it?")
+        for index, keys in ((self._by_name, (whole, stem)), (self._by_tail, tails)):
+            for key in keys:
+                index.setdefault(key, set()).add(whole)
+
+    def label(self, file: str) -> Optional[int]:
+        """The class of an image by its path in the set, None where it is not listed.
+
+        Raises UsageError where the list does not tell images apart that are called alike.
+        """
+        tails = list(tails_of(file))
+        found = next((self._by_name[tail] for tail in tails if tail in self._by_name), None)
+        found = found or next((self._by_tail[tail] for tail in tails[:2] if tail in self._by_tail), set())
+        numbers = {self._labels[entry] for entry in found}
+        other = next((self._taken[entry] for entry in found if self._taken.setdefault(entry, file) != file), None)
+        if len(numbers) > 1 or other:
+            several = (
+                f"{' and '.join(sorted(found)[:2])} have other classes" if len(numbers) > 1 else f"{other} is one, too"
+            )
+            raise UsageError(
+                f"{self._path} does not tell which image {file} is ({several}): list images with their folders"
+            )
+        return min(numbers, default=None)
+
+
+def read_ground_truth(path: Path, wnids: Sequence[str]) -> GroundTruth:
+    """Return the class number of each image of a flat folder, by its name, with or without folders and suffix.
+
+    From lines of a name and a class, a number or a wnid, with anything between them that `fields_of` knows (Caffe's
+    val.txt, Kaggle's LOC_val_solution.csv), or from the development kit's ILSVRC2012_validation_ground_truth.txt, one
+    number a line. The kit's numbers are not in the order of the wnids, so its meta.mat must lie beside. Raises
+    UsageError naming the line, also where one contradicts another, and GluonAFFError.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with open(path, "rb") as handle:
+            lines = [line.strip() for line in lines_of(handle)]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if lines and all(_is_number(line.strip()) for line in lines):
-        return _official(path, lines, wnids)
+    found, filled = GroundTruth(path), [line for line in lines if line]
+    if filled and all(map(_is_number, filled)):
+        for name, label in _official(path, filled, wnids).items():
+            found.add(name, label, str(path))
+        return found
     numbers = {wnid: number for number, wnid in enumerate(wnids)}
-    labels: Dict[str, int] = {}
     for line_number, line in enumerate(lines, 1):
-        words = line.replace(",", " ").split()
-        if not words or words[0] == "ImageId":
-            continue
-        label = numbers.get(words[1]) if len(words) > 1 else None
-        if label is None and len(words) > 1 and _is_number(words[1]) and int(words[1]) < len(wnids):
-            label = int(words[1])
-        if label is None:
-            raise UsageError(
-                f"{path}, line {line_number}: {line[:60]!r} is not an image's name with its class, a number below "
-                f"{len(wnids)} or a wnid"
-            )
-        labels[_stem(words[0])] = label
-    return labels
+        for name, rest in fields_of(line):
+            word = re.split(r"[\s,;]", rest)[0].strip('"')
+            label = numbers.get(word, int(word) if _is_number(word) else len(wnids))
+            if label < len(wnids) and any(tails_of(name)):
+                found.add(name, label, f"{path}, line {line_number}")
+                break
+        else:
+            if line and not (line_number == 1 and set(map(str.lower, names_in(line))) & set(HEADINGS)):
+                raise UsageError(
+                    f"{path}, line {line_number}: {line[:60]!r} is not an image's name with its class, a number below "
+                    f"{len(wnids)} or a wnid"
+                )
+    return found
 
 
 def _is_number(text: str) -> bool:
     return text.isdecimal() and len(text) <= 18
-
-
-def _stem(name: str) -> str:
-    """A file's name without folders and suffix."""
-    return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
 def _official(path: Path, lines: Sequence[str], wnids: Sequence[str]) -> Dict[str, int]:

@@ -34,6 +34,7 @@ from .class_folders import role_of, stand_ins
 from .decoding import IGNORED, decode_image, decode_mask, open_image, orientation
 from .image_set import Sampled
 from .loader import Batch, Batches
+from .text_lists import HEADINGS, lines_in, names_in, tails_of
 from .transform import EvalTransform
 from .trees import IMAGE_SUFFIXES, FileTree, LeftOut, digest_of, joined, open_file_tree
 from .validation_split import OFFER, split_off, told_shared
@@ -385,10 +386,12 @@ class _PairFiles:
             return
         where, content = self._find_list(split)
         try:
-            lines = content.decode("utf-8-sig").splitlines()
+            lines = lines_in(content)
         except UnicodeDecodeError as error:
             raise GluonAFFError(f"{where} is not text: expected one id per line") from error
-        ids = [self._id(line.strip()) for line in lines if line.strip()]
+        first = [name.lower() for line in lines[:1] for name in names_in(line)]
+        headed = set(first) & set(HEADINGS) and self._id(lines[0]) not in self._files["images"]
+        ids = [self._id(line) for line in (lines[1:] if headed else lines)]
         if not ids:
             raise GluonAFFError(f"{where} is empty: expected one id per line")
         twice = min((each for each, count in Counter(ids).items() if count > 1), default=None)
@@ -486,7 +489,7 @@ class _PairFiles:
         self.pairs = {ids[image]: self.pairs[ids[image]] for image in chosen[""]}
 
     def _lists(self) -> List[str]:
-        """Names of the splits that have a list: a text called like a split, or with a line that names an image."""
+        """Names of the splits that have a list: a text called like a split, or that names images in most lines."""
         return [
             file[:-4]
             for folder in self._layout.lists
@@ -496,13 +499,19 @@ class _PairFiles:
         ]
 
     def _names_images(self, text: str) -> bool:
-        lines = self._tree.read(text).decode("utf-8-sig", "replace").splitlines()
-        return any(self._id(line.strip()) in self._files["images"] for line in lines)
+        try:
+            lines = lines_in(self._tree.read(text))
+        except UnicodeDecodeError:
+            return False
+        return 0 < len(lines) <= 2 * sum(self._id(line) in self._files["images"] for line in lines)
 
     def _id(self, line: str) -> str:
-        """Lists of file names are understood, too."""
-        is_file = line not in self._files["images"] and line.lower().endswith(IMAGE_SUFFIXES)
-        return line.rsplit(".", 1)[0] if is_file else line
+        """Lists of file names and paths are understood, too, and tables that begin with them."""
+        for name in names_in(line):
+            for tail in tails_of(name):
+                if tail in self._files["images"]:
+                    return tail
+        return line.rsplit(".", 1)[0] if line.lower().endswith(IMAGE_SUFFIXES) else line
 
     def _take(self, ids: Sequence[str], listed_in: str) -> None:
         for each in ids:
@@ -529,8 +538,10 @@ class _PairFiles:
         name = joined(self._root, _CLASSES)
         if self._classes == 1 or not self._tree.exists(name):
             return None
-        lines = self._tree.read(name).decode("utf-8-sig", "replace").splitlines()
-        found = [line.strip() for line in lines if line.strip()]
+        try:
+            found = lines_in(self._tree.read(name))
+        except UnicodeDecodeError as error:
+            raise GluonAFFError(f"{self._tree.where(name)} is not text: expected a class's name per line") from error
         if len(found) != self._classes:
             raise GluonAFFError(
                 f"{self._tree.where(name)} has {len(found)} names for {self._classes} classes: expected one a line, in "

@@ -17,6 +17,7 @@ import numpy as np
 from ..data.picture_files import find_pictures
 from ..data.pictures import AnyPicture, NetworkInput, checked, one_by_one
 from ..data.registry import ClassNames
+from ..data.text_lists import names_in
 from ..deploy import Prediction, Predictor, predict_stream
 from ..deploy.predicting import Item
 from ..errors import GluonAFFError, UsageError
@@ -113,14 +114,24 @@ def expanded(places: Iterable[str]) -> List[str]:
 
 
 def pictures_of_lines(lines: Iterable[str]) -> Iterator[Item]:
-    """Pictures of a list of places, one a line, found as they are needed; what is not there comes as an error."""
+    """Pictures of a list of places, one a line, found as they are needed; what is not there comes as an error.
+
+    A line may go on behind a file, see `text_lists.names_in`.
+    """
     for line in lines:
-        place = line.rstrip("\n")
-        if place:
+        fault: Optional[GluonAFFError] = None
+        places = [place for place in names_in(line) if place == line or os.path.isfile(os.path.expanduser(place))]
+        for place in places if line.strip() else ():
             try:
-                yield from find_pictures([place]).chosen
+                found = find_pictures([place]).chosen
             except GluonAFFError as error:
-                yield error
+                fault = fault or error
+                continue
+            yield from found
+            break
+        else:
+            if fault:
+                yield fault
 
 
 class Tally:

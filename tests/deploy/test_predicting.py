@@ -151,7 +151,7 @@ def test_places(net, folder, tmp_path, capsys, monkeypatch, weights):
     with pytest.raises(UsageError, match="no such file"):
         count(tmp_path / "nowhere")
     listed = f"{folder}/test/ant/0.png\n\n{folder}/missing.png\n{folder}/test/bee/1.png\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(listed))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed.encode())))
     assert main(["predict", weights, "-", *OPTIONS, "--format", "jsonl", "--strict"]) == 1
     found = lines_of(capsys)
     assert ["error" in each for each in found] == [False, True, False]
