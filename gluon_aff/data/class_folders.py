@@ -192,7 +192,9 @@ def _inside(top: str, name: str, images: Sequence[str]) -> Tuple[str, Dict[str, 
 
 def _grouped(images: Sequence[str], folder: str) -> Tuple[Dict[str, List[str]], List[str]]:
     """The images below a folder by its folders, and those directly in it."""
-    begin, folders, loose = len(folder) + 1 if folder else 0, {}, []
+    folders: Dict[str, List[str]] = {}
+    loose: List[str] = []
+    begin = len(folder) + 1 if folder else 0
     for image in images:
         end = image.find("/", begin)
         if end < 0:

@@ -104,7 +104,8 @@ class FileTree:
         found: List[str] = []
         left_out = left_out or LeftOut()
         seen: Set[str] = set()
-        folders, links = [(folder, os.path.realpath(self.path / folder))], []
+        folders = [(folder, os.path.realpath(self.path / folder))]
+        links: List[Tuple[str, str]] = []
         while folders or links:
             name, real = folders.pop() if folders else links.pop(0)
             if real in seen:
