@@ -296,7 +296,7 @@ def _manifest_fault(content: Any) -> str:
     if not isinstance(content, dict):
         return "it is not a JSON object"
     for name, (kind, item_kind) in _MANIFEST.items():
-        value = content.get(name)
+        value: Any = content.get(name)
         if not isinstance(value, kind):
             return f"{name!r} is {value!r:.40}, expected {kind.__name__}"
         for item in value.values() if kind is dict else value if kind is list else ():

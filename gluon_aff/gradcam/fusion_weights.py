@@ -213,8 +213,9 @@ def draw_weight_sheet(
             axes.set_axis_off()
         for stage in range(stages):
             for number, part in enumerate(_PARTS):
-                values = found.get(f"{fusion}.{part}{'' if stage == 0 else stage + 1}")
-                if values is not None:
+                name = f"{fusion}.{part}{'' if stage == 0 else stage + 1}"
+                if name in found:
+                    values = found[name]
                     axes, whole = line[1 + 3 * stage + number], part == "weight"
                     limits = 0.5 * whole - reach[whole], 0.5 * whole + reach[whole]
                     shown[whole] = _draw(axes, values, limits, pixels.shape[0] / pixels.shape[1])

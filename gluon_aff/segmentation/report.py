@@ -130,7 +130,7 @@ class SegmentationReport:
         return [("stated", f"{stated['metric']} {stated['value']:.4f} {about}; {difference}")]
 
     def _sizes(self) -> Tuple[Row, List[Row]]:
-        rows = [
+        rows: List[Row] = [
             (
                 *(group.name, _extent(group), f"{group.objects:,}", f"{group.detected:,}"),
                 *(_number(group.iou), span_text(group.interval), _number(group.object_iou), _number(group.recall)),

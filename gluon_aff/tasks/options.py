@@ -91,8 +91,8 @@ class OptionParser(_Container, argparse.ArgumentParser):
     def refuse(self, reasons: Dict[str, str]) -> None:
         """Answer flags that others' scripts have and this one has not with the reason; kept out of the help."""
         for flag, reason in reasons.items():
-            hidden = {"dest": argparse.SUPPRESS, "help": argparse.SUPPRESS}
-            self.add_argument(flag, nargs="*", action=_Refused, const=reason, **hidden)
+            hide = argparse.SUPPRESS
+            self.add_argument(flag, nargs="*", action=_Refused, const=reason, dest=hide, help=hide)
 
     def defaults(self) -> Dict[str, Any]:
         return vars(self.parse_args([]))

@@ -58,7 +58,7 @@ class Reads:
     first: bool = False
 
     def __call__(self, text: str) -> Any:
-        return self.kind(text)  # type: ignore[call-arg]
+        return self.kind(text)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Writes:
     masks: bool = False
 
     def __call__(self, text: str) -> Any:
-        return self.kind(text)  # type: ignore[call-arg]
+        return self.kind(text)
 
 
 class Content(NamedTuple):

@@ -165,4 +165,4 @@ def _tolerant(stream: Any) -> Any:
 def output_lost() -> Optional[str]:
     """Why standard output was lost within `tolerate_lost_output`; None while it is there."""
     failure = sys.stdout.failure if isinstance(sys.stdout, _Watched) and sys.stdout.tolerant else None
-    return failure and (getattr(failure, "strerror", None) or str(failure))
+    return (getattr(failure, "strerror", None) or str(failure)) if failure else None
