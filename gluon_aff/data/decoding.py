@@ -231,7 +231,8 @@ def _deep(image: Image.Image, content: bytes) -> Optional[np.ndarray]:
     """
     if image.mode in _DEEP_MODES:
         return np.asarray(image)
-    if image.mode not in ("LA", "RGB", "RGBA") or not image.tile or ";16" not in str(image.tile[0][3]):
+    tiles = getattr(image, "tile", None)  # what the decoder was told
+    if image.mode not in ("LA", "RGB", "RGBA") or not tiles or ";16" not in str(tiles[0][3]):
         return None
     if image.format == "TIFF" and orientation(image) != 1:
         return None

@@ -114,7 +114,9 @@ class ImageSet(Sampled):
     @property
     def digest(self) -> str:
         """What changes when the images do: of their files, else of their pixels and labels."""
-        return self.files or f"{zlib.crc32(self.labels.tobytes(), zlib.crc32(np.ascontiguousarray(self.images).data)):08x}"
+        return (
+            self.files or f"{zlib.crc32(self.labels.tobytes(), zlib.crc32(np.ascontiguousarray(self.images).data)):08x}"
+        )
 
     def _chosen(self, places: np.ndarray, how: str) -> ImageSet:
         return replace(self, images=self.images[places], labels=self.labels[places], files=self.digest)

@@ -266,8 +266,9 @@ class GroundTruth:
         Raises UsageError where the list does not tell images apart that are called alike.
         """
         tails = list(tails_of(file))
-        found = next((self._by_name[tail] for tail in tails if tail in self._by_name), None)
-        found = found or next((self._by_tail[tail] for tail in tails[:2] if tail in self._by_tail), set())
+        nothing: Set[str] = set()
+        found = next((self._by_name[tail] for tail in tails if tail in self._by_name), nothing)
+        found = found or next((self._by_tail[tail] for tail in tails[:2] if tail in self._by_tail), nothing)
         numbers = {self._labels[entry] for entry in found}
         other = next((self._taken[entry] for entry in found if self._taken.setdefault(entry, file) != file), None)
         if len(numbers) > 1 or other:

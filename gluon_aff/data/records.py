@@ -296,10 +296,11 @@ def _manifest_fault(content: Any) -> str:
     if not isinstance(content, dict):
         return "it is not a JSON object"
     for name, (kind, item_kind) in _MANIFEST.items():
-        value: Any = content.get(name)
+        value = content.get(name)
         if not isinstance(value, kind):
             return f"{name!r} is {value!r:.40}, expected {kind.__name__}"
-        for item in value.values() if kind is dict else value if kind is list else ():
+        items: Any = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        for item in items:
             if not isinstance(item, item_kind):
                 return f"{name!r} holds {item!r:.40}"
     for name in content["sha256"]:

@@ -221,7 +221,7 @@ def write_explained(rows: Rows, place: Path, dpi: int = DPI) -> List[Path]:
                 judged = (score, "" if image.wrong is None else int(image.wrong), image.target or "")
                 verdicts.append((network, image.picture.where, image.truth or "", image.predicted, *judged))
         write_csv(_CSV, verdicts, place / "predictions.csv")
-    sheets = []
+    sheets: List[Path] = []
     for start in range(0, max(map(len, rows.values())), COLUMNS):
         sheets.append(sheet.with_name(f"{sheet.stem}-{len(sheets) + 1}{sheet.suffix}") if sheets else sheet)
         draw_cam_sheet({name: images[start : start + COLUMNS] for name, images in rows.items()}, sheets[-1], dpi)
