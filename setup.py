@@ -49,7 +49,8 @@ CUDA_LIBRARIES = [  # what libmxnet.so of mxnet-cu112 links against
 
 COCO = ["pycocotools>=2.0.7,<2.1"]  # masks of polygons and run lengths; 2.0.7 is the last for Python 3.8
 
-IRST = ["pyirstdmetrics>=1.0.2,<2"]  # targets found and false alarms; brings scikit-image
+# Targets found and false alarms; scikit-image 0.25 wants NumPy 1.24
+IRST = ["pyirstdmetrics>=1.0.2,<2", "scikit-image>=0.19,<0.25"]
 
 TENSORBOARD = ["tensorboardX>=2.6,<3"]
 
