@@ -37,8 +37,8 @@ def test_own_initialiser_and_context():
 def test_models_by_task_and_by_weights():
     every = gluon_aff.list_models()
     segmentation = gluon_aff.list_models(task="segmentation")
-    assert segmentation == [name for name in every if "fpn" in name]
-    assert gluon_aff.list_models(task="classification") == [name for name in every if "fpn" not in name]
+    assert segmentation == [name for name in every if "fpn" in name or "unet" in name]
+    assert gluon_aff.list_models(task="classification") == [name for name in every if name not in segmentation]
     published = gluon_aff.list_models(pretrained=True)
     assert {"aff_resnet50", "iaff_resnext50_32x4d.paper", "cifar_aff_resnet32"} <= set(published) < set(every)
     assert gluon_aff.list_models("*fpn*", pretrained=True) == []

@@ -40,7 +40,7 @@ def test_gradients(name):
     gradients.update({n: p.grad().asnumpy() for n, p in parameters(block).items() if p.grad_req != "null"})
     for key, gradient in gradients.items():
         assert np.isfinite(gradient).all(), key
-        if key.startswith(("local_att", "global_att")) and key.endswith("bias"):
+        if key.startswith(("local_att", "global_att", "topdown", "bottomup")) and key.endswith("bias"):
             assert np.abs(gradient).max() < 1e-9, key
         else:
             assert np.abs(gradient).max() > 1e-6, key

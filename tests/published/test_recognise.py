@@ -8,6 +8,7 @@ import pytest
 
 from gluon_aff import create_model, list_fusions, list_models, published
 from gluon_aff.models import build_model, model_entry
+from gluon_aff.published import recognition
 from gluon_aff.utils.container import Container, StoredArray
 
 
@@ -50,10 +51,9 @@ def test_every_published_file(identity):
     assert found.candidates == alike
     name = found.create_model["name"]
     assert model_entry(name).tag == ("" if "unet" in name else record["generation"])
-    options = record["model"]["options"]
-    assert {option: found.create_model[option] for option in options if option != "fusion"} == {
-        option: value for option, value in options.items() if option != "fusion"
-    }
+    invisible = ("fusion", *recognition.INVISIBLE)
+    options = {option: value for option, value in record["model"]["options"].items() if option not in invisible}
+    assert {option: found.create_model[option] for option in options} == options
 
 
 def check_registered(name):
