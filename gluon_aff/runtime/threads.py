@@ -56,7 +56,7 @@ def copy_with_one_thread() -> None:
 
     Python's thread copies. With several, it gets OpenMP threads of its own beside those of MXNet's engine; GCC's OpenMP
     library then sees more threads than processors and has all of them sleep at every barrier. Fed from NumPy, training
-    was up to 1.45 times as fast without (docs/deploy.md); results are the same.
+    was up to 1.45 times as fast without (docs/install.md); results are the same.
     """
     os.environ.setdefault(COPIES, str(2**31 - 1))
 
