@@ -29,7 +29,7 @@ import numpy as np
 DIGITS = "train_cifar.py --dataset digits --train-images 256 --test-images 64 --num-epochs 3 --batch-size 32"
 SHAPES = "train_seg.py --dataset shapes --train-images 24 --test-images 8 --base-size 48 --crop-size 32 --blocks 1"
 SHAPES += " --num-epochs 3 --batch-size 8"
-PICTURES = "train_imagenet.py --data-dir {data}/cifar10-jpeg.zip --val-fraction 0.01 --train-images 48"
+PICTURES = "train_imagenet.py --data-dir {data}/cifar10-jpeg.zip --train-images 48"
 PICTURES += " --test-images 32 --input-size 32 --num-epochs 3 --batch-size 16 --num-layer 50"
 SIRST = "train_seg.py --dataset sirst --data-dir {data}/sirst.zip --recipe acm --train-images 12 --test-images 6"
 SIRST += " --base-size 64 --crop-size 48 --blocks 1 --num-epochs 2 --batch-size 4"
@@ -42,6 +42,7 @@ RUNS = {
     "digits-hold-out": DIGITS + " --hold-out 50 --lr-mode step --lr-decay-epoch 1,2 --step-timing published",
     "shapes": SHAPES,
     "shapes-iaff": SHAPES + " --fusion iaff --authors-fusion --decoder expand --stem tiny --loss bce",
+    "shapes-unet": SHAPES + " --model unet --fusion acm --stem tiny",
     "sirst": SIRST,
     "pictures": PICTURES + " --auto_aug --jitter 0.4 --lighting 0.1",
     "pictures-mixup": PICTURES + " --mixup --label-smoothing --last-gamma --fusion iaff",
