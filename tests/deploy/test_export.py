@@ -330,9 +330,7 @@ def test_an_exported_network_is_not_trained(folder, tmp_path):
     opened = deploy.open_exported(folder)
     with mx.autograd.record(), pytest.raises(UsageError, match="train the network that it was made of"):
         opened.net(mx.nd.zeros((2, 3, 32, 32)))
-    with pytest.raises(
-        UsageError, match="HybridBlock.export .* manifest.json beside it names the weights"
-    ):
+    with pytest.raises(UsageError, match="HybridBlock.export .* manifest.json beside it names the weights"):
         gluon_aff.create_model("cifar_aff_resnet8", pretrained=folder / "model-0000.params", classes=10)
 
 
