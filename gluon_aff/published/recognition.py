@@ -207,18 +207,20 @@ def read_structure(shapes: Shapes) -> Structure:
 def _trials(base: ModelEntry, shapes: Shapes) -> Iterator[Tuple[int, ModelEntry, Dict[str, Any], Arrays]]:
     """Networks of a name without a fusion in which most arrays are equal: how many, entry, options, arrays."""
     classes = (shapes.get(f"{base.network.output_layer}.weight") or (0,))[0]
+    if not classes:  # it has another head
+        return
     for values in itertools.product(*base.network.variants.values()):
         options = dict(zip(base.network.variants, values))
         call = {"name": base.name, "classes": classes, **options}
         try:
             plain = arrays_of(call)
-            if classes and "channel_times" in base.accepts():
+            if "channel_times" in base.accepts():
                 options = {"channel_times": _channel_times(base, plain.shapes, shapes), **options}
                 plain = arrays_of({**call, **options})
         except UsageError:
             continue  # sizes that no network has
         equal = sum(shapes.get(name) == shape for name, shape in plain.shapes.items())
-        if classes and 2 * equal > len(plain.shapes):
+        if 2 * equal > len(plain.shapes):
             yield equal, base, options, plain
 
 
