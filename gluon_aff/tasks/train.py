@@ -23,6 +23,7 @@ from ..training.plots import plot_schedule
 from ..training.schedule import from_options, warmup_epochs
 from ..training.tensorboard import EventLog, check_tensorboard
 from ..utils.console import say
+from ..utils.outputs import Writes, claim
 from ..utils.streams import tolerate_lost_output
 from .config import identity, without
 from .final_score import score_once
@@ -278,11 +279,15 @@ def schedule_of(task: Any, options: Namespace) -> Schedule:
 
 
 def show_schedule(schedule: Schedule, title: str, options: Namespace) -> int:
-    """Print the learning rate of every epoch, at its first update and as logged at its end, and plot it; return 0."""
+    """Print the learning rate where it bends, at an epoch's first update and as logged at its end; plot it; return 0.
+
+    The plot goes to ``--save-plot-dir`` or else to the current directory: there is no run that it could belong to.
+    """
+    path = Path(options.save_plot_dir or "") / "schedule.png"
+    claim(path, Writes(forms=("figure",)))
     print("epoch  first     logged")
-    for epoch, first, last in schedule.table():
+    for epoch, first, last in schedule.table(every=False):
         print(f"{epoch:5d}  {first:f}  {last:f}")
-    path = Path(options.save_plot_dir or options.save_dir) / "schedule.png"
     plot_schedule(schedule, title, path)
     print(f"{schedule.updates_per_epoch} updates per epoch; plot: {path}")
     return 0

@@ -188,8 +188,10 @@ def _check(record: Any) -> None:
 
 
 def epoch_line(record: EpochRecord) -> str:
-    """Return the line of the authors' CIFAR logs."""
-    return "[Epoch {epoch:d}] train={train:f} val={val:f} loss={loss:f} lr: {lr:f} time: {time:f}".format(**record)
+    """Return the line of the authors' CIFAR logs; an RMSE, whose name theirs leave out, is ``train-rmse``."""
+    name = "train-rmse" if record.get("train_metric") == "rmse" else "train"
+    line = "[Epoch {epoch:d}] {name}={train:f} val={val:f} loss={loss:f} lr: {lr:f} time: {time:f}"
+    return line.format(name=name, **record)
 
 
 def environment(version: str) -> Dict[str, Any]:

@@ -10,11 +10,11 @@ from .schedule import Schedule
 
 _METRIC_NAMES = {
     "accuracy": "training accuracy",
-    "rmse": "training RMSE (label, softmax)",
+    "rmse": "training, label against softmax",
     "iou": "training IoU (mean of batches)",
     "miou": "training mIoU (mean of batches)",
 }
-_AXIS_NAMES = {"accuracy": "accuracy", "rmse": "accuracy, RMSE", "iou": "IoU", "miou": "mIoU"}
+_AXIS_NAMES = {"rmse": "accuracy", "iou": "IoU", "miou": "mIoU"}
 #: What of a record is a validation figure, by its training metric; the first is maximised.
 _FIGURES = {"iou": {"val": "validation IoU", "niou": "validation nIoU"}, "miou": {"val": "validation mIoU"}}
 _ACCURACY = {"val": "validation accuracy"}
@@ -28,10 +28,13 @@ def plot_history(
     ``records`` are a History's epochs; a task of one's own may have a validation loss in them, as "val_loss".
     ``source`` is what `source_of` reads from the file.
     """
-    figure = new_figure(12, 4)
-    figures, losses, rates = figure.subplots(1, 3)
     metric = records[-1].get("train_metric", "accuracy") if records else "accuracy"
     names = {**_FIGURES.get(metric, _ACCURACY), "train": _METRIC_NAMES.get(metric, metric)}
+    apart = metric == "rmse"  # of mixed labels: smaller is better, unlike the validation's accuracy
+    figure = new_figure(16 if apart else 12, 4)
+    figures, *errors, losses, rates = figure.subplots(1, 4 if apart else 3)
+    for axes in errors:
+        _draw(axes, records, {"train": names.pop("train")}, "RMSE")
     _draw(figures, records, names, _AXIS_NAMES.get(metric, metric))
     _draw(losses, records, {"val_loss": "validation loss", "loss": "training loss"}, "loss")
     _draw(rates, records, {"lr": "of the epoch's last update"}, "learning rate")

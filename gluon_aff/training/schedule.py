@@ -54,6 +54,9 @@ class Schedule:
             raise UsageError(f"a run of {epochs} epochs with {updates_per_epoch} updates each has nothing to schedule")
         self.epochs = epochs
         self.updates_per_epoch = updates_per_epoch
+        self._bends = {0, warmup_epochs - 1, warmup_epochs, epochs - 1, *(decay_epochs if mode == "step" else ())}
+        if mode in ("cosine", "poly"):
+            self._bends.update(warmup_epochs + (epochs - warmup_epochs) * part // 8 for part in range(8))
         utils = import_gluoncv("gluoncv.utils")
         warm = warmup_epochs * updates_per_epoch
         rest = epochs * updates_per_epoch - warm
@@ -71,9 +74,12 @@ class Schedule:
     def __call__(self, update: int) -> float:
         return float(self._sequence(update))
 
-    def table(self) -> Iterator[Tuple[int, float, float]]:
-        """Yield of each epoch its number, the rate of its first update, and the rate logged at its end."""
-        for epoch in range(self.epochs):
+    def table(self, every: bool = True) -> Iterator[Tuple[int, float, float]]:
+        """Yield of each epoch its number, the rate of its first update, and the rate logged at its end.
+
+        Without ``every`` of those alone where the rate bends, and of a curve's eighths.
+        """
+        for epoch in range(self.epochs) if every else sorted(self._bends & set(range(self.epochs))):
             last = (epoch + 1) * self.updates_per_epoch
             yield epoch, self(last - self.updates_per_epoch + 1), self(last)
 

@@ -65,7 +65,7 @@ COMMANDS = {
     "recipe-cifar": "train cifar --recipe paper --model resnext --print-recipe",
     "recipe-imagenet": "train imagenet --recipe release --print-recipe",
     "recipe-seg": "train seg --recipe paper --print-recipe",
-    "schedule-cifar": "train cifar --recipe published --dry-run --save-dir {out}/schedule",
+    "schedule-cifar": "train cifar --recipe published --dry-run --save-plot-dir {out}/schedule",
     "evaluate-digits": "evaluate --weights {digits} --json {out}/evaluation.json",
     "evaluate-shapes": "evaluate --weights {shapes} --json {out}/evaluation.json",
     "evaluate-pictures": "evaluate --weights {pictures} --json {out}/evaluation.json",

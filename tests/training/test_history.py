@@ -65,6 +65,7 @@ def test_another_file_is_not_a_history(tmp_path, history):
 def test_the_line_is_the_authors_and_environment_names_what_a_figure_depends_on():
     record = {"epoch": 5, "train": 0.072373, "val": 0.0343, "loss": 4.584037, "lr": 0.2, "time": 29.44932}
     assert epoch_line(record) == "[Epoch 5] train=0.072373 val=0.034300 loss=4.584037 lr: 0.200000 time: 29.449320"
+    assert epoch_line({**record, "train_metric": "rmse"}).startswith("[Epoch 5] train-rmse=0.072373 val=")
     facts = environment("1.2.3")
     assert facts["gluon_aff"] == "1.2.3"
     assert {"command", "commit", "mxnet", "numpy", "python", "threads"} <= facts.keys()
