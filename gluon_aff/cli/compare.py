@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
 from ..errors import UsageError
 from ..utils.outputs import Reads, Writes, claim
+from ..utils.tables import text_table
 from .arguments import add_figure, add_json, add_number, names_of, print_report
 
 _UPDATES = 100  # per epoch: the drawn curve hardly depends on it, and no data are needed
 
 
 def compare(args: argparse.Namespace) -> int:
-    from ..comparison import Comparison, draw_comparison, open_curve, reference, references
+    from ..comparison import Comparison, draw_comparison, fitting, open_curve, reference, references
 
     if args.list:
         print("\n".join(references()))
         return 0
-    if not args.run_name or not args.reference:
+    if not args.run_name:
         raise UsageError("nothing to compare: gluon-aff compare RUN --with NAME (--list prints the names)")
-    run = Path(args.run_name)
+    run, curve = Path(args.run_name), open_curve(args.run_name, args.segment)
+    if not args.references:
+        found = [(theirs.name, f"{theirs.metric} {theirs.goal():.4f}") for theirs in fitting(curve)]
+        table = text_table(("published", "figure"), found, left=2) if found else ["nothing published is of such data"]
+        lines = [*table, "", f"to compare: gluon-aff compare {run} --with NAME,NAME (--list prints every name)"]
+        print_report(lines, {"run": curve.name, "fitting": [name for name, _ in found]}, args.json)
+        return 0
     plot = Path(args.plot or (run / "comparison.png" if run.is_dir() else "comparison.png"))
-    claim(plot, Writes(forms=("figure",)))
-    own = Path(args.reference).expanduser().exists()  # otherwise it is a published name
-    theirs = open_curve(args.reference) if own else reference(args.reference)
-    comparison = Comparison(open_curve(args.run_name, args.segment), theirs)
-    draw_comparison(comparison, plot, args.dpi)
-    lines = [*comparison.lines(args.every), "", f"plot       {plot}"]
-    print_report(lines, {**comparison.to_json(), "plot": str(plot)}, args.json)
+    names = [part for text in args.references for part in ([text] if Path(text).exists() else text.split(","))]
+    lines, documents = [], []
+    for number, name in enumerate(names, start=1):
+        place = plot if number == 1 else plot.with_name(f"{plot.stem}-{number}{plot.suffix}")
+        claim(place, Writes(forms=("figure",)))
+        own = Path(name).expanduser().exists()  # otherwise it is a published name
+        comparison = Comparison(curve, open_curve(name) if own else reference(name))
+        draw_comparison(comparison, place, args.dpi)
+        lines += [*comparison.lines(args.every), "", f"plot       {place}", ""]
+        documents.append({**comparison.to_json(), "plot": str(place)})
+    print_report(lines[:-1], documents if len(names) > 1 else documents[0], args.json)
     return 0
 
 
@@ -110,8 +121,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     text = "a run's directory or history.jsonl, a log of the authors' scripts, a .csv curve, or a published id"
     command.add_argument("run_name", nargs="?", type=Reads(), metavar="RUN", help=text)
-    text = "a published id, a row such as table4/aff/resnet_b4, or another run of your own"
-    command.add_argument("--with", dest="reference", type=Reads(), metavar="NAME", help=text)
+    text = "published ids, rows such as table4/aff/resnet_b4, other runs of your own (default: print those that fit)"
+    kind: Dict[str, Any] = {"type": Reads(several=True), "action": "append", "metavar": "NAME,NAME"}
+    command.add_argument("--with", dest="references", help=text, **kind)
     command.add_argument("--list", action="store_true", help="print every name that --with knows")
     command.add_argument("--segment", type=int, metavar="K", help="which run of a log that holds several")
     add_number(command, "--every", help="print every Nth epoch (default: about 14 in all)")

@@ -6,7 +6,7 @@
 """
 
 from .comparison import Comparison, draw_comparison, draw_runs
-from .curves import ACCURACY, ERROR, Curve, Point, open_curve, read_csv, read_log, reference, references
+from .curves import ACCURACY, ERROR, Curve, Point, fitting, open_curve, read_csv, read_log, reference, references
 
 __all__ = [
     "ACCURACY",
@@ -16,6 +16,7 @@ __all__ = [
     "Point",
     "draw_comparison",
     "draw_runs",
+    "fitting",
     "open_curve",
     "read_csv",
     "read_log",

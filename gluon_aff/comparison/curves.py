@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from ..data import find_dataset, list_datasets
+from ..data.imagenet import OFFICIAL_SIZES
 from ..errors import GluonAFFError, UsageError, near_matches
 from ..facts import curve_file, paper_tables, published_runs, readme_figures
 from ..published import METRICS, catalogue
@@ -288,6 +290,18 @@ def references() -> List[str]:
     return sorted(_published())
 
 
+def fitting(run: Curve) -> List[Curve]:
+    """Return what is published for a run's data and labels, of as near a network and fusion as there is."""
+    known = [published for published in (open_() for open_ in _published().values()) if published.name != run.name]
+    near = ("data", "labels", "host", "fusion", "blocks")
+    for count in range(len(near), 0, -1):
+        wanted = {name: run.settings.get(name) for name in near[:count]}
+        found = [one for one in known if {name: one.settings.get(name) for name in wanted} == wanted]
+        if found and wanted["data"]:
+            return found
+    return []
+
+
 def reference(text: str) -> Curve:
     """Return a published curve or figure by its name.
 
@@ -350,7 +364,11 @@ def _curve_of_run(identity: str) -> Curve:
 def _settings_of_run(record: Dict[str, Any]) -> Dict[str, Any]:
     """Return what a run's network is known to be and what its flags really did."""
     settings = settings_of_flags({**record["flags"], **record["effective"]}, record["network"])
-    return {**settings, "data": record["data"], "labels": record["labels"]}
+    data = record["data"]
+    sizes = OFFICIAL_SIZES if data == "imagenet" else find_dataset(data).official if data in list_datasets() else {}
+    settings.update({"training images": sizes["train"]} if sizes else {})
+    settings["validation images"] = sizes.get("val", record["best"]["images"])
+    return {**settings, "data": data, "labels": record["labels"]}
 
 
 def _row(name: str, metric: str, value: float, run: Optional[str]) -> Curve:
@@ -363,7 +381,8 @@ def _row(name: str, metric: str, value: float, run: Optional[str]) -> Curve:
         host, blocks = column.rsplit("_b", 1)
         host = f"cifar {host}" + (" (paper)" if host == "resnet" else "")  # the generation before the release
         settings = {
-            **{"data": "cifar100", "labels": "coarse", "outputs": 100, "host": host, "fusion": fusion},
+            **{"data": "cifar100", "labels": "coarse", "outputs": 100},
+            **{"training images": 50000, "validation images": 10000, "host": host, "fusion": fusion},
             **{"blocks": int(blocks), "width": 1, "images per update": 128, "epochs": 400, "optimizer": "nag"},
             **{"learning rate": 0.2, "schedule": "step", "decay factor": 0.1},
         }

@@ -16,7 +16,7 @@ Settings = Dict[str, Any]
 
 #: What is compared, in the order of the table.
 NAMES = (
-    *("data", "labels", "outputs"),
+    *("data", "labels", "outputs", "training images", "validation images"),
     *("host", "fusion", "r", "blocks", "width", "first fused stage", "deep stem", "start weights"),
     *("devices", "images per update", "epochs", "optimizer"),
     *("learning rate", "schedule", "warm-up epochs", "decay at epochs", "decay factor"),
@@ -51,12 +51,14 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
     options = header.get("options", {})
     if "dataset" not in options:
         return {}
-    devices = len(header.get("devices", [])) or 1
+    devices, data = len(header.get("devices", [])) or 1, header.get("data", {})
     images = options["batch_size"] * (wanted_parts(Namespace(**options)) or devices) * options["accumulate"]
     settings = {
         "data": options["dataset"],
         **_network_of_options(header.get("task", "cifar"), options),
-        "outputs": header.get("data", {}).get("classes"),
+        "outputs": data.get("classes"),
+        "training images": data.get("train"),
+        "validation images": data.get("held_out", data.get("test")),
         "start weights": options.get("resume_from"),
         "devices": devices,
         "images per update": images,
@@ -69,7 +71,8 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
         "norms and biases decayed": not options["no_wd"],
         **_schedule_of_options(options),
     }
-    return {name: value for name, value in settings.items() if name != "outputs" or value is not None}
+    unknown = [name for name in ("outputs", "training images", "validation images") if settings[name] is None]
+    return {name: value for name, value in settings.items() if name not in unknown}
 
 
 def _network_of_options(task: str, options: Dict[str, Any]) -> Settings:

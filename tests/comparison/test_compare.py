@@ -98,10 +98,14 @@ def history(directory, options, values, planned=None, devices=1):
     directory.mkdir(exist_ok=True)
     chosen = identity(get_task("cifar").parser(), vars(options))
     chosen["num_epochs"] = planned or chosen["num_epochs"]
-    header = {"record": "header", "options": chosen, "devices": ["gpu"] * devices, "data": {"classes": 100}}
+    data = {"classes": 100, "train": 45000, "test": 10000, "held_out": 5000}
+    header = {"record": "header", "options": chosen, "devices": ["gpu"] * devices, "data": data}
     records = [header, *({"record": "epoch", "epoch": n, "val": value} for n, value in enumerate(values))]
     (directory / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return directory
+
+
+IMAGES = ["training images", "validation images"]  # in which these runs differ from the published
 
 
 def published_recipe(*argv):
@@ -116,7 +120,7 @@ def test_a_run_in_progress(tmp_path, capsys):
         handle.write('{"record": "epoch", "epo')  # being written
     document = json.loads(compare(capsys, run, "--with", FINE, "--json", "-"))
     assert document["epochs_matched"] == 301
-    assert document["differing"] == []
+    assert document["differing"] == IMAGES
     assert document["reached_at_epoch"] == 300
     assert document["best"]["run"] == {"epoch": 300, "value": 0.84}
     assert document["best_difference"] == pytest.approx(0.84 - 0.8357)
@@ -136,6 +140,7 @@ def test_settings_that_differ_are_marked(tmp_path, undrawn, capsys):
     out = compare(capsys, run, "--with", FINE)
     marked = {line.split("  ")[0] for line in out.splitlines() if line.endswith("differs")}
     assert marked == {
+        *IMAGES,
         *("labels", "devices", "learning rate", "schedule", "warm-up epochs", "decay at epochs", "decay factor"),
         *("mixup alpha", "last epochs without mixup"),
     }
@@ -276,12 +281,27 @@ def test_a_run_against_a_row(tmp_path, undrawn, capsys):
     options = parse_options(["--recipe", "paper", "--model", "resnet", "--blocks", "4", "--channel-times", "1"])
     run = history(tmp_path / "run", options, [0.7, 0.81, 0.83, 0.82], planned=400)
     document = json.loads(compare(capsys, run, "--with", "table4/aff/resnet_b4", "--json", "-"))
-    assert document["differing"] == []
+    assert document["differing"] == IMAGES
     assert document["reached_at_epoch"] == 2
     assert document["best_difference"] == pytest.approx(0.83 - 0.826)
     out = compare(capsys, AFF50, "--with", "table5/AFF-ResNet-50")
     assert "the reference's figure, 20.9000: reached at epoch 213" in out
     assert dict(reference(AFF50).points)[213] <= 0.209 < min(dict(reference(AFF50).points)[n] for n in range(213))
+
+
+def test_several_references_and_those_that_fit(tmp_path, capsys):
+    run = history(tmp_path / "run", published_recipe("--blocks", "5"), [0.5])
+    document = json.loads(compare(capsys, run, "--json", "-"))
+    assert document["fitting"] == [FINE] and not (run / "comparison.png").exists()
+    names = [FINE, "table4/aff/resnet_b4", str(run)]
+    found = json.loads(compare(capsys, run, "--with", f"{FINE},{names[1]}", "--with", run, "--json", "-"))
+    assert [each["reference"] for each in found] == names
+    counts = {row["name"]: (row["run"], row["reference"]) for row in found[0]["settings"] if row["name"] in IMAGES}
+    assert counts == {"training images": (45000, 50000), "validation images": (5000, 10000)}
+    assert all((run / name).is_file() for name in ("comparison.png", "comparison-2.png", "comparison-3.png"))
+    assert "nothing published" in compare(
+        capsys, history(tmp_path / "digits", parse_options(["--dataset", "digits"]), [1])
+    )
 
 
 def test_an_accuracy_against_an_error():
@@ -307,7 +327,7 @@ def test_names(capsys):
         (reference, "no such name", "compare --list"),
         (open_curve, "table4/aff/resnet_b4", "single figure without epochs"),
         (open_curve, "nothing-here", "nothing-here is neither a file or directory nor a published run"),
-        (lambda name: cli.main(["compare", name]), FINE, "--list prints the names"),
+        (lambda name: cli.main([name]), "compare", "--list prints the names"),
     ):
         with pytest.raises(UsageError, match=message):
             call(name)
