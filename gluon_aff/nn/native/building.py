@@ -33,7 +33,7 @@ SOURCE = Path(__file__).parent / "source"
 INTERFACE = [Path(mx.__file__).parent / name for name in ("include/mxnet/lib_api.h", "src/lib_api.cc")]
 
 COMPILERS = ("g++", "c++", "clang++")
-OPTIONS = ["-std=c++11", "-O3", "-fopenmp", "-fPIC", "-shared"]
+OPTIONS = ["-std=c++11", "-O3", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared"]
 # Options for the machine's own processor, the first set that the compiler takes.
 FOR_PROCESSOR: Sequence[Sequence[str]] = (
     ("-march=native", "-mprefer-vector-width=512"),

@@ -120,6 +120,14 @@ class GlobalBranch {
     for (int64_t m = 0; m < rows; ++m) {
       double* to = out.data() + m * count_;
       for (int64_t n = 0; n < count_; ++n) to[n] = bias[m];
+      if (count_ == 1) {
+        const float* row = w + m * depth;
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t k = 0; k < depth; ++k) sum += row[k] * in[k];
+        to[0] += sum;
+        continue;
+      }
       for (int64_t k = 0; k < depth; ++k) {
         const double weight = w[m * depth + k];
         const double* from = in.data() + k * count_;

@@ -10,12 +10,14 @@
 namespace gluon_aff {
 
 constexpr int PANEL = 32;  // positions
-constexpr int TILE = 8;    // rows of a product that are computed at once
+// TILE rows of a product are computed at once, WIDE vectors of each: their sums must fit the registers, of which there
+// are 32 with AVX-512 and 16 without.
 #if defined(__AVX512F__)
-constexpr int LANES = 16;
+constexpr int LANES = 16, TILE = 8;
 #else
-constexpr int LANES = 8;
+constexpr int LANES = 8, TILE = 4;
 #endif
+constexpr int WIDE = 2;
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
 inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -41,9 +43,6 @@ inline void tile(int64_t depth, const float* a, int64_t a_row, int64_t a_step, c
     for (int v = 0; v < VECTORS; ++v) *reinterpret_cast<Vector*>(out + m * out_row + v * LANES) = sum[m][v];
 }
 
-constexpr int WIDE = 2;                  // vectors at once
-constexpr int NARROW = WIDE * LANES;     // columns at once; PANEL is a multiple
-
 // A matrix of weights, rows x depth, in the order in which `apply` reads it: tiles of TILE rows, padded with zeros.
 inline int64_t packed_size(int64_t rows, int64_t depth) { return round_up(rows, TILE) * depth; }
 
@@ -60,7 +59,8 @@ inline void pack(float* packed, const float* w, int64_t rows, int64_t depth, int
 // Rows first .. first + TILE of weights x panel.
 inline void apply_tile(const float* packed, int64_t depth, int64_t first, const float* panel, float* out) {
   const float* a = packed + first * depth;
-  for (int n = 0; n < PANEL; n += NARROW) tile<TILE, WIDE>(depth, a, 1, TILE, panel + n, PANEL, out + n, PANEL, false);
+  for (int n = 0; n < PANEL; n += WIDE * LANES)
+    tile<TILE, WIDE>(depth, a, 1, TILE, panel + n, PANEL, out + n, PANEL, false);
 }
 
 // out = weights x panel; out has round_up(rows, TILE) rows.
@@ -70,9 +70,13 @@ inline void apply(const float* packed, int64_t rows, int64_t depth, const float*
 
 // sum[m][k] += over positions left[m][p] right[k][p]: `turned` is right with positions first, width columns.
 inline void outer(const float* left, int64_t rows, const float* turned, int64_t width, float* sum) {
-  for (int64_t k = 0; k < width; k += LANES)
+  const auto columns = [&](int64_t k, decltype(tile<TILE, 1>)* product) {
     for (int64_t m = 0; m < rows; m += TILE)
-      tile<TILE, 1>(PANEL, left + m * PANEL, PANEL, 1, turned + k, width, sum + m * width + k, width, true);
+      product(PANEL, left + m * PANEL, PANEL, 1, turned + k, width, sum + m * width + k, width, true);
+  };
+  int64_t k = 0;
+  for (; k + WIDE * LANES <= width; k += WIDE * LANES) columns(k, tile<TILE, WIDE>);
+  for (; k < width; k += LANES) columns(k, tile<TILE, 1>);
 }
 
 // panel (rows x PANEL) -> turned (PANEL x width), zeros beyond rows.
