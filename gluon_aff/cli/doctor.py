@@ -138,9 +138,11 @@ def _native() -> Finding:
     if native.switched_off():
         return Finding("native", "note", f"switched off by {native.VARIABLE}=0", f"unset {native.VARIABLE}")
     if native.identity:
-        return Finding("native", "ok", f"operator in use ({entry.detail})")
+        return Finding("native", "ok", f"operator in use, {entry.speed} times MXNet's operators ({entry.detail})")
     if entry.state in (native.State.FAILED, native.State.DAMAGED):
         return Finding("native", "note", f"operator {entry.state.value}, not in use: {entry.detail}", build)
+    if entry.state == native.State.BUILT and entry.speed < 1:
+        return Finding("native", "note", f"operator built, not in use: {entry.speed} times MXNet's operators", build)
     if entry.state == native.State.BUILT:
         return Finding("native", "note", f"operator built, but MXNet cannot load {entry.library}", build)
     if native.compiler() is None:
@@ -244,7 +246,8 @@ def build(args: argparse.Namespace) -> int:
 
     print("building; this takes some ten seconds")
     entry = native.build(again=True)
-    print(f"built {entry.library}")
+    used = "" if entry.speed >= 1 else ", so not used"
+    print(f"built {entry.library}: {entry.speed} times as fast as MXNet's operators{used}")
     return 0
 
 
@@ -256,6 +259,7 @@ def status(args: argparse.Namespace) -> int:
     rows = [
         ("in use", used),
         ("cache", entry.state.value + (f": {entry.detail}" if entry.detail else "")),
+        ("speed", f"{entry.speed} times MXNet's operators" if entry.library else "-"),
         ("folder", str(entry.folder)),
         ("compiler", native.compiler() or "none found"),
     ]

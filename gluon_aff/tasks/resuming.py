@@ -125,5 +125,5 @@ def keep_form(header: Dict[str, Any], log: Callable[[str], None]) -> None:
         if native.identity and native.enabled:
             log("note: the run began without the native operator and goes on without it")
         native.enabled = False
-    elif native.active() != began_with:
+    elif native.active(began_with) != began_with:
         log(f"note: the run began with the native operator {began_with}, here is {native.active()}; bits differ")

@@ -78,8 +78,8 @@ def train_run(task: Any, options: Namespace) -> Outcome:
     if not options.resume:
         details["native"] = native.active()
     set_to = os.environ.get(threads.VARIABLE, "1")
+    device = f"device: {', '.join(names)}; {threads.VARIABLE}={set_to}; MXNet {mx.__version__}"
     introduction = [
-        f"device: {', '.join(names)}; {threads.VARIABLE}={set_to}; MXNet {mx.__version__}",
         *task.introduction(options, data, parameters),
         *_introduce_training(options, job),
         describe_update(options, used, rounds, len(found), ranks.size),
@@ -107,7 +107,7 @@ def train_run(task: Any, options: Namespace) -> Outcome:
             run.begin(options.overwrite)
             run.write_config(config)
             run.history.start({**environment(__version__), **run.details})
-        for line in introduction:
+        for line in [f"{device}; {native.in_words()}", *introduction]:
             run.log(line)
         setup.log.open(run.log)
         if options.tensorboard:

@@ -196,7 +196,7 @@ def test_what_was_not_built_here_is_not_loaded_and_built_anew(filled_cache, dama
         return folder / "attend.so", []
 
     monkeypatch.setattr(building, "_compile", compiled)
-    monkeypatch.setattr(building, "_try", lambda library: None)
+    monkeypatch.setattr(building, "_try", lambda library: 1.5)
     entry = native.build()
     assert entry == native.entry() and entry.state == native.State.BUILT
     assert entry.library.read_bytes() == built.library.read_bytes()
@@ -243,6 +243,22 @@ def test_clean_removes_it_and_nothing_foreign_and_follows_no_link(filled_cache, 
     native_folder.symlink_to(foreign)
     native.clean()
     assert not native_folder.is_symlink() and (foreign / filled_cache.name / "lock").exists()
+
+
+def test_one_that_was_slower_is_used_only_by_runs_that_began_with_it(filled_cache, monkeypatch, capsys):
+    record = json.loads((filled_cache / "operator.json").read_text())
+    assert record["speed"] > 0
+    (filled_cache / "operator.json").write_text(json.dumps({**record, "speed": 0.9}))
+    loaded = []
+    monkeypatch.setattr(loading, "load", loaded.append)
+    monkeypatch.setattr(native, "enabled", True)
+    monkeypatch.setattr(native, "identity", None)
+    loading.install()
+    assert native.active() is None and native.in_words().endswith("(the native one has 0.9 of their speed)")
+    assert native.active("another") is None and not loaded
+    cli.main(["native", "status"])
+    assert "0.9 times" in capsys.readouterr().out and "0.9 times" in doctor._native().found
+    assert native.active(record["identity"]) == record["identity"] and len(loaded) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(own_cache):

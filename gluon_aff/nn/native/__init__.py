@@ -30,6 +30,7 @@ __all__ = [
     "compiler",
     "entry",
     "for_this_process",
+    "in_words",
     "own_arithmetic",
     "switched_off",
 ]
@@ -42,18 +43,27 @@ identity: Optional[str] = None
 _prepared = False
 
 
-def active() -> Optional[str]:
+def active(wanted: Optional[str] = None) -> Optional[str]:
     """Return the identity of the operator that blocks use from now on where it fits, None for their own arithmetic.
 
-    At the first call it is built, where a compiler is, and loaded.
+    At the first call it is built, where a compiler is, and loaded: if it is not slower than MXNet's operators here, or
+    is the ``wanted`` one that a run began with.
     """
     global _prepared
-    if enabled and not _prepared:
+    if enabled and (not _prepared or wanted):
         _prepared = True
         from .loading import prepare
 
-        prepare()
+        prepare(wanted)
     return identity if enabled else None
+
+
+def in_words() -> str:
+    """Which form blocks use from now on where the operator fits."""
+    if active():
+        return "fusions by the native operator"
+    speed = entry().speed
+    return f"fusions by MXNet's operators{f' (the native one has {speed} of their speed)' if speed < 1 else ''}"
 
 
 @contextmanager
