@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from .loop import Job, fit, restore, save
     from .metrics import Diverged, Loader, accuracy, hits, soft_rmse
     from .optim import Updater
-    from .ranks import SingleProcess, group
+    from .ranks import SingleProcess
     from .run import LogBuffer, Run, check_free
     from .schedule import Schedule
     from .state import State
     from .stop import Stop
     from .targets import Targets
-    from .workers import Workers
+    from .workers import Workers, group
 else:
     from ..utils.lazy import attributes_of
 

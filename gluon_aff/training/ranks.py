@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-from typing import Any, Dict, Iterable, List, Sequence
+from typing import Any, Dict, List, Sequence
 
 import mxnet as mx
 
@@ -71,15 +70,6 @@ class SingleProcess:
                 f"the network of rank {', '.join(others)} is no longer that of rank 0 {when}: the ranks' sums were "
                 "wrong, so the run ends here; resume from the last checkpoint, with MXNET_ENGINE_TYPE=NaiveEngine"
             )
-
-
-def group(devices: Iterable[mx.Context] = ()) -> SingleProcess:
-    """The Workers that `gluon-aff launch` started this process among, or SingleProcess. Raises UsageError."""
-    if os.environ.get("DMLC_ROLE") != "worker":
-        return SingleProcess()
-    from .workers import Workers
-
-    return Workers(devices)
 
 
 def _digest(arrays: Dict[str, mx.nd.NDArray]) -> int:

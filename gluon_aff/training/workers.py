@@ -139,6 +139,11 @@ class Workers(SingleProcess):
             row.wait_to_read()
 
 
+def group(devices: Iterable[mx.Context] = ()) -> SingleProcess:
+    """The Workers that `gluon-aff launch` started this process among, or SingleProcess. Raises UsageError."""
+    return Workers(devices) if os.environ.get("DMLC_ROLE") == "worker" else SingleProcess()
+
+
 def _parts(row: mx.nd.NDArray, arrays: Iterable[mx.nd.NDArray]) -> Iterator[mx.nd.NDArray]:
     """One piece of a row after another, as views of the arrays' shapes."""
     place = 0
