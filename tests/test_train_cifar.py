@@ -104,6 +104,40 @@ def test_images_in_two_splits_are_refused_without_an_option(train, tmp_path):
     assert code == 0 and "note: 1 of 5 test images are in other splits as well" in out
 
 
+def test_runs_without_a_place_are_named_after_their_data_and_numbered(train, tmp_path):
+    """The data are read before a place is taken or refused; --resume and --overwrite alone mean the last run."""
+    place = image_folder(tmp_path / "my set", "train", "test")
+    argv = ["--dataset", "folder", "--data-dir", place, "--channel-times", "1", "--gpus", "", "--batch-size", "3"]
+    code, out, err = train(*argv, "--data-dir", "none", "--num-epochs", "1")
+    assert (code, Path("runs").exists()) == (2, False), err
+    names = [f"my_set-cifar_aff_resnet8-0{number}" for number in ("", "-2", "-3")]
+    for name in names:
+        code, out, err = train(*argv, "--num-epochs", "1")
+        assert code == 0 and f"history: runs/{name}/history.jsonl" in out, err
+        assert ("is there already, this run is runs/" in out) == (name != names[0])
+    assert "note: 4 training images, batches of 3: every epoch leaves 1 out, drawn anew each time\n" in out
+    assert sorted(os.listdir("runs")) == names
+    before = [results(f"runs/{name}") for name in names[:2]]
+    code, out, err = train(*argv, "--num-epochs", "2", "--resume")
+    assert code == 0 and f"resumed runs/{names[2]} at epoch 1" in out, err
+    assert train(*argv, "--num-epochs", "1", "--overwrite")[0] == 0
+    assert [len(results(f"runs/{name}")[2]) for name in names] == [1, 1, 1]
+    for name, kept in zip(names, before):
+        assert results(f"runs/{name}")[2] == kept[2]
+    code, _, err = train(*argv, "--save-dir", f"runs/{names[0]}")
+    assert code == 2 and "holds a run already" in err
+    code, _, err = train(*argv, "--save-dir", f"runs/{names[0]}", "--data-dir", "none")
+    assert code == 2 and "no data at none" in err
+
+
+def test_photographs_are_sent_to_the_script_for_them(train, tmp_path):
+    place = image_folder(tmp_path / "my set", "train", "test")
+    Image.new("RGB", (20, 30)).save(place / "train/a/0.png")
+    code, _, err = train("--dataset", "folder", "--data-dir", place)
+    assert code == 1 and "0.png is 20x30, expected a square: give --resize N" in err
+    assert f"train_imagenet.py --data-dir '{place}' --recipe finetune" in err
+
+
 def test_a_second_run_in_the_same_place_must_be_meant(train, finished):
     once = [*TINY, "--num-epochs", "1", "--save-dir", "run"]
     finished("run")
@@ -352,7 +386,7 @@ def test_periodic_checkpoints_are_kept_and_fewer_images_than_a_batch_are_one_bat
     argv = [*TINY, "--train-images", "10", "--num-epochs", "5"]
     code, out, _ = train(*argv, "--save-period", "2", "--save-dir", "some")
     assert code == 0
-    assert "note: fewer training images than a batch of 16: every epoch is one smaller batch" in out
+    assert "note: 10 training images do not fill batches of 16: every epoch is one batch of 10\n" in out
     kept = {path.name for path in Path("some/checkpoints").iterdir()}
     assert {f"epoch-{epoch:05d}-batch-000000" for epoch in (2, 4, 5)} <= kept
     assert len(kept) <= 4

@@ -104,7 +104,7 @@ def test_a_run_and_what_it_leaves(train, folder, tmp_path):
     argv = ["--data-dir", folder, *SMALL, "--num-epochs", "2", "--log-interval", "2", "--tag", "paper"]
     code, out, err = train(*argv, "--logging-file", "mine.log")
     assert code == 0, err
-    run = tmp_path / "runs/imagenet-aff_resnet50-0"
+    run = tmp_path / f"runs/{folder.name}-aff_resnet50-0"
     lines = out.splitlines()
     assert lines[1] == (
         f"data: 3 classes, 10 training images from {folder}, 6 validation images from {folder}, at 32x32"

@@ -29,6 +29,10 @@ _BLOCK = 256  # images a thread decodes at a time
 _FORMAT = 3  # of the cache; raise it when decoding gives other pixels than before
 
 
+class UnequalImages(GluonAFFError):
+    """Images that are not squares of one size, which an array has no room for."""
+
+
 def load_folder(
     path: Path, split: str, resize: Optional[int] = None, val_fraction: Optional[float] = None, seed: int = 0
 ) -> ImageSet:
@@ -98,14 +102,14 @@ def _decode_all(files: FileTree, members: Sequence[str], resize: Optional[int], 
     size = (resize, resize) if resize else _decode(files, members[0], None).size
     if size[0] != size[1]:
         where = files.where(members[0])
-        raise GluonAFFError(f"{where} is {size[0]}x{size[1]}, expected a square: give `resize` N to stretch all images")
+        raise UnequalImages(f"{where} is {size[0]}x{size[1]}, expected a square: give `resize` N to stretch all images")
     images = np.empty((len(members), size[1], size[0], 3), dtype=np.uint8)
 
     def decode_block(start: int) -> None:
         for i, member in enumerate(members[start : start + _BLOCK], start):
             image = _decode(files, member, resize)
             if image.size != size:
-                raise GluonAFFError(
+                raise UnequalImages(
                     f"{files.where(member)} is {image.size[0]}x{image.size[1]}, the images before it "
                     f"{size[0]}x{size[1]}: make them equal, or give `resize` N to stretch all images"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zlib
 from argparse import Namespace
 from dataclasses import dataclass
@@ -22,13 +23,14 @@ from ..data import (
     list_datasets,
     load_image_set,
 )
+from ..data.folder import UnequalImages
 from ..data.pictures import NetworkInput
 from ..data.registry import known_classes
 from ..errors import UsageError
 from ..utils.arguments import number
 from . import options as groups
 from .options import COUNT, SIDE, OptionParser, Switch
-from .setup import Data, Setup, smaller_batch
+from .setup import Data, Setup
 from .task import Options, Record, Task, register_task
 
 if TYPE_CHECKING:
@@ -229,7 +231,6 @@ class CIFAR(Task[ImageData]):
         )
 
     def notes(self, options: Namespace, data: ImageData) -> Iterator[str]:
-        yield from smaller_batch(data)
         has_val = find_dataset(options.dataset).has_val
         if has_val and options.val_fraction is None and has_val(Path(options.data_dir).expanduser()):
             if options.hold_out:
@@ -303,15 +304,22 @@ class CIFAR(Task[ImageData]):
 
 def load_split(options: Namespace, split: str) -> ImageSet:
     """The images of "train", "val" or "test", or as many of them as asked for, or those held out of the training's."""
-    images = load_image_set(
-        options.dataset,
-        "train" if split == HELD_OUT else split,
-        options.data_dir,
-        options.labels,
-        options.resize,
-        val_fraction=options.val_fraction,
-        seed=options.seed,
-    )
+    try:
+        images = load_image_set(
+            options.dataset,
+            "train" if split == HELD_OUT else split,
+            options.data_dir,
+            options.labels,
+            options.resize,
+            val_fraction=options.val_fraction,
+            seed=options.seed,
+        )
+    except UnequalImages as error:
+        share = f" --val-fraction {options.val_fraction:g}" if options.val_fraction else ""
+        raise UnequalImages(
+            f"{error}, or train a network for photographs of any size: train_imagenet.py --data-dir "
+            f"{shlex.quote(options.data_dir)}{share} --recipe finetune"
+        ) from None
     if split in ("train", HELD_OUT) and options.hold_out:
         rest, held_out = images.hold_out(options.hold_out)
         images = held_out if split == HELD_OUT else rest

@@ -10,14 +10,17 @@ import yaml
 
 from ..errors import GluonAFFError, UsageError
 from ..training.history import HISTORY, History
-from ..utils.files import PathLike
+from ..utils.files import PathLike, last_name
 from .options import OptionParser, Role
 
 Options = Dict[str, Any]  # below, ``task`` is a `Task`, which is defined above this module
 
 
 def complete_options(task: Any, given: Options) -> Namespace:
-    """Every option of a run of ``task``. Raises UsageError, see `Task.options`."""
+    """Every option of a run of ``task``; ``save_dir`` is None where the run is to choose one.
+
+    Raises UsageError, see `Task.options`.
+    """
     parser = task.parser()
     asked = _asked(task, parser, given)
     options = {**parser.defaults(), **asked}
@@ -29,7 +32,8 @@ def complete_options(task: Any, given: Options) -> Namespace:
         raise UsageError("--resume and --save-dir: expected the name of a run's directory, found ''")
     if isinstance(options["resume"], str):
         options["save_dir"] = options["resume"]
-    options["save_dir"] = str(options["save_dir"] or task.directory(Namespace(**options)))
+    if not options["save_dir"] and (options["resume"] or options["overwrite"]):
+        options["save_dir"] = str(last_name(task.directory(Namespace(**options))))
     if options["resume"]:
         options = _of_run(task, parser, options, asked)
     for name, reason in task.unused(options):

@@ -98,6 +98,11 @@ class ImageNet(Task[ImageNetData]):
         """``aff_resnet50``, ``iaff_resnext50_32x4d`` and the like."""
         return groups.fusion_prefix(options.fusion) + registered_name(options).split(".")[0]
 
+    def adapt_recipe(self, values: Options, given: Options) -> None:
+        """Weights that are given to start from take the place of a recipe's."""
+        if given.get("resume_from"):
+            values.pop("use_pretrained", None)
+
     def unused(self, options: Options) -> Iterator[Tuple[str, str]]:
         if not options["teacher"]:
             yield from ((name, "without --teacher") for name in ("temperature", "hard_weight"))

@@ -125,8 +125,8 @@ class OptionParser(_Container, argparse.ArgumentParser):
         return {name: self._checked(actions[name], value, f"{source}: {name}") for name, value in values.items()}
 
     def _checked(self, action: argparse.Action, value: Any, where: str) -> Any:
-        if value is None and action.default is None:
-            return None
+        if (value is None and action.default is None) or (value is True and action.const is True):
+            return value
         if isinstance(action, Switch):
             if not isinstance(value, bool):
                 raise UsageError(f"{where} is {value!r}: expected true or false")
@@ -302,7 +302,7 @@ def run_options(parser: OptionParser) -> OptionGroup:
     add("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)", role=FREE)
     add("--mode", choices=("hybrid", "imperative"), default="hybrid", help="(default: %(default)s)")
     add("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of all that is random (%(default)s)")
-    text = "the run's directory (default: runs/<data>-<model>-<seed>)"
+    text = "the run's directory (default: runs/<data>-<model>-<seed>, with a number behind where that is taken)"
     add("--save-dir", type=Writes(folder=True, run=True), metavar="RUN", help=text, role=PLACE)
     add("--save-period", type=NATURAL, default=0, metavar="N", help="keep every Nth epoch's checkpoint", role=FREE)
     text = "for train.log (default: the run's directory)"
@@ -313,7 +313,7 @@ def run_options(parser: OptionParser) -> OptionGroup:
     add("--tensorboard", action=Switch, help="event files in the run's directory as well", role=FREE)
     text = "for the plots (default: the run's directory)"
     add("--save-plot-dir", type=Writes(folder=True, grid=True), metavar="DIR", help=text, role=PLACE)
-    text = "continue the run in RUN, or in --save-dir"
+    text = "continue the run in RUN, or in --save-dir, or the last one in its default"
     add("--resume", nargs="?", const=True, type=Reads(), metavar="RUN", help=text, role=COMMAND)
     text = "with --resume: go on where the run's config.yaml or history was edited"
     add("--accept-changed-run", action="store_true", help=text, role=COMMAND)

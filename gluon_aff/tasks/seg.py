@@ -21,7 +21,7 @@ from ..utils.arguments import MAX_SIDE, number
 from ..utils.outputs import Reads, Writes
 from . import options as groups
 from .options import COMMAND, COUNT, FREE, SIDE, OptionParser, Switch
-from .setup import Data, Setup, smaller_batch
+from .setup import Data, Setup
 from .task import Options, Record, Task, register_task
 
 if TYPE_CHECKING:
@@ -291,7 +291,6 @@ class Segmentation(Task[PairData]):
         )
 
     def notes(self, options: Namespace, data: PairData) -> Iterator[str]:
-        yield from smaller_batch(data)
         yield from small_targets(options, data.train)
 
     def metric_of(self, options: Namespace) -> str:

@@ -25,6 +25,7 @@ from ..segmentation.report import AnyReport, segmentation_report
 from ..segmentation.scores import COCO_LIMITS, ClassScore
 from ..segmentation.targets import TargetScore
 from ..training.history import environment
+from ..utils.files import last_name
 from ..utils.logits import resized_logits
 from ..utils.outputs import Writes, claim
 from .config import complete_options
@@ -44,7 +45,7 @@ def complete_scoring(task: Task, given: Options) -> Namespace:
     given = dict(given)
     place = given.pop("resume", None)
     if place is True:
-        place = given.get("save_dir") or str(complete_options(task, given).save_dir)
+        place = given.get("save_dir") or str(last_name(task.directory(complete_options(task, given))))
     place = place or given.pop("resume_from", None)
     if place is None:
         raise UsageError("--eval and --predict need a trained network: give --resume RUN, or --resume-from FILE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from ..errors import UsageError
 
@@ -71,10 +71,3 @@ class Data:
     loader: Loader
     facts: Dict[str, Any]
     outputs: Optional[int]
-
-
-def smaller_batch(data: Data) -> Iterator[str]:
-    """Yield a note for the log where the images do not fill a batch."""
-    if getattr(data.loader, "last", None) == "keep":
-        size = getattr(data.loader, "batch_size", 0)
-        yield f"note: fewer training images than a batch of {size}: every epoch is one smaller batch"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import (
@@ -24,6 +25,7 @@ import yaml
 from ..errors import UsageError, near_matches
 from ..training.history import EpochRecord, epoch_line
 from ..utils.console import quietly
+from ..utils.files import FileNames
 from ..utils.outputs import guarded
 from .config import complete_options, disagreements, read_recipe
 from .options import OptionParser
@@ -113,8 +115,12 @@ class Task(Generic[D]):
         raise NotImplementedError
 
     def directory(self, options: Namespace) -> Path:
-        """Return a run's default directory."""
-        return Path("runs") / f"{options.dataset}-{self.model_name(options)}-{options.seed}"
+        """Return a run's default directory, ``runs/<data>-<model>-<seed>``; where it is taken a number comes behind."""
+        name, place = options.dataset, getattr(options, "data_dir", None)
+        if place and name in ("folder", "imagenet"):  # which are the data of a place
+            place = Path(os.path.abspath(Path(place).expanduser()))
+            name = FileNames()(place.stem if place.is_file() else place.name)
+        return Path("runs") / f"{name}-{self.model_name(options)}-{options.seed}"
 
     # ---- the parts of a run
 

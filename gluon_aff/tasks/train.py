@@ -11,6 +11,7 @@ from typing import Any, Iterator, List, Optional, Tuple
 import mxnet as mx
 
 from .._version import __version__
+from ..data.loader import Batches
 from ..errors import UsageError
 from ..models.common import count_parameters
 from ..nn import native
@@ -23,6 +24,7 @@ from ..training.plots import plot_schedule
 from ..training.schedule import from_options, warmup_epochs
 from ..training.tensorboard import EventLog, check_tensorboard
 from ..utils.console import say
+from ..utils.files import make_next, next_name
 from ..utils.outputs import Writes, claim
 from ..utils.streams import tolerate_lost_output
 from .config import identity, without
@@ -49,6 +51,7 @@ class Outcome:
 def train_run(task: Any, options: Namespace) -> Outcome:
     """Start or resume the run in ``options.save_dir``, to its end or until a signal stops it.
 
+    Without one it is set to the task's default directory, or where that is there to the next with a number behind.
     Of several ranks only the first has a run; the others train along and keep nothing. Raises as `Task.train` does.
     """
     # Where: the devices here, the ranks that train together, the number type
@@ -57,12 +60,14 @@ def train_run(task: Any, options: Namespace) -> Outcome:
     mixed = start_mixed_precision(options.dtype, found)
     ranks = group(found)
     used, rounds = share(options, found, ranks.size)
-    if ranks.rank == 0 and not options.resume:  # it may have begun before the others get here
-        check_free(options.save_dir, options.overwrite, options.logging_dir, options.save_plot_dir)
     setup = Setup(used, ranks, mixed, dtype_given, LogBuffer(), rounds)
 
     # What: data, network, and the job that the loop gets
     data = task.data(options, setup)
+    unnamed = None if options.save_dir else task.directory(options)
+    options.save_dir = str(next_name(unnamed) if unnamed else options.save_dir)
+    if ranks.rank == 0 and not options.resume:  # it may have begun before the others get here
+        check_free(options.save_dir, options.overwrite, options.logging_dir, options.save_plot_dir)
     net = task.network(options, data.outputs, used)
     job = task.job(options, setup, data, net)
     if ranks.rank > 0:
@@ -71,6 +76,8 @@ def train_run(task: Any, options: Namespace) -> Outcome:
     # The run's directory, and what it says of itself
     if options.tensorboard:
         check_tensorboard()
+    if unnamed:
+        options.save_dir = str(make_next(unnamed))
     parameters = count_parameters(net)[0]
     names = [str(context) for context in used] * ranks.size  # of all ranks
     facts = {"data": data.facts, "devices": names, "parameters": parameters}
@@ -83,8 +90,11 @@ def train_run(task: Any, options: Namespace) -> Outcome:
         *task.introduction(options, data, parameters),
         *_introduce_training(options, job),
         describe_update(options, used, rounds, len(found), ranks.size),
+        *describe_batches(data.loader),
         *task.notes(options, data),
     ]
+    if unnamed and options.save_dir != str(unnamed):
+        introduction.append(f"note: {unnamed} is there already, this run is {options.save_dir}")
     run = Run(
         options.save_dir,
         details,
@@ -266,6 +276,19 @@ def describe_update(options: Namespace, used: List[mx.Context], rounds: int, fou
     elif not stated and asked > found * ranks:
         note = f" (--gpus {options.gpus} would make it {asked} x {size}, and so does --update-parts {asked} here)"
     return f"{images}, {count} x {size} on {on}{batches}{note}"
+
+
+def describe_batches(loader: Any) -> Iterator[str]:
+    """Yield a note where an epoch leaves images out, and where none of its batches is full."""
+    if not isinstance(loader, Batches):
+        return
+    images, full, batches = loader.count, loader.batch_size * loader.shard[1], len(loader)
+    if loader.last == "drop" and images % full:
+        left = images % full
+        yield f"note: {images} training images, batches of {full}: every epoch leaves {left} out, drawn anew each time"
+    elif batches * full - images >= batches:  # of batches whose sizes differ by one at most
+        size = f"one batch of {images}" if batches == 1 else f"{batches} batches of at most {-(-images // batches)}"
+        yield f"note: {images} training images do not fill batches of {full}: every epoch is {size}"
 
 
 # ---- the schedule alone

@@ -210,6 +210,36 @@ class FileNames:
         return chosen
 
 
+def last_name(path: Path) -> Path:
+    """The one with the highest number of ``path``, path-2, path-3, ... that are there; ``path`` where none is."""
+    last = _last_number(path)
+    return path.with_name(f"{path.name}-{last}") if last > 1 else path
+
+
+def next_name(path: Path) -> Path:
+    """The one behind `last_name`; ``path`` where none is there."""
+    last = _last_number(path)
+    return path.with_name(f"{path.name}-{last + 1}") if last else path
+
+
+def make_next(path: Path) -> Path:
+    """Make a folder of the `next_name`, which no other process has made, and return it. Raises GluonAFFError."""
+    while True:
+        made = next_name(path)
+        try:
+            made.mkdir(parents=True)
+            return made
+        except OSError as error:
+            if not made.exists():  # else another process was faster
+                raise cannot_write(made, error) from error
+
+
+def _last_number(path: Path) -> int:
+    pattern = re.compile(re.escape(path.name) + r"(?:-([2-9]|[1-9][0-9]+))?")
+    names = os.listdir(path.parent) if path.parent.is_dir() else []
+    return max((int(match[1] or 1) for match in map(pattern.fullmatch, names) if match), default=0)
+
+
 def _shortened(name: str) -> str:
     while len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
         name = name[:-1]

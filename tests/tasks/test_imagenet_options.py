@@ -67,6 +67,19 @@ def test_release_has_the_logged_learning_rates():
         assert schedule(2502 * epoch + 2500) == pytest.approx(lr, abs=1e-5)
 
 
+def test_finetune_has_the_published_rate_for_its_batch_and_starts_from_weights():
+    options = parse_options(["--recipe", "finetune"])
+    schedule = from_options(options, 10)
+    assert options.lr == pytest.approx(0.075 * options.batch_size / 512, rel=0.1)
+    assert [schedule(update) for update in (0, 10, 20, 110, 199)] == pytest.approx(
+        [0, 0.0025, 0.005, 0.0025, 0], abs=3e-4
+    )
+    assert options.use_pretrained is True  # and so it is read from the run's configuration
+    other = ["--recipe", "finetune", "--use-pretrained", "runs/mine"]
+    assert parse_options(other).use_pretrained == "runs/mine"
+    assert parse_options(["--recipe", "finetune", "--resume-from", "a.params"]).use_pretrained is None
+
+
 def test_where_the_images_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("MXNET_HOME", str(tmp_path))
     home = tmp_path / "datasets/imagenet"
