@@ -9,7 +9,7 @@ import math
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -53,28 +53,67 @@ def resized_side(size: int, crop_ratio: float = CROP_RATIO) -> int:
     return math.ceil(size / crop_ratio)
 
 
+class CentreRule(NamedTuple):
+    """What `centre` does, in facts: of ``resized_side`` pixels of the short side ``crop_ratio`` is left.
+
+    With ``crop_first`` the square is cut out before, and only it is resized.
+    """
+
+    crop_ratio: float
+    resized_side: int
+    crop_first: bool
+    interpolation: str
+
+    def steps(self, size: int) -> List[str]:
+        """What is done, in words, with every rounding."""
+        how = f"{self.interpolation} without antialias as OpenCV's"
+        if self.crop_first:
+            cut = f"side = short side * {size} // {self.resized_side}"
+            corner = "left = (width - side + 1) // 2, top = (height - side + 1) // 2"
+            return [f"cut out a square of {cut} at {corner}", f"resize it to {size} x {size}, {how} (a = -0.75)"]
+        short = f"{self.resized_side} = ceil({size} / {self.crop_ratio})"
+        corner = f"left = (width - {size}) // 2, top = (height - {size}) // 2"
+        return [
+            f"resize the short side to {short} and the long side in proportion, rounded down, {how}",
+            f"cut out {size} x {size} at {corner}",
+        ]
+
+
+def centre_rule(size: int, crop_ratio: Optional[float] = None) -> CentreRule:
+    """How `centre` cuts out ``size``.
+
+    With a crop ratio, and below 320 pixels (0.875), the short side is resized to size / crop_ratio, bilinearly, and the
+    centre cut out. From 320 pixels on EfficientNet's: a square of size / (size + 32) of the short side is cut out and
+    resized to size, bicubically.
+    """
+    if crop_ratio is None and size >= EFFICIENTNET_SIZE:
+        side = size + EFFICIENTNET_MARGIN
+        return CentreRule(size / side, side, True, "bicubic")
+    ratio = crop_ratio or CROP_RATIO
+    return CentreRule(ratio, resized_side(size, ratio), False, "bilinear")
+
+
 def centre(image: np.ndarray, size: int, crop_ratio: Optional[float] = None) -> np.ndarray:
-    """The centre of an image, (H, W, 3) to (size, size, 3), by which networks are validated.
+    """The centre of an image, (H, W, 3) to (size, size, 3), by which networks are validated, see `centre_rule`.
 
-    With a crop ratio, and below 320 pixels (0.875), the short side is resized to size / crop_ratio and the centre cut
-    out. From 320 pixels on EfficientNet's: a centred square of size / (size + 32) of the short side, resized to size.
-
-    The resizing is OpenCV's, bilinear or, for EfficientNet's, bicubic, without smoothing, as in Gluon's transforms and
-    in the record iterator; Pillow's own smooths, which would be another protocol.
+    The resizing is OpenCV's, without smoothing, as in Gluon's transforms and in the record iterator; Pillow's own
+    smooths, which would be another protocol.
     """
     import cv2
 
     height, width = image.shape[:2]
-    if crop_ratio is None and size >= EFFICIENTNET_SIZE:
-        side = max(1, int(min(height, width) * size / (size + EFFICIENTNET_MARGIN)))
+    rule = centre_rule(size, crop_ratio)
+    interpolation = cv2.INTER_CUBIC if rule.interpolation == "bicubic" else cv2.INTER_LINEAR
+    if rule.crop_first:
+        side = max(1, min(height, width) * size // rule.resized_side)
         top, left = (height - side + 1) // 2, (width - side + 1) // 2
-        return _resized(image[top : top + side, left : left + side], size)
-    short = resized_side(size, crop_ratio or CROP_RATIO)
+        return cv2.resize(image[top : top + side, left : left + side], (size, size), interpolation=interpolation)
+    short = rule.resized_side
     new = (short, short * height // width) if height > width else (short * width // height, short)
     if new[0] * new[1] > MAX_PIXELS // 8:
         image, new = _middle(image, new, size)
     if image.shape[1::-1] != new:
-        image = cv2.resize(image, new, interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(image, new, interpolation=interpolation)
     top, left = (new[1] - size) // 2, (new[0] - size) // 2
     return image[top : top + size, left : left + size]
 

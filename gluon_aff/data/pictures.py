@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import GluonAFFError, UsageError
 from .decoding import decode_image, resizing
 from .image_set import resized
-from .imagenet_batches import centre
+from .imagenet_batches import centre, centre_rule
 from .registry import ClassNames, names_of_classes
 from .transform import CIFAR_MEAN, CIFAR_STD, EvalTransform
 
@@ -116,13 +116,27 @@ class NetworkInput:
             raise GluonAFFError(f"cannot read {path}: {error.strerror or error}") from error
 
     def to_json(self) -> Dict[str, Any]:
-        """Plain values, from which `from_json` makes it again: size, fit, crop_ratio, mean, std, classes."""
+        """Plain values, from which `from_json` makes it again: all that makes the network's input of a picture."""
         names = list(self.classes.names) if self.classes else None
-        return {**vars(self), "mean": list(self.mean), "std": list(self.std), "classes": names}
+        return {**vars(self), **self._facts(), "mean": list(self.mean), "std": list(self.std), "classes": names}
+
+    def _facts(self) -> Dict[str, Any]:
+        """What `fitted` does; ``steps`` say it in words."""
+        steps = ["take the pixels as stored, in RGB: EXIF's orientation is ignored"]
+        if self.size is None:
+            return {"steps": steps}
+        if self.fit == "crop":
+            rule = centre_rule(self.size, self.crop_ratio)
+            return {**rule._asdict(), "antialias": False, "steps": steps + rule.steps(self.size)}
+        steps += [f"resize to {self.size} x {self.size}, whatever the shape, bilinear with antialias as Pillow's"]
+        return {"interpolation": "bilinear", "antialias": True, "steps": steps}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> NetworkInput:
-        """What `to_json` gave. Raises KeyError, TypeError and ValueError for anything else."""
+        """What `to_json` gave, of earlier versions as well, which left to the size how a centre is cut out.
+
+        Raises KeyError, TypeError and ValueError for anything else, such as an interpolation that is not ours.
+        """
         names, size, ratio = document["classes"], document["size"], document["crop_ratio"]
         if not (size is None or (isinstance(size, int) and size > 0)):
             raise ValueError(f"size {size!r}")
@@ -130,4 +144,12 @@ class NetworkInput:
         if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
             raise ValueError(f"mean {mean} and std {std}")
         classes = names_of_classes([str(name) for name in names]) if names else None
-        return cls(size, str(document["fit"]), None if ratio is None else float(ratio), mean, std, classes)
+        if not (ratio is None or 1e-6 <= ratio <= 1):
+            raise ValueError(f"crop_ratio {ratio}, expected a share of the short side")
+        for tried in (None, ratio) if "interpolation" in document else (ratio,):
+            found = cls(size, str(document["fit"]), tried, mean, std, classes)
+            facts = found._facts()
+            other = [name for name in facts if name != "steps" and document.get(name) not in (None, facts[name])]
+            if not other:
+                return found
+        raise ValueError(f"{other[0]} {document[other[0]]!r}, where pictures are given {facts[other[0]]!r}")

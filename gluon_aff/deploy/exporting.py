@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -173,7 +173,7 @@ def export(
         "made_by": _versions(to, source.version),
         "source": {key: value for key, value in asdict(source).items() if key in _SOURCE},
         "input": {**about, "channels": "RGB", "normalised_inside": with_preprocessing},
-        "preprocessing": input and {**input.to_json(), **({"size": size} if size else {})},
+        "preprocessing": input and replace(input, size=size or input.size).to_json(),
         "output": "segmentation logits (N, classes, H, W)" if segments else "class logits (N, classes)",
         "segments": segments,
         "outputs": expected.shape[1],

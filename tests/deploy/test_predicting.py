@@ -5,10 +5,10 @@ import itertools
 import json
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import golden
@@ -16,6 +16,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 import gluon_aff
 from gluon_aff import deploy
@@ -106,23 +107,53 @@ def test_no_logit_depends_on_batches_and_threads(folder, net):
     same_logits(one, gluon_aff.predict(net, str(folder), input=SEEN, batch_size=7, workers=3), 1e-5)
 
 
-def test_the_pages_example_needs_neither_gluon_aff_nor_mxnet(folder, net, tmp_path):
-    """The block of docs/deploy.md with ONNX Runtime, as it stands there; tests/test_docs.py runs the others."""
-    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
-    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+def pages_example(folder, picture, monkeypatch, capsys):
+    """The block of docs/deploy.md with ONNX Runtime, run as it stands there: its pixels and the two words it prints."""
     page = Path(gluon_aff.__file__).parents[1] / "docs/deploy.md"
     if not page.exists():
         pytest.skip("the page is not in an installed package")
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     (code,) = [textwrap.dedent(block) for block in blocks if "onnxruntime" in block]
     assert "gluon_aff" not in code and "mxnet" not in code
-    deploy.export(net, tmp_path / "out", "onnx", input=SEEN, with_preprocessing=True, fold=True)
-    picture = str(folder / "test/ant/0.png")
-    words = [sys.executable, "-c", code, str(tmp_path / "out"), picture]
-    name, score = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout.split()
-    (found,) = gluon_aff.predict(net, picture, input=SEEN)
-    assert name == found.top(1)[0][1]
-    assert float(score) == pytest.approx(found.logits.max(), abs=1e-4 * np.ptp(found.logits))
+    monkeypatch.setattr(sys, "argv", ["classify.py", str(folder), str(picture)])
+    space = {}
+    capsys.readouterr()
+    exec(code, space)
+    return space["pixels"].astype(int), capsys.readouterr().out.split()
+
+
+IMAGENET = [NetworkInput(size, "crop", ratio) for size, ratio in ((64, None), (224, None), (320, None), (320, 0.8))]
+
+
+@pytest.mark.parametrize("seen", [*IMAGENET, NetworkInput(32), "segments"], ids=str)
+def test_the_pages_example_sees_what_we_see(seen, tmp_path, monkeypatch, capsys):
+    """Photographs, one upright, to a level in every pixel; at the border of a bicubic square, to one on average."""
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    segments = seen == "segments"
+    if segments:
+        seen, net = NetworkInput(64, mean=(0.485, 0.456, 0.406)), gluon_aff.create_model("aff_fpn_resnet8", stem="tiny")
+    else:
+        seen, net = replace(seen, classes=ClassNames(KINDS)), mx.gluon.nn.HybridSequential()
+        net.add(mx.gluon.nn.Conv2D(4, 3, strides=7, in_channels=3), mx.gluon.nn.GlobalAvgPool2D())
+        net.add(mx.gluon.nn.Dense(3, in_units=4))
+        net.initialize()
+    golden.fill(net, gain=2)
+    few = np.zeros((1, seen.size, seen.size, 3), np.uint8)
+    options = {"with_preprocessing": True, "segments": segments, "pixels": few}
+    out = deploy.export(net, tmp_path / "out", "onnx", input=seen, **options).directory
+    for photograph in (china := load_sample_image("china.jpg")), china[40:, 200:401]:
+        Image.fromarray(photograph).save(tmp_path / "a.png")
+        pixels, (name, value) = pages_example(out, tmp_path / "a.png", monkeypatch, capsys)
+        differences = np.abs(pixels - seen.fitted(photograph))
+        assert differences.mean() < 0.2 and differences[2:-2, 2:-2].max() <= (1 if seen.fit == "crop" else 0)
+        (found,) = gluon_aff.predict(out, tmp_path / "a.png")
+        if segments:
+            assert 0 < float(value) < 1
+            assert float(value) == pytest.approx((found.logits[0] > 0).mean(), abs=1e-3)
+        else:
+            assert name == found.top(1)[0][1]
+            assert float(value) == pytest.approx(found.logits.max(), abs=0.05 * np.ptp(found.logits))
 
 
 def test_scores_are_a_softmax_and_top_is_sorted(net, folder):
