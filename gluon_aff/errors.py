@@ -8,7 +8,7 @@ the traceback of anything else is kept in a file.
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Iterable
+from typing import Iterable, List
 
 
 class GluonAFFError(RuntimeError):
@@ -29,12 +29,17 @@ def last_line(reason: object) -> str:
     return lines[-1].strip() if lines else type(reason).__name__ if isinstance(reason, BaseException) else ""
 
 
-def near_matches(name: str, choices: Iterable[str]) -> str:
-    """The end of an error message: the ``choices`` that begin like ``name`` or are spelt alike, all where none does."""
-    choices = sorted(choices)
-    by_lower = {choice.lower(): choice for choice in choices}
+def similar(name: str, choices: Iterable[str]) -> List[str]:
+    """Return the ``choices``, five at most, that begin like ``name`` or are spelt alike."""
+    by_lower = {choice.lower(): choice for choice in sorted(choices)}
     typed = name.lower()
     begun = [choice for choice in by_lower if typed and choice.startswith(typed)]
     misspelt = [choice for choice in get_close_matches(typed, by_lower, n=5, cutoff=0.6) if choice not in begun]
-    close = [by_lower[choice] for choice in (begun + misspelt)[:5]]
+    return [by_lower[choice] for choice in (begun + misspelt)[:5]]
+
+
+def near_matches(name: str, choices: Iterable[str]) -> str:
+    """The end of an error message: the ``choices`` that are `similar` to ``name``, all where none is."""
+    choices = sorted(choices)
+    close = similar(name, choices)
     return f"did you mean {', '.join(close)}?" if close else f"choose one of {', '.join(choices)}"

@@ -82,7 +82,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--strategies", type=list_of(str), metavar="A,B", help=text)
     command.add_argument("--baseline", default="add", help="what the others are compared with (default: %(default)s)")
     command.add_argument("--blocks", type=list_of(int), default=[1], help="list of b (default: 1)")
-    add_number(command, "--epochs", required=True, help="of each run")
+    add_number(command, "--epochs", "--num-epochs", required=True, help="of each run")
     command.add_argument("--seeds", type=list_of(int), default=[0], help="list of seeds (default: 0)")
     text = "first choose one of these for each strategy, on the images of -- --hold-out N, with a seed of its own"
     command.add_argument("--learning-rates", type=list_of(float), metavar="A,B", help=text)
@@ -91,7 +91,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--rates-of", type=Reads(list_of(str)), metavar="DIR,DIR", help=text)
     command.add_argument("--search-only", action="store_true", help="choose the learning rates and leave")
     command.add_argument("--dataset", help="as in train_cifar.py (default: cifar100) or train_seg.py (coco)")
-    command.add_argument("--data", type=Reads(), metavar="PLACE", help="the script's --data-dir")
+    command.add_argument("--data", "--data-dir", type=Reads(), metavar="PLACE", help="the script's --data-dir")
     text = "bottleneck ratios: r = 4 throughout (table3), or r = 2 for the strategies with one MS-CAM (table4)"
     command.add_argument("--budget", choices=("table3", "table4"), default="table4", help=text)
     text = "where runs and report go (default: runs/ablation-HOST)"

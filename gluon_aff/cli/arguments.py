@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Sequence
 
 from ..errors import UsageError
-from ..utils.arguments import MAX_SIDE, nonempty, number
+from ..utils.arguments import MAX_SIDE, SuggestingParser, label_kind, nonempty, number
 from ..utils.figures import DPI, FORMATS, figure_format
 from ..utils.files import json_text, printable, write_json
 from ..utils.outputs import Reads, Writes
@@ -29,7 +29,7 @@ _MODEL_OPTIONS: Dict[str, Dict[str, Any]] = {
 }
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(SuggestingParser):
     """An ArgumentParser whose errors show what is required instead of every option there is."""
 
     def error(self, message: str) -> NoReturn:
@@ -152,7 +152,8 @@ def add_viewer(command: argparse.ArgumentParser) -> None:
 def add_preprocessing(group: argparse._ActionsContainer) -> None:
     """How images are preprocessed for a network; `data_of` reads it back."""
     group.add_argument("--dataset", metavar="NAME", help="(default: the data that the weights are for)")
-    group.add_argument("--labels", choices=("fine", "coarse"), help="CIFAR-100 (default: the weights', else fine)")
+    text = "CIFAR-100; super means coarse (default: the weights', else fine)"
+    group.add_argument("--labels", type=label_kind, choices=("fine", "coarse"), help=text)
     size = (
         "ImageNet's crop (default: 224); other images are resized to this (default: as in training, else 32 for "
         "classification and 512 for segmentation)"

@@ -67,7 +67,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group = command.add_argument_group("data")
     add_preprocessing(group)
     text = "folder, archive, zip or .rec file of the images"
-    group.add_argument("--data", type=Reads(nonempty), metavar="PATH", help=text)
+    group.add_argument("--data", "--data-dir", type=Reads(nonempty), metavar="PATH", help=text)
     text = "ImageNet in a flat folder: lines of image name and class, as val.txt"
     group.add_argument("--ground-truth", type=Reads(), metavar="FILE", help=text)
     text = "of a folder without a validation part: the share that the run held out (default: as in the run)"

@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import GluonAFFError, UsageError, near_matches
 from ..facts import imagenet_classes
 from ..runtime import mxnet_home
+from ..utils.arguments import label_kind
 from ..utils.files import PathLike
 from .cifar import CLASS_NAMES, load_cifar
 from .coco import load_coco
@@ -166,7 +167,7 @@ def load_image_set(
     data_dir : path, optional
         Its folder or file. CIFAR without one is looked for in ``$MXNET_HOME/datasets/<dataset>``.
     labels : str
-        "fine" or, for CIFAR-100, "coarse" (20).
+        "fine" or, for CIFAR-100, "coarse" (20, also called "super").
     resize : int, optional
         Make the images this many pixels wide and high.
     download : bool
@@ -183,6 +184,7 @@ def load_image_set(
     if split not in SPLITS and not (split == "val" and record.has_val):
         raise UsageError(f"no split {split!r}: choose one of {', '.join(SPLITS)}")
     kinds = list(record.classes or ["fine"])
+    labels = labels if labels in kinds else label_kind(labels)
     if labels not in kinds and len(kinds) == 1:
         raise UsageError(f"labels {labels!r} with {dataset}: only cifar100 has coarse labels")
     if resize is not None and resize < 1:

@@ -214,17 +214,14 @@ def match_classes(
     if len(found) < outputs and all(name.isdecimal() and len(name) < 9 and int(name) < outputs for name in found):
         note = f"{described}: the names are taken for its class numbers"
         return ClassMatch(np.array([int(name) for name in found]), names, note)
-    if known is None:
+    if known is None and max(images.present) < outputs:
         note = f"the network has {outputs} outputs, the data {len(found)} classes ({_listed(found)})"
         return ClassMatch(None, found, note)
     if len(found) == len(names):
         return ClassMatch(None, found, f"{described}: labels are compared by their numbers")
-    if data.get("dataset") == images.dataset and images.dataset not in (
-        "folder",
-        "imagenet",
-    ):  # CIFAR-100's other labels
-        return ClassMatch(None, found, described)
-    raise UsageError(f"{described}: a label means another class; evaluate data with the network's classes")
+    own = data.get("labels") if data.get("dataset") == images.dataset else None  # CIFAR-100's other labels
+    advice = f"leave `labels` out, or say {own}" if own else "evaluate data, or `labels`, with the network's classes"
+    raise UsageError(f"{described}, on {outputs} outputs: a label means another class; {advice}")
 
 
 def _listed(names: Sequence[str]) -> str:

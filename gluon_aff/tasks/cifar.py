@@ -27,7 +27,7 @@ from ..data.folder import UnequalImages
 from ..data.pictures import NetworkInput
 from ..data.registry import known_classes
 from ..errors import UsageError
-from ..utils.arguments import number
+from ..utils.arguments import label_kind, number
 from . import options as groups
 from .options import COUNT, SIDE, OptionParser, Switch
 from .setup import Data, Setup
@@ -76,8 +76,8 @@ class CIFAR(Task[ImageData]):
     def add_options(self, parser: OptionParser) -> None:
         data = groups.data_options(parser, list_datasets(), "cifar100")
         add = data.add_argument
-        text = "CIFAR-100: its 100 fine labels (default), or the 20 coarse ones on a 100-way head, as published"
-        add("--labels", choices=("fine", "coarse"), default="fine", help=text)
+        text = "CIFAR-100: its 100 fine labels (default), or the 20 coarse ones (super) on a 100-way head, as published"
+        add("--labels", type=label_kind, choices=("fine", "coarse"), default="fine", help=text)
         add("--classes", type=COUNT, help="outputs of the network (default: the data set's)")
         add("--resize", type=SIDE, metavar="PIXELS", help="make all images this wide and high")
         add("--pad", type=number(int, 0, 256), default=4, metavar="PIXELS", help="of the random crop (%(default)s)")

@@ -6,14 +6,13 @@ import argparse
 import enum
 import os
 from argparse import ArgumentTypeError
-from difflib import get_close_matches
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Set
 
 from ..data.autoaugment import VARIANTS
-from ..errors import UsageError
+from ..errors import UsageError, similar
 from ..training import OPTIMIZERS
 from ..training.schedule import MODES
-from ..utils.arguments import MAX_SIDE, number
+from ..utils.arguments import MAX_SIDE, SuggestingParser, number
 from ..utils.outputs import Reads, Writes
 
 _UNSET = object()
@@ -50,7 +49,7 @@ class OptionGroup(_Container, argparse._ArgumentGroup):
     """A titled group of options that takes each option's role."""
 
 
-class OptionParser(_Container, argparse.ArgumentParser):
+class OptionParser(_Container, SuggestingParser):
     """An ArgumentParser that raises UsageError instead of leaving the program, and can tell what was given.
 
     Options are spelled out in full: what an abbreviation means would change with the next new option.
@@ -119,7 +118,7 @@ class OptionParser(_Container, argparse.ArgumentParser):
         actions = {action.dest: action for action in reversed(self._actions) if action.dest != "help"}
         unknown = [name for name in values if name not in actions]
         if unknown:
-            close = get_close_matches(str(unknown[0]), actions)
+            close = similar(str(unknown[0]), actions)
             hint = f"; did you mean {', '.join(close)}?" if close else ""
             raise UsageError(f"{source}: {unknown[0]!r} is not an option{hint}")
         return {name: self._checked(actions[name], value, f"{source}: {name}") for name, value in values.items()}
@@ -184,7 +183,8 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--dataset", choices=datasets, default=default, help="data set (default: %(default)s)")
-    add("--data-dir", type=Reads(), metavar="PLACE", help="folder, archive or zip that holds the data", role=FREE)
+    text = "folder, archive or zip that holds the data"
+    add("--data-dir", "--data", type=Reads(), metavar="PLACE", help=text, role=FREE)
     add("--train-images", type=COUNT, metavar="N", help="train on N of the images only")
     add("--test-images", type=COUNT, metavar="N", help="validate on N of the images only")
     text = "go on with images that are in training and in validation, too"
@@ -244,7 +244,7 @@ def optimisation_options(parser: OptionParser) -> OptionGroup:
     group = parser.add_argument_group("optimisation")
     add = group.add_argument
     add("--batch-size", type=COUNT, default=128, help="per device (default: %(default)s)")
-    add("--num-epochs", type=COUNT, default=640, help="(default: %(default)s)")
+    add("--num-epochs", "--epochs", type=COUNT, default=640, help="(default: %(default)s)")
     add("--optimizer", choices=OPTIMIZERS, default="nag", help="(default: %(default)s)")
     add("--lr", type=POSITIVE, default=0.2, help="learning rate (default: %(default)s)")
     add("--momentum", type=number(float, 0, 1), default=0.9, help="of nag and sgd (default: %(default)s)")

@@ -107,7 +107,6 @@ class Segmentation(Task[PairData]):
         text = "iaff, ms_se: as the paper-time code had them, both stages of iAFF doubled, MS-SE attending X + Y"
         add("--authors-fusion", action=Switch, help=text)
         add = groups.optimisation_options(parser).add_argument
-        parser.alias("--num-epochs", "--epochs")
         parser.alias("--wd", "--weight-decay")
         text = f"(default: softiou; with --classes {CLASS_LOSS}, the softmax's cross-entropy)"
         add("--loss", choices=[*sorted(LOSSES), CLASS_LOSS], help=text)

@@ -1,10 +1,13 @@
-"""Types of a command line's arguments: each reads a text or says in words what is wrong with it."""
+"""Types of a command line's arguments: each reads a text or says in words what is wrong with it; unknown options."""
 
 from __future__ import annotations
 
+import argparse
 import math
 from argparse import ArgumentTypeError
 from typing import Any, Callable, List, Optional
+
+from ..errors import similar
 
 #: The widest and highest that images may be resized to, in pixels: beyond, an option is a slip of the keyboard.
 MAX_SIDE = 8192
@@ -47,3 +50,32 @@ def nonempty(text: str) -> str:
     if not text.strip():
         raise ArgumentTypeError("it is empty: give a name or a path")
     return text
+
+
+def label_kind(text: str) -> str:
+    """A kind of labels: "super", as the published files call CIFAR-100's 20 superclasses, is "coarse"."""
+    return {"super": "coarse"}.get(text, text)
+
+
+class SuggestingParser(argparse.ArgumentParser):
+    """An ArgumentParser that answers an unknown option with those it may be a slip of."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            parser = _chosen(self, found)
+            name = next((word[2:].split("=")[0] for word in unknown if word.startswith("--")), "")
+            shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+            flags = [flag[2:] for action in shown for flag in action.option_strings if flag.startswith("--")]
+            close = [f"--{flag}" for flag in similar(name, flags)[:2]]
+            hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found
+
+
+def _chosen(parser: argparse.ArgumentParser, found: argparse.Namespace) -> argparse.ArgumentParser:
+    """The parser of the subcommand, in the end, that ``found`` chose."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return _chosen(action.choices[getattr(found, action.dest)], found)
+    return parser

@@ -331,7 +331,11 @@ def test_labels_come_from_the_weights_or_the_user(tmp_path, own_mxnet_home, caps
     for kind, count in (("coarse", 20), ("fine", 100)):
         (folder / f"{kind}_label_names.txt").write_text("".join(f"{kind}{i}\n" for i in range(count)))
     with pytest.warns(UserWarning, match="loading it all the same"):
-        found = evaluate_json(capsys, "--weights", identity, "--data", tmp_path)
+        found = evaluate_json(capsys, "--weights", identity, "--data-dir", tmp_path, "--labels", "super")
+    with pytest.warns(UserWarning), pytest.raises(
+        UsageError, match="on 100 outputs: .* leave `labels` out, or say coarse"
+    ):
+        evaluate_json(capsys, "--weights", identity, "--data", tmp_path, "--labels", "fine")
     assert (found["dataset"], found["labels"], found["images"]) == ("cifar100", "coarse", 6)
     assert sorted(row["name"] for row in found["per_class"]) == sorted({f"coarse{label % 20}" for label in fine})
     assert found["claim"] is None  # six images are not the test split that 0.9078 is of

@@ -38,6 +38,7 @@ def test_given_are_only_those_on_the_command_line(parser):
         (["--lr", "nan"], "'nan' is not a number above 0"),
         (["--lr", "inf"], "'inf' is not a number above 0"),
         (["--mode", "c"], "invalid choice"),
+        (["--bolcks", "2"], r"unrecognized arguments: --bolcks 2 \(did you mean --blocks\?\)"),
         (["--bloc", "2"], "unrecognized arguments"),
     ],
 )
