@@ -221,7 +221,8 @@ def match_classes(
         return ClassMatch(None, found, f"{described}: labels are compared by their numbers")
     own = data.get("labels") if data.get("dataset") == images.dataset else None  # CIFAR-100's other labels
     advice = f"leave `labels` out, or say {own}" if own else "evaluate data, or `labels`, with the network's classes"
-    raise UsageError(f"{described}, on {outputs} outputs: a label means another class; {advice}")
+    described += f", on {outputs} outputs" if known else f": expected at least {len(found)}"
+    raise UsageError(f"{described}: a label means another class; {advice}")
 
 
 def _listed(names: Sequence[str]) -> str:

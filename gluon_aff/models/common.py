@@ -6,7 +6,7 @@ import io
 import warnings
 from contextlib import redirect_stdout
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Type
 
 import mxnet as mx
 import numpy as np
@@ -95,9 +95,17 @@ class Network(nn.HybridBlock):
             return
         super().initialize(init or mx.init.Xavier(), ctx, verbose, force_reinit=initialised)
 
-    def load_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """As Gluon's."""
-        super().load_parameters(*args, **kwargs)
+    def load_parameters(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """As Gluon's. Raises UsageError, a ValueError, where the file has more or fewer blocks than the network."""
+        try:
+            super().load_parameters(filename, *args, **kwargs)
+        except (AssertionError, ValueError):
+            arrays = mx.nd.load(filename)
+            reason = isinstance(arrays, dict) and _other_blocks(arrays, self._collect_params_with_prefix())
+            if not reason:
+                raise
+            advice = "make it with as many, by `blocks` or its name; create_model(..., pretrained=FILE) says what fits"
+            raise UsageError(f"{filename} does not fit this {type(self).__name__}: {reason}: {advice}") from None
         self.untouched = False
 
     def stages(self) -> List[List[nn.HybridBlock]]:
@@ -275,3 +283,21 @@ def count_parameters(net: nn.HybridBlock) -> Tuple[int, int]:
     parameters = net._collect_params_with_prefix().values()
     trained = sum(int(np.prod(p.shape)) for p in parameters if p.grad_req != "null")
     return trained, sum(int(np.prod(p.shape)) for p in parameters)
+
+
+def _other_blocks(file: Iterable[str], network: Iterable[str]) -> Optional[str]:
+    """Where a file and a network, both by their arrays' names, first have another number of blocks; None if nowhere."""
+    found, expected = set(file), set(network)
+    for name in sorted(found ^ expected):
+        parts = name.split(".")
+        for depth in range(1, len(parts) - 3):  # a block has layers, and these have arrays
+            if not parts[depth].isdecimal():
+                continue
+            place = ".".join(parts[:depth])
+            there, here = (
+                len({each[len(place) + 1 :].split(".")[0] for each in names if each.startswith(f"{place}.")})
+                for names in (found, expected)
+            )
+            if there != here and there and here:
+                return f"there are {there} blocks at {place} in the file, {here} in the network"
+    return None

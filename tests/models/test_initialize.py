@@ -9,6 +9,7 @@ import pytest
 
 import gluon_aff
 from gluon_aff import published
+from gluon_aff.errors import UsageError
 
 SMALL = {"blocks": 1, "channel_times": 1, "classes": 10}
 
@@ -51,6 +52,16 @@ def load(net, path):
 def load_published(net, path):
     make().save_parameters(str(path))
     published.load(str(path), net)
+
+
+def test_a_file_of_another_depth_is_told_by_its_blocks(tmp_path):
+    path = str(tmp_path / "w.params")
+    gluon_aff.create_model("cifar_aff_resnet14", classes=10, channel_times=1).save_parameters(path)
+    for name, count in (("cifar_aff_resnet8", 1), ("cifar_aff_resnet20", 3)):
+        with pytest.raises(UsageError, match=f"2 blocks at features.2 in the file, {count} in the network: .*`blocks`"):
+            gluon_aff.create_model(name, classes=10, channel_times=1).load_parameters(path)
+    with pytest.raises(AssertionError, match="shape incompatible"):
+        gluon_aff.create_model("cifar_aff_resnet14", classes=3, channel_times=1).load_parameters(path)
 
 
 @pytest.mark.parametrize("touch", [lambda net, path: train(net), load, load_published])
