@@ -92,9 +92,9 @@ class Listeners(Listener):
 class Progress(Listener):
     """Logs once how long the run will take, and shows that it goes on.
 
-    The forecast is made as soon as FORECAST_BATCHES batches that count took FORECAST_SECONDS, or when an epoch ends.
-    Where standard error is a terminal, images/s and loss are shown by a bar. Where standard output is none, a line
-    goes to ``log`` every minute, so that a file or a pipe has them as well.
+    The forecast is made as soon as the batches that count, or a single slow one, took FORECAST_SECONDS, or when an
+    epoch ends. Where standard error is a terminal, images/s and loss are shown by a bar. Where standard output is none,
+    a line goes to ``log`` every minute, so that a file or a pipe has them as well.
 
     The pace is that of the last WINDOW batches. This process's first WARM_UP batches, which plan memory and choose
     kernels, do not count, nor does what lies between two passes.
@@ -112,7 +112,7 @@ class Progress(Listener):
     """
 
     WARM_UP, WINDOW = 3, 100
-    FORECAST_BATCHES, FORECAST_SECONDS = 10, 20.0
+    FORECAST_SECONDS = 20.0
 
     def __init__(
         self, batches: int, epochs: int, log: Callable[[str], None], ranks: int = 1, shown: bool = True
@@ -158,8 +158,7 @@ class Progress(Listener):
 
     def _forecast(self, done: BatchDone) -> None:
         count, seconds = len(self._counted), sum(seconds for seconds, _ in self._counted)
-        enough = count >= self.FORECAST_BATCHES and seconds >= self.FORECAST_SECONDS
-        if not count or not (enough or done.batch + 1 == self._batches):
+        if not count or (seconds < self.FORECAST_SECONDS and done.batch + 1 < self._batches):
             return
         self._forecast_made = True
         self._log(
