@@ -1,5 +1,6 @@
 """train_seg.py on masks of several classes: it learns, is scored, predicted, explained and opened."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from script_runs import epochs, load_script, script_fixture
 import gluon_aff
 from gluon_aff.cli import main as cli
 from gluon_aff.segmentation.scores import ClassScore
-from gluon_aff.tasks import get_task
+from gluon_aff.tasks import get_task, predicting
 from gluon_aff.utils import console
 
 NAMES = ("ground", "brick", "leaf")
@@ -171,17 +172,30 @@ def test_a_recipe_leaves_the_loss_to_the_classes():
     assert get_task("seg").options(["--recipe", "acm"]).loss == "softiou"
 
 
-def test_small_targets_are_told_the_better_recipe(train, tmp_path):
+def test_small_targets_are_told_the_better_recipe_which_works(train, tmp_path, capsys, monkeypatch):
     for name in ("images", "masks"):
         (tmp_path / "tiny" / name).mkdir(parents=True)
     for number in range(6):
         mask = np.zeros((64, 64), np.uint8)
-        mask[9 + number, 20:22] = 255
+        mask[8 + 2 * number, 20:22] = mask[41, 41] = 255
         Image.fromarray(mask // 2 + number).save(tmp_path / "tiny/images" / f"{number}.png")
         Image.fromarray(mask).save(tmp_path / "tiny/masks" / f"{number}.png")
     argv = ["--dataset", "folder", "--data-dir", "tiny", "--val-fraction", "0.3", "--no-cuda", "--epochs", "1"]
     argv += ["--base-size", "64", "--crop-size", "64", "--batch-size", "2", "--blocks", "1", "--save-dir"]
     code, out, _ = train(*argv, "run")
     assert code == 0 and "note: the targets are small" in out and "--recipe acm" in out
-    code, out, _ = train(*argv, "other", "--tiny")
-    assert code == 0 and "targets are small" not in out
+    assert "have no pixel" not in out
+    argv[argv.index("64")] = "32"  # odd rows and columns are left
+    code, out, _ = train(*argv, "other", "--recipe", "acm")
+    assert code == 0 and "targets are small" not in out and "note: in validation 2 of 4 targets have no pixel" in out
+    capsys.readouterr()
+    assert cli.main(["evaluate", "--weights", "other", "--threshold", "0.4", "--out", "e"]) == 0
+    assert "vanished       2 of 4 targets" in capsys.readouterr().out
+    drawn = []
+    monkeypatch.setattr(predicting, "write_predictions", lambda out, items, classes: drawn.extend(items) or [])
+    assert cli.main(["predict", "other", "tiny/images", "--threshold", "0.4", "--out", "p"]) == 0
+    told = {item.name: item.figure for item in drawn}
+    with open("e/images.csv", newline="") as handle:
+        for row in csv.DictReader(handle):
+            assert told[row["name"]] == f"IoU {float(row['iou']):.3f} at 32x32"
+    assert all((item.truth > 0).sum() == 3 for item in drawn)

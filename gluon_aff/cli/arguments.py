@@ -93,6 +93,12 @@ def add_workers(group: argparse._ActionsContainer, most: Optional[int], text: st
     add_number(group, "-j", "--workers", low=low, default=default, help=f"threads {text} (default here: %(default)s)")
 
 
+def add_threshold(group: argparse._ActionsContainer) -> None:
+    """--threshold, of segmentation into foreground and background."""
+    text = "segmentation: a pixel is foreground where its probability is greater (default: 0.5)"
+    group.add_argument("--threshold", type=number(float, 1e-7, 1 - 1e-7), metavar="P", help=text)
+
+
 def add_json(group: argparse._ActionsContainer) -> None:
     """--json, which `print_report` obeys."""
     kind = Writes(forms=("json",))

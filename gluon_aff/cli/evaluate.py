@@ -11,6 +11,7 @@ from .arguments import (
     add_json,
     add_number,
     add_preprocessing,
+    add_threshold,
     add_weights,
     add_workers,
     data_of,
@@ -39,6 +40,7 @@ def evaluate(args: argparse.Namespace) -> int:
         workers=args.workers,
         skip_bad=args.skip_bad,
         skip_unknown=args.skip_unknown,
+        threshold=args.threshold,
         environment={
             **environment(__version__),
             "command": ["gluon-aff", *args.argv],
@@ -76,6 +78,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "segmentation: a list of the data set, such as idx_320/test, or a .txt file of ids (default: the run's, else "
     )
     group.add_argument("--split", type=Reads(nonempty), metavar="NAME|FILE", help=f"{text}what is validated on)")
+    add_threshold(group)
     group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and list them")
     text = "classification: leave out images of classes that the network does not know"
     group.add_argument("--skip-unknown", action="store_true", help=text)

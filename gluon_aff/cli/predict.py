@@ -9,7 +9,7 @@ from typing import Iterable
 
 from ..utils.arguments import nonempty
 from ..utils.outputs import Reads, Writes
-from .arguments import add_gpus, add_number, add_preprocessing, add_weights, add_workers, open_one
+from .arguments import add_gpus, add_number, add_preprocessing, add_threshold, add_weights, add_workers, open_one
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -23,6 +23,8 @@ def predict(args: argparse.Namespace) -> int:
     if args.images == ["-"] and args.split:
         raise UsageError("--split is for a data set's folder or zip, not for a list from standard input: leave it out")
     predictor = open_one(args, exported=True).predictor()
+    if args.threshold is not None and (not predictor.segments or predictor.outputs > 1):
+        raise UsageError("--threshold is for segmentation into foreground and background: leave it out")
     if predictor.segments and not args.out:
         raise UsageError("a segmentation network gives masks: say with --out DIR where they go")
     total, width = None, 0
@@ -33,7 +35,8 @@ def predict(args: argparse.Namespace) -> int:
         items, total, width = chosen, len(chosen), max(len(picture.where) for picture in chosen)
     began = time.perf_counter()
     form = args.format, args.batch_size, args.workers, args.top, width
-    tally, _ = write_predicted(predictor, items, total, args.out, *form)
+    threshold = 0.5 if args.threshold is None else args.threshold
+    tally, _ = write_predicted(predictor, items, total, args.out, *form, threshold)
     seconds = time.perf_counter() - began
     for line in tally.lines(seconds):
         print(line, file=sys.stderr)
@@ -55,6 +58,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--split", type=Reads(nonempty), metavar="NAME|FILE", help=text)
     group = command.add_argument_group("output")
     add_number(group, "--top", default=5, metavar="K", help="classes for each image (%(default)s)")
+    add_threshold(group)
     text = "jsonl: a line of JSON each (%(default)s)"
     group.add_argument("--format", choices=("table", "csv", "jsonl"), default="table", help=text)
     kind = Writes(nonempty, forms=("json", "text"), masks=True)

@@ -53,16 +53,16 @@ class Picture:
         threshold: Optional[int] = None,
         ignore: Optional[int] = None,
     ) -> Optional[np.ndarray]:
-        """The mask of a picture in images/ that has one in masks/ beside it, uint8 (H, W), as `decode_mask` gives it.
+        """The mask of a picture below images/ that has one below masks/, uint8 (H, W), as `decode_mask` gives it.
 
         With a ``size``, height and width, it is resized to that.
         """
-        *above, folder, _ = ["", *self.member.split("/")]
-        if folder != "images":
+        folder = _swapped(self.member, "images", "masks")
+        if folder is None:
             return None
         for ending in _MASK_ENDINGS:
             for suffix in IMAGE_SUFFIXES:
-                name = joined(*above, "masks", f"{self.name}{ending}{suffix}")
+                name = joined(folder, f"{self.name}{ending}{suffix}")
                 if self.tree.exists(name):
                     mask = decode_mask(self.tree.read(name), self.tree.where(name), threshold, classes, ignore)
                     if size is None:
@@ -106,6 +106,8 @@ def _at(path: Path, split: Optional[str] = None) -> List[Picture]:
     if split is not None:
         tree, members = images_of_split(path, split)
         return [Picture(tree, member) for member in members]
+    if path.name == "images" and path.is_dir() and (path.parent / "masks").is_dir():
+        path, inner = path.parent, path.name
     tree = open_file_tree(path)
     if inner and tree.exists(inner):
         return [Picture(tree, inner)]
@@ -124,7 +126,7 @@ def _below(tree: FileTree, folder: str) -> List[Picture]:
     chosen = next((splits[role].images() for role in ("test", "val") if role in splits), members)
     left_out.add("pictures of other splits, name their folder to take them", *sorted(set(members) - set(chosen)))
     folders = {member.rpartition("/")[0] for member in members}
-    masks = {member for member in chosen if _image_folder(member) in folders}
+    masks = {member for member in chosen if _swapped(member, "masks", "images") in folders}
     left_out.add("masks", *masks)
     for note in left_out.note():
         tell_once(f"note: {where}: {note}")
@@ -135,10 +137,10 @@ def _below(tree: FileTree, folder: str) -> List[Picture]:
     return found
 
 
-def _image_folder(member: str) -> Optional[str]:
-    """Of a file in masks/ the folder images/ that its image lies in; None for any other."""
+def _swapped(member: str, this: str, that: str) -> Optional[str]:
+    """The folder of a file below the folder ``this``, with ``that`` in its place; None for any other."""
     *above, _ = member.split("/")
-    if "masks" not in above:
+    if this not in above:
         return None
-    place = len(above) - 1 - above[::-1].index("masks")
-    return "/".join([*above[:place], "images", *above[place + 1 :]])
+    place = len(above) - 1 - above[::-1].index(this)
+    return "/".join([*above[:place], that, *above[place + 1 :]])

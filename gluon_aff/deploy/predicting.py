@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Callable, Iterable, Iterator, List, Optional, Tuple, Union
@@ -44,6 +45,8 @@ class Predictor:
         Sets it to work on an input; what it returns waits for the logits.
     batch : int or None
         The number of pictures that it always takes; None for any.
+    mask_of : callable or None
+        From a picture file to its mask, None where there is none; of segmentation.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Predictor:
     prepare: Callable[[np.ndarray], np.ndarray]
     start: Callable[[np.ndarray], Wait]
     batch: Optional[int] = None
+    mask_of: Optional[Callable[[Picture], Optional[np.ndarray]]] = None
 
     @property
     def classes(self) -> ClassNames:
@@ -107,6 +111,8 @@ class Prediction:
         The picture at its own size, uint8 (H, W, 3); of segmentations.
     fault : str or None
         Why it could not be read.
+    truth : array or None
+        The mask of a picture in images/ that has one in masks/, uint8, at the mask's own size; of segmentations.
     """
 
     name: str
@@ -115,6 +121,7 @@ class Prediction:
     classes: ClassNames
     image: Optional[np.ndarray] = None
     fault: Optional[str] = None
+    truth: Optional[np.ndarray] = None
 
     @property
     def scores(self) -> np.ndarray:
@@ -170,6 +177,17 @@ def predict_stream(
         For logits that are not finite.
     """
 
+    unread: List[Item] = []
+
+    def truth_of(item: Item) -> Optional[np.ndarray]:
+        try:
+            return predictor.mask_of(item) if predictor.mask_of and isinstance(item, Picture) else None
+        except GluonAFFError as error:
+            if not unread:
+                print(f"note: {error}; the truth of such pictures is not shown", file=sys.stderr)
+            unread.append(item)
+            return None
+
     def make(item: Item) -> Ready:
         if isinstance(item, GluonAFFError):
             return Prediction(str(item).split(": ")[0], None, None, predictor.classes, fault=str(item)), None
@@ -181,7 +199,8 @@ def predict_stream(
                 image = decode_image(content, where) if predictor.segments else None
             else:
                 pixels, image = predictor.input.fitted(item), item if predictor.segments else None
-            return Prediction(where, folder, None, predictor.classes, image), predictor.prepare(pixels[None])[0]
+            found = Prediction(where, folder, None, predictor.classes, image, truth=truth_of(item))
+            return found, predictor.prepare(pixels[None])[0]
         except GluonAFFError as error:
             fault = getattr(error, "fault", str(error))
             return Prediction(where, None, None, predictor.classes, fault=fault), None

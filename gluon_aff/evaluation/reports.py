@@ -38,6 +38,8 @@ class ScoreRequest:
         Threads that make batches.
     skip_bad, skip_unknown : bool
         Leave unreadable images out, and those of classes that a classifier has not.
+    threshold : float or None
+        The probability above which a pixel is foreground; None for 0.5.
     environment : dict
         Versions, command and commit for the report.
     """
@@ -50,12 +52,13 @@ class ScoreRequest:
     workers: int = 0
     skip_bad: bool = False
     skip_unknown: bool = False
+    threshold: Optional[float] = None
     environment: Dict[str, Any] = field(default_factory=dict)
 
     def refuse(self, task: str, *names: str) -> None:
         """Raise UsageError where the user gave one of ``names``, which ``task`` has not."""
         given = {**self.data, "protocol": self.protocol != "exact"}
-        given.update(skip_bad=self.skip_bad, skip_unknown=self.skip_unknown)
+        given.update(skip_bad=self.skip_bad, skip_unknown=self.skip_unknown, threshold=self.threshold)
         for name in names:
             if given.get(name):
                 raise UsageError(f"`{name}` is not for {task}: leave it out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
@@ -136,17 +136,19 @@ class TrainedNetwork:
         device = next(iter(self.net.collect_params().values())).list_ctx()[0]
         return mx.nd.array(self.input.prepare(pictures), ctx=device)
 
-    def mask_of(self, picture: Picture, size: Tuple[int, ...]) -> Optional[np.ndarray]:
-        """The mask beside a picture at this height and width, read as the run's training read its masks."""
+    def mask_of(self, picture: Picture, size: Optional[Tuple[int, ...]] = None) -> Optional[np.ndarray]:
+        """The mask beside a picture, at this height and width if any, read as the run's training read its masks."""
         threshold, ignore = (getattr(self.options, name, None) for name in ("mask_threshold", "mask_ignore"))
         return picture.mask(size, self.outputs, threshold, ignore)
 
     def predictor(self) -> Predictor:
         """Return it ready for a stream of pictures, see `deploy.predicting.predict_stream`."""
         if self.exported is not None:
-            return predictor_of_exported(self.exported)
-        outputs = self.head or head_width(self.net) or 0  # of a network of one's own it may be unknown
-        return predictor_of_net(self.net, self.input, self.segments, outputs, self.title)
+            made = predictor_of_exported(self.exported)
+        else:
+            outputs = self.head or head_width(self.net) or 0  # of a network of one's own it may be unknown
+            made = predictor_of_net(self.net, self.input, self.segments, outputs, self.title)
+        return replace(made, mask_of=self.mask_of) if made.segments and made.outputs else made
 
 
 def head_width(net: mx.gluon.HybridBlock) -> Optional[int]:

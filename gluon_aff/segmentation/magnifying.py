@@ -30,12 +30,13 @@ class View:
         return View((y, x), side, (top, left))
 
 
-def small_target(mask: np.ndarray, marked: np.ndarray) -> Optional[View]:
-    """The window around all of ``mask`` if that is small, else around its largest object if that is; else None.
+def small_target(mask: np.ndarray, marked: np.ndarray, logits: Optional[np.ndarray] = None) -> Optional[View]:
+    """The window around all of ``mask`` if that is small, else around its first object if that is; else None.
 
-    Both bool (H, W); the inset should not hide what is ``marked``.
+    All (H, W). The first object is the one of the highest of ``logits``, without these the largest; the inset should
+    not hide what is ``marked``.
     """
-    boxes, shorter = _objects(mask), min(mask.shape)
+    boxes, shorter = _objects(mask, logits), min(mask.shape)
     if not boxes:
         return None
     whole = tuple(slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes)) for axis in (0, 1))
@@ -49,12 +50,14 @@ def small_target(mask: np.ndarray, marked: np.ndarray) -> Optional[View]:
     return None
 
 
-def _objects(mask: np.ndarray) -> List[Tuple[slice, slice]]:
-    """Bounding boxes of a mask's 8-connected components, the longest first."""
+def _objects(mask: np.ndarray, logits: Optional[np.ndarray] = None) -> List[Tuple[slice, slice]]:
+    """Bounding boxes of a mask's 8-connected components, the likeliest or longest first."""
     from scipy import ndimage
 
-    boxes = ndimage.find_objects(ndimage.label(mask, np.ones((3, 3), dtype=bool))[0])
-    return sorted(boxes, key=_extent, reverse=True)
+    labels, count = ndimage.label(mask, np.ones((3, 3), dtype=bool))
+    boxes = ndimage.find_objects(labels)
+    merits = map(_extent, boxes) if logits is None else ndimage.maximum(logits, labels, range(1, count + 1))
+    return [box for _, box in sorted(zip(merits, boxes), key=lambda pair: pair[0], reverse=True)]
 
 
 def _extent(box: Tuple[slice, ...]) -> int:
@@ -99,16 +102,18 @@ def _frame(axes: Any, x: float, y: float, side: float, zorder: int) -> None:
     axes.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=FRAME, linewidth=1.0, zorder=zorder))
 
 
-def ring_small_objects(axes: Any, mask: np.ndarray, view: Optional[View]) -> None:
-    """Rings around small objects. The inset is drawn over them."""
+def ring_small_objects(axes: Any, mask: np.ndarray, view: Optional[View]) -> bool:
+    """Draw rings around small objects; return whether there is any. The inset is drawn over them."""
     from matplotlib.patches import Circle
 
-    shorter = min(mask.shape)
+    shorter, ringed = min(mask.shape), False
     small = [box for box in _objects(mask) if _extent(box) < _RINGED * shorter]
     for rows, columns in small if len(small) <= _MOST_RINGS else ():
         if view and all(
             first <= side.start and side.stop <= first + view.side for first, side in zip(view.first, (rows, columns))
         ):
             continue
+        ringed = True
         centre = ((columns.start + columns.stop) / 2, (rows.start + rows.stop) / 2)
         axes.add_patch(Circle(centre, 0.04 * shorter, fill=False, edgecolor=FRAME, linewidth=0.8, zorder=2))
+    return ringed

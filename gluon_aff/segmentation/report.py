@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -11,9 +12,10 @@ import numpy as np
 
 from ..utils.figures import label_axes, new_figure, plain, write_figure
 from ..utils.files import PathLike, atomic_write, write_json
+from ..utils.logits import logit_of
 from ..utils.resampling import Span, span_text
 from ..utils.tables import markdown_table, text_table, write_csv
-from .scores import AnyScore, ClassScore, ImageScore, PixelCurves, SegmentationScore, SizeGroup
+from .scores import AnyScore, ClassScore, ImageScore, SegmentationScore, SizeGroup
 from .targets import DISTANCE, ImageTargets, TargetScore
 
 Row = Tuple[str, ...]
@@ -32,7 +34,7 @@ def segmentation_report(score: AnyScore, facts: Mapping[str, Any]) -> AnyReport:
 
 
 def _lines(facts: Mapping[str, Any], figures: Sequence[Row], table: List[str]) -> List[str]:
-    about = [(name, facts[name]) for name in ("weights", "data") if name in facts]
+    about = [(name, facts[name]) for name in ("weights", "data", "vanished") if name in facts]
     return [*(f"{name:<15}{value}" for name, value in [*about, *figures]), "", *table]
 
 
@@ -56,7 +58,7 @@ class SegmentationReport:
 
     def to_json(self) -> Dict[str, Any]:
         """Return figures, sizes, curves and facts."""
-        score, curves = self.score, self.score.curves
+        score, curves, best = self.score, self.score.curves, self.score.curves.best
         arrays = {
             "threshold": curves.thresholds,
             "precision": curves.precision,
@@ -66,6 +68,8 @@ class SegmentationReport:
         }
         return {
             **score.result(),
+            "threshold": score.threshold,
+            "best_threshold": None if best is None else dict(zip(("threshold", "iou"), best)),
             "iou_interval": score.iou_interval,
             "niou_interval": score.niou_interval,
             "average_precision": curves.average_precision,
@@ -95,7 +99,7 @@ class SegmentationReport:
         rows = [(*image, image.union, f"{image.iou:.6f}") for image in score.images]
         write_csv((*ImageScore._fields, "union", "iou"), rows, paths[1])
         _write_markdown(paths[2], self.facts, self._figures(), self._markdown())
-        plot_curves(score.curves, title, paths[3], score.targets)
+        plot_curves(score, title, paths[3])
         plot_sizes(score.sizes, title, paths[4])
         if score.targets is not None:
             paths.append(Path(directory) / "targets.csv")
@@ -108,7 +112,11 @@ class SegmentationReport:
         def with_span(figure: float, span: Optional[Span]) -> str:
             return f"{figure:.4f}" + ("" if span is None else f" (95 %: {span_text(span)})")
 
+        best = [
+            f"p > {_probability(p)}: IoU {iou:.4f}, chosen on these images" for p, iou in filter(None, [curves.best])
+        ]
         return [
+            ("counted at", f"{self._size()}, p > {score.threshold}"),
             ("IoU", with_span(score.iou, score.iou_interval)),
             *self._stated(),
             ("nIoU", with_span(score.niou, score.niou_interval)),
@@ -116,9 +124,15 @@ class SegmentationReport:
             *_mious(score),
             ("PR area", _number(curves.average_precision)),
             ("ROC area", _number(curves.roc_area)),
+            *(("best threshold", text) for text in best),
             *([] if targets is None else [("Pd", _pd(targets)), ("Fa", _fa(targets))]),
             ("images", f"{len(score.images):,}"),
         ]
+
+    def _size(self) -> str:
+        """The size at which pixels were counted."""
+        sizes = {f"{image.scored_width}x{image.scored_height}" for image in self.score.images}
+        return sizes.pop() if len(sizes) == 1 else "several sizes"
 
     def _stated(self) -> List[Row]:
         """The figure that others state for these weights and images."""
@@ -137,33 +151,33 @@ class SegmentationReport:
             )
             for group in self.score.sizes
         ]
-        return ("objects", "area", "number", "detected", "IoU", "95 %", "object IoU", "recall"), rows
+        return ("objects", "original area", "number", "detected", "IoU", "95 %", "object IoU", "recall"), rows
 
     def _markdown(self) -> List[str]:
         score = self.score
         worst = []
         for image in sorted(score.images, key=lambda image: image.iou)[:_WORST]:
             counts = (f"{value:,}" for value in (image.truth, image.predicted, image.intersection))
-            worst.append((image.name, f"{image.width} x {image.height}", *counts, f"{image.iou:.4f}"))
+            worst.append((image.name, f"{image.original_width}x{image.original_height}", *counts, f"{image.iou:.4f}"))
         return [
-            "IoU: total intersection over total union of the foreground, logit > 0. nIoU: mean of the images' IoU, 1 "
-            "for an image with neither truth nor prediction. mIoU: GluonCV's, over background and foreground. 95 %: "
-            "what other test images of the same kind would have given, by a bootstrap over images; other seeds are "
-            "not in it.",
+            f"Pixels and objects are counted at {self._size()}, areas told in pixels of the original image. A pixel is "
+            f"predicted where p > {score.threshold}. IoU: total intersection over total union of the foreground. nIoU: "
+            "mean of the images' IoU, 1 for an image with neither truth nor prediction. mIoU: GluonCV's, over "
+            "background and foreground. 95 %: what other test images of the same kind would have given, by a bootstrap "
+            "over images; other seeds are not in it.",
             *([] if score.targets is None else [_TARGETS]),
             "",
             "## By size of the objects",
             "",
             *markdown_table(*self._sizes()),
             "",
-            "Objects are the 8-connected components of the truth, sizes their areas in the original image. A false "
-            f"alarm counts in the union of the nearest object; {score.stray_pixels:,} predicted pixels lie in images "
-            "without an object and count in none. Object IoU: every object weighs the same. Detected: at least one "
-            "pixel was predicted.",
+            "Objects are the 8-connected components of the truth. A false alarm counts in the union of the nearest "
+            f"object; {score.stray_pixels:,} predicted pixels lie in images without an object and count in none. "
+            "Object IoU: every object weighs the same. Detected: at least one pixel was predicted.",
             "",
             f"## The {len(worst)} images of lowest IoU (images.csv has all {len(score.images):,})",
             "",
-            *markdown_table(("image", "size", "truth", "predicted", "intersection", "IoU"), worst),
+            *markdown_table(("image", "original size", "truth", "predicted", "intersection", "IoU"), worst),
             "",
             "![curves](curves.png)",
             "![sizes](sizes.png)",
@@ -256,6 +270,11 @@ def _number(value: Optional[float]) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def _probability(p: float) -> str:
+    """With as many digits as its logit needs, close to 0 or 1 too."""
+    return f"{p:.{3 - math.floor(math.log10(min(p, 1 - p)))}f}"
+
+
 def _extent(group: SizeGroup) -> str:
     """The areas of a group in words, such as "under 32² px"."""
     if group.limit is None:
@@ -271,32 +290,36 @@ def _area(pixels: float) -> str:
 # Figures -------------------------------------------------------------------------------------------------------------
 
 
-def plot_curves(curves: PixelCurves, title: str, path: PathLike, targets: Optional[TargetScore] = None) -> None:
-    """Draw precision over recall, hits over false alarms, IoU over the threshold, Pd over Fa. Dots: the logit 0."""
+def plot_curves(score: SegmentationScore, title: str, path: PathLike) -> None:
+    """Draw precision over recall, hits over false alarms, IoU over the threshold, Pd over Fa. Dots: the threshold."""
+    curves, targets = score.curves, score.targets
+    (tn, fp), (fn, tp) = score.counts
+    used, cut = f"p > {score.threshold}", logit_of(score.threshold)
     figure = new_figure(12.5 if targets is None else 16.5, 4)
     precision, roc, threshold, *others = figure.subplots(1, 3 if targets is None else 4)
-    middle = int(np.flatnonzero(curves.logits == 0)[0])
     recall, alarms = curves.recall, curves.false_alarm_rate
     dot = {"marker": "o", "linestyle": "", "color": "C1"}
     if recall is not None:
         precision.plot(recall, curves.precision, label=f"area {curves.average_precision:.4f}")
-        precision.plot(recall[middle], curves.precision[middle], label="p > 0.5", **dot)
+        precision.plot(tp / (tp + fn), tp / (tp + fp) if tp + fp else 1.0, label=used, **dot)
         precision.set_xlim(-0.02, 1.02)
         _draw_contours(precision)
     if recall is not None and alarms is not None:
         drawn = alarms > 0  # what a logarithmic axis can show
         roc.plot(alarms[drawn], recall[drawn], label=f"area {curves.roc_area:.4f}")
-        if drawn[middle]:
-            roc.plot(alarms[middle], recall[middle], label="p > 0.5", **dot)
+        if fp:
+            roc.plot(fp / (fp + tn), tp / (tp + fn), label=used, **dot)
         roc.set_xscale("log")  # nearly all pixels are background: a rate of 1 % is already a flood
     if targets is not None and targets.pd_curve is not None:
         pd, fa = targets.pd_curve, targets.fa_curve
         others[0].plot(fa[fa > 0], pd[fa > 0], marker=".")
         if targets.fa:
-            others[0].plot(targets.fa, targets.pd, label=f"p > 0.5: {targets.pd:.4f}, {targets.fa:.3g}", **dot)
+            others[0].plot(targets.fa, targets.pd, label=f"{used}: {targets.pd:.4f}, {targets.fa:.3g}", **dot)
         others[0].set_xscale("log")
     threshold.plot(curves.logits, curves.iou)
-    threshold.plot(0, curves.iou[middle], label=f"p > 0.5: {curves.iou[middle]:.4f}", **dot)
+    threshold.plot(cut, score.iou, label=f"{used}: {score.iou:.4f}", **dot)
+    for p, iou in filter(None, [curves.best]):
+        threshold.plot(logit_of(p), iou, "C2o", label=f"best, p > {_probability(p)}: {iou:.4f}")
     for axes, title_of_axes, x, y in (
         (precision, "precision and recall", "recall", "precision"),
         (roc, "ROC", "background pixels predicted", "foreground pixels predicted"),

@@ -6,13 +6,14 @@ foreground it is [[tn, fp], [fn, tp]].
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
+from PIL import Image
 
 from ..data.decoding import IGNORED
 from ..errors import GluonAFFError, UsageError
-from ..utils.logits import check_finite, class_ious, confusion
+from ..utils.logits import check_finite, class_ious, confusion, logit_of
 from ..utils.resampling import Span, quotient_interval
 from .targets import TargetScore
 
@@ -103,11 +104,11 @@ class ClassScore(_PixelCounts):
 
 
 class ImageScore(NamedTuple):
-    """Foreground pixels of one image at the scored size, objects of its truth, and its original height and width."""
+    """Objects and foreground pixels of one image, counted at the scored size, and its height and width before that."""
 
     name: str
-    height: int
-    width: int
+    original_height: int
+    original_width: int
     scored_height: int
     scored_width: int
     objects: int
@@ -125,9 +126,14 @@ class ImageScore(NamedTuple):
         """1 where there is neither truth nor prediction."""
         return self.intersection / self.union if self.union else 1.0
 
+    @property
+    def figure(self) -> str:
+        """The IoU in words, with the size at which it is counted."""
+        return f"IoU {self.iou:.3f} at {self.scored_width}x{self.scored_height}"
+
 
 class SegmentationScore(_PixelCounts):
-    """Foreground and background: add batches, then read the figures. Foreground is where the logit is above 0.
+    """Foreground and background: add batches, then read the figures. Foreground is where p > ``threshold``.
 
     Memory does not grow with the pixels: it holds a row for each image and object and the counts of the curves.
     ``size_limits`` are the areas, in pixels of the original image, at which medium and large objects begin; ``targets``
@@ -136,7 +142,12 @@ class SegmentationScore(_PixelCounts):
 
     merit = "iou"
 
-    def __init__(self, size_limits: Tuple[float, float] = COCO_LIMITS, targets: Optional[TargetScore] = None) -> None:
+    def __init__(
+        self,
+        size_limits: Tuple[float, float] = COCO_LIMITS,
+        targets: Optional[TargetScore] = None,
+        threshold: float = 0.5,
+    ) -> None:
         super().__init__(2)
         if len(size_limits) != 2 or not 0 < size_limits[0] < size_limits[1]:
             raise UsageError(
@@ -147,6 +158,7 @@ class SegmentationScore(_PixelCounts):
         self.objects: List[TrueObject] = []
         self.curves = PixelCurves()
         self.targets = targets
+        self.threshold, self._cut = threshold, logit_of(threshold)
 
     def add(
         self, logits: np.ndarray, truth: np.ndarray, names: Sequence[str], originals: Optional[Sequence[Size]] = None
@@ -162,7 +174,7 @@ class SegmentationScore(_PixelCounts):
         if not len(names) == len(originals) == len(logits):
             raise ValueError(f"{len(logits)} images, {len(names)} names, {len(originals)} sizes: expected equally many")
         counted = truth[:, 0] != IGNORED
-        true, found = (truth[:, 0] > 0) & counted, (logits[:, 0] > 0) & counted
+        true, found = (truth[:, 0] > 0) & counted, (logits[:, 0] > self._cut) & counted
         self.curves.add(logits[:, 0][counted], true[counted])
         if self.targets is not None:
             self.targets.add(np.where(counted, logits[:, 0], -np.inf), true, names)
@@ -225,6 +237,21 @@ AnyScore = Union[SegmentationScore, ClassScore]
 # By object -----------------------------------------------------------------------------------------------------------
 
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner are of one object
+
+
+def vanished_objects(mask: np.ndarray, height: int, width: int) -> Tuple[int, int]:
+    """Return how many objects of a mask, (H, W), have no pixel when it is resized (nearest), and how many there are."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label((mask > 0) & (mask != IGNORED), _NEIGHBOURS)
+    resized = Image.fromarray(labels.astype(np.int32)).resize((width, height), Image.Resampling.NEAREST)
+    return count - np.count_nonzero(np.unique(np.asarray(resized))), count
+
+
+def vanished_text(counts: Iterable[Tuple[int, int]], height: int, width: int) -> str:
+    """Return in words how many objects of several masks have vanished; empty where none has."""
+    gone, objects = (sum(each) for each in zip((0, 0), *counts))
+    return f"{gone} of {objects} targets have no pixel at {width}x{height} and no figure counts them" if gone else ""
 
 
 class TrueObject(NamedTuple):
@@ -373,6 +400,15 @@ class PixelCurves:
         """Foreground IoU for each threshold; 1 where union is empty."""
         union = self._counts[1].sum() + self.false_alarms
         return np.where(union > 0, self.hits / np.maximum(union, 1), 1.0)
+
+    @property
+    def best(self) -> Optional[Tuple[float, float]]:
+        """Probability and IoU of the threshold of highest IoU, the nearest to 0.5; None without foreground."""
+        if self.recall is None:
+            return None
+        iou = self.iou
+        best = min(range(len(iou)), key=lambda at: (-iou[at], abs(self.logits[at])))
+        return float(self.thresholds[best]), float(iou[best])
 
     @property
     def average_precision(self) -> Optional[float]:

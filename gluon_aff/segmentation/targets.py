@@ -7,6 +7,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence
 import numpy as np
 
 from ..errors import GluonAFFError
+from ..utils.logits import logit_of
 
 DISTANCE = 3  #: pixels of the scored size; centroids that are nearer belong together
 _REACH = 16  # the curve's thresholds on the logit are whole numbers from -16 on
@@ -26,15 +27,15 @@ class TargetScore:
     """Pd and Fa: add batches, then read the figures.
 
     Targets are the 8-connected components of the truth. One is found when the centroid of a predicted component
-    (logit > 0) lies less than `DISTANCE` pixels from its own; a component finds one target at most. Pd is the share of
-    the targets that are found, Fa the pixels of all other predicted components over all pixels. (B. Li et al., "Dense
-    Nested Attention Network for Infrared Small Target Detection", TIP 2023.) ``logits`` are the curve's thresholds,
-    the lowest first, ``pd_curve`` and ``fa_curve`` its figures.
+    (p > ``threshold``) lies less than `DISTANCE` pixels from its own; a component finds one target at most. Pd is the
+    share of the targets that are found, Fa the pixels of all other predicted components over all pixels. (B. Li et al.,
+    "Dense Nested Attention Network for Infrared Small Target Detection", TIP 2023.) ``logits`` are the curve's
+    thresholds, the lowest first, ``pd_curve`` and ``fa_curve`` its figures.
 
     Raises GluonAFFError where the package is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float = 0.5) -> None:
         try:
             from py_irstd_metrics import ProbabilityDetectionAndFalseAlarmRate as Measure
         except ImportError as error:
@@ -43,14 +44,14 @@ class TargetScore:
             ) from error
         self.images: List[ImageTargets] = []
         self.logits = np.arange(-_REACH, _REACH)
-        self._pixels = 0
+        self._pixels, self._cut = 0, logit_of(threshold)
         self._measure, self._curve = Measure(1, DISTANCE), Measure(2 * _REACH, DISTANCE)
 
     def add(self, logits: np.ndarray, truth: np.ndarray, names: Sequence[str]) -> None:
         """Add a batch: logits, float (B, h, w), and bool truth of the same shape."""
         for name, logit, true in zip(names, logits, truth):
             before = self._counts()
-            self._measure.update((logit > 0).astype(np.float64), true)
+            self._measure.update((logit > self._cut).astype(np.float64), true)
             found, missed, alarms, pixels = (now - then for now, then in zip(self._counts(), before))
             self.images.append(ImageTargets(str(name), found + missed, found, alarms, pixels))
             # its thresholds divide 0..1 evenly, so that these are whole logits

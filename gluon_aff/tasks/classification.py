@@ -38,7 +38,7 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
 
     Raises UsageError when neither tells the data set, and for options that it has not.
     """
-    request.refuse("classification", "split")
+    request.refuse("classification", "split", "threshold")
     known = dict(trained.data)
     if request.data.get("dataset", known.get("dataset")) != known.get("dataset"):
         known = {}  # what is known of the weights' own data says nothing of another set

@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 import mxnet as mx
 import numpy as np
 
+from ..data.pairs import align
 from ..data.picture_files import find_pictures
 from ..data.pictures import AnyPicture, NetworkInput, checked, one_by_one
 from ..data.registry import ClassNames
@@ -25,6 +26,7 @@ from ..evaluation.trained_network import TrainedNetwork, head_width
 from ..models import model_entry
 from ..segmentation.pictures import Item as SegmentedItem
 from ..segmentation.pictures import predicted_pixels, write_predictions
+from ..segmentation.scores import SegmentationScore
 from ..utils.console import progress
 from ..utils.files import atomic_write
 from .opening import open_network
@@ -178,13 +180,17 @@ def write_predicted(
     workers: int,
     top: int = 5,
     width: int = 0,
+    threshold: float = 0.5,
 ) -> Tuple[Tally, List[Path]]:
-    """Predict pictures and write what is found; the contact sheets of a segmentation are returned."""
+    """Predict pictures and write what is found; the contact sheets of a segmentation are returned.
+
+    ``threshold`` is the probability above which a pixel is foreground.
+    """
     tally = Tally(predictor.classes)
     stream = predict_stream(predictor, items, batch_size, workers)
     found = tally.counted(progress(stream, total, "predicting", "picture"))
     if predictor.segments and out:
-        return tally, write_masks(found, out, form, [predictor.classes[n] for n in range(predictor.outputs)])
+        return tally, write_masks(found, out, form, [predictor.classes[n] for n in range(predictor.outputs)], threshold)
     write_classes(found, out, form, top, width)
     return tally, []
 
@@ -217,7 +223,9 @@ def _entry(each: Prediction, classes: List[Any]) -> Dict[str, Any]:
     return {"image": each.name, "classes": listed}
 
 
-def write_masks(found: Iterable[Prediction], out: str, form: str, classes: Sequence[str]) -> List[Path]:
+def write_masks(
+    found: Iterable[Prediction], out: str, form: str, classes: Sequence[str], threshold: float = 0.5
+) -> List[Path]:
     """Write masks/, overlays/ and contact sheets of a segmentation network's predictions; return the sheets.
 
     Beside them stands a table of the share of foreground, or of each of several ``classes``.
@@ -229,15 +237,29 @@ def write_masks(found: Iterable[Prediction], out: str, form: str, classes: Seque
         for each in found:
             shares: Sequence[float] = ()
             if each.image is not None:
-                marked = predicted_pixels(each.resized)
+                logits = each.resized
+                marked = predicted_pixels(logits, threshold)
                 counts = np.bincount(marked.ravel(), minlength=max(len(classes), 2))
                 shares = (counts[-len(names) :] / marked.size).tolist()
-                yield SegmentedItem(each.name.rsplit("/", 1)[-1].rsplit(".", 1)[0], each.image, None, marked)
+                name, truth = each.name.rsplit("/", 1)[-1].rsplit(".", 1)[0], each.truth
+                item = SegmentedItem(name, each.image, truth, marked, logits[0])
+                if truth is not None:
+                    figure = _figure(each, truth, threshold) if len(logits) == 1 else ""
+                    item = item._replace(truth=align(each.image, truth)[1], figure=figure)
+                yield item
             rows.append((each.name, shares, each.fault))
 
     sheets = write_predictions(out, items(), classes)
     _write_shares(rows, out, form, names)
     return sheets
+
+
+def _figure(each: Prediction, truth: np.ndarray, threshold: float) -> str:
+    """A picture's IoU as an evaluation counts it: the mask is stretched to the input's size."""
+    assert each.logits is not None
+    score, (logits, mask) = SegmentationScore(threshold=threshold), align(each.logits[0], truth)
+    score.add(logits[None, None], mask[None, None], [each.name])
+    return score.images[0].figure
 
 
 def _write_shares(

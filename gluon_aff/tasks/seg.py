@@ -18,6 +18,7 @@ from ..errors import UsageError
 from ..segmentation.losses import CLASS_LOSS, LOSSES
 from ..training.history import epoch_line
 from ..utils.arguments import MAX_SIDE, number
+from ..utils.console import progress
 from ..utils.outputs import Reads, Writes
 from . import options as groups
 from .options import COMMAND, COUNT, FREE, SIDE, OptionParser, Switch
@@ -291,6 +292,7 @@ class Segmentation(Task[PairData]):
 
     def notes(self, options: Namespace, data: PairData) -> Iterator[str]:
         yield from small_targets(options, data.train)
+        yield from vanished_targets(options, data.val)
 
     def metric_of(self, options: Namespace) -> str:
         several = getattr(options, "classes", 1) > 1  # runs of earlier versions do not say
@@ -368,6 +370,18 @@ def small_targets(options: Namespace, train: PairSet) -> Iterator[str]:
         f"{options.base_size} marked: --recipe acm (stem of stride 1, AdaGrad 0.05, batch 8) was made for such, this "
         "stem works at a quarter of the resolution"
     )
+
+
+def vanished_targets(options: Namespace, val: PairSet) -> Iterator[str]:
+    """A note on targets that validation cannot see."""
+    from ..segmentation.scores import vanished_objects, vanished_text
+
+    if val.classes == 1:
+        size = (options.base_size, options.base_size)
+        counts = (vanished_objects(val.pair(index, aligned=False)[1], *size) for index in range(len(val)))
+        text = vanished_text(progress(counts, len(val), "validation's targets", "mask"), *size)
+        if text:
+            yield f"note: in validation {text}: a larger --base-size keeps them"
 
 
 def _record(found: AnyScore) -> Dict[str, Any]:

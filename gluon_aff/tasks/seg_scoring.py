@@ -22,7 +22,7 @@ from ..evaluation import ScoreRequest, TrainedNetwork
 from ..runtime import devices
 from ..segmentation.pictures import Item, predicted_pixels, write_predictions
 from ..segmentation.report import AnyReport, segmentation_report
-from ..segmentation.scores import COCO_LIMITS, ClassScore
+from ..segmentation.scores import COCO_LIMITS, ClassScore, SegmentationScore, vanished_objects, vanished_text
 from ..segmentation.targets import TargetScore
 from ..training.history import environment
 from ..utils.files import last_name
@@ -137,7 +137,12 @@ def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> A
     options.download, options.num_data_workers = False, request.workers
     options.test_batch_size = request.batch_size or options.test_batch_size
     options.classes = trained.outputs
-    return _score(trained, options, request.devices, dict(request.environment), None)[0]
+    if request.threshold is not None and trained.outputs > 1:
+        raise UsageError(
+            "`threshold` is for foreground and background; of classes the largest logit counts: leave it out"
+        )
+    threshold = 0.5 if request.threshold is None else request.threshold
+    return _score(trained, options, request.devices, dict(request.environment), None, threshold)[0]
 
 
 def _score(
@@ -146,15 +151,20 @@ def _score(
     contexts: List[mx.Context],
     about: Dict[str, Any],
     pictures: Optional[Path],
+    threshold: float = 0.5,
 ) -> Tuple[AnyReport, List[Path]]:
     """The report, and the contact sheets of the predictions, which go to ``pictures`` if that is given."""
     pairs = load_split(options, options.val_split, options.test_images)
-    targets = _target_score() if pairs.classes == 1 else None
-    found = empty_score(pairs, find_dataset(options.dataset, masks=True).size_limits or COCO_LIMITS, targets)
+    targets = _target_score(threshold) if pairs.classes == 1 else None
+    limits = find_dataset(options.dataset, masks=True).size_limits or COCO_LIMITS
+    found, size = empty_score(pairs, limits, targets, threshold), (options.base_size, options.base_size)
     decoded: Dict[str, Pair] = {}  # read for the network, wanted once more at their own size
+    vanished: List[Tuple[int, int]] = []
 
     def read(name: str) -> Pair:
         decoded[name] = pairs.read(name)
+        if pairs.classes == 1:
+            vanished.append(vanished_objects(decoded[name][1], *size))
         return decoded[name]
 
     once = PairSet(
@@ -170,8 +180,11 @@ def _score(
             names = [pairs.names[index] for index in chosen]
             originals = [align(*decoded.pop(name)) for name in names]
             found.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])
-            for name, (image, mask), logit in zip(names, originals, logits if pictures else ()):
-                yield Item(name, image, mask, predicted_pixels(resized_logits(logit, *mask.shape[:2])))
+            scored = found.images[-len(names) :] if isinstance(found, SegmentationScore) else ()
+            figures = [image.figure for image in scored] or names  # of classes it is not shown
+            for name, (image, mask), logit, figure in zip(names, originals, logits if pictures else (), figures):
+                logit = resized_logits(logit, *mask.shape[:2])
+                yield Item(name, image, mask, predicted_pixels(logit, threshold), logit[0], figure)
 
     sheets: List[Path] = []
     if pictures:
@@ -185,18 +198,19 @@ def _score(
         "split": options.val_split,
         **({"split_list": pairs.listed} if pairs.listed else {}),
         "size": f"{options.base_size}x{options.base_size}",
+        **({"vanished": text} if (text := vanished_text(vanished, *size)) else {}),
         "command": shlex.join(about.pop("command", [])),
         **about,
         **_about_run(trained),
-        **_stated(trained, options, len(pairs)),
+        **(_stated(trained, options, len(pairs)) if threshold == 0.5 else {}),
     }
     return segmentation_report(found, facts), sheets
 
 
-def _target_score() -> Optional[TargetScore]:
+def _target_score(threshold: float) -> Optional[TargetScore]:
     """None, and a note, where the package for it is not installed."""
     try:
-        return TargetScore()
+        return TargetScore(threshold)
     except GluonAFFError as error:
         print(f"note: {error}", file=sys.stderr)
         return None

@@ -34,11 +34,14 @@ def load_split(options: Namespace, split: str, count: Optional[int] = None) -> P
 
 
 def empty_score(
-    pairs: PairSet, size_limits: Tuple[float, float] = COCO_LIMITS, targets: Optional[TargetScore] = None
+    pairs: PairSet,
+    size_limits: Tuple[float, float] = COCO_LIMITS,
+    targets: Optional[TargetScore] = None,
+    threshold: float = 0.5,
 ) -> AnyScore:
     """What the figures of a set are added up in."""
     if pairs.classes == 1:
-        return SegmentationScore(size_limits, targets)
+        return SegmentationScore(size_limits, targets, threshold)
     return ClassScore(pairs.classes, pairs.class_names)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import GluonAFFError
+from ..errors import GluonAFFError, UsageError
 
 
 def check_finite(logits: np.ndarray) -> None:
@@ -19,6 +19,13 @@ def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
     """Return probabilities along ``axis``, without overflow."""
     powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def logit_of(probability: float) -> float:
+    """Return the logit whose sigmoid is a probability. Raises UsageError unless that is between 0 and 1."""
+    if not 0 < probability < 1:
+        raise UsageError(f"`threshold` {probability}: expected a probability between 0 and 1")
+    return float(np.log(probability / (1 - probability)))
 
 
 def resized_logits(logits: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from PIL import Image
 
 from gluon_aff.errors import GluonAFFError
 from gluon_aff.segmentation import pictures
+from gluon_aff.segmentation.magnifying import small_target
 from gluon_aff.segmentation.pictures import (
     Item,
     class_colours,
@@ -77,6 +78,28 @@ def test_overlays_change_nothing_but_the_prediction_and_its_outline():
     inside = painted[found].astype(int)
     assert (abs(inside - image[found]) < 65).all()  # the image shows through
     assert (inside != image[found]).any()
+
+
+def test_overlays_with_a_truth_tell_found_missed_and_false():
+    truth, found = np.zeros((2, *SHAPE), bool)
+    truth[20:23, 20:23] = truth[60:63, 60:63] = found[21:24, 21:24] = found[120:123, 200:203] = True
+    painted = prediction_overlay(np.full((*SHAPE, 3), 90, np.uint8), found, truth)
+    picture = painted[: 3 * SHAPE[0]]
+    assert painted.shape[1] == 3 * SHAPE[1] and (picture[186, 186] == 90).all()  # the target itself shows
+    places = {(0, 195, 137): (19, 19), MISS: (59, 59), (255, 40, 200): (19, 19), FALSE: (118, 198)}
+    for colour, place in places.items():
+        rows, columns = np.nonzero((picture == colour).all(axis=2))
+        assert (rows.min() // 3, columns.min() // 3) == place
+        assert count(painted[len(picture) :], colour) > 0  # the legend
+
+
+def test_the_likeliest_target_is_magnified():
+    mask, logits = np.zeros(SHAPE, bool), np.zeros(SHAPE)
+    mask[10:18, 10:18] = mask[100:102, 200:202] = True
+    logits[mask], logits[101, 201] = 1, 2
+    for given, (row, column) in ((None, (14, 14)), (logits, (101, 201))):
+        view = small_target(mask, mask, given)
+        assert 0 <= row - view.first[0] < view.side and 0 <= column - view.first[1] < view.side
 
 
 def test_sheets_hold_eight_rows_and_items_are_taken_one_by_one(tmp_path, undrawn):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_aff.errors import GluonAFFError
+from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.segmentation.report import segmentation_report
 from gluon_aff.segmentation.scores import ClassScore, SegmentationScore
 
@@ -44,7 +44,7 @@ def test_a_row_for_each_image(report):
         rows = list(csv.DictReader(handle))
     assert [row["name"] for row in rows] == [image.name for image in score.images]
     for row, image in zip(rows, score.images):
-        assert (row["height"], row["scored_width"]) == ("64", "40")
+        assert (row["original_height"], row["scored_width"]) == ("64", "40")
         assert int(row["intersection"]) / int(row["union"]) == pytest.approx(image.iou)
         assert float(row["iou"]) == pytest.approx(image.iou, abs=1e-6)
 
@@ -58,7 +58,7 @@ def test_markdown_has_the_figures_and_the_worst_images(report):
     assert "The 10 images of lowest IoU (images.csv has all 12)" in text
     worst = min(score.images, key=lambda image: image.iou)
     name = worst.name.replace("|", r"\|")
-    assert f"| {name} | 80 x 64 |" in text
+    assert f"| {name} | 80x64 |" in text
     widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("| set")}
     assert widths == {7}
 
@@ -73,8 +73,30 @@ def test_plots_are_pictures(report):
 def test_lines_for_a_terminal(report):
     found = segmentation_report(report[0], {"data": "12 images"}).lines()
     assert found[0] == "data           12 images"
-    assert found[1].split()[:3] == ["IoU", f"{report[0].iou:.4f}", "(95"]
+    assert found[1] == "counted at     40x32, p > 0.5" and found[2].split()[:3] == [
+        "IoU",
+        f"{report[0].iou:.4f}",
+        "(95",
+    ]
     assert any(line.startswith("small    under 32² px ") for line in found)
+
+
+def test_the_best_threshold_is_the_one_that_scores_so():
+    random, truth = np.random.RandomState(0), np.zeros((2, 1, 24, 24))
+    truth[:, :, 8:16, 8:14] = 1
+    logits = (6 * truth - 5 + 1.5 * random.randn(*truth.shape)).astype(np.float32)
+    score = SegmentationScore()
+    score.add(logits, truth, ["a", "b"])
+    p, iou = score.curves.best
+    assert p < 0.5 and iou > score.iou
+    (line,) = [line for line in segmentation_report(score, {}).lines() if line.startswith("best threshold")]
+    stated = line.split("p > ")[1].split(":")[0]
+    again = SegmentationScore(threshold=float(stated))
+    again.add(logits, truth, ["a", "b"])
+    assert again.iou == pytest.approx(iou, abs=1e-3) and f"IoU {iou:.4f}, chosen on these images" in line
+    assert f"counted at     24x24, p > {stated}" in segmentation_report(again, {}).lines()
+    with pytest.raises(UsageError, match="`threshold` 1"):
+        SegmentationScore(threshold=1)
 
 
 def test_sets_without_foreground_or_background_and_perfect_ones_are_reported(tmp_path):

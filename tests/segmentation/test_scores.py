@@ -8,7 +8,14 @@ import pytest
 
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.segmentation import scores
-from gluon_aff.segmentation.scores import ClassScore, SegmentationScore, size_groups, true_objects
+from gluon_aff.segmentation.scores import (
+    ClassScore,
+    SegmentationScore,
+    size_groups,
+    true_objects,
+    vanished_objects,
+    vanished_text,
+)
 
 
 def random_batch(seed, images=3, height=20, width=24):
@@ -160,7 +167,16 @@ def test_sizes_are_grouped_by_original_area():
     assert (small.iou, small.recall, small.detected) == (0, 0, 0)
     assert (medium.iou, medium.recall, medium.detected) == (0.5, 0.5, 1)
     assert (large.smallest, large.limit, large.iou) == (256, None, 0.5)
-    assert (score.images[0].height, score.images[0].scored_height) == (16, 8)
+    assert (score.images[0].original_height, score.images[0].scored_height) == (16, 8)
+
+
+def test_objects_between_the_pixels_of_a_smaller_mask_have_vanished():
+    mask = np.zeros((8, 12), np.uint8)
+    mask[0, 0] = mask[3, 3] = mask[4:8, 6:10] = 1  # rows and columns 1, 3, 5, ... are kept
+    mask[0, 11] = 255  # counts nowhere
+    assert vanished_objects(mask, 4, 6) == (1, 3) and vanished_objects(mask, 16, 24) == (0, 3)
+    assert vanished_text([(1, 3), (0, 2)], 4, 6).startswith("1 of 5 targets have no pixel at 6x4")
+    assert vanished_text([(0, 3)], 4, 6) == vanished_text([], 4, 6) == ""
 
 
 def test_groups_weigh_pixels_and_objects():
