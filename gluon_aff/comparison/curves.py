@@ -32,7 +32,7 @@ _COLUMNS = {"val_acc": ACCURACY, "err_top1": ERROR, "iou": METRICS["iou"]}  # of
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?|nan|inf"
 _EPOCH = re.compile(
     rf"\[Epoch (?P<epoch>\d+)\] (train(?:-rmse)?=({_NUMBER}) val=(?P<accuracy>{_NUMBER})"
-    rf"|validation: err-top1=(?P<error>{_NUMBER}) err-top5=({_NUMBER}))"
+    rf"|validation: err-top1=(?P<error>{_NUMBER}))"
 )
 _FLAGS = re.compile(r"Namespace\((.*)\)")
 _FLAG = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,]*)")

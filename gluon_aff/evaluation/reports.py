@@ -15,7 +15,7 @@ from ..utils.files import PathLike, write_json
 from ..utils.resampling import share_interval, span_text
 from ..utils.tables import text_table, write_csv
 from .protocol import official_size
-from .scoring import Score
+from .scoring import TOP, Score
 
 _SHOWN = 20  # classes that are printed one by one
 _WITH_FIGURES, _WITH_NAMES = 20, 100  # largest numbers of classes whose cells, and whose names, can be read
@@ -140,7 +140,7 @@ class ClassificationReport:
                 f"note       the official set has {official:,} images, this one {data.count:,}: another figure"
             )
         found += [f"note       {note}" for note in score.notes]
-        for name, hits in (("top-1", score.top1), ("top-5", score.top5)):
+        for name, hits in (("top-1", score.top1), ("top-5", score.top5))[: _shares(score)]:
             error = _percent(count - hits, count)
             span = span_text(share_interval(hits, count))
             found.append(f"{name}      {hits / count:.4f} ({hits:,} of {count:,}; 95 %: {span}), error {error}")
@@ -230,10 +230,16 @@ def _class_lines(score: Score) -> List[str]:
     shown = rows if len(rows) <= _SHOWN else rows[:10]
     cells = []
     for row in shown:
-        shares = (f"{row[name] / row['images']:.4f}" for name in ("top1", "top5"))
+        shares = [f"{row[name] / row['images']:.4f}" for name in ("top1", "top5")][: _shares(score)]
         cells.append((row["name"], row["taken_for"] or "-", f"{row['images']:,}", *shares))
     heading = [] if len(shown) == len(rows) else [f"the ten worst of {len(rows)} classes (--out and --json give all):"]
-    return [*heading, *text_table(("class", "mostly taken for", "images", "top-1", "top-5"), cells, left=2)]
+    names = ("class", "mostly taken for", "images", "top-1", "top-5")[: 3 + _shares(score)]
+    return [*heading, *text_table(names, cells, left=2)]
+
+
+def _shares(score: Score) -> int:
+    """1, top-1 alone, where all classes are among the top five; 2 otherwise."""
+    return 1 if len(score.images.classes) <= TOP else 2
 
 
 def _percent(part: int, whole: int) -> str:

@@ -92,6 +92,9 @@ class TrainedNetwork:
     description: Optional[Dict[str, Any]] = None
     exported: Optional[ExportedNetwork] = None
 
+    def __repr__(self) -> str:
+        return f"TrainedNetwork({self.name!r}: {self.network}, {self.task}, {self.figure or 'no figure known'})"
+
     @property
     def title(self) -> str:
         """What it is called in headings: the id, or the file's or run's name."""

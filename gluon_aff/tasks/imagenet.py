@@ -222,15 +222,16 @@ class ImageNet(Task[ImageNetData]):
 
     def log_line(self, record: Record) -> str:
         """An epoch's lines of the authors' ImageNet logs; errors are shares, 0 to 1."""
+        top5 = f" err-top5={1 - record['val_top5']:f}" if "val_top5" in record else ""
         return (
             "[Epoch {epoch:d}] training: {train_metric}={train:f} loss={loss:f}\n"
             "[Epoch {epoch:d}] speed: {speed:d} samples/sec\ttime cost: {time:f}\n"
-            "[Epoch {epoch:d}] validation: err-top1={top1:f} err-top5={top5:f}"
+            "[Epoch {epoch:d}] validation: err-top1={top1:f}{top5}"
         ).format(
             **record,
             speed=round(record["images"] / record["time"]),
             top1=1 - record["val"],
-            top5=1 - record["val_top5"],
+            top5=top5,
         )
 
     def best_file(self, options: Namespace, best: Record) -> str:

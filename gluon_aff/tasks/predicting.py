@@ -191,7 +191,7 @@ def write_predicted(
     found = tally.counted(progress(stream, total, "predicting", "picture"))
     if predictor.segments and out:
         return tally, write_masks(found, out, form, [predictor.classes[n] for n in range(predictor.outputs)], threshold)
-    write_classes(found, out, form, top, width)
+    write_classes(found, out, form, min(top, predictor.outputs or top), width)
     return tally, []
 
 
@@ -209,7 +209,7 @@ def write_classes(found: Iterable[Prediction], out: Optional[str], form: str, to
             elif form == "csv":
                 if classes:
                     cells = [cell for _, name, score in classes for cell in (name, f"{score:.6g}")]
-                    writer.writerow([each.name, *cells])
+                    writer.writerow([each.name, *cells, *[""] * (2 * top - len(cells))])
             elif classes:
                 named = "  ".join(f"{score:6.4f} {name}" for _, name, score in classes)
                 handle.write(f"{each.name:<{width}}  {named}\n")

@@ -95,17 +95,21 @@ def accuracy(
 ) -> Optional[Dict[str, Any]]:
     """Top-1 and top-5 accuracy over a loader's batches, each image once, as ``val``, ``val_top5``, ``val_images``.
 
+    Of five classes or fewer there is no ``val_top5``.
+
     ``images`` is how many there should be, in the loaders of all ranks of ``group`` together, with those that this
     rank's has left out by the end. Returns None when ``stop`` is requested on the way, on any rank. Raises
     GluonAFFError when another number passed than there should.
     """
     group, stop = group or SingleProcess(), stop or Stop()
-    seen, totals = 0, np.zeros(2)
+    seen, totals, outputs = 0, np.zeros(2), 0
     pending: Deque[mx.nd.NDArray] = deque()
     for x, y in progress(loader.batches(0), len(loader), "validation"):
         seen += len(x)
         for data, label in zip(*split_batch(x, y, devices)):
-            pending.append(_top1_top5(net(data), label))
+            output = net(data)
+            outputs = output.shape[1]
+            pending.append(_top1_top5(output, label))
         while len(pending) > Tally.LAG * len(devices):
             totals += pending.popleft().asnumpy()
         if stop.requested:
@@ -117,7 +121,8 @@ def accuracy(
     seen = int(counted)
     if seen + missing != images or not seen:
         raise GluonAFFError(f"validation saw {seen} images of {images}: the loader lost or repeated some")
-    return {"val": hits[0] / seen, "val_top5": hits[1] / seen, "val_images": seen}
+    top5 = {"val_top5": hits[1] / seen} if outputs > 5 else {}
+    return {"val": hits[0] / seen, **top5, "val_images": seen}
 
 
 def _top1_top5(output: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:

@@ -197,6 +197,7 @@ def test_a_bad_picture_is_named_and_skipped(folder, weights, tmp_path, capsys):
     assert "skipped: " in error and "bee/2.png" in error and "1 could not be read" in error
     table = (tmp_path / "found.csv").read_text().splitlines()
     assert len(table) == 15 and table[0].startswith("image,class_1,score_1,class_2") and "bee/2.png" not in str(table)
+    assert {row.count(",") for row in table} == {2 * len(KINDS)}
     assert main([*arguments, "--strict"]) == 1
 
 
