@@ -386,7 +386,7 @@ def test_periodic_checkpoints_are_kept_and_fewer_images_than_a_batch_are_one_bat
     argv = [*TINY, "--train-images", "10", "--num-epochs", "5"]
     code, out, _ = train(*argv, "--save-period", "2", "--save-dir", "some")
     assert code == 0
-    assert "note: 10 training images do not fill batches of 16: every epoch is one batch of 10\n" in out
+    assert "note: 10 training images, batches of 16: none is full, every epoch is one batch of 10\n" in out
     kept = {path.name for path in Path("some/checkpoints").iterdir()}
     assert {f"epoch-{epoch:05d}-batch-000000" for epoch in (2, 4, 5)} <= kept
     assert len(kept) <= 4

@@ -288,7 +288,7 @@ def describe_batches(loader: Any) -> Iterator[str]:
         yield f"note: {images} training images, batches of {full}: every epoch leaves {left} out, drawn anew each time"
     elif batches * full - images >= batches:  # of batches whose sizes differ by one at most
         size = f"one batch of {images}" if batches == 1 else f"{batches} batches of at most {-(-images // batches)}"
-        yield f"note: {images} training images do not fill batches of {full}: every epoch is {size}"
+        yield f"note: {images} training images, batches of {full}: none is full, every epoch is {size}"
 
 
 # ---- the schedule alone

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from typing import Any, Callable, Iterable, Iterator, NoReturn, Optional, Sequence, TextIO
 
 from .._version import __version__
@@ -43,6 +44,7 @@ def run_program(main: Main) -> NoReturn:
     streams.take_any_name(sys.stdout)
     streams.take_any_name(sys.stderr)
     streams.watch_output()
+    warnings.formatwarning = lambda message, *place: f"warning: {message}\n"  # without a line of code
     code = run(main)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what remains is Python's own end
     sys.exit(code)
