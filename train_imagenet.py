@@ -2,6 +2,7 @@
 """Train AFF, iAFF and other fusions in ResNets and ResNeXts on ImageNet, from image files or from records.
 
 python train_imagenet.py --data-dir imagenet --recipe release
+python train_imagenet.py --data-dir photos --recipe finetune --use-pretrained RUN
 python train_imagenet.py --use-rec --rec-train train.rec --rec-val val.rec --recipe release --model resnext
 """
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not WALKS.is_file(), reason="only in a clone")
 
 #: What each section leaves, besides exit codes of 0.
 LEFT = {
-    "From timm": ["runs/pictures/best/model.params", "where.png"],
+    "With photos of your own": ["runs/photos/best/model.params", "where.png"],
     "From the authors' repository": ["runs/mine/best/model.params", "compare.png"],
     "With binary masks of your own": ["runs/discs/best/model.params", "report", "masks", "discs.png"],
 }
@@ -51,6 +51,8 @@ def walk(text, folder):
         lines = [[sys.executable, "-c", block]] if language == "python" else []
         lines += [program(shlex.split(line)) for line in block.splitlines()] if language == "sh" else []
         for words in lines:
+            if "onnx" in words and not util.find_spec("onnx"):  # an extra
+                continue
             done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
             assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
             assert "CUDA" not in done.stderr
