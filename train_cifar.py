@@ -3,6 +3,7 @@
 
 python train_cifar.py --dataset digits
 python train_cifar.py --dataset cifar100 --recipe release
+examples/train_plain.py is such a training as a plain Gluon loop.
 """
 
 from __future__ import annotations

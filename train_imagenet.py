@@ -4,6 +4,7 @@
 python train_imagenet.py --data-dir imagenet --recipe release
 python train_imagenet.py --data-dir photos --recipe finetune --use-pretrained RUN
 python train_imagenet.py --use-rec --rec-train train.rec --rec-val val.rec --recipe release --model resnext
+examples/train_plain.py is a training as a plain Gluon loop.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 
 python train_seg.py --dataset shapes
 python train_seg.py --dataset sirst --data-dir sirst.zip --recipe acm
+examples/own_segmentation_network.py trains a network of your own in the same way.
 """
 
 from __future__ import annotations

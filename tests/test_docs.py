@@ -254,7 +254,7 @@ def test_every_python_block_runs(page, tmp_path, monkeypatch, capsys):
 # Files ---------------------------------------------------------------------------------------------------------------
 
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
-FOLDERS = r"gluon_aff|tests|docs|params|benchmarks|experiments|\.ci"
+FOLDERS = r"gluon_aff|tests|docs|params|benchmarks|experiments|examples|\.ci"
 NAMED = re.compile(rf"`((?:{FOLDERS})/[\w./-]+|[\w-]+\.(?:py|md|cff|toml))`")
 
 

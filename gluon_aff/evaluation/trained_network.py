@@ -15,8 +15,9 @@ from ..data.picture_files import Picture
 from ..data.pictures import AnyPicture, NetworkInput
 from ..deploy import ExportedNetwork, Predictor, predictor_of_exported, predictor_of_net
 from ..errors import UsageError
-from ..models.common import SegmentationNet
-from ..published.recognition import head_of
+from ..models.common import output_shape
+
+_SIDE = 256  # of images that are tried: a multiple of what networks halve
 
 
 @dataclass
@@ -71,8 +72,8 @@ class TrainedNetwork:
         Of its training, where it is a run of ours.
     make_input : callable or None
         What gives `input`.
-    head : int or None
-        Outputs, where the network is none of ours.
+    input_shape : tuple of int or None
+        Of an input (N, C, H, W) that it takes, where it is known; else 256 pixels are tried.
     description : dict or None
         What its weights say of themselves, see `training.checkpoint`.
     exported : ExportedNetwork or None
@@ -88,7 +89,7 @@ class TrainedNetwork:
     claim: Optional[Claim] = None
     options: Optional[Namespace] = None
     make_input: Optional[Callable[[], NetworkInput]] = None
-    head: Optional[int] = None
+    input_shape: Optional[Tuple[int, ...]] = None
     description: Optional[Dict[str, Any]] = None
     exported: Optional[ExportedNetwork] = None
 
@@ -113,18 +114,31 @@ class TrainedNetwork:
         """Names of the classes it tells apart, in the order of its outputs; None where they are not known."""
         return self.input.classes.names if self.input.classes else None
 
+    @cached_property
+    def output_shape(self) -> Optional[Tuple[int, ...]]:
+        """Shape of its output, (N, classes) or (N, classes, H, W); None where that cannot be told."""
+        shape = self.input_shape or (1, getattr(self.net, "_in_channels", 3), _SIDE, _SIDE)
+        return output_shape(self.net, shape)
+
     @property
     def outputs(self) -> int:
         """Width of its head. Raises UsageError for a network of one's own whose head cannot be told."""
-        found = self.head or head_width(self.net)
-        if found is None:
-            raise UsageError(f"{self.name}: the head of this {type(self.net).__name__} cannot be told")
-        return found
+        if self.exported is not None:
+            return self.exported.outputs
+        found = self.output_shape
+        if found is None or len(found) not in (2, 4):
+            raise UsageError(
+                f"{self.name}: the head of this {type(self.net).__name__} cannot be told, it gives "
+                f"{found or 'no single output'} for {self.input_shape or 'images'}: expected a HybridBlock from images "
+                "(N, 3, H, W) to class logits (N, classes) or segmentation logits (N, classes, H, W), whose "
+                "hybrid_forward uses F's operators alone"
+            )
+        return found[1]
 
     @property
     def segments(self) -> bool:
         """Whether it gives segmentation logits (N, classes, H, W) rather than class logits (N, classes)."""
-        return self.exported.segments if self.exported else isinstance(self.net, SegmentationNet)
+        return self.exported.segments if self.exported else len(self.output_shape or ()) == 4
 
     @property
     def figure(self) -> Optional[str]:
@@ -149,13 +163,6 @@ class TrainedNetwork:
         if self.exported is not None:
             made = predictor_of_exported(self.exported)
         else:
-            outputs = self.head or head_width(self.net) or 0  # of a network of one's own it may be unknown
+            outputs = self.outputs if self.output_shape else 0  # of a network of one's own it may be unknown
             made = predictor_of_net(self.net, self.input, self.segments, outputs, self.title)
         return replace(made, mask_of=self.mask_of) if made.segments and made.outputs else made
-
-
-def head_width(net: mx.gluon.HybridBlock) -> Optional[int]:
-    """Outputs of a network's last layer; None where it cannot be told."""
-    shapes = {key: parameter.shape for key, parameter in net._collect_params_with_prefix().items()}
-    head = head_of(shapes)
-    return int(shapes[f"{head}.weight"][0]) if head else None

@@ -153,6 +153,16 @@ def check_size(net: nn.HybridBlock, height: int, width: int) -> None:
     symbol_shapes(net(mx.sym.var("data")), (1, getattr(net, "_in_channels", 3), height, width))
 
 
+def output_shape(net: nn.HybridBlock, shape: Sequence[int]) -> Optional[Tuple[int, ...]]:
+    """The shape of the output for an input of ``shape``; None where that cannot be told. Nothing is computed."""
+    try:
+        symbol = net(mx.sym.var("data"))
+        (name,) = symbol.list_outputs()
+        return symbol_shapes(symbol, shape)[name]
+    except Exception:  # what a forward pass of somebody else's raises for a symbol can be anything
+        return None
+
+
 def symbol_shapes(symbol: mx.sym.Symbol, shape: Sequence[int], **others: Tuple[int, ...]) -> Dict[str, Tuple[int, ...]]:
     """The shape of every output inside ``symbol`` for an input of ``shape``, by name. Raises UsageError for none.
 

@@ -65,7 +65,7 @@ class ImageData(Data):
 class CIFAR(Task[ImageData]):
     """Classification of small images: the paper's CIFAR experiments."""
 
-    name = "cifar"
+    name = recipes = "cifar"
     description = "Train an attentional feature fusion network on CIFAR or on images like CIFAR's."
     ablation_hosts = {"inception": "cifar_inception", "resnet": "cifar_resnet.paper"}
     paper_setting = "CIFAR-100, 50000 and 10000 images, 20 superclasses on 100 outputs"

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 
 import yaml
 
-from ..errors import GluonAFFError, UsageError
+from ..errors import GluonAFFError, UsageError, near_matches
 from ..training.history import HISTORY, History
 from ..utils.files import PathLike, last_name
 from .options import OptionParser, Role
@@ -65,7 +65,7 @@ def _asked(task: Any, parser: OptionParser, given: Options) -> Options:
 
 
 def _recipe(task: Any, parser: OptionParser, name: str, given: Options) -> Options:
-    values = parser.checked(read_recipe(task.name, name, given.get("model"), given), f"recipe {name}")
+    values = parser.checked(read_recipe(task.recipes, name, given.get("model"), given), f"recipe {name}")
     task.adapt_recipe(values, given)
     return {**values, "recipe": name}
 
@@ -121,8 +121,10 @@ def read_recipe(task: str, name: str, model: Optional[str] = None, given: Option
     of values, in what is ``given`` or else in the recipe. ``differs`` are lines on where paper and code disagree.
     Raises UsageError for an unknown recipe, and for a network that it does not cover.
     """
-    if name not in list_recipes(task):
-        raise UsageError(f"recipe {name!r} is unknown; choose from {', '.join(list_recipes(task))}")
+    known = list_recipes(task)
+    if name not in known:
+        near = f"{near_matches(name, known)}; `gluon-aff recipes '{task}-*'` lists what each is for"
+        raise UsageError(f"recipe {name!r} is unknown: {near if known else 'this task has no recipes'}")
     recipe = read_yaml(RECIPES / f"{task}-{name}.yaml")
     options, models = dict(recipe["options"]), recipe.get("models", {})
     model = model or options.get("model") or next(iter(models), None)

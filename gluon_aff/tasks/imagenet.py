@@ -64,7 +64,7 @@ class ImageNetData(Data):
 class ImageNet(Task[ImageNetData]):
     """Classification of photographs: the paper's ImageNet experiments."""
 
-    name = "imagenet"
+    name = recipes = "imagenet"
     description = "Train an attentional feature fusion network on ImageNet, or on images laid out like it."
 
     # ---- options

@@ -229,8 +229,9 @@ def read_run(path: Path, which: str = "best") -> FinishedRun:
     if not isinstance(saved, dict) or not isinstance(data, dict):
         raise Damaged(place, "state.json has options or data that are no list of names and values")
     name = state.get("task", "cifar" if "blocks" in saved else None)
-    if not isinstance(name, str) or name not in list_tasks():
+    if not isinstance(name, str):
         raise UsageError(f"{place} is not a checkpoint of a training script: give its model.params and --model")
+    _check_registered(name, place)
     config = config_of(place)
     free = read_yaml(config) if config.is_file() else {}
     task = get_task(name)
@@ -241,6 +242,14 @@ def read_run(path: Path, which: str = "best") -> FinishedRun:
         task.parser().checked({name: value for name, value in values.items() if name in defaults}, source)
     options = Namespace(**{**defaults, **free, **saved, **_FRESH})
     return FinishedRun(task, place, weights, state, options, read_description(weights))
+
+
+def _check_registered(task: str, place: Path) -> None:
+    if task not in list_tasks():
+        raise UsageError(
+            f"{place} is of task {task}, which is not registered here: import its module, or run it in the place of "
+            "gluon-aff"
+        )
 
 
 def config_of(checkpoint: Path) -> Path:
@@ -259,17 +268,18 @@ def commits_of(checkpoint: Path) -> List[str]:
 def _of_run(run: FinishedRun, name: str, devices: List[mx.Context]) -> TrainedNetwork:
     net = run.task.network(run.options, run.state["data"].get("classes"), devices)
     published.load(run.weights, net)
-    data = run.task.data_facts(run.options)
+    data, shape = run.task.data_facts(run.options), run.task.input_shape(run.options)
     if run.description:
         trained = _described(name, run.weights, run.description, net)
         trained.data = {**data, **trained.data}
-        trained.options = run.options
+        trained.options, trained.input_shape = run.options, shape
         return trained
     best, claim = run.state.get("best"), None
     if best and best["checkpoint"] == run.checkpoint.resolve().name:
         claim = Claim("logged", run.task.metric, best["val"], best["val_images"], data["dataset"], data.get("labels"))
     network = run.task.model_name(run.options)
-    return TrainedNetwork(name, run.weights, run.task.name, network, _ready(net), data, claim, run.options)
+    about = name, run.weights, run.task.name, network
+    return TrainedNetwork(*about, _ready(net), data, claim, run.options, input_shape=shape)
 
 
 # ---- files
@@ -346,8 +356,7 @@ def _network_of(description: Description, file: Path, devices: List[mx.Context])
 def _described(name: str, file: Path, description: Description, net: mx.gluon.HybridBlock) -> TrainedNetwork:
     """A network as its weights describe it."""
     task, data, figure, claim = description["task"], dict(description["data"]), description["figure"], None
-    if task not in list_tasks():
-        raise UsageError(f"{file} is of task {task}, which is not registered here: import its module")
+    _check_registered(task, file)
     if figure:
         names = float(figure["value"]), int(figure["images"]), str(data.get("dataset")), data.get("labels")
         claim = Claim("logged", description["metric"], *names, epoch=figure["epoch"])
@@ -425,21 +434,22 @@ def _of_zoo(
             net.load_parameters(str(file), ctx=devices, cast_dtype=True, dtype_source="current")
         except (AssertionError, ValueError, OSError, mx.MXNetError) as error:
             raise UsageError(f"{file} does not fit GluonCV's {bare}: {last_line(error)}") from None
-    outputs, size = _zoo_outputs(net, bare, devices[0])
+    size = _zoo_size(net, bare, devices[0])
     task = task_of_dataset("cifar10" if size <= 32 else "imagenet")
     data = {**task.default_data_facts(), **({} if size == 224 else {"size": size})}
     where = file or Path(bare)
-    return TrainedNetwork(name, where, task.name, f"{bare} of GluonCV", _ready(net), data, head=outputs)
+    shape = (1, 3, size, size)
+    return TrainedNetwork(name, where, task.name, f"{bare} of GluonCV", _ready(net), data, input_shape=shape)
 
 
-def _zoo_outputs(net: mx.gluon.HybridBlock, name: str, device: mx.Context) -> Tuple[int, int]:
-    """(outputs, size of its images). Raises UsageError when it gives no logits (N, classes)."""
+def _zoo_size(net: mx.gluon.HybridBlock, name: str, device: mx.Context) -> int:
+    """The size of its images. Raises UsageError when it gives no logits (N, classes)."""
     for size in (32,) if name.startswith("cifar_") else _ZOO_SIZES:
         try:
             shape: Sequence[int] = getattr(net(mx.nd.zeros((1, 3, size, size), ctx=device)), "shape", ())
         except (mx.MXNetError, ValueError):
             continue
         if len(shape) == 2:
-            return int(shape[1]), size
+            return size
         break
     raise UsageError(f"GluonCV's {name} does not give class logits (N, classes): only classifiers can be opened")

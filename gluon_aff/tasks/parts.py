@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import random
 import zlib
 from argparse import Namespace
+from contextlib import redirect_stdout
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 import mxnet as mx
@@ -12,7 +14,7 @@ import numpy as np
 
 from .. import published
 from ..data import ImageNetTrainLoader
-from ..errors import GluonAFFError, UsageError
+from ..errors import GluonAFFError, UsageError, last_line
 from ..models import model_entry
 from ..training import Job, Listener, Listeners, Loader, Targets, Updater, accuracy, hits, soft_rmse
 from ..training.listeners import BatchLog, Progress
@@ -70,13 +72,19 @@ def own_network(
 ) -> mx.gluon.HybridBlock:
     """A network that ``make`` builds, initialised from the run's seed, with the weights of ``--resume-from``.
 
-    It is compiled as ``--mode`` says. Where layers leave sizes open, an input of ``shape`` settles them.
+    It is compiled as ``--mode`` says. Where layers leave sizes open, an input of ``shape`` settles them. Raises
+    UsageError where the network cannot take one.
     """
     seed_generators(options.seed)
     net = make()
     net.initialize(initializer(options), ctx=ctx)
     # not by a forward pass: MXNet then reorders weights for inference behind one's back, and training does not repeat
-    net.infer_shape(mx.nd.zeros(tuple(shape)))
+    try:
+        with redirect_stdout(io.StringIO()):  # MXNet prints the arguments that it refuses
+            net.infer_shape(mx.nd.zeros(tuple(shape)))
+    except mx.MXNetError as error:
+        kind, reason = type(net).__name__, last_line(error)
+        raise UsageError(f"this {kind} cannot take an input of {tuple(shape)}: {reason}; take another size") from error
     for parameter in net.collect_params().values():
         parameter._finish_deferred_init()
     return _ready(net, options)

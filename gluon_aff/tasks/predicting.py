@@ -22,7 +22,7 @@ from ..data.text_lists import names_in
 from ..deploy import Prediction, Predictor, predict_stream
 from ..deploy.predicting import Item
 from ..errors import GluonAFFError, UsageError
-from ..evaluation.trained_network import TrainedNetwork, head_width
+from ..evaluation import TrainedNetwork
 from ..models import model_entry
 from ..segmentation.pictures import Item as SegmentedItem
 from ..segmentation.pictures import predicted_pixels, write_predictions
@@ -81,6 +81,7 @@ def predict(
         trained = open_network(os.fspath(net_or_weights), devices=[ctx or mx.cpu()], exported=True)
     if input is not None:
         trained.make_input = lambda: input
+        trained.input_shape = (1, 3, input.size, input.size) if input.size else None
     items: List[Item] = []
     for image in one_by_one(images):
         if isinstance(image, np.ndarray):
@@ -94,7 +95,7 @@ def _of_net(net: mx.gluon.Block) -> TrainedNetwork:
     """A network that nothing more is known of than how it was made."""
     kind, call = type(net).__name__, getattr(net, "call", None)
     trained = TrainedNetwork(kind, Path(), "", kind, net)
-    if call and head_width(net):
+    if call and call.get("classes") != 0:
         task = task_of_network(model_entry(call["name"]))
         trained.make_input = lambda: task.network_input({}, trained.outputs)
     return trained

@@ -21,6 +21,7 @@ from ..utils.arguments import MAX_SIDE, number
 from ..utils.console import progress
 from ..utils.outputs import Reads, Writes
 from . import options as groups
+from .config import flag
 from .options import COMMAND, COUNT, FREE, SIDE, OptionParser, Switch
 from .setup import Data, Setup
 from .task import Options, Record, Task, register_task
@@ -64,7 +65,7 @@ class PairData(Data):
 class Segmentation(Task[PairData]):
     """Segmentation by a decoder that fuses long skips, into foreground and background or into several classes."""
 
-    name = "seg"
+    name = recipes = "seg"
     description = "Train an FPN or U-Net with attentional feature fusion to find what a mask marks."
     metric = "IoU"
     ablation_hosts = {"fpn": "fpn_resnet20", "unet": "unet_resnet20"}
@@ -172,6 +173,11 @@ class Segmentation(Task[PairData]):
         """``aff_fpn_resnet20``, ``acm_unet_resnet26`` and the like."""
         return f"{groups.fusion_prefix(options.fusion)}{options.model}_resnet{6 * options.blocks + 2}"
 
+    @property
+    def _own(self) -> bool:
+        """Whether a task derived from this one has another network, to which stem, decoder and the like are nothing."""
+        return type(self).network is not Segmentation.network
+
     # ---- the parts of a run
 
     def data(self, options: Namespace, setup: Setup) -> PairData:
@@ -222,16 +228,25 @@ class Segmentation(Task[PairData]):
         )
 
     def job(self, options: Namespace, setup: Setup, data: PairData, net: mx.gluon.HybridBlock) -> Job:
+        from ..models.common import output_shape
         from ..segmentation.losses import batch_iou, batch_miou, softmax_cross_entropy
         from .parts import make_job
         from .seg_validation import score
 
-        if options.crop_size % net.divisor:
-            good = max(round(options.crop_size / net.divisor), 1) * net.divisor
+        divisor = getattr(net, "divisor", 1)  # of a network of one's own it may not be known
+        if options.crop_size % divisor:
+            good = max(round(options.crop_size / divisor), 1) * divisor
             raise UsageError(
-                f"--crop-size {options.crop_size}: the {options.stem} stem needs a multiple of {net.divisor}, as "
-                f"{good} is"
+                f"--crop-size {options.crop_size}: the {options.stem} stem needs a multiple of {divisor}, as {good} is"
             )
+        for option in ("crop_size", "base_size"):
+            size = getattr(options, option)
+            given, wanted = output_shape(net, (1, 3, size, size)), (1, options.classes, size, size)
+            if given != wanted:
+                raise UsageError(
+                    f"{flag(option)} {size}: the network gives {given or 'no maps'} for an image of this size, "
+                    f"expected {wanted}: take a multiple of what it divides sizes by, or mend the network"
+                )
 
         def evaluate(net: mx.gluon.Block, stop: Stop) -> Optional[Dict[str, Any]]:
             """Every rank scores the whole set: the figures are not sums over images."""
@@ -280,18 +295,19 @@ class Segmentation(Task[PairData]):
         shared = (data.test or data.val).shared_with(data.train)
         if shared:
             yield f"note: {shared}"
-        decoder = f"{options.decoder} decoder, " if options.model == "fpn" else ""
-        yield (
-            f"model: {self.model_name(options)}, {options.stem} stem, {decoder}fusion {options.fusion}, "
-            f"width x{options.channel_times}; {parameters:,} parameters"
-        )
+        network = f"fusion {options.fusion}"
+        if not self._own:
+            decoder = f"{options.decoder} decoder, " if options.model == "fpn" else ""
+            network = f"{options.stem} stem, {decoder}{network}, width x{options.channel_times}"
+        yield f"model: {self.model_name(options)}, {network}; {parameters:,} parameters"
         yield (
             f"images: base size {options.base_size}, crops of {options.crop_size} in training, "
             f"validation at {options.base_size}x{options.base_size}; loss {options.loss}"
         )
 
     def notes(self, options: Namespace, data: PairData) -> Iterator[str]:
-        yield from small_targets(options, data.train)
+        if not self._own:
+            yield from small_targets(options, data.train)
         yield from vanished_targets(options, data.val)
 
     def metric_of(self, options: Namespace) -> str:
@@ -334,7 +350,9 @@ class Segmentation(Task[PairData]):
 
         return score_pairs(self, trained, request)
 
-    def model_args(self, options: Options) -> Tuple[str, Options]:
+    def model_args(self, options: Options) -> Optional[Tuple[str, Options]]:
+        if self._own:
+            return None
         return f"{options['model']}_resnet20", {
             name: options[name] for name in ("fusion", "r", "blocks", "channel_times")
         }

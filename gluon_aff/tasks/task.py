@@ -59,7 +59,9 @@ class Task(Generic[D]):
     Attributes
     ----------
     name : str
-        Of the command, of its recipes' files, and what checkpoints say they are of.
+        Of the command, and what checkpoints say they are of.
+    recipes : str
+        What the names of its recipes' files begin with; a task derived from another takes that one's.
     description : str
         One sentence for ``--help``.
     metric : str
@@ -76,6 +78,7 @@ class Task(Generic[D]):
     """
 
     name: str
+    recipes: str = ""
     description: str
     metric: str = "accuracy"
     ablation_hosts: Mapping[str, str] = {}
@@ -290,8 +293,8 @@ class Task(Generic[D]):
         """
         if options.recipe is None:
             raise UsageError("--print-recipe prints the recipe that --recipe names")
-        values = read_recipe(self.name, options.recipe, options.model, vars(options))
-        lines = [f"recipe {options.recipe} for {options.model}", *disagreements(self.name, options.recipe)]
+        values = read_recipe(self.recipes, options.recipe, options.model, vars(options))
+        lines = [f"recipe {options.recipe} for {options.model}", *disagreements(self.recipes, options.recipe)]
         return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(values, sort_keys=False)
 
 

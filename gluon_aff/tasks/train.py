@@ -13,7 +13,7 @@ import mxnet as mx
 from .._version import __version__
 from ..data.loader import Batches
 from ..errors import UsageError
-from ..models.common import count_parameters
+from ..models.common import count_parameters, output_shape
 from ..nn import native
 from ..runtime import devices, threads
 from ..training import Diverged, Job, LogBuffer, Run, Schedule, State, Stop, check_free, fit, group
@@ -197,11 +197,10 @@ def describe_weights(task: Any, options: Namespace, data: Data, net: mx.gluon.Hy
     known = {**task.data_facts(options), **task.loaded_data_facts(data)}
     outputs = data.outputs
     if outputs is None:
-        from ..evaluation.trained_network import head_width
-
-        outputs = head_width(net)
+        given: Tuple[int, ...] = output_shape(net, task.input_shape(options)) or ()
+        outputs = given[1] if len(given) in (2, 4) else None
     try:
-        network_input = None if outputs is None else task.network_input(known, outputs).to_json()
+        network_input = task.network_input(known, outputs).to_json() if outputs else None
     except UsageError:  # of a task without `network_input`
         network_input = None
     return {

@@ -15,6 +15,7 @@ import golden
 import mxnet as mx
 import numpy as np
 import pytest
+from mxnet.gluon import nn
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -24,6 +25,7 @@ from gluon_aff.cli.main import main
 from gluon_aff.data.pictures import NetworkInput
 from gluon_aff.data.registry import ClassNames
 from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.evaluation import TrainedNetwork
 
 KINDS = ("ant", "bee", "cat")
 OPTIONS = ["--model", "cifar_resnet8", "--channel-times", "1", "--classes", "3"]
@@ -254,3 +256,31 @@ def test_what_cannot_be_predicted(net, tmp_path, folder):
         main(["evaluate", "--weights", str(tmp_path / "out")])
     with pytest.raises(UsageError, match="is an exported network"):
         main(["export", str(tmp_path / "out"), "--to", "symbol", "--out", str(tmp_path / "again")])
+
+
+class Own(nn.HybridBlock):
+    """Its layer fc is not the last one."""
+
+    def __init__(self, last, both=False):
+        super().__init__()
+        self.both = both
+        with self.name_scope():
+            self.fc, self.last = nn.Conv2D(8, 3, padding=1), last
+
+    def hybrid_forward(self, F, x):
+        maps = self.fc(x)
+        return (maps, self.last(maps)) if self.both else self.last(maps)
+
+
+@pytest.mark.parametrize(
+    ("last", "shape"), [(nn.Conv2D(5, 1), (5, 32, 32)), (nn.Dense(6), (6,))], ids=["maps", "classes"]
+)
+def test_the_head_of_an_own_network_is_what_its_output_says(last, shape):
+    mine, given = Own(last), NetworkInput(32)
+    mine.initialize()
+    (found,) = gluon_aff.predict(mine, np.zeros((40, 40, 3), np.uint8), input=given)
+    assert found.logits.shape == shape
+    assert found.probability.shape == (40, 40) if len(shape) == 3 else len(found.top(9)) == 6
+    assert TrainedNetwork("mine", Path(), "", "mine", mine, input_shape=(1, 3, 32, 32)).outputs == shape[0]
+    with pytest.raises(UsageError, match=r"the head of this Own cannot be told, it gives no single output for images"):
+        TrainedNetwork("mine", Path(), "", "mine", Own(last, both=True)).outputs  # noqa: B018

@@ -22,4 +22,4 @@ def test_the_shapes_that_are_stated():
             if shape:
                 stated.append(shape[1])
                 assert names["fused"].shape == tuple(map(int, shape[1].split(",")))
-    assert len(stated) == 4
+    assert len(stated) == 3

@@ -77,7 +77,7 @@ def test_recipes_that_are_not_there():
     assert list_recipes("cifar") == ["paper", "published", "quick", "release"]
     with pytest.raises(UsageError, match="recipe 'release' has no inception: it is for resnet, resnext"):
         read_recipe("cifar", "release", "inception")
-    with pytest.raises(UsageError, match="recipe 'fast' is unknown; choose from paper, published, quick, release"):
+    with pytest.raises(UsageError, match="recipe 'fast' is unknown: choose one of paper, published, quick, release;"):
         read_recipe("cifar", "fast")
 
 
