@@ -418,7 +418,7 @@ def test_flags_that_would_do_nothing_are_refused(train):
         (["--model", "inception", "--start-layer", "2"], "--start-layer 2: cifar_inception has no such option"),
         (["--model", "inception", "--tag", "paper"], "unknown model 'cifar_inception.paper'"),
         (["--askc-type", "AFFF"], "did you mean aff"),
-        (["--num-epochs", "0"], "--num-epochs: '0' is not a whole number of at least 1"),
+        (["--num-epochs", "0"], "--num-epochs/--epochs: '0' is not a whole number of at least 1"),
         (["--data-dir", "."], "no data directory"),
         (["--model", "resnext38_32x4d"], "type train_cifar.py --model resnext --blocks 4 --tag paper"),
         (["--scenario", "x"], "--scenario: it is of the paper-time scripts; type --model resnet or resnext"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import sys
+import warnings
 
 import numpy as np
 
@@ -13,22 +12,17 @@ _UNSETTLED = 1e6  # of a trained network they stay below some hundreds
 
 
 def check_finite(logits: np.ndarray) -> None:
-    """Raise GluonAFFError for logits that are not finite numbers; note, once, very large ones."""
+    """Raise GluonAFFError for logits that are not finite numbers; warn of very large ones."""
     if not np.isfinite(logits).all():
         raise GluonAFFError(
             "the network's logits are not finite numbers: the weights are damaged or of another network"
         )
     if logits.size and abs(logits).max() > _UNSETTLED:
-        _note_unsettled()
-
-
-@functools.lru_cache(maxsize=None)
-def _note_unsettled() -> None:
-    print(
-        f"note: there are logits beyond {_UNSETTLED:.0e}: the running statistics of batch normalisation are unsettled, "
-        "as after few updates, so predictions and figures tell little; train longer",
-        file=sys.stderr,
-    )
+        warnings.warn(
+            f"logits beyond {_UNSETTLED:.0e}: the running statistics of batch normalisation are unsettled, as after "
+            "few updates, so predictions and figures tell little; train longer",
+            stacklevel=2,
+        )
 
 
 def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
