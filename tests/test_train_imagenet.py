@@ -361,6 +361,9 @@ def test_training_images_are_no_validation_images(train, plain, capsys):
     assert console.run(cli.main, words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images"] == 5 and found["top1"] == run.claim.value and found["claim"]
+    assert console.run(cli.main, words[:-2]) == 0
+    printed = capsys.readouterr().out
+    assert "5 of 5 counted" in printed and "official set" not in printed
     shutil.copytree(plain, "copy")
     assert console.run(cli.main, [*words, "--data", "copy"]) == 0
     printed = capsys.readouterr()

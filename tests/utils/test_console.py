@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from script_runs import in_a_process
 
 from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.utils import console
@@ -160,3 +161,11 @@ def test_output_that_is_lost(monkeypatch, capsys, error, code, message, when):
 def test_an_error_on_a_lost_terminal_keeps_its_code(monkeypatch):
     monkeypatch.setattr("sys.stderr", Output(BrokenPipeError(32, "Broken pipe")))
     assert console.run(raising(UsageError("no such option")), []) == 2
+
+
+def test_a_warning_of_a_program_is_one_line():
+    code = (
+        "import warnings; from gluon_aff.utils import console; console.run_program(lambda argv: warnings.warn('odd'))"
+    )
+    done = in_a_process(code)
+    assert (done.returncode, done.stderr) == (0, "warning: odd\n")

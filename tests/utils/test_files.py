@@ -12,7 +12,7 @@ import pytest
 from script_runs import ROOT, in_a_process
 
 from gluon_aff.errors import GluonAFFError
-from gluon_aff.utils.files import atomic_write, remove_leftovers, temporary_name
+from gluon_aff.utils.files import atomic_write, last_name, make_next, next_name, remove_leftovers, temporary_name
 
 
 def write(path, text="new"):
@@ -178,3 +178,16 @@ def test_leftovers_are_only_our_own_of_dead_processes(tmp_path):
     remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == kept
     remove_leftovers(tmp_path / "missing")
+
+
+def test_numbered_folders_follow_the_last_one(tmp_path):
+    first = tmp_path / "runs" / "a-0"
+    assert (last_name(first), next_name(first)) == (first, first)
+    assert [make_next(first).name for _ in range(3)] == ["a-0", "a-0-2", "a-0-3"]
+    (tmp_path / "runs" / "a-0-2").rmdir()
+    for other in ("a-0-x", "a-0-07", "b-a-0-9", "a-1"):
+        (tmp_path / "runs" / other).mkdir()
+    assert last_name(first).name == "a-0-3" and make_next(first).name == "a-0-4"
+    (tmp_path / "file").touch()
+    with pytest.raises(GluonAFFError, match="cannot write .*file/a"):
+        make_next(tmp_path / "file" / "a")
