@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import mxnet as mx
 
@@ -29,6 +29,7 @@ def create_model(
     ctx: Optional[mx.Context] = None,
     init: Optional[mx.init.Initializer] = None,
     features_only: bool = False,
+    out_indices: Optional[Sequence[int]] = None,
     **options: Any,
 ) -> Network:
     """An initialised network by its registered name: ``(N, 3, H, W) -> (N, classes)``, FPNs ``-> (N, classes, H, W)``.
@@ -53,6 +54,7 @@ def create_model(
     init : initialiser (default: Xavier on CIFAR, else MSRAPrelu).
     features_only : give the maps of every stage instead, a `FeatureMaps` with their ``channels`` and ``strides``, for
         networks of one's own; the weights of what lies behind the stages are left away.
+    out_indices : the numbers of the maps that ``features_only`` gives (default: all); -1 is the last.
     options : the network's own: ``blocks``, ``channel_times``, ``start_layer``, ``deep_stem``, ``stem``, ...;
         a wrong one is answered with the list.
 
@@ -68,6 +70,8 @@ def create_model(
         pretrained = published.id_for(name, fusion)
     elif pretrained is False:
         pretrained = None
+    if out_indices is not None and not features_only:
+        raise UsageError("`out_indices` choose among the maps of `features_only`: give that, too")
     own_head = classes is not None
     weights = None if pretrained is None else published.open_weights(pretrained)
     if weights is not None and not own_head:
@@ -83,7 +87,7 @@ def create_model(
     net.untouched = True
     if weights is not None:
         published.load(weights, net, ctx, replace_head=own_head, replace_stem=in_channels is not None)
-    return FeatureMaps(net) if features_only else net
+    return FeatureMaps(net, out_indices) if features_only else net
 
 
 get_model = create_model

@@ -14,7 +14,8 @@ from .arguments import add_gpus, add_number, add_preprocessing, add_weights, ope
 def export(args: argparse.Namespace) -> int:
     from ..tasks.exporting import export_network
 
-    names = ("images", "count", "input_size", "batch", "with_preprocessing", "fold", "calibration", "overwrite")
+    names = ("images", "count", "input_size", "output", "out_indices", "batch", "with_preprocessing", "fold")
+    names += ("calibration", "overwrite")
     given = {name: getattr(args, name) for name in names}
     done = export_network(open_one(args), Path(args.out), args.to, **given)
     print("\n".join(done.lines))
@@ -46,6 +47,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group.add_argument("--batch", type=batch_size, default="dynamic", metavar="N|dynamic", help=text)
     text = "normalise inside: the input is pixels, uint8 (N, H, W, 3), RGB"
     group.add_argument("--with-preprocessing", action="store_true", help=text)
+    text = "softmax, or a single class's sigmoid, inside; or the maps of every stage, without the head (%(default)s)"
+    forms = ("logits", "probabilities", "features")
+    group.add_argument("--output", choices=forms, default="logits", help=text)
+    text = "which of the features, 0 for the first stage's, -1 for the last's (default: all)"
+    group.add_argument("--out-indices", type=int, nargs="+", metavar="I", help=text)
     group.add_argument("--fold", action="store_true", help="fold norms into convolutions where that is exact")
     text = "int8: ranges by minimum and maximum, or by least lost information, which takes minutes (%(default)s)"
     group.add_argument("--calibration", choices=("naive", "entropy"), default="naive", help=text)

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import mxnet as mx
 import numpy as np
@@ -78,14 +78,28 @@ def _check_entries(document: Manifest) -> None:
         raise ValueError("it has no name")
     if not isinstance(source, dict) or not isinstance(source.get("weights"), (str, type(None))):
         raise ValueError("it does not say what it was made of")
-    if not isinstance(document.get("segments"), bool) or not _is_length(document.get("outputs")):
-        raise ValueError("it does not say what the outputs are")
+    _check_outputs(document)
     _check_input(document)
     if not isinstance(files, dict) or not files:
         raise ValueError("it lists no files")
     for file, described in files.items():
         if file != Path(file).name or file.startswith(".") or not isinstance(described, dict):
             raise ValueError(f"it lists a file {file!r}, expected names of files beside it")
+
+
+def _check_outputs(document: Manifest) -> None:
+    """Raise ValueError unless it says whether the outputs are logits, probabilities or maps, and how many."""
+    features = document.get("features")
+    if isinstance(features, list) and features:
+        named = [
+            isinstance(each, dict) and _is_name(each.get("name")) and _is_length(each.get("channels"))
+            for each in features
+        ]
+        known = all(named) and document.get("segments") is False and document.get("outputs") == 0
+    else:
+        known = features is None and isinstance(document.get("segments"), bool) and _is_length(document.get("outputs"))
+    if not known or not isinstance(document.get("probabilities", False), bool):
+        raise ValueError("it does not say what the outputs are")
 
 
 def _check_input(document: Manifest) -> None:
@@ -156,7 +170,7 @@ class ExportedNetwork:
     manifest : dict
         What `read_manifest` gave.
     net : callable
-        NDArray in, NDArray out.
+        NDArray in, NDArray out; of feature maps a list where there are several.
     input : NetworkInput or None
         How a picture becomes its input, where the manifest says so.
     """
@@ -183,8 +197,18 @@ class ExportedNetwork:
 
     @property
     def outputs(self) -> int:
-        """Return the number of classes it tells apart."""
+        """Return the number of classes it tells apart; 0 where it gives feature maps."""
         return self.manifest["outputs"]
+
+    @property
+    def probabilities(self) -> bool:
+        """Return whether it gives probabilities in the place of logits."""
+        return self.manifest.get("probabilities", False)
+
+    @property
+    def features(self) -> Tuple[str, ...]:
+        """Return the names of the feature maps that it gives; empty for a network with classes."""
+        return tuple(each["name"] for each in self.manifest.get("features") or ())
 
     @property
     def takes_pixels(self) -> bool:
@@ -205,16 +229,32 @@ class ExportedNetwork:
             raise UsageError(f"{self.directory} does not say how pictures are normalised: call its net on arrays")
         return self.input.transform(pixels)
 
-    def run(self, x: np.ndarray) -> np.ndarray:
-        """Return logits, float32 (N, classes) or (N, classes, H, W), for what `prepared` gives, however many."""
+    def run(self, x: np.ndarray) -> Union[np.ndarray, List[np.ndarray]]:
+        """Return the outputs for what `prepared` gives, however many.
+
+        Logits or probabilities, float32 (N, classes) or (N, classes, H, W); of feature maps the list of them.
+        """
         batch = self.batch or len(x)
-        parts: List[np.ndarray] = []
+        parts: List[List[np.ndarray]] = []
         for start in range(0, len(x), batch):
             part = x[start : start + batch]
             missing = batch - len(part)
             full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-            parts.append(self.net(mx.nd.array(full, dtype=full.dtype)).asnumpy()[: len(part)])
-        return np.concatenate(parts)
+            made = as_list(self.net(mx.nd.array(full, dtype=full.dtype)))
+            parts.append([each.asnumpy()[: len(part)] for each in made])
+        joined = [np.concatenate(each) for each in zip(*parts)]
+        return joined if self.features else joined[0]
+
+
+def as_list(outputs: Any) -> List[Any]:
+    """What a network gives, one or several, as a list."""
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+
+def output_names(manifest: Manifest) -> List[str]:
+    """Return what ONNX calls the outputs."""
+    named = [each["name"] for each in manifest.get("features") or ()]
+    return named or ["probabilities" if manifest.get("probabilities") else "logits"]
 
 
 def open_exported(directory: PathLike, device: Optional[mx.Context] = None) -> ExportedNetwork:
@@ -242,19 +282,28 @@ def open_exported(directory: PathLike, device: Optional[mx.Context] = None) -> E
     net: Callable[[Any], Any]
     if manifest["kind"] == "onnx":
         net = ONNXNetwork(directory / MODEL)
-        output: Sequence[Any] = net.output_shape
+        outputs: Sequence[Any] = list(net.output_shapes.values())
+        if list(net.output_shapes) != output_names(manifest):
+            raise _wrong(
+                directory / NAME,
+                f"it says that the model gives {output_names(manifest)}, not {list(net.output_shapes)}",
+            )
         if (net.input_type, net.input_shape) != (f"tensor({kind.replace('32', '')})", shape):
             raise _wrong(
                 directory / NAME, f"its input is {kind} {shape}, the model's {net.input_type} {net.input_shape}"
             )
     else:
         on = mx.cpu() if manifest["kind"] == "int8" or device is None else device
-        net, output = read_symbol(directory, example_shape(shape), kind, on)
+        net, outputs = read_symbol(directory, example_shape(shape), kind, on)
         net.hybridize(static_alloc=True)
-    if (len(output), output[1]) != (4 if manifest["segments"] else 2, manifest["outputs"]):
+    if manifest.get("features"):
+        said, expected = "feature maps", [(4, each["channels"]) for each in manifest["features"]]
+    else:
+        said = f"{manifest['outputs']} outputs, segments {manifest['segments']}"
+        expected = [(4 if manifest["segments"] else 2, manifest["outputs"])]
+    if [(len(output), output[1]) for output in outputs] != expected:
         raise _wrong(
-            directory / NAME,
-            f"it says {manifest['outputs']} outputs, segments {manifest['segments']}; the network gives {list(output)}",
+            directory / NAME, f"it says {said}; the network gives {', '.join(str(list(each)) for each in outputs)}"
         )
     described = manifest["preprocessing"]
     return ExportedNetwork(directory, manifest, net, None if described is None else NetworkInput.from_json(described))

@@ -17,13 +17,24 @@ from ..data.decoding import IGNORED
 from ..data.image_set import resized
 from ..data.pictures import NetworkInput
 from ..errors import GluonAFFError, UsageError
+from ..models.features import FeatureMaps
 from ..utils.files import PathLike, cannot_write, sync, temporary_name
-from ..utils.logits import class_ious, confusion
+from ..utils.logits import as_logits, class_ious, confusion
 from . import onnx
-from .exported import KINDS, NAME, Manifest, is_exported, open_exported, read_manifest, write_manifest
+from .exported import (
+    KINDS,
+    NAME,
+    Manifest,
+    as_list,
+    is_exported,
+    open_exported,
+    output_names,
+    read_manifest,
+    write_manifest,
+)
 from .folding import fold_norms
 from .int8 import quantization_of, quantize
-from .symbol import FILES, INPUT, graph_of, of_pixels, write_symbol
+from .symbol import FILES, INPUT, graph_of, of_logits, of_pixels, write_symbol
 
 CHECKED, CALIBRATED = 8, 64  # pictures, where the user gives none
 #: What these are, for manifests.
@@ -35,13 +46,15 @@ _ANY_SIZE = 64  # pixels: the pictures that a network of any size is checked on
 #: int8's is the root of the mean square.
 TOLERANCES = {"symbol": 1e-4, "onnx": 1e-4, "int8": 0.1}
 
+_ROUNDING = 1e-6  # more, of probabilities: ONNX Runtime's sigmoid is no more exact, and all may be near 0
+
 _TIMED = 8  # pictures of a batch that is timed
 _TURNS = 5  # that are timed, behind one that is not
 _BATCH = 8  # pictures at once, where outputs are compared
 _OURS = (NAME, onnx.MODEL, *FILES)
 _SOURCE = ("weights", "sha256", "figure", "data")  # entries of a manifest's source
 
-Run = Callable[[np.ndarray], np.ndarray]
+Run = Callable[[np.ndarray], List[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ def export(
     input_size: Optional[int] = None,
     batch: Union[int, str] = "dynamic",
     with_preprocessing: bool = False,
+    probabilities: bool = False,
     fold: bool = False,
     calibration: str = "naive",
     pixels: Optional[np.ndarray] = None,
@@ -88,7 +102,7 @@ def export(
     Parameters
     ----------
     net : HybridBlock
-        Initialised, from (N, 3, H, W) to one output.
+        Initialised, from (N, 3, H, W) to one output, or a `FeatureMaps`.
     directory : path
         The folder that is made. It is there only when everything in it has been checked.
     to : {"symbol", "onnx", "int8"}
@@ -96,13 +110,16 @@ def export(
     input : NetworkInput, optional
         How pictures become the network's input; without it the manifest does not say.
     segments : bool
-        Whether it gives segmentation logits (N, classes, H, W) rather than class logits (N, classes).
+        Whether it gives segmentation logits (N, classes, H, W) rather than class logits (N, classes), or is the
+        `FeatureMaps` of such a network.
     input_size : int, optional
         Width and height of the input (default: ``input``'s; of a segmentation network any).
     batch : int or "dynamic"
         Pictures that it takes at once.
     with_preprocessing : bool
         Normalisation becomes a part of the network, whose input is then pixels, uint8 (N, H, W, 3), RGB.
+    probabilities : bool
+        The softmax over classes becomes a part of the network; of a segmentation of one class the sigmoid.
     fold : bool
         Norms are folded into convolutions, see `fold`.
     calibration : {"naive", "entropy"}
@@ -130,6 +147,9 @@ def export(
         raise UsageError(f"to is {to!r}: choose one of {', '.join(KINDS)}")
     if with_preprocessing and input is None:
         raise UsageError("with_preprocessing needs to know how pictures are normalised: give input=")
+    features = net if isinstance(net, FeatureMaps) else None
+    if features and probabilities:
+        raise UsageError("feature maps are no logits, of which probabilities could be made: leave `probabilities` out")
     channels = getattr(net, "_in_channels", 3)
     if channels != 3:
         raise UsageError(f"the network takes {channels} channels: exports are checked on pictures of 3, RGB")
@@ -143,25 +163,33 @@ def export(
     pixels, transform = _checked_pixels(pixels, size), (input or NetworkInput()).transform
 
     graph = graph_of(net)
+    device = next(iter(net.collect_params().values())).list_ctx()[0]
+
+    def network(x: np.ndarray) -> List[np.ndarray]:
+        made = as_list(net(mx.nd.array(x, ctx=device)))
+        if probabilities:
+            made = [of_logits(mx.nd, made[0], segments and made[0].shape[1] == 1)]
+        return [each.asnumpy() for each in made]
+
+    def before(chosen: np.ndarray) -> List[np.ndarray]:
+        return _in_batches(network, transform(chosen))
+
+    def after(chosen: np.ndarray) -> List[np.ndarray]:
+        return _in_batches(lambda x: as_list(exported.run(x)), chosen if exported.takes_pixels else transform(chosen))
+
+    expected = before(pixels)
     folding = fold_norms(graph) if fold else None
     if to == "int8":
         few = pixels if truth is not None or len(pixels) > CHECKED else sample_pixels(CALIBRATED, pixels.shape[1])
         symbol, values = quantize(graph, transform(few[:CALIBRATED]), calibration)
     else:
         symbol, values = graph.symbol(), graph.values()
+    if probabilities:
+        symbol = of_logits(mx.sym, symbol, segments and expected[0].shape[1] == 1)
     if with_preprocessing and input is not None:
         symbol, values = of_pixels(symbol, values, input)
-    model = onnx.to_onnx(symbol, values, shape, taken) if to == "onnx" else None
-
-    device = next(iter(net.collect_params().values())).list_ctx()[0]
-
-    def before(chosen: np.ndarray) -> np.ndarray:
-        return _in_batches(lambda x: net(mx.nd.array(x, ctx=device)).asnumpy(), transform(chosen))
-
-    def after(chosen: np.ndarray) -> np.ndarray:
-        return _in_batches(exported.run, chosen if exported.takes_pixels else transform(chosen))
-
-    expected = before(pixels)
+    given = _about_outputs(features, probabilities, segments, expected)
+    model = onnx.to_onnx(symbol, values, shape, taken, output_names(given)) if to == "onnx" else None
     source = source or Source(type(net).__name__)
     check: Dict[str, Any] = {"pictures": "given" if own else SAMPLE}
     about = {"name": INPUT, "shape": list(shape), "type": taken, "layout": "NHWC" if with_preprocessing else "NCHW"}
@@ -174,9 +202,7 @@ def export(
         "source": {key: value for key, value in asdict(source).items() if key in _SOURCE},
         "input": {**about, "channels": "RGB", "normalised_inside": with_preprocessing},
         "preprocessing": input and replace(input, size=size or input.size).to_json(),
-        "output": "segmentation logits (N, classes, H, W)" if segments else "class logits (N, classes)",
-        "segments": segments,
-        "outputs": expected.shape[1],
+        **given,
         "folding": folding and {"folded": folding.folded, "kept": kept, "lines": folding.lines()},
         "quantization": {"calibration": calibration, **quantization_of(symbol)} if to == "int8" else None,
         "check": check,
@@ -191,7 +217,7 @@ def export(
             files = write_symbol(aside, symbol, values)
         write_manifest(aside, manifest, files)
         exported = open_exported(aside, device)
-        found, lines = compare(expected, after(pixels), to, segments, truth)
+        found, lines = compare(expected, after(pixels), to, manifest, truth)
         found["speed"] = _speeds(before, after, np.resize(pixels, (exported.batch or _TIMED, *pixels.shape[1:])))
         lines.append(
             "speed      {batch} at a time: {before:.1f} images/s before, {after:.1f} after".format(**found["speed"])
@@ -209,8 +235,29 @@ def export(
     return Export(directory, written, [*_about(written), *lines])
 
 
-def _in_batches(run: Run, x: np.ndarray) -> np.ndarray:
-    return np.concatenate([run(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)])
+def _in_batches(run: Run, x: np.ndarray) -> List[np.ndarray]:
+    parts = [run(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
+    return [np.concatenate(each) for each in zip(*parts)]
+
+
+def _about_outputs(
+    features: Optional[FeatureMaps], probabilities: bool, segments: bool, expected: List[np.ndarray]
+) -> Manifest:
+    """Return the manifest's entries on what the network gives."""
+    kind, maps, outputs = "probabilities" if probabilities else "logits", None, expected[0].shape[1]
+    said = f"segmentation {kind} (N, classes, H, W)" if segments else f"class {kind} (N, classes)"
+    if features:
+        keys = ("name", "channels", "stride")
+        maps = [dict(zip(keys, each)) for each in zip(features.names, features.channels, features.strides)]
+        said = ", ".join("{name} (N, {channels}, H / {stride}, W / {stride})".format(**each) for each in maps)
+        said, segments, outputs = f"feature maps {said}", False, 0
+    return {
+        "output": said,
+        "segments": segments,
+        "outputs": outputs,
+        "probabilities": probabilities,
+        "features": maps,
+    }
 
 
 def _input_shape(size: Optional[int], batch: Union[int, str], pixels: bool) -> Tuple[Union[int, str], ...]:
@@ -279,9 +326,37 @@ def _about(manifest: Manifest) -> List[str]:
 
 
 def compare(
-    before: np.ndarray, after: np.ndarray, kind: str, segments: bool, truth: Optional[Sequence[Any]]
+    expected: List[np.ndarray], found: List[np.ndarray], kind: str, manifest: Manifest, truth: Optional[Sequence[Any]]
 ) -> Tuple[Dict[str, Any], List[str]]:
-    """Return what the check found, and lines about it. Raise GluonAFFError when the outputs are not the network's."""
+    """Return what the check found, and lines about it. Raise GluonAFFError when the outputs are not the network's.
+
+    Of several maps it is the one that differs most, in parts of its range.
+    """
+    rounding = _ROUNDING if manifest["probabilities"] else 0
+    checks = [_compared(before, after, kind, rounding) for before, after in zip(expected, found)]
+    check = max(checks, key=lambda each: each["maximum_difference"] / (each["range"] or 1))
+    difference, span = check["maximum_difference"], check["range"]
+    lines = [
+        f"checked    {check['images']} pictures: largest difference {difference:.3g}, {difference / (span or 1):.2g} "
+        f"of the range {span:.3g}",
+    ]
+    if manifest["features"]:
+        return check, lines
+    segments, before, after = manifest["segments"], expected[0], found[0]
+    if manifest["probabilities"]:
+        before, after = as_logits(before), as_logits(after)
+    same = check["same_prediction"] = float((_predicted(before, segments) == _predicted(after, segments)).mean())
+    lines.append(f"           {'pixels' if segments else 'pictures'} predicted alike: {100 * same:.2f} %")
+    if truth is not None:
+        metric = ("mIoU" if before.shape[1] > 1 else "IoU") if segments else "top-1 accuracy"
+        figures = [_figure(each, truth, segments) for each in (before, after)]
+        check["figures"] = {"metric": metric, "images": len(before), "before": figures[0], "after": figures[1]}
+        lines.append(f"figures    {metric} {figures[0]:.4f} before, {figures[1]:.4f} after ({len(before)} images)")
+    return check, lines
+
+
+def _compared(before: np.ndarray, after: np.ndarray, kind: str, rounding: float) -> Dict[str, Any]:
+    """Return how far one output is from the network's. Raise GluonAFFError when it is too far."""
     if before.shape != after.shape or not np.isfinite(after).all():
         raise GluonAFFError(
             f"the exported network gives {after.shape}, finite: {bool(np.isfinite(after).all())}; the network "
@@ -291,31 +366,18 @@ def compare(
     difference = float(np.abs(after - before).max())
     quadratic = float(np.sqrt(np.mean(np.square(after - before, dtype=np.float64))))
     judged, tolerance = (quadratic if kind == "int8" else difference), TOLERANCES[kind]
-    if judged > tolerance * span:
+    if judged > tolerance * span + rounding:
         raise GluonAFFError(
             f"the exported network's outputs differ by {judged:.3g} from the network's, whose range is {span:.3g}: "
             f"more than {tolerance:g} of it, so nothing was written"
         )
-    same = float((_predicted(before, segments) == _predicted(after, segments)).mean())
-    check: Dict[str, Any] = {
+    return {
         "images": len(before),
         "maximum_difference": difference,
         "rms_difference": quadratic,
         "range": span,
         "tolerance": tolerance,
-        "same_prediction": same,
     }
-    lines = [
-        f"checked    {len(before)} pictures: largest difference {difference:.3g}, {difference / (span or 1):.2g} of "
-        f"the range {span:.3g}",
-        f"           {'pixels' if segments else 'pictures'} predicted alike: {100 * same:.2f} %",
-    ]
-    if truth is not None:
-        metric = ("mIoU" if before.shape[1] > 1 else "IoU") if segments else "top-1 accuracy"
-        figures = [_figure(each, truth, segments) for each in (before, after)]
-        check["figures"] = {"metric": metric, "images": len(before), "before": figures[0], "after": figures[1]}
-        lines.append(f"figures    {metric} {figures[0]:.4f} before, {figures[1]:.4f} after ({len(before)} images)")
-    return check, lines
 
 
 def _predicted(logits: np.ndarray, segments: bool) -> np.ndarray:

@@ -20,7 +20,6 @@ from .symbol import INPUT, Arrays, example_shape
 
 MODEL = "model.onnx"
 OPSET = 13
-OUTPUT = "logits"
 
 _RESIZE = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
 _INSTALL = "pip install 'gluon_aff[onnx]'"
@@ -28,13 +27,17 @@ _LARGEST = (1 << 31) - 1  # bytes: a protocol buffer's limit
 
 
 def to_onnx(
-    symbol: mx.sym.Symbol, values: Arrays, shape: Sequence[Union[int, str]], input_type: str = "float32"
+    symbol: mx.sym.Symbol,
+    values: Arrays,
+    shape: Sequence[Union[int, str]],
+    input_type: str = "float32",
+    names: Sequence[str] = ("logits",),
 ) -> bytes:
     """Return a network, symbol and arrays, as an ONNX model of operator set 13, its checker's full check passed.
 
-    Names in the input's ``shape`` are lengths that are open: ``("N", 3, 224, 224)``. Raises UsageError when ONNX is not
-    installed or too new for MXNet's exporter, and for an operator that cannot be exported, GluonAFFError when ONNX's
-    checker refuses the model.
+    Names in the input's ``shape`` are lengths that are open: ``("N", 3, 224, 224)``; ``names`` are the outputs'. Raises
+    UsageError when ONNX is not installed or too new for MXNet's exporter, and for an operator that cannot be exported,
+    GluonAFFError when ONNX's checker refuses the model.
     """
     onnx = _load_onnx()
     from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
@@ -60,8 +63,8 @@ def to_onnx(
     except onnx.checker.ValidationError as error:
         raise GluonAFFError(f"the exported graph is no valid ONNX: {str(error).splitlines()[0]}") from error
     known = {name: array.shape for name, array in arrays.items()}
-    _, (output,), _ = symbol.infer_shape(**{INPUT: example_shape(shape)}, **known)
-    _tidy(made, shape, output)
+    _, outputs, _ = symbol.infer_shape(**{INPUT: example_shape(shape)}, **known)
+    _tidy(made, shape, dict(zip(names, outputs)))
     model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", OPSET)], producer_name="gluon_aff")
     model.ir_version = min(model.ir_version, 8)  # of ONNX 1.13; older runtimes read no later one
     if model.ByteSize() > _LARGEST:
@@ -73,8 +76,8 @@ def to_onnx(
     return model.SerializeToString()
 
 
-def _tidy(made: Any, shape: Sequence[Union[int, str]], output: Sequence[int]) -> None:
-    """Leave ``data`` as the only input, drop what is not read, and name the output ``logits``."""
+def _tidy(made: Any, shape: Sequence[Union[int, str]], outputs: Dict[str, Sequence[int]]) -> None:
+    """Leave ``data`` as the only input, drop what is not read, and name the outputs and their open lengths."""
     inputs = [value for value in made.input if value.name == INPUT]
     del made.input[:]
     made.input.extend(inputs)
@@ -82,18 +85,21 @@ def _tidy(made: Any, shape: Sequence[Union[int, str]], output: Sequence[int]) ->
     unique = {tensor.name: tensor for tensor in made.initializer if tensor.name in read}
     del made.initializer[:]
     made.initializer.extend(unique.values())
-    old = made.output[0].name
+    new = {value.name: name for value, name in zip(made.output, outputs)}
     for node in made.node:
-        node.output[:] = [OUTPUT if name == old else name for name in node.output]
-        node.input[:] = [OUTPUT if name == old else name for name in node.input]
-    made.output[0].name = OUTPUT
-    open_sides = [side for side in shape[1:] if side != 3]
-    lengths = made.output[0].type.tensor_type.shape.dim
-    for length, wanted, found in zip(lengths, (shape[0], None, *open_sides), output):
-        if isinstance(wanted, str):
-            length.dim_param = wanted
-        else:
-            length.dim_value = found
+        node.output[:] = [new.get(name, name) for name in node.output]
+        node.input[:] = [new.get(name, name) for name in node.input]
+    sides = [side for side in shape[1:] if side != 3]
+    whole = [side for side in example_shape(shape)[1:] if side != 3]
+    for value, (name, output) in zip(made.output, outputs.items()):
+        value.name = name
+        smaller = list(output[2:]) != whole  # a map of its own open height and width
+        named = [f"{name}_{side}" if smaller and isinstance(side, str) else side for side in sides]
+        for length, wanted, found in zip(value.type.tensor_type.shape.dim, (shape[0], None, *named), output):
+            if isinstance(wanted, str):
+                length.dim_param = wanted
+            else:
+                length.dim_value = found
     made.name = "gluon_aff"
 
 
@@ -135,7 +141,7 @@ def _load_onnx() -> Any:
 
 
 class ONNXNetwork:
-    """An ONNX model in ONNX Runtime, called as a Gluon network is: NDArray in, NDArray out.
+    """An ONNX model in ONNX Runtime, called as a Gluon network is: NDArray in, NDArray out, or a list of several.
 
     Raises UsageError when ONNX Runtime is not installed, GluonAFFError when it cannot read the file.
     """
@@ -152,17 +158,18 @@ class ONNXNetwork:
         except Exception as error:
             raise GluonAFFError(f"ONNX Runtime cannot read {path}: {str(error).splitlines()[0]}") from error
         inputs = [value.name for value in session.get_inputs()]
-        if inputs != [INPUT] or len(session.get_outputs()) != 1:
-            raise GluonAFFError(f"{path} has the inputs {', '.join(inputs)}: expected {INPUT} and one output")
+        if inputs != [INPUT]:
+            raise GluonAFFError(f"{path} has the inputs {', '.join(inputs)}: expected {INPUT}")
         self._session = session
         self.input_type: str = session.get_inputs()[0].type
         self.input_shape: List[Any] = session.get_inputs()[0].shape
-        self.output_shape: List[Any] = session.get_outputs()[0].shape
+        self.output_shapes: Dict[str, List[Any]] = {value.name: value.shape for value in session.get_outputs()}
 
-    def __call__(self, x: Any) -> mx.nd.NDArray:
+    def __call__(self, x: Any) -> Union[mx.nd.NDArray, List[mx.nd.NDArray]]:
         """Return the outputs for a batch."""
         try:
-            return mx.nd.array(self._session.run(None, {INPUT: x.asnumpy()})[0])
+            found = [mx.nd.array(each) for each in self._session.run(None, {INPUT: x.asnumpy()})]
+            return found if len(found) > 1 else found[0]
         except Exception as error:
             raise GluonAFFError(f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}") from error
 

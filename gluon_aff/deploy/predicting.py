@@ -14,10 +14,10 @@ from ..data.decoding import decode_image
 from ..data.picture_files import Picture
 from ..data.pictures import NetworkInput
 from ..data.registry import ClassNames
-from ..errors import GluonAFFError
+from ..errors import GluonAFFError, UsageError
 from ..runtime.threads import prefetch
-from ..utils.logits import check_finite, resized_logits, softmax
-from .exported import ExportedNetwork
+from ..utils.logits import as_logits, check_finite, resized_logits, softmax
+from .exported import ExportedNetwork, as_list
 
 #: What can be predicted: a file, pixels uint8 (H, W, 3), or what could not be found.
 Item = Union[Picture, np.ndarray, GluonAFFError]
@@ -77,7 +77,15 @@ def predictor_of_net(
 
 
 def predictor_of_exported(exported: ExportedNetwork) -> Predictor:
-    """Return that of an exported network. Raise GluonAFFError where nothing tells how pictures become its input."""
+    """Return that of an exported network; of probabilities it takes the logarithms for logits.
+
+    Raises GluonAFFError where nothing tells how pictures become its input, UsageError where it gives feature maps.
+    """
+    if exported.features:
+        raise UsageError(
+            f"{exported.directory} gives feature maps ({', '.join(exported.features)}) and has no classes to predict: "
+            "call its net, or export the network as logits or probabilities"
+        )
     if exported.input is None:
         raise GluonAFFError(
             f"{exported.directory} does not say how pictures become its input: export it with input= (a NetworkInput)"
@@ -85,9 +93,13 @@ def predictor_of_exported(exported: ExportedNetwork) -> Predictor:
 
     def start(x: np.ndarray) -> Wait:
         if exported.kind == "onnx" or exported.batch is not None:
-            found = exported.run(x)
-            return lambda: found
-        return exported.net(mx.nd.array(x, dtype=x.dtype)).asnumpy
+            (found,) = as_list(exported.run(x))
+            return lambda: logits(found)
+        made = exported.net(mx.nd.array(x, dtype=x.dtype))
+        return lambda: logits(made.asnumpy())
+
+    def logits(outputs: np.ndarray) -> np.ndarray:
+        return as_logits(outputs) if exported.probabilities else outputs
 
     about = exported.name, exported.input, exported.segments, exported.outputs
     return Predictor(*about, exported.prepared, start, exported.batch)

@@ -16,6 +16,7 @@ import numpy as np
 from ..data.pictures import NetworkInput
 from ..data.transform import EvalTransform
 from ..errors import GluonAFFError, UsageError, last_line
+from ..models.features import FeatureMaps
 from ..nn import ResizeLike
 from ..utils.container import read_container
 from ..utils.files import cannot_write
@@ -32,6 +33,7 @@ FILES = [SYMBOL, PARAMS]
 Arrays = Dict[str, np.ndarray]
 
 _MOST_NODES, _LARGEST_JSON, _LARGEST_OUTPUT = 100_000, 64 << 20, 1 << 29  # nodes, bytes, elements
+_MOST_OUTPUTS = 16
 
 #: Operators that a graph may be made of: arithmetic alone. Others of MXNet's call Python, take addresses, or run graphs
 #: of their own.
@@ -71,22 +73,23 @@ class Node:
 
 
 class Graph:
-    """A network of one input ``data`` and one output, ``head``.
+    """A network of one input ``data``; ``heads`` are its outputs, mostly one.
 
     ``arrays`` are the values of all variables but ``data``, by name; ``auxiliary`` names those that MXNet calls
     auxiliary states: running statistics.
     """
 
-    def __init__(self, head: Tuple[Node, int], arrays: Dict[str, np.ndarray], auxiliary: set) -> None:
-        self.head = head
+    def __init__(self, heads: List[Tuple[Node, int]], arrays: Dict[str, np.ndarray], auxiliary: set) -> None:
+        self.heads = heads
         self.arrays = arrays
         self.auxiliary = auxiliary
 
     def nodes(self) -> List[Node]:
-        """Return all nodes that the output depends on, inputs before what reads them."""
+        """Return all nodes that the outputs depend on, inputs before what reads them."""
         ordered: List[Node] = []
-        seen = {id(self.head[0])}
-        waiting: List[Tuple[Node, Iterator[Tuple[Node, int]]]] = [(self.head[0], iter(self.head[0].inputs))]
+        every = Node("", "", inputs=list(self.heads))
+        seen = {id(every)}
+        waiting: List[Tuple[Node, Iterator[Tuple[Node, int]]]] = [(every, iter(every.inputs))]
         while waiting:
             node, inputs = waiting[-1]
             below = next((each for each, _ in inputs if id(each) not in seen), None)
@@ -96,11 +99,11 @@ class Graph:
             else:
                 seen.add(id(below))
                 waiting.append((below, iter(below.inputs)))
-        return ordered
+        return ordered[:-1]
 
     def readers(self) -> Dict[int, List[Tuple[Optional[Node], int]]]:
-        """Map a node's ``id`` to who reads it and at which input; (None, 0) is the network's output."""
-        found: Dict[int, List[Tuple[Optional[Node], int]]] = {id(self.head[0]): [(None, 0)]}
+        """Map a node's ``id`` to who reads it and at which input; (None, 0) is an output of the network."""
+        found: Dict[int, List[Tuple[Optional[Node], int]]] = {id(head): [(None, 0)] for head, _ in self.heads}
         for node in self.nodes():
             for place, (source, _) in enumerate(node.inputs):
                 found.setdefault(id(source), []).append((node, place))
@@ -108,10 +111,13 @@ class Graph:
 
     def replace(self, old: Node, new: Tuple[Node, int]) -> None:
         """Let everything that reads the first output of ``old`` read ``new``."""
+
+        def changed(inputs: List[Tuple[Node, int]]) -> List[Tuple[Node, int]]:
+            return [new if each is old and number == 0 else (each, number) for each, number in inputs]
+
         for node in self.nodes():
-            node.inputs = [new if each is old and number == 0 else (each, number) for each, number in node.inputs]
-        if self.head[0] is old:
-            self.head = new
+            node.inputs = changed(node.inputs)
+        self.heads = changed(self.heads)
 
     def variable(self, name: str, value: np.ndarray) -> Node:
         """Return a new variable that knows its shape. Its name gets a stroke where it is taken."""
@@ -135,13 +141,13 @@ class Graph:
                 for node in nodes
             ],
             "arg_nodes": [index for index, node in enumerate(nodes) if node.op == "null"],
-            "heads": [[number[id(self.head[0])], self.head[1], 0]],
+            "heads": [[number[id(head)], output, 0] for head, output in self.heads],
             "attrs": {"mxnet_version": ["int", 10901]},
         }
         return mx.sym.load_json(json.dumps(document))
 
     def values(self) -> Arrays:
-        """Return the variables that the output depends on, by name with ``arg:`` or ``aux:`` in front."""
+        """Return the variables that the outputs depend on, by name with ``arg:`` or ``aux:`` in front."""
         names = [node.name for node in self.nodes() if node.op == "null" and node.name != INPUT]
         return {f"{'aux' if name in self.auxiliary else 'arg'}:{name}": self.arrays[name] for name in names}
 
@@ -153,15 +159,18 @@ def graph_of(net: mx.gluon.HybridBlock) -> Graph:
     rounding. MXNet's executor lets arrays share memory and on the products stops with "The size of NDArray doesn't
     match the requested MKLDNN memory desc".
 
-    Raises UsageError for a network without weights, one that cannot be traced as a symbol, and one of several outputs.
+    Raises UsageError for a network without weights, one that cannot be traced as a symbol, and one of several outputs
+    that are no `FeatureMaps`.
     """
     parameters = {parameter.name: parameter for parameter in net.collect_params().values()}
     missing = [name for name, parameter in parameters.items() if parameter._data is None]
     if missing:
         raise UsageError(f"the network has no weights yet ({missing[0]} has none): initialise it, or load a file")
+    several = isinstance(net, FeatureMaps)
     ResizeLike.as_operator = True
     try:
         symbol = net(mx.sym.var(INPUT))
+        symbol = mx.sym.Group(symbol) if several else symbol
     except UsageError:
         raise
     except Exception as error:
@@ -171,7 +180,7 @@ def graph_of(net: mx.gluon.HybridBlock) -> Graph:
         ) from error
     finally:
         ResizeLike.as_operator = False
-    if not isinstance(symbol, mx.sym.Symbol) or len(symbol.list_outputs()) != 1:
+    if not isinstance(symbol, mx.sym.Symbol) or (len(symbol.list_outputs()) != 1 and not several):
         raise UsageError("the network has several outputs: wrap it in a block that gives the one that is wanted")
     names = [name for name in symbol.list_inputs() if name != INPUT]
     arrays = {name: parameters[name].data(parameters[name].list_ctx()[0]).asnumpy() for name in names}
@@ -183,8 +192,8 @@ def graph_of(net: mx.gluon.HybridBlock) -> Graph:
         inputs = [(nodes[index], output) for index, output, *_ in entry["inputs"]]
         attrs = {key: value for key, value in entry.get("attrs", {}).items() if not key.startswith("__")}
         nodes.append(Node(entry["op"], entry["name"], attrs, inputs))
-    index, output, *_ = document["heads"][0]
-    graph = Graph((nodes[index], output), arrays, set(symbol.list_auxiliary_states()))
+    heads = [(nodes[index], output) for index, output, *_ in document["heads"]]
+    graph = Graph(heads, arrays, set(symbol.list_auxiliary_states()))
     for node in graph.nodes():  # BatchNorm ignores what the array of a fixed gamma holds, exporters do not
         if node.op in NORMS and node.attribute("fix_gamma", True):
             gamma = node.inputs[1][0].name
@@ -212,6 +221,12 @@ def of_pixels(symbol: mx.sym.Symbol, arrays: Arrays, network_input: NetworkInput
     scaled = mx.sym.broadcast_mul(planes, scale, name="pixels_scaled")
     normalised = mx.sym.broadcast_add(scaled, shift, name="pixels_normalised")
     return symbol(**{INPUT: normalised}), {**arrays, **own}
+
+
+def of_logits(F: Any, logits: Any, one: bool) -> Any:
+    """Return the probabilities of a symbol or array: the softmax over classes, the sigmoid where there is ``one``."""
+    name = "probabilities"
+    return F.sigmoid(logits, name=name) if one else F.softmax(logits, axis=1, name=name)
 
 
 class InferenceNetwork(mx.gluon.SymbolBlock):
@@ -289,8 +304,8 @@ def write_symbol(directory: Path, symbol: mx.sym.Symbol, values: Arrays) -> List
 
 def read_symbol(
     directory: Path, shape: Tuple[int, ...], input_type: str, device: mx.Context
-) -> Tuple[InferenceNetwork, Tuple[int, ...]]:
-    """Return the network of a folder that `write_symbol` wrote, nothing in it trusted, and the shape of its output.
+) -> Tuple[InferenceNetwork, List[Tuple[int, ...]]]:
+    """Return the network of a folder that `write_symbol` wrote, nothing in it trusted, and the shapes of its outputs.
 
     Arrays' shapes are checked by the ``shape`` of an input. Raises GluonAFFError for a graph of other operators, one
     that is damaged or does not belong to its arrays, and one whose maps would take gigabytes.
@@ -309,14 +324,16 @@ def read_symbol(
     try:
         symbol = mx.sym.load_json(json.dumps(document))
         arrays = {name.split(":", 1)[-1]: array for name, array in values.items()}
-        output = _checked_output(symbol, arrays, shape)
-        return InferenceNetwork(symbol, values, device, "an exported network", input_type), output
+        outputs = _checked_outputs(symbol, arrays, shape)
+        return InferenceNetwork(symbol, values, device, "an exported network", input_type), outputs
     except (mx.MXNetError, ValueError, KeyError, AssertionError, TypeError) as error:
         raise _wrong(path, f"it does not belong to {PARAMS} ({last_line(error)})") from None
 
 
-def _checked_output(symbol: mx.sym.Symbol, arrays: Dict[str, np.ndarray], shape: Tuple[int, ...]) -> Tuple[int, ...]:
-    """Return the output's shape. Raise ValueError unless the variables are ``data`` and the arrays, and shapes fit."""
+def _checked_outputs(
+    symbol: mx.sym.Symbol, arrays: Dict[str, np.ndarray], shape: Tuple[int, ...]
+) -> List[Tuple[int, ...]]:
+    """Return the outputs' shapes. Raise ValueError unless the variables are ``data`` and the arrays, and shapes fit."""
     wanted = set(symbol.list_inputs()) - {INPUT}
     if wanted != set(arrays) or INPUT not in symbol.list_inputs():
         raise ValueError(f"variables {sorted(wanted ^ set(arrays))[:3]} are on one side only")
@@ -326,7 +343,7 @@ def _checked_output(symbol: mx.sym.Symbol, arrays: Dict[str, np.ndarray], shape:
     largest = max((int(np.prod(output, dtype=np.float64)) for output in outputs), default=0)
     if largest > _LARGEST_OUTPUT:
         raise ValueError(f"an array of {largest:,} elements would be made")
-    return symbol.infer_shape(**{INPUT: shape}, **known)[1][0]
+    return symbol.infer_shape(**{INPUT: shape}, **known)[1]
 
 
 def _check_nodes(document: Dict[str, Any], depth: int) -> None:
@@ -346,7 +363,7 @@ def _check_nodes(document: Dict[str, Any], depth: int) -> None:
                 raise ValueError(f"node {number} holds a graph of its own")
             _check_nodes(inner, depth + 1)
     _check_inputs(document["heads"], len(nodes))
-    if len(document["heads"]) != 1:
+    if not 0 < len(document["heads"]) <= (1 if depth else _MOST_OUTPUTS):
         raise ValueError(f"it has {len(document['heads'])} outputs")
     if document["arg_nodes"] != [number for number, node in enumerate(nodes) if node["op"] == "null"]:
         raise ValueError("its list of variables is wrong")

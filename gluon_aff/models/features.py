@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 from mxnet.gluon import nn
 
+from ..errors import UsageError
 from .common import Network
 
 _SIDE = 128  # pixels of the image by which strides are told
@@ -24,23 +25,39 @@ class FeatureMaps(Network):
     ----------
     network : Network
         One with ``stages()``.
+    out_indices : sequence of int, optional
+        The numbers of the maps that are given, in whatever order; negative ones count from the last (default: all).
+        Stages behind the last of them are left away.
 
     Attributes
     ----------
+    names : tuple of str
+        Of the maps that are given: ``stage1``, ...
     channels, strides : tuple of int
-        Of every map.
+        Of these maps.
 
     Raises
     ------
     UsageError
-        For a network without stages.
+        For a network without stages, and for indices that are none of its maps' or are there twice.
     """
 
-    def __init__(self, network: Network, **kwargs: Any):
+    def __init__(self, network: Network, out_indices: Optional[Sequence[int]] = None, **kwargs: Any):
+        if not isinstance(network, Network):
+            raise UsageError(f"{type(network).__name__} is no network of `list_models()`: only these give their maps")
         super().__init__(network._in_channels, **kwargs)
+        stages = network.stages()
+        count = len(stages)
+        indices = range(count) if out_indices is None else out_indices
+        self.indices = sorted(index % count for index in indices if -count <= index < count)
+        if not self.indices or not len(set(self.indices)) == len(self.indices) == len(indices):
+            raise UsageError(
+                f"`out_indices` {list(indices)}: choose among the {count} maps, 0 to {count - 1}, each once"
+            )
+        self.names = tuple(f"stage{index + 1}" for index in self.indices)
         self.untouched = network.untouched
         self.stages_of_network = []
-        for number, blocks in enumerate(network.stages(), 1):
+        for number, blocks in enumerate(stages[: max(self.indices) + 1], 1):
             stage = nn.HybridSequential(prefix="")
             stage.add(*blocks)
             setattr(self, f"stage{number}", stage)
@@ -55,7 +72,7 @@ class FeatureMaps(Network):
         for stage in self.stages_of_network:
             x = stage(x)
             maps.append(x)
-        return maps
+        return [maps[index] for index in self.indices]
 
 
 def _shapes_of(features: FeatureMaps) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:

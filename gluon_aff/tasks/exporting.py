@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -12,6 +13,7 @@ from ..data.picture_files import find_pictures
 from ..deploy import Export, Source, export
 from ..errors import UsageError
 from ..evaluation import TrainedNetwork
+from ..models.features import FeatureMaps
 from ..utils.files import sha256_of
 
 
@@ -23,14 +25,25 @@ def export_network(
     images: Optional[Sequence[str]] = None,
     count: Optional[int] = None,
     input_size: Optional[int] = None,
+    output: str = "logits",
+    out_indices: Optional[Sequence[int]] = None,
     **form: Any,
 ) -> Export:
     """Export what `open_network` opened, as `deploy.export` does.
+
+    ``output`` is "logits", "probabilities" or "features": the maps of `create_model`'s ``features_only``, of which
+    ``out_indices`` chooses some.
 
     It is checked and calibrated on pictures in these places, at most ``count`` of them, evenly spaced. Where all lie in
     folders named like classes, or have masks, the accuracy or IoU on them before and after is reported.
     """
     pixels, truth = _pictures(trained, images, count, input_size) if images else (None, None)
+    net, features = trained.net, output == "features"
+    if features:
+        net = FeatureMaps(net, out_indices)
+        net.hybridize(static_alloc=True)
+    elif out_indices is not None:
+        raise UsageError("`out_indices` choose among feature maps: give `output` features")
     source = Source(
         name=trained.network,
         task=trained.task,
@@ -41,14 +54,15 @@ def export_network(
         version=__version__,
     )
     return export(
-        trained.net,
+        net,
         directory,
         to,
-        input=trained.input,
+        input=replace(trained.input, classes=None) if features else trained.input,
         segments=trained.segments,
         input_size=input_size,
         pixels=pixels,
-        truth=truth,
+        truth=None if features else truth,
+        probabilities=output == "probabilities",
         source=source,
         **form,
     )

@@ -24,6 +24,7 @@ from ..deploy.predicting import Item
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import TrainedNetwork
 from ..models import model_entry
+from ..models.features import FeatureMaps
 from ..segmentation.pictures import Item as SegmentedItem
 from ..segmentation.pictures import predicted_pixels, write_predictions
 from ..segmentation.scores import SegmentationScore
@@ -92,7 +93,9 @@ def predict(
 
 
 def _of_net(net: mx.gluon.Block) -> TrainedNetwork:
-    """A network that nothing more is known of than how it was made."""
+    """A network that nothing more is known of than how it was made. Raises UsageError for one without classes."""
+    if isinstance(net, FeatureMaps):
+        raise UsageError("a network of `features_only` gives maps and has no classes to predict: call it")
     kind, call = type(net).__name__, getattr(net, "call", None)
     trained = TrainedNetwork(kind, Path(), "", kind, net)
     if call and call.get("classes") != 0:

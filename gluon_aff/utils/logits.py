@@ -38,6 +38,18 @@ def logit_of(probability: float) -> float:
     return float(np.log(probability / (1 - probability)))
 
 
+def as_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return finite logits whose softmax over axis 1, or whose sigmoid for maps of one class (N, 1, H, W), these are.
+
+    The latter are -16.6 to 16.6, as far as float32 tells probabilities from 1.
+    """
+    limits = np.finfo(np.float32)
+    if probabilities.ndim == 4 and probabilities.shape[1] == 1:
+        inner = np.clip(probabilities, limits.epsneg, 1 - limits.epsneg)
+        return np.log(inner) - np.log1p(-inner)
+    return np.log(np.maximum(probabilities, limits.tiny))
+
+
 def resized_logits(logits: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize maps of logits (classes, h, w) to (classes, height, width), bilinear."""
     import cv2

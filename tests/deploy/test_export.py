@@ -9,6 +9,7 @@ import golden
 import mxnet as mx
 import numpy as np
 import pytest
+from sklearn.datasets import load_sample_image
 from test_folding import by_fusion, every_fusion, made
 
 import gluon_aff
@@ -125,6 +126,58 @@ def test_a_segmentation_network_takes_any_size(tmp_path, to, options):
     else:
         assert done.manifest["quantization"]["int8"]["_sg_mkldnn_conv"] > 10
         assert 0 < done.manifest["check"]["rms_difference"] < 0.05 * done.manifest["check"]["range"]
+
+
+@pytest.mark.parametrize(
+    ("to", "classes"), [("symbol", None), ("onnx", None), ("int8", None), ("symbol", 3), ("onnx", 1), ("onnx", 3)]
+)
+def test_probabilities(net, tmp_path, to, classes):
+    """Softmax of a classifier (None) and several classes of pixels, sigmoid of one; predict applies neither again."""
+    segments = classes is not None
+    net = made("aff_fpn_resnet8", classes=classes, **TINY) if segments else net
+    seen = SEG if segments else CIFAR
+    done = export(net, tmp_path / "out", to, input=seen, segments=segments, probabilities=True, with_preprocessing=True)
+    assert done.manifest["probabilities"] and "probabilities (N, classes" in done.manifest["output"]
+    photograph = load_sample_image("china.jpg")
+    pixels = seen.fitted(photograph)[None]
+    logits = net(mx.nd.array(seen.transform(pixels)))
+    expected = (mx.nd.sigmoid(logits) if classes == 1 else mx.nd.softmax(logits, axis=1)).asnumpy()
+    if to == "onnx":
+        session = need_onnx().InferenceSession(f"{tmp_path}/out/model.onnx", providers=["CPUExecutionProvider"])
+        (found,) = session.run(["probabilities"], {"data": pixels})
+    else:
+        found = deploy.open_exported(tmp_path / "out").run(pixels)
+    assert np.ptp(expected) > 0.05 and np.abs(found - expected).max() < (0.5 if to == "int8" else 1e-4)
+    (own,), (theirs,) = gluon_aff.predict(net, photograph, input=seen), gluon_aff.predict(tmp_path / "out", photograph)
+    wanted, given = ((each.probability if segments else each.scores) for each in (own, theirs))
+    assert np.abs(given - wanted).max() < (0.5 if to == "int8" else 1e-3)
+
+
+@pytest.mark.parametrize(("to", "fold"), [("symbol", False), ("onnx", True), ("int8", False)])
+def test_feature_maps(tmp_path, to, fold):
+    """ONNX names the chosen maps; predict has no classes to tell."""
+    net = gluon_aff.create_model("cifar_aff_resnet8", channel_times=1, features_only=True, out_indices=(-1, 0))
+    golden.fill(net, gain=2)
+    done = export(net, tmp_path / "out", to, fold=fold)
+    assert [(each["name"], each["channels"], each["stride"]) for each in done.manifest["features"]] == [
+        ("stage1", 16, 1),
+        ("stage3", 64, 4),
+    ]
+    x = CIFAR.transform(PIXELS)
+    expected = [each.asnumpy() for each in net(mx.nd.array(x))]
+    opened = deploy.open_exported(tmp_path / "out")
+    results = [opened.run(x)]
+    if to == "onnx":
+        session = need_onnx().InferenceSession(f"{tmp_path}/out/model.onnx", providers=["CPUExecutionProvider"])
+        results.append(session.run(["stage1", "stage3"], {"data": x}))
+    for found in results:
+        assert [each.shape for each in found] == [(4, 16, 32, 32), (4, 64, 8, 8)]
+        assert max(map(relative, found, expected)) < (0.5 if to == "int8" else 1e-4)
+    for each in (tmp_path / "out", net):
+        with pytest.raises(UsageError, match="no classes to predict"):
+            gluon_aff.predict(each, PIXELS)
+    with pytest.raises(UsageError, match="no logits"):
+        export(net, tmp_path / "out", probabilities=True)
 
 
 def test_every_fusion_in_onnx(tmp_path):
@@ -256,6 +309,12 @@ def rewrite(folder, change, name="manifest.json"):
         (lambda m: m["preprocessing"].update(interpolation="bicubic"), "interpolation 'bicubic', where .* 'bilinear'"),
         (lambda m: m["preprocessing"].update(crop_ratio=float("nan")), "crop_ratio nan"),
         (lambda m: m.update(outputs="many"), "what the outputs are"),
+        (lambda m: m.update(probabilities="yes"), "what the outputs are"),
+        (lambda m: m.update(features=[{"name": "stage1"}]), "what the outputs are"),
+        (
+            lambda m: m.update(outputs=0, features=[{"name": "a", "channels": 10}]),
+            r"feature maps; .* gives \[1, 10\]",
+        ),
         (lambda m: m.update(outputs=11), r"11 outputs.*gives \[1, 10\]"),
         (lambda m: m.update(segments=True), r"segments True.*gives \[1, 10\]"),
         (lambda m: m["files"]["model-0000.params"].update(sha256="0" * 64), "is not what"),

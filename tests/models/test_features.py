@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gluon_aff
+from gluon_aff.errors import UsageError
 from gluon_aff.models.features import FeatureMaps
 
 CIFAR, IMAGENET = (1, 2, 4), (4, 8, 16, 32)
@@ -44,6 +45,25 @@ def test_the_maps_are_those_of_the_network(tmp_path):
     logits = net.fc(net.flat(net.avgpool(last)))
     np.testing.assert_array_equal(logits.asnumpy(), net(x).asnumpy())
     assert not any("fc" in name or "dense" in name for name in features.collect_params())
+
+
+def test_some_of_the_maps():
+    """The largest first, without the stages behind them."""
+    options = {"channel_times": 1, "features_only": True}
+    every = gluon_aff.create_model("cifar_aff_resnet8", **options)
+    some = gluon_aff.create_model("cifar_aff_resnet8", out_indices=(1, -3), **options)
+    for net in (every, some):
+        golden.fill(net, gain=2)
+    x = golden.normal(2, (1, 3, 32, 32), "float32")
+    assert (some.names, some.channels, some.strides) == (("stage1", "stage2"), (16, 32), (1, 2))
+    for found, expected in zip(some(x), every(x)[:2]):
+        np.testing.assert_array_equal(found.asnumpy(), expected.asnumpy())
+    assert not hasattr(some, "stage3")
+    for wrong in ((3,), (0, -3), ()):
+        with pytest.raises(UsageError, match="choose among the 3 maps"):
+            gluon_aff.create_model("cifar_aff_resnet8", out_indices=wrong, **options)
+    with pytest.raises(UsageError, match="features_only"):
+        gluon_aff.create_model("cifar_aff_resnet8", out_indices=(0,))
 
 
 class Segments(mx.gluon.HybridBlock):
