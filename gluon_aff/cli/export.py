@@ -14,9 +14,8 @@ from .arguments import add_gpus, add_number, add_preprocessing, add_weights, ope
 def export(args: argparse.Namespace) -> int:
     from ..tasks.exporting import export_network
 
-    names = ("images", "count", "input_size", "output", "out_indices", "batch", "with_preprocessing", "fold")
-    names += ("calibration", "overwrite")
-    given = {name: getattr(args, name) for name in names}
+    names = "images count input_size output out_indices batch with_preprocessing fold calibration overwrite"
+    given = {name: getattr(args, name) for name in names.split()}
     done = export_network(open_one(args), Path(args.out), args.to, **given)
     print("\n".join(done.lines))
     print(f"written    {done.directory}")
