@@ -340,8 +340,8 @@ def _model_options(parser: OptionParser) -> None:
     text = "resnext: read --last-gamma the other way round, as the authors' network did"
     add("--authors-last-gamma", action=Switch, help=text)
     add("--use-se", action=Switch, help="resnext: squeeze and excitation")
-    text = "start from published weights: this model's, those of an id, or a file; their head stays out where the "
-    text += "number of classes differs"
+    text = "start from weights: this model's published ones, or those of an id, run or file; their head stays out "
+    text += "where the number of classes differs"
     add("--use-pretrained", nargs="?", const=True, type=Reads(), metavar="WEIGHTS", help=text, role=FREE)
 
 
