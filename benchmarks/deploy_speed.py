@@ -1,4 +1,4 @@
-"""What deployment reaches: predict from JPEG files, int8 and ONNX Runtime, beside the network in float32.
+"""What deployment reaches: predict from JPEG files, int8 and other engines, beside the network in float32.
 
     python benchmarks/deploy_speed.py --model aff_resnet50 --images 96 --batch-size 8 --rounds 5
 
@@ -14,6 +14,7 @@ import os
 import platform
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import gluon_aff  # before MXNet, which it makes importable
@@ -26,8 +27,9 @@ from PIL import Image
 from gluon_aff import deploy
 from gluon_aff.data.picture_files import find_pictures
 from gluon_aff.deploy import predict_stream, predictor_of_exported, predictor_of_net
+from gluon_aff.deploy.engines import engine_of_net
 from gluon_aff.deploy.exporting import sample_pixels
-from gluon_aff.errors import UsageError
+from gluon_aff.errors import GluonAFFError, UsageError
 from gluon_aff.models import model_entry
 from gluon_aff.tasks import task_of_network
 from gluon_aff.training.history import git_commit
@@ -63,7 +65,7 @@ def main():
     args = parser.parse_args()
 
     entry = model_entry(args.model)
-    seen = task_of_network(entry).input_of({"dataset": "imagenet"} if entry.input_size > 32 else {}, 1000)
+    seen = task_of_network(entry).network_input({"dataset": "imagenet"} if entry.input_size > 32 else {}, 1000)
     net = gluon_aff.create_model(args.model)
     fill(net)
     net.hybridize(static_alloc=True, static_shape=True)
@@ -96,11 +98,20 @@ def main():
                 continue
             opened = deploy.open_exported(out)
             if form == "onnx":
-                runs[form] = lambda opened=opened: [opened.net.run(x) for _ in range(batches)]
+                runs[form] = lambda opened=opened: [opened.run(x) for _ in range(batches)]
             else:
                 opened.net.hybridize(static_alloc=True, static_shape=True)
                 runs[form] = bare(opened.net)
             runs[f"predict {form}"] = streamed(predictor_of_exported(opened))
+        for name in ("onnxruntime", "openvino"):
+            try:
+                engine = engine_of_net(net, name, False)
+                engine.start(x)  # made, and checked beside MXNet
+            except GluonAFFError as error:
+                print(f"{name}: {error}")
+                continue
+            runs[name] = lambda engine=engine: [engine.start(x) for _ in range(batches)]
+            runs[f"predict {name}"] = streamed(replace(predictor, start=engine.start))
         found = {name: [] for name in runs}
         for turn in range(1 + args.rounds):
             for name, run in runs.items():
@@ -116,8 +127,8 @@ def main():
     for name, values in found.items():
         low, middle, high = np.percentile(values, [25, 50, 75])
         figures[name] = {"median": middle, "quartiles": [low, high], "all": values}
-        print(f"{name:<16} {middle:8.2f} images/s ({low:.2f} to {high:.2f})  {middle / base:5.2f} of float32")
-    for form in ("float32", "int8", "onnx"):
+        print(f"{name:<20} {middle:8.2f} images/s ({low:.2f} to {high:.2f})  {middle / base:5.2f} of float32")
+    for form in ("float32", "int8", "onnx", "onnxruntime", "openvino"):
         if form in figures and f"predict {form}" in figures:
             ratio = figures[f"predict {form}"]["median"] / figures[form]["median"]
             print(f"predict from JPEG files reaches {ratio:.2f} of the {form} network's own rate")

@@ -31,10 +31,10 @@ from gluon_aff.utils.files import write_json
 from gluon_aff.utils.tables import markdown_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from with_mxnet import NATIVE, PRODUCT_SIDE, profile  # noqa: E402
+from with_mxnet import ENGINES_OF_OURS, NATIVE, PRODUCT_SIDE, profile  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-FORMS = ("imperative", "hybrid", "static", "native", "folded", "int8")
+FORMS = ("imperative", "hybrid", "static", "native", "folded", "int8", *ENGINES_OF_OURS)
 ENGINES = ("torch", "onnxruntime", "openvino")
 AGAINST = ("add", "literal", *ENGINES)
 WARM_UP = 2  # steps that do not count
@@ -81,6 +81,7 @@ AFF, IAFF = Contender("aff", "aff"), Contender("iaff", "iaff")
 OPERATORS, ADD = Contender("aff, operators", "aff", "static"), Contender("add", "add", "static")
 LITERAL, FOLDED = Contender("literal", "aff", "literal"), Contender("aff, folded", "aff", "folded")
 INT8 = Contender("aff, int8", "aff", "int8")
+BY_ENGINES = [Contender(f"aff, {name}", "aff", name) for name in ENGINES_OF_OURS]
 TORCH = Contender("torch", "aff", "eager", "torch")
 TORCH_LAST = Contender("torch, channels_last", "aff", "channels_last", "torch")
 TORCH_COMPILED = Contender("torch, compiled", "aff", "compiled", "torch")
@@ -94,17 +95,30 @@ NARROW = {"blocks": 1, "channel_times": 1, "classes": 100}
 
 def reach():
     """Cases and ratios of RESULTS.md."""
-    inferring = (AFF.name, FOLDED.name)
+    inferring = (AFF.name, FOLDED.name, *(each.name for each in BY_ENGINES))
     torch, compiled = ("torch", "torch, channels_last"), ("torch", "torch, channels_last", "torch, compiled")
     everything = [AFF, OPERATORS, IAFF, ADD, LITERAL, TORCH, TORCH_LAST, TORCH_ADD]
-    inference = [AFF, OPERATORS, FOLDED, INT8, IAFF, ADD, TORCH, TORCH_LAST, TORCH_COMPILED, ONNX, OPENVINO]
+    inference = [
+        AFF,
+        OPERATORS,
+        FOLDED,
+        INT8,
+        *BY_ENGINES,
+        IAFF,
+        ADD,
+        TORCH,
+        TORCH_LAST,
+        TORCH_COMPILED,
+        ONNX,
+        OPENVINO,
+    ]
     cases = [
         Case("train x4", "cifar_resnet", "train", 32, 32, everything, WIDE),
         Case("train x1", "cifar_resnet", "train", 128, 32, everything, NARROW),
         Case("infer x4", "cifar_resnet", "infer", 32, 32, inference, WIDE),
         Case("infer x1", "cifar_resnet", "infer", 128, 32, inference, NARROW),
         Case("train resnet50", "aff_resnet50", "train", 8, 224, [AFF, OPERATORS, ADD]),
-        Case("infer resnet50", "aff_resnet50", "infer", 8, 224, [AFF, OPERATORS, FOLDED, INT8, ADD]),
+        Case("infer resnet50", "aff_resnet50", "infer", 8, 224, [AFF, OPERATORS, FOLDED, INT8, *BY_ENGINES, ADD]),
         Case("train fpn", "aff_fpn_resnet20", "train", 8, 480, [AFF, ADD], {"stem": "tiny"}),  # some 10 GB each
     ]
     ratios = [
@@ -139,7 +153,7 @@ SUITES = {"reach": reach, "quick": quick}
 
 def single(args):
     """One case of a user's choice: every fusion in every form, and what they are held against."""
-    inference_only = [form for form in args.forms if form in ("folded", "int8")]
+    inference_only = [form for form in args.forms if form in ("folded", "int8", *ENGINES_OF_OURS)]
     if inference_only and args.mode == "train":
         raise UsageError(f"--forms {inference_only[0]} is for inference: give --mode infer")
     contenders = [Contender(f"{fusion}, {form}", fusion, form) for fusion in args.fusions for form in args.forms]

@@ -13,6 +13,7 @@ import mxnet as mx
 from mxnet import autograd, gluon
 
 from gluon_aff import deploy
+from gluon_aff.deploy.engines import engine_of_net
 from gluon_aff.deploy.int8 import quantize
 from gluon_aff.deploy.symbol import InferenceNetwork, graph_of
 from gluon_aff.nn import AFF, native
@@ -20,6 +21,7 @@ from gluon_aff.utils.tables import text_table
 
 PRODUCT_SIDE = 2048  # of the square matrices whose product says what this machine can do
 NATIVE = ("native", "folded")  # forms that may use the native operator
+ENGINES_OF_OURS = ("onnxruntime", "openvino")  # forms that `gluon-aff predict --engine` gives to these
 
 
 class LiteralAFF(AFF):
@@ -48,7 +50,8 @@ def build(specification):
     """A training step or an inference of ``network`` with ``options`` on ``batch`` images of ``size``.
 
     ``form`` is "imperative", "hybrid", "static" (hybrid with static memory), "native" (static, with the native
-    operator), "literal", "folded" or "int8"; "product" is a large oneDNN product instead of a network.
+    operator), "literal", "folded", "int8" or one of ENGINES_OF_OURS; "product" is a large oneDNN product instead of a
+    network.
     """
     form = specification["form"]
     if form == "product":
@@ -57,6 +60,9 @@ def build(specification):
     net = make(specification["network"], **specification["options"])
     net.initialize()
     x = mx.nd.random.normal(shape=(specification["batch"], 3, specification["size"], specification["size"]))
+    if form in ENGINES_OF_OURS:
+        engine, pixels = engine_of_net(net, form, False), x.asnumpy()
+        return lambda: engine.start(pixels)
     if form in ("folded", "int8"):
         net(x)
         net = deploy.fold(net) if form == "folded" else int8(net, x)

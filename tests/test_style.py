@@ -31,7 +31,7 @@ ROOMS = [
     ("errors", "_version"),
 ]
 # Big, slow to import, or not installed everywhere.
-HEAVY = {"gluoncv", "matplotlib", "sklearn", "cv2", "pandas", "onnx", "onnxruntime"}
+HEAVY = {"gluoncv", "matplotlib", "sklearn", "cv2", "pandas", "onnx", "onnxruntime", "openvino"}
 
 
 def module_of(path):

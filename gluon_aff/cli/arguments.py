@@ -169,6 +169,12 @@ def add_preprocessing(group: argparse._ActionsContainer) -> None:
     group.add_argument("--normalisation", choices=("records", "folder"), help=text)
 
 
+def add_engine(group: argparse._ActionsContainer, default: str) -> None:
+    """--engine, of a command that runs a network."""
+    text = f"what runs the network on the CPU; auto: the fastest that is installed (default: {default})"
+    group.add_argument("--engine", choices=("mxnet", "onnxruntime", "openvino", "auto"), help=text)
+
+
 def add_gpus(group: argparse._ActionsContainer) -> None:
     """--gpus, of a command that uses one device."""
     group.add_argument("--gpus", help="a GPU number; '' for the CPU (default: the first GPU, if any)")

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..utils.arguments import nonempty
 from ..utils.outputs import Reads, Writes
 from .arguments import (
+    add_engine,
     add_json,
     add_number,
     add_preprocessing,
@@ -22,6 +23,7 @@ from .arguments import (
 
 def evaluate(args: argparse.Namespace) -> int:
     from .._version import __version__
+    from ..errors import UsageError
     from ..runtime import devices
     from ..tasks import ScoreRequest, get_task
     from ..tasks.opening import open_network
@@ -29,6 +31,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
     contexts = devices.pick(args.gpus)
     trained = open_network(args.weights, args.model, model_options(args), contexts)
+    trained.use_engine(args.engine)
     names = ("data", "ground_truth", "val_fraction", "split")
     given = {**data_of(args), **{name: getattr(args, name) for name in names}}
     request = ScoreRequest(
@@ -45,9 +48,14 @@ def evaluate(args: argparse.Namespace) -> int:
             **environment(__version__),
             "command": ["gluon-aff", *args.argv],
             "devices": [str(context) for context in contexts],
+            "engine": {"name": "mxnet"} if trained.engine is None else trained.engine.about,
         },
     )
     report = get_task(trained.task).score(trained, request)
+    if trained.engine and not trained.engine.about:
+        raise UsageError(
+            f"the task {trained.task} scores `net`, not `forward`, of what it is given: leave --engine out"
+        )
     print_report(report.lines(), report.to_json(), args.json)
     if args.out:
         paths = report.write(Path(args.out))
@@ -89,6 +97,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_number(group, "--passes", default=3, help="upstream: passes to report (%(default)s)")
     add_number(group, "--batch-size", help="over all devices (default: 128; upstream: 512)")
     add_workers(group, 4, "that make batches; no figure depends on it", low=0)
+    add_engine(group, "mxnet")
     group.add_argument("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)")
     add_json(group)
     text = "write evaluation.json, per_class.csv, confusion.csv and .png there"

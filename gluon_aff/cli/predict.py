@@ -9,7 +9,16 @@ from typing import Iterable
 
 from ..utils.arguments import nonempty
 from ..utils.outputs import Reads, Writes
-from .arguments import add_gpus, add_number, add_preprocessing, add_threshold, add_weights, add_workers, open_one
+from .arguments import (
+    add_engine,
+    add_gpus,
+    add_number,
+    add_preprocessing,
+    add_threshold,
+    add_weights,
+    add_workers,
+    open_one,
+)
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -22,7 +31,9 @@ def predict(args: argparse.Namespace) -> int:
         raise UsageError("'-' reads the list of pictures from standard input: leave the other places out")
     if args.images == ["-"] and args.split:
         raise UsageError("--split is for a data set's folder or zip, not for a list from standard input: leave it out")
-    predictor = open_one(args, exported=True).predictor()
+    trained = open_one(args, exported=True)
+    trained.use_engine(args.engine)
+    predictor = trained.predictor()
     if args.threshold is not None and (not predictor.segments or predictor.outputs > 1):
         raise UsageError("--threshold is for segmentation into foreground and background: leave it out")
     if predictor.segments and not args.out:
@@ -69,5 +80,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     group = command.add_argument_group("run")
     add_number(group, "--batch-size", default=32, help="(%(default)s)")
     add_workers(group, 4, "that read and decode; no figure depends on it")
+    add_engine(group, "mxnet; of an exported ONNX model onnxruntime")
     add_gpus(command)
     command.set_defaults(run=predict)

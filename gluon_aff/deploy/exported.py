@@ -238,8 +238,7 @@ class ExportedNetwork:
         parts: List[List[np.ndarray]] = []
         for start in range(0, len(x), batch):
             part = x[start : start + batch]
-            missing = batch - len(part)
-            full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            full = filled(part, batch)
             made = as_list(self.net(mx.nd.array(full, dtype=full.dtype)))
             parts.append([each.asnumpy()[: len(part)] for each in made])
         joined = [np.concatenate(each) for each in zip(*parts)]
@@ -255,6 +254,11 @@ def output_names(manifest: Manifest) -> List[str]:
     """Return what ONNX calls the outputs."""
     named = [each["name"] for each in manifest.get("features") or ()]
     return named or ["probabilities" if manifest.get("probabilities") else "logits"]
+
+
+def filled(x: np.ndarray, batch: int) -> np.ndarray:
+    """Return an input with its last picture repeated up to ``batch`` of them."""
+    return np.concatenate([x, np.repeat(x[-1:], batch - len(x), axis=0)]) if len(x) < batch else x
 
 
 def open_exported(directory: PathLike, device: Optional[mx.Context] = None) -> ExportedNetwork:

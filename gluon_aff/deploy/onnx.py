@@ -7,6 +7,7 @@ installed, maps may be resized to another's height and width.
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -16,13 +17,14 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import GluonAFFError, UsageError
+from ..runtime.threads import VARIABLE
 from .symbol import INPUT, Arrays, example_shape
 
 MODEL = "model.onnx"
 OPSET = 13
 
 _RESIZE = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-_INSTALL = "pip install 'gluon_aff[onnx]'"
+INSTALL = "pip install 'gluon_aff[onnx]'"
 _LARGEST = (1 << 31) - 1  # bytes: a protocol buffer's limit
 
 
@@ -130,36 +132,39 @@ def _load_onnx() -> Any:
         import onnx.checker
         import onnx.helper
     except ImportError as error:
-        raise UsageError(f"ONNX is not installed here ({error}): {_INSTALL}") from error
+        raise UsageError(f"ONNX is not installed here ({error}): {INSTALL}") from error
     try:
         from onnx import mapping  # noqa: F401
     except ImportError:
         raise UsageError(
-            f"ONNX {onnx.__version__} is too new for MXNet's exporter, which needs its module mapping: {_INSTALL}"
+            f"ONNX {onnx.__version__} is too new for MXNet's exporter, which needs its module mapping: {INSTALL}"
         ) from None
     return onnx
 
 
 class ONNXNetwork:
-    """An ONNX model in ONNX Runtime, called as a Gluon network is: NDArray in, NDArray out, or a list of several.
+    """An ONNX model, a file or its bytes, in ONNX Runtime, called as a Gluon network is: NDArray in and out, or a list.
 
-    Raises UsageError when ONNX Runtime is not installed, GluonAFFError when it cannot read the file.
+    Raises UsageError when ONNX Runtime is not installed, GluonAFFError when it cannot read the model.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, model: Union[Path, bytes]) -> None:
         runtime = load_runtime()
-        if path.stat().st_size > _LARGEST:
-            raise GluonAFFError(f"{path} has {path.stat().st_size:,} bytes, more than an ONNX file can have")
+        where = "the model" if isinstance(model, bytes) else str(model)
+        if not isinstance(model, bytes) and model.stat().st_size > _LARGEST:
+            raise GluonAFFError(f"{where} has {model.stat().st_size:,} bytes, more than an ONNX file can have")
         options = runtime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads()
         try:
             # from memory: a file could name other files as its arrays
-            session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            content = model if isinstance(model, bytes) else model.read_bytes()
+            session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise GluonAFFError(f"ONNX Runtime cannot read {path}: {str(error).splitlines()[0]}") from error
+            raise GluonAFFError(f"ONNX Runtime cannot read {where}: {str(error).splitlines()[0]}") from error
         inputs = [value.name for value in session.get_inputs()]
         if inputs != [INPUT]:
-            raise GluonAFFError(f"{path} has the inputs {', '.join(inputs)}: expected {INPUT}")
+            raise GluonAFFError(f"{where} has the inputs {', '.join(inputs)}: expected {INPUT}")
         self._session = session
         self.input_type: str = session.get_inputs()[0].type
         self.input_shape: List[Any] = session.get_inputs()[0].shape
@@ -167,11 +172,20 @@ class ONNXNetwork:
 
     def __call__(self, x: Any) -> Union[mx.nd.NDArray, List[mx.nd.NDArray]]:
         """Return the outputs for a batch."""
+        found = [mx.nd.array(each) for each in self.run(x.asnumpy())]
+        return found if len(found) > 1 else found[0]
+
+    def run(self, x: np.ndarray) -> List[np.ndarray]:
+        """Return the outputs for a batch, as arrays."""
         try:
-            found = [mx.nd.array(each) for each in self._session.run(None, {INPUT: x.asnumpy()})]
-            return found if len(found) > 1 else found[0]
+            return self._session.run(None, {INPUT: x})
         except Exception as error:
             raise GluonAFFError(f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}") from error
+
+
+def threads() -> int:
+    """Return how many threads an engine is to take: MXNet's; 0, its own choice, where that is not known."""
+    return max(0, int(os.environ.get(VARIABLE) or 0))
 
 
 def load_runtime() -> Any:
@@ -179,5 +193,5 @@ def load_runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise UsageError(f"ONNX Runtime is not installed here ({error}): {_INSTALL}") from error
+        raise UsageError(f"ONNX Runtime is not installed here ({error}): {INSTALL}") from error
     return onnxruntime

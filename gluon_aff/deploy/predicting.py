@@ -23,6 +23,7 @@ from .exported import ExportedNetwork, as_list
 Item = Union[Picture, np.ndarray, GluonAFFError]
 
 Wait = Callable[[], np.ndarray]
+Start = Callable[[np.ndarray], Wait]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Predictor:
     segments: bool
     outputs: int
     prepare: Callable[[np.ndarray], np.ndarray]
-    start: Callable[[np.ndarray], Wait]
+    start: Start
     batch: Optional[int] = None
     mask_of: Optional[Callable[[Picture], Optional[np.ndarray]]] = None
 
@@ -68,12 +69,23 @@ def predictor_of_net(
     net: mx.gluon.Block, network_input: NetworkInput, segments: bool, outputs: int, name: str
 ) -> Predictor:
     """Return the predictor of a Gluon network, on its first device."""
+    return Predictor(name, network_input, segments, outputs, network_input.transform, starter(net))
+
+
+def starter(net: mx.gluon.Block) -> Start:
+    """Return what sets a Gluon network to work, on its first device: MXNet goes on while the next batch is decoded."""
     device = next(iter(net.collect_params().values())).list_ctx()[0]
+    return lambda x: net(mx.nd.array(x, ctx=device)).asnumpy
+
+
+def at_once(run: Callable[[np.ndarray], np.ndarray]) -> Start:
+    """Return what gives logits without waiting, as a start that has done all the work."""
 
     def start(x: np.ndarray) -> Wait:
-        return net(mx.nd.array(x, ctx=device)).asnumpy  # MXNet works on it while the next batch is decoded
+        logits = run(x)
+        return lambda: logits
 
-    return Predictor(name, network_input, segments, outputs, network_input.transform, start)
+    return start
 
 
 def predictor_of_exported(exported: ExportedNetwork) -> Predictor:

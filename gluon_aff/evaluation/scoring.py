@@ -72,8 +72,8 @@ def predict(
 
     Parameters
     ----------
-    net : Block
-        Its weights lie on ``devices``.
+    net : callable
+        A Block whose weights lie on ``devices``, or the like.
     batches : iterable of tuple of array
         (x, y): float32 (N, C, H, W) and int64 (N,).
     devices : sequence of Context
@@ -355,7 +355,7 @@ def score(
             yield x, y
 
     began = time.perf_counter()
-    found = predict(trained.net, batches(), devices, len(images.loader), relabel)
+    found = predict(trained.forward, batches(), devices, len(images.loader), relabel)
     seconds, left_out, bad = time.perf_counter() - began, run - len(found), getattr(images.loader, "bad", [])
     rows, number, counted = [], None, run
     if protocol == "upstream":

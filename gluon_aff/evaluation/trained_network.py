@@ -14,6 +14,7 @@ import numpy as np
 from ..data.picture_files import Picture
 from ..data.pictures import AnyPicture, NetworkInput
 from ..deploy import ExportedNetwork, Predictor, predictor_of_exported, predictor_of_net
+from ..deploy.engines import EngineNetwork, engine_of_exported, engine_of_net
 from ..errors import UsageError
 from ..models.common import output_shape
 
@@ -78,6 +79,8 @@ class TrainedNetwork:
         What its weights say of themselves, see `training.checkpoint`.
     exported : ExportedNetwork or None
         What ``net`` runs, where the network was exported; it is for inference only.
+    engine : EngineNetwork or None
+        What runs it in the place of ``net``, see `use_engine`.
     """
 
     name: str
@@ -92,6 +95,22 @@ class TrainedNetwork:
     input_shape: Optional[Tuple[int, ...]] = None
     description: Optional[Dict[str, Any]] = None
     exported: Optional[ExportedNetwork] = None
+    engine: Optional[EngineNetwork] = None
+
+    def use_engine(self, name: Optional[str]) -> None:
+        """Run it by "mxnet", "onnxruntime", "openvino" or the fastest here, "auto"; None for the usual one.
+
+        Raises UsageError for an engine that is not installed or cannot run it; see `EngineNetwork` on batches.
+        """
+        if self.exported:
+            self.engine = engine_of_exported(self.exported, name)
+        else:
+            self.engine = engine_of_net(self.net, name, name is not None and self.segments)
+
+    @property
+    def forward(self) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
+        """What takes a batch to logits: ``net``, or the engine that is used in its place."""
+        return self.engine or self.net
 
     def __repr__(self) -> str:
         return f"TrainedNetwork({self.name!r}: {self.network}, {self.task}, {self.figure or 'no figure known'})"
@@ -161,8 +180,9 @@ class TrainedNetwork:
     def predictor(self) -> Predictor:
         """Return it ready for a stream of pictures, see `deploy.predicting.predict_stream`."""
         if self.exported is not None:
-            made = predictor_of_exported(self.exported)
+            made = predictor_of_exported(replace(self.exported, net=self.forward))
         else:
             outputs = self.outputs if self.output_shape else 0  # of a network of one's own it may be unknown
             made = predictor_of_net(self.net, self.input, self.segments, outputs, self.title)
+            made = replace(made, start=self.engine.start) if self.engine else made
         return replace(made, mask_of=self.mask_of) if made.segments and made.outputs else made

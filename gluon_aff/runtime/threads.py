@@ -92,6 +92,12 @@ def physical_cores(cpuinfo: str, cpus: Set[int]) -> int:
     return len({cores.get(cpu, cpu) for cpu in cpus})
 
 
+def processor_name() -> Optional[str]:
+    """Name of the CPU; None where the kernel does not tell it."""
+    found = re.search(r"^model name\s*:\s*(.+)", _read(Path("/proc/cpuinfo")), re.MULTILINE)
+    return found.group(1).strip() if found else None
+
+
 def cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> Optional[float]:
     """CPUs' worth of time that the cgroup (version 2, then 1) allows; None where there is no limit."""
     for folder in _cgroup_folders(root, membership):

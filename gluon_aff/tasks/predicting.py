@@ -44,6 +44,7 @@ def predict(
     batch_size: int = 32,
     workers: int = 2,
     ctx: Optional[mx.Context] = None,
+    engine: Optional[str] = None,
 ) -> List[Prediction]:
     """Predictions of a network on pictures, in their order.
 
@@ -64,6 +65,8 @@ def predict(
         Threads that read and decode.
     ctx : Context, optional
         Where weights are loaded (default: CPU).
+    engine : str, optional
+        "mxnet" (default), "onnxruntime" (default of an exported ONNX model), "openvino", or the fastest, "auto".
 
     Returns
     -------
@@ -74,7 +77,8 @@ def predict(
     Raises
     ------
     UsageError, GluonAFFError
-        For weights that cannot be opened, places without pictures, and a network of which nothing tells its input.
+        For weights that cannot be opened, places without pictures, a network of which nothing tells its input, and an
+        engine that is not installed, cannot run the network or gives other logits than MXNet.
     """
     if isinstance(net_or_weights, mx.gluon.Block):
         trained = _of_net(net_or_weights)
@@ -83,6 +87,7 @@ def predict(
     if input is not None:
         trained.make_input = lambda: input
         trained.input_shape = (1, 3, input.size, input.size) if input.size else None
+    trained.use_engine(engine)
     items: List[Item] = []
     for image in one_by_one(images):
         if isinstance(image, np.ndarray):

@@ -176,7 +176,7 @@ def _score(
     )
 
     def items() -> Iterator[Item]:
-        for logits, masks, chosen in predictions(trained.net, once, options, contexts):
+        for logits, masks, chosen in predictions(trained.forward, once, options, contexts):
             names = [pairs.names[index] for index in chosen]
             originals = [align(*decoded.pop(name)) for name in names]
             found.add(logits, masks, names, [(mask.shape[0], mask.shape[1]) for _, mask in originals])

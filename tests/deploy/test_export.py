@@ -19,6 +19,7 @@ from gluon_aff.data.registry import ClassNames
 from gluon_aff.deploy import exported, exporting
 from gluon_aff.deploy.symbol import FILES
 from gluon_aff.errors import GluonAFFError, UsageError
+from gluon_aff.runtime import threads
 
 CIFAR = NetworkInput(32, classes=ClassNames([f"kind {number}" for number in range(10)]))
 SEG = NetworkInput(64, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -205,7 +206,11 @@ def test_every_host_in_onnx(tmp_path, name):
 def test_int8(net, tmp_path):
     """With preprocessing it is int8 of normalised pixels."""
     pixels = np.concatenate([PIXELS] * 3)
-    outside = export(net, tmp_path / "outside", "int8", pixels=pixels).manifest
+    done = export(net, tmp_path / "outside", "int8", pixels=pixels)
+    outside, speed = done.manifest, done.manifest["check"]["speed"]
+    assert speed["cpu"] == threads.processor_name() and speed["ratio"] == speed["after"] / speed["before"]
+    (said,) = [line for line in done.lines if f"int8 runs at {speed['ratio']:.2f} times float32's speed" in line]
+    assert ("float32 is the better choice" in said) == (speed["ratio"] <= 1)
     made_of = outside["quantization"]
     assert made_of["int8"]["_sg_mkldnn_conv"] > 10 and made_of["calibration"] == "naive"
     assert "sigmoid" in made_of["float"]["Activation"]["reason"]

@@ -106,7 +106,7 @@ class SameDigit(Task):
 
     def score(self, trained, request):
         pairs = Pairs("test", 320, 32, trained.options.seed, (0, 1))
-        found = accuracy(trained.net, pairs, 320, request.devices)
+        found = accuracy(trained.forward, pairs, 320, request.devices)
         return FigureReport(trained.name, "digit_pairs", 320, {"accuracy": found["val"]}, request.environment)
 
 
