@@ -57,8 +57,10 @@ TENSORBOARD = ["tensorboardX>=2.6,<3"]
 # MXNet's exporter needs onnx.mapping, which newer ONNX has not; 1.17 has it, and wheels for Python 3.8 to 3.12
 ONNX = ["onnx>=1.14.1,<1.18", "onnxruntime>=1.16,<2"]
 
+OPENVINO = ["openvino>=2024.0"]  # 2024.4 is the last for Python 3.8, 2025.3 for 3.9; all take NumPy 1
+
 # What `benchmarks/speed.py --against` measures beside MXNet; ONNX carries PyTorch's networks over.
-AGAINST = [*ONNX, "torch==2.13.0", "openvino>=2024.0"]
+AGAINST = [*ONNX, *OPENVINO, "torch==2.13.0"]
 
 EXTRAS = {
     "against": AGAINST,
@@ -66,7 +68,7 @@ EXTRAS = {
     "cu112": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
     "coco": COCO,
     "irst": IRST,
-    "onnx": ONNX,
+    "onnx": [*ONNX, *OPENVINO],
     "tensorboard": TENSORBOARD,
     "licences": ['pip-licenses==5.5.1; python_version >= "3.9"'],  # docs/install.md
     # ruff and mypy to the dot: another release formats and judges differently; mypy 1.14 is the last for Python 3.8

@@ -275,7 +275,8 @@ def engine_of_exported(exported: ExportedNetwork, name: Optional[str]) -> Option
         raise UsageError(f"{exported.directory} is an ONNX model, which MXNet cannot run: take onnxruntime or openvino")
     if name in (None, RUNTIME):
         return None
-    own, file = at_once(lambda x: exported.net.run(x)[0]), exported.directory / MODEL
+    network: Any = exported.net
+    own, file = at_once(lambda x: network.run(x)[0]), exported.directory / MODEL
     return EngineNetwork(own, RUNTIME, str(name), lambda shape: file.read_bytes(), True, exported.batch or 1)
 
 
