@@ -76,7 +76,8 @@ class OpenVINOModel:
 
 
 def load_openvino() -> Any:
-    """Return OpenVINO. Raise UsageError when it is not installed."""
+    """Return OpenVINO, without its telemetry, which sends each import. Raise UsageError where it is not."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
