@@ -134,7 +134,7 @@ class ClassificationReport:
             f"data       {data.dataset}{labels}, {data.source}; normalised as for {data.normalisation}",
             f"protocol   {protocol}",
         ]
-        own = data.dataset == "imagenet" and score.trained.outputs < 1000  # classes laid out like ImageNet's
+        own = data.dataset == "imagenet" and len(data.classes) < 1000  # classes laid out like ImageNet's
         official = None if own else official_size(data.dataset)
         if official and data.count != official:
             found.append(
