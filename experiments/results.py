@@ -33,7 +33,8 @@ def tables(place=HERE):
     ablations = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*/report.json"))]
     figures = [*singles(place / "results.json")]
     figures += [row for report in ablations for row in means(report)]
-    figures += [row for path in sorted((place / "evaluations").glob("*.json")) for row in scores(path)]
+    evaluations = [*sorted((place / "evaluations").glob("*.json")), *sorted((place / "unet").glob("*.json"))]
+    figures += [row for path in evaluations for row in scores(path)]
     differences = [row for report in ablations for row in pairs(report)]
     digits = dict.fromkeys(("value", "low", "high", "p (Holm)"), 4)
     return [
@@ -75,12 +76,12 @@ def pairs(report):
 def scores(path):
     """Rows of a scored checkpoint of a segmentation run."""
     report, point = read(path)
-    facts = report["facts"]
+    facts, run = report["facts"], report["facts"]["run"]
     what = (
-        f"fpn b={point.blocks}, {point.fusion}, {facts['data'].split()[0]} at {point.size} pixels, epoch {point.epoch} "
-        f"of {point.epochs}, seed {facts['run']['seed']}"
+        f"{run.get('model', 'fpn')} b={point.blocks}, {point.fusion}, {facts['data'].split()[0]} at {point.size} "
+        f"pixels, epoch {point.epoch} of {point.epochs}, seed {run['seed']}"
     )
-    trained = facts["run"].get("commits")
+    trained = run.get("commits")
     commit = f"{facts['commit']}, trained at {', '.join(trained)}" if trained else facts["commit"]
     for metric in (IOU, NIOU):
         value, span = point.figures[metric]

@@ -221,7 +221,7 @@ def _about_run(trained: TrainedNetwork) -> Dict[str, Any]:
     options = trained.options
     if options is None:
         return {}
-    about = {name: getattr(options, name) for name in ("fusion", "blocks", "base_size", "crop_size", "seed")}
+    about = {name: getattr(options, name) for name in ("model", "fusion", "blocks", "base_size", "crop_size", "seed")}
     epoch = trained.claim.epoch if trained.claim else None
     commits = commits_of(trained.file.parent)
     return {"run": {**about, "epoch": epoch, "epochs": options.num_epochs, "commits": commits}}
