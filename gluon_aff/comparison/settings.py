@@ -16,7 +16,7 @@ Settings = Dict[str, Any]
 
 #: What is compared, in the order of the table.
 NAMES = (
-    *("data", "labels", "outputs", "training images", "validation images"),
+    *("data", "labels", "outputs", "training images", "validation images", "base size"),
     *("host", "fusion", "r", "blocks", "width", "first fused stage", "deep stem", "start weights"),
     *("devices", "images per update", "epochs", "optimizer"),
     *("learning rate", "schedule", "warm-up epochs", "decay at epochs", "decay factor"),
@@ -59,6 +59,7 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
         "outputs": data.get("classes"),
         "training images": data.get("train"),
         "validation images": data.get("held_out", data.get("test")),
+        **({"base size": options["base_size"]} if "base_size" in options else {}),
         "start weights": options.get("resume_from"),
         "devices": devices,
         "images per update": images,
@@ -90,6 +91,7 @@ def settings_of_flags(flags: Dict[str, Any], network: Optional[Dict[str, Any]] =
     devices = flags.get("num_gpus") or max(1, len([gpu for gpu in str(flags.get("gpus", "")).split(",") if gpu]))
     settings: Settings = {"optimizer": flags.get("optimizer", "nag"), "devices": devices}
     direct = {"epochs": "num_epochs", "momentum": "momentum", "precision": "dtype", "start weights": "start"}
+    direct["base size"] = "base_size"  # of segmentation
     if network:
         settings.update(_network(network["name"], network["options"]))
     else:

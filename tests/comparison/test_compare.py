@@ -31,6 +31,7 @@ parse_options = get_task("cifar").options
 
 FINE = "release_cifar100_AFF-ResNet-32_fine_0.8357"
 AFF50 = "release_imagenet_AFF-ResNet-50_0.2028"
+UNET = "acm_sirst_ACM-U-Net-26_0.7442"
 
 
 def compare(capsys, *argv):
@@ -161,6 +162,13 @@ def test_our_recipes_are_what_the_logs_say(argv, name, devices):
     rows = side_by_side(settings_of_header(header), reference(name).settings)
     assert not any(row.same is False for row in rows)
     assert sum(row.same is True for row in rows) >= 20
+
+
+def test_segmentation_is_compared_with_its_base_size():
+    task = get_task("seg")
+    options = identity(task.parser(), vars(task.options(["--recipe", "acm-unet", "--base-size", "96"])))
+    rows = side_by_side(settings_of_header({"task": "seg", "options": options}), reference(UNET).settings)
+    assert [row[:3] for row in rows if row.same is False] == [("base size", 96, 512)]
 
 
 def cifar_log(path, *runs):
