@@ -39,7 +39,11 @@ def _lines(facts: Mapping[str, Any], figures: Sequence[Row], table: List[str]) -
 
 
 def _write_markdown(path: Path, facts: Mapping[str, Any], figures: Sequence[Row], parts: Sequence[str]) -> None:
-    about = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}  " for name, value in facts.items()]
+    about = [
+        f"{name}: {value if isinstance(value, str) else json.dumps(value)}  "
+        for name, value in facts.items()
+        if value is not None
+    ]
     lines = ["# Segmentation", "", *about, "", *markdown_table(("figure", "value"), figures), "", *parts, ""]
     with atomic_write(path) as handle:
         handle.write("\n".join(lines))
@@ -305,17 +309,14 @@ def plot_curves(score: SegmentationScore, title: str, path: PathLike) -> None:
         precision.set_xlim(-0.02, 1.02)
         _draw_contours(precision)
     if recall is not None and alarms is not None:
-        drawn = alarms > 0  # what a logarithmic axis can show
-        roc.plot(alarms[drawn], recall[drawn], label=f"area {curves.roc_area:.4f}")
-        if fp:
-            roc.plot(fp / (fp + tn), tp / (tp + fn), label=used, **dot)
-        roc.set_xscale("log")  # nearly all pixels are background: a rate of 1 % is already a flood
+        roc.plot(alarms, recall, label=f"area {curves.roc_area:.4f}")
+        roc.plot(fp / (fp + tn), tp / (tp + fn), label=used, **dot)
+        _show_zero(roc, alarms)
     if targets is not None and targets.pd_curve is not None:
         pd, fa = targets.pd_curve, targets.fa_curve
-        others[0].plot(fa[fa > 0], pd[fa > 0], marker=".")
-        if targets.fa:
-            others[0].plot(targets.fa, targets.pd, label=f"{used}: {targets.pd:.4f}, {targets.fa:.3g}", **dot)
-        others[0].set_xscale("log")
+        others[0].plot(fa, pd, marker=".")
+        others[0].plot(targets.fa, targets.pd, label=f"{used}: Pd {targets.pd:.4f}, Fa {targets.fa:.3g}", **dot)
+        _show_zero(others[0], fa)
     threshold.plot(curves.logits, curves.iou)
     threshold.plot(cut, score.iou, label=f"{used}: {score.iou:.4f}", **dot)
     for p, iou in filter(None, [curves.best]):
@@ -334,6 +335,14 @@ def plot_curves(score: SegmentationScore, title: str, path: PathLike) -> None:
             axes.text(0.5, 0.5, "not defined for these images", ha="center", transform=axes.transAxes)
     figure.suptitle(plain(title))
     write_figure(figure, path)
+
+
+def _show_zero(axes: Any, rates: np.ndarray) -> None:
+    """A logarithmic axis, for nearly all pixels are background, and at its left end 0."""
+    if (rates > 0).any():
+        least = 10 ** np.floor(np.log10(rates[rates > 0].min()))
+        axes.set_xscale("symlog", linthresh=1.001 * least, linscale=0.5)  # just above, else the ticks' floor slips
+        axes.set_xlim(left=-0.2 * least)
 
 
 def _draw_contours(axes: Any) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gluon_aff.errors import GluonAFFError
+from gluon_aff.segmentation import report
 from gluon_aff.segmentation.report import segmentation_report
 from gluon_aff.segmentation.scores import SegmentationScore
 from gluon_aff.segmentation.targets import TargetScore
@@ -75,10 +76,10 @@ def test_the_threshold_is_logit_zero_to_the_bit():
 
 def test_the_report_has_them(tmp_path):
     score = scored((mask((5, 5, 4), (20, 20, 3)), mask((6, 6, 4), (30, 4, 5))))
-    report = segmentation_report(score, {})
-    lines = "\n".join(report.lines())
+    made = segmentation_report(score, {})
+    lines = "\n".join(made.lines())
     assert "Pd             0.5000 (1 of 2 targets)" in lines and "Fa             0.01562 (false components: 1)" in lines
-    paths = report.write(tmp_path)
+    paths = made.write(tmp_path)
     assert [path.name for path in paths][3:] == ["curves.png", "sizes.png", "targets.csv"]
     found = json.loads(paths[0].read_text())
     assert (found["pd"], found["fa"]) == (0.5, 25 / SIDE**2)
@@ -90,10 +91,19 @@ def test_the_report_has_them(tmp_path):
     assert "| Pd | 0.5000 (1 of 2 targets) |" in (tmp_path / "report.md").read_text()
 
 
+def test_the_curve_shows_where_there_is_no_false_alarm(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, "write_figure", lambda figure, path: drawn.append(figure))
+    report.plot_curves(scored((mask((5, 5, 4)), mask((5, 5, 4)))), "", tmp_path / "curves.png")
+    axes = drawn[0].axes[3]
+    assert axes.lines[1].get_xydata().tolist() == [[0, 1]] and axes.get_xlim()[0] < 0
+    assert axes.get_legend_handles_labels()[1] == ["p > 0.5: Pd 1.0000, Fa 0"]
+
+
 def test_sets_without_targets_are_reported(tmp_path):
-    report = segmentation_report(scored((mask(), mask((5, 5, 4)))), {})
-    assert any(line.startswith("Pd             - (0 of 0 targets)") for line in report.lines())
-    assert json.loads(report.write(tmp_path)[0].read_text())["pd"] is None
+    made = segmentation_report(scored((mask(), mask((5, 5, 4)))), {})
+    assert any(line.startswith("Pd             - (0 of 0 targets)") for line in made.lines())
+    assert json.loads(made.write(tmp_path)[0].read_text())["pd"] is None
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
