@@ -100,6 +100,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_engine(group, "mxnet")
     group.add_argument("--gpus", help="GPU numbers such as 0,1; '' for the CPU (default: the first GPU, if any)")
     add_json(group)
-    text = "write evaluation.json, per_class.csv, confusion.csv and .png there"
+    text = "write evaluation.json, per_class.csv, confusion.csv and .png there; of segmentation report.md and more"
     group.add_argument("--out", type=Writes(nonempty, folder=True), metavar="DIR", help=text)
     command.set_defaults(run=evaluate)

@@ -127,8 +127,8 @@ def _below(tree: FileTree, folder: str) -> List[Picture]:
     left_out.add("pictures of other splits, name their folder to take them", *sorted(set(members) - set(chosen)))
     folders = {member.rpartition("/")[0] for member in members}
     masks = {member for member in chosen if _swapped(member, "masks", "images") in folders}
-    left_out.add("masks", *masks)
-    for note in left_out.note():
+    taken = [f"{len(masks)} files below masks/ are taken as masks, not as pictures"] if masks else []
+    for note in [*left_out.note(), *taken]:
         tell_once(f"note: {where}: {note}")
     class_of = {image: name for split in splits.values() for name, images in split.classes.items() for image in images}
     found = [Picture(tree, member, class_of.get(member, "")) for member in chosen if member not in masks]

@@ -186,7 +186,7 @@ def data_options(parser: OptionParser, datasets: Sequence[str], default: str) ->
     text = "folder, archive or zip that holds the data"
     add("--data-dir", "--data", type=Reads(), metavar="PLACE", help=text, role=FREE)
     add("--train-images", type=COUNT, metavar="N", help="train on N of the images only")
-    add("--test-images", type=COUNT, metavar="N", help="validate on N of the images only")
+    add("--test-images", "--val-images", type=COUNT, metavar="N", help="validate on N of the images only")
     text = "go on with images that are in training and in validation, too"
     add("--accept-shared-images", action=Switch, help=text, role=FREE)
     workers = min(4, os.cpu_count() or 1)

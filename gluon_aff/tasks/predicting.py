@@ -264,11 +264,11 @@ def write_masks(
 
 
 def _figure(each: Prediction, truth: np.ndarray, threshold: float) -> str:
-    """A picture's IoU as an evaluation counts it: the mask is stretched to the input's size."""
+    """The IoU as an evaluation counts it, the mask stretched to the input's size; a threshold but 0.5 is told."""
     assert each.logits is not None
     score, (logits, mask) = SegmentationScore(threshold=threshold), align(each.logits[0], truth)
     score.add(logits[None, None], mask[None, None], [each.name])
-    return score.images[0].figure
+    return score.images[0].figure + (f", p > {threshold}" if threshold != 0.5 else "")
 
 
 def _write_shares(

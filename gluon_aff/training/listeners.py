@@ -161,8 +161,9 @@ class Progress(Listener):
         if not count or (seconds < self.FORECAST_SECONDS and done.batch + 1 < self._batches):
             return
         self._forecast_made = True
+        pace = f"{self._rate():.3g} images/s over {count} batch{'es' * (count > 1)}"
         self._log(
-            f"pace: {self._rate():.3g} images/s over {count} batches: about {self._time_for(self._batches)} per epoch, "
+            f"pace: {pace}: about {self._time_for(self._batches)} per epoch, "
             f"{self._time_for(self._left(done))} in all from here, validation not counted"
         )
 

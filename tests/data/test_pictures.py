@@ -73,7 +73,7 @@ def test_all_pictures_are_taken_or_told(tmp_path, capsys):
     )
     names = ("images/a.png", "masks/a.png", "images/b/c.png", "masks/b/c.png")
     assert found(write(tmp_path / "pairs", dict.fromkeys(names, image()))) == ["images/a", "images/c"]
-    assert "left out: masks: 2 (masks/a.png, masks/b/c.png)" in capsys.readouterr().err
+    assert "2 files below masks/ are taken as masks, not as pictures" in capsys.readouterr().err
 
 
 def test_places_that_hold_nothing(tree):

@@ -62,7 +62,7 @@ def test_a_forecast_leaves_the_warm_up_out_and_is_made_once(clock):
     assert lines == [(100.0 + 3 * 60 + 8 * 2.5, f"{pace} not counted")]
     began = clock.now  # of batches of half a minute the fourth tells
     tell(Progress(43, 300, lambda line: lines.append((clock.now, line)), shown=False), clock, 43, lambda batch: 30.0)
-    assert lines[1][0] == began + 4 * 30 and "over 1 batches: about 21 min 30 s per epoch" in lines[1][1]
+    assert lines[1][0] == began + 4 * 30 and "over 1 batch: about 21 min 30 s per epoch" in lines[1][1]
 
 
 def test_a_short_epoch_makes_its_forecast_at_its_end_and_one_shorter_than_the_warm_up_in_a_later_one(clock):
@@ -75,7 +75,7 @@ def test_a_short_epoch_makes_its_forecast_at_its_end_and_one_shorter_than_the_wa
     for epoch in range(3):
         tell(told, clock, 2, lambda batch: 1.0, epoch, before=1000)  # validation
         assert len(lines) == int(epoch >= 1)
-    assert "8 images/s over 1 batches: about 2 s per epoch, 6 s in all" in lines[0]
+    assert "8 images/s over 1 batch: about 2 s per epoch, 6 s in all" in lines[0]
 
 
 def test_a_line_a_minute_with_rate_loss_and_time_left(clock, capsys):
@@ -88,7 +88,7 @@ def test_a_line_a_minute_with_rate_loss_and_time_left(clock, capsys):
         "epoch 0, batch 6 of 10: loss 1.5, 0.64 images/s, 1 min 40 s left of the epoch, 10 min of the run",
         "epoch 0, batch 9 of 10: loss 1.2, 0.64 images/s, 25 s left of the epoch, 8 min 45 s of the run",
     ]
-    assert pace.startswith("pace: 0.64 images/s over 1 batches")
+    assert pace.startswith("pace: 0.64 images/s over 1 batch")
     assert capsys.readouterr() == ("", "")
     lines = []  # less than a minute needs none
     tell(Progress(50, 3, lines.append), clock, 50, lambda batch: 1.0)
