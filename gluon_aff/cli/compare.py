@@ -24,6 +24,8 @@ def compare(args: argparse.Namespace) -> int:
         raise UsageError("nothing to compare: gluon-aff compare RUN --with NAME (--list prints the names)")
     run, curve = Path(args.run_name), open_curve(args.run_name, args.segment)
     if not args.references:
+        if args.plot:
+            raise UsageError("--plot draws a comparison: add --with NAME, or draw runs alone by gluon-aff plot history")
         found = [(theirs.name, f"{theirs.metric} {theirs.goal():.4f}") for theirs in fitting(curve)]
         table = text_table(("published", "figure"), found, left=2) if found else ["nothing published is of such data"]
         lines = [*table, "", f"to compare: gluon-aff compare {run} --with NAME,NAME (--list prints every name)"]
