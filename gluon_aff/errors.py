@@ -30,16 +30,19 @@ def last_line(reason: object) -> str:
 
 
 def similar(name: str, choices: Iterable[str]) -> List[str]:
-    """Return the ``choices``, five at most, that begin like ``name`` or are spelt alike."""
+    """Return the ``choices``, five at most, that begin like ``name``, hold it, or are spelt alike."""
     by_lower = {choice.lower(): choice for choice in sorted(choices)}
     typed = name.lower()
     begun = [choice for choice in by_lower if typed and choice.startswith(typed)]
-    misspelt = [choice for choice in get_close_matches(typed, by_lower, n=5, cutoff=0.6) if choice not in begun]
-    return [by_lower[choice] for choice in (begun + misspelt)[:5]]
+    holding = [choice for choice in by_lower if len(typed) > 2 and typed in choice]
+    misspelt = get_close_matches(typed, by_lower, n=5, cutoff=0.6)
+    return [by_lower[choice] for choice in list(dict.fromkeys(begun + holding + misspelt))[:5]]
 
 
-def near_matches(name: str, choices: Iterable[str]) -> str:
-    """The end of an error message: the ``choices`` that are `similar` to ``name``, all where none is."""
+def near_matches(name: str, choices: Iterable[str], command: str = "") -> str:
+    """The end of an error message: the ``choices`` `similar` to ``name``; else all, or what ``command`` lists."""
     choices = sorted(choices)
     close = similar(name, choices)
-    return f"did you mean {', '.join(close)}?" if close else f"choose one of {', '.join(choices)}"
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    return f"`{command}` lists all {len(choices)}" if command else f"choose one of {', '.join(choices)}"

@@ -11,6 +11,7 @@ from script_runs import ROOT, load_script
 
 import gluon_aff
 from gluon_aff.cli import main as cli
+from gluon_aff.comparison import open_curve
 from gluon_aff.errors import UsageError
 from gluon_aff.tasks import task
 from gluon_aff.utils import console
@@ -56,6 +57,7 @@ def test_an_own_segmentation_network(own, tmp_path):
     assert "model: own_unet_aff, fusion aff; 47,257 parameters" in out and "recipe quick" in out
     report = json.loads(own("evaluate", "--weights", "run", "--gpus", "", "--json", "-"))
     assert report["iou"] == json.loads((tmp_path / "run/history.jsonl").read_text().splitlines()[-1])["val"]
+    assert open_curve("run").settings["host"] == "own_unet_aff"  # not fpn, which --model would choose
     form = "onnx" if importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime") else "symbol"
     own("export", "run", "--to", form, "--out", "exported")
     image = np.random.RandomState(0).randint(0, 255, (32, 32, 3)).astype(np.uint8)
@@ -63,8 +65,9 @@ def test_an_own_segmentation_network(own, tmp_path):
     assert before.logits.shape == (1, 32, 32)
     np.testing.assert_allclose(after.logits, before.logits, atol=1e-3)
     task._TASKS.pop("own_unet")
-    with pytest.raises(UsageError, match="is of task own_unet, which is not registered here"):
-        gluon_aff.load_run("run")
+    for open_ in (gluon_aff.load_run, open_curve):
+        with pytest.raises(UsageError, match="is of task own_unet, which is not registered here"):
+            open_("run")
 
 
 @pytest.mark.parametrize(

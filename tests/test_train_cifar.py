@@ -42,7 +42,7 @@ def test_a_run_and_what_it_leaves(train, tmp_path):
     assert "cifar_aff_resnet8, release, fusion aff, width x1; 84,066 parameters" in lines[2]
     assert "recipe quick; 2 epochs of 2 batches" in lines[3]
     assert lines[4] == "images per update: 16, 1 x 16 on 1 device"
-    assert lines[5].startswith("[Epoch 0] train=")
+    assert lines[5].startswith("pace: ") and lines[6].startswith("[Epoch 0] train=")
     assert "of 20 test images" in out
     assert f"history: {run.relative_to(tmp_path)}/history.jsonl; plot: " in out
     assert (run / "train.log").read_text() == out

@@ -21,7 +21,8 @@ from ..data.imagenet import OFFICIAL_SIZES
 from ..errors import GluonAFFError, UsageError, near_matches
 from ..facts import curve_file, paper_tables, published_runs, readme_figures
 from ..published import METRICS, catalogue
-from ..tasks import get_task, list_tasks
+from ..tasks import get_task
+from ..tasks.opening import check_registered
 from ..training.history import HISTORY, read_records
 from ..training.run import history_changed
 from .settings import settings_of_flags, settings_of_header
@@ -155,9 +156,10 @@ def _of_history(path: Path) -> Curve:
             "training run here"
         )
     options, task = header.get("options", {}), header.get("task", "cifar")
+    check_registered(task, path)
     try:
         settings = settings_of_header(header)
-        metric = get_task(task).metric_of(Namespace(**options)) if task in list_tasks() else ACCURACY
+        metric = get_task(task).metric_of(Namespace(**options))
     except (KeyError, TypeError, AttributeError) as error:
         raise GluonAFFError(f"{path}: its header is not one of a training run here ({error!r})") from error
     points = tuple(Point(record["epoch"], record["val"]) for record in epochs)
@@ -321,8 +323,10 @@ def reference(text: str) -> Curve:
     text = alternatives.get(text) or text
     hits = [text] if text in known else sorted(name for name in known if text.lower() in name.lower())
     if len(hits) != 1:
-        reason = f"it could be {', '.join(hits[:8])}" if hits else near_matches(text, known)
-        raise UsageError(f"no single reference {text!r}: {reason}; `gluon-aff compare --list` prints all")
+        command = "gluon-aff compare --list"
+        more = f" and {len(hits) - 8} more" if len(hits) > 8 else ""
+        several = f"it could be {', '.join(hits[:8])}{more}; `{command}` prints all"
+        raise UsageError(f"no single reference {text!r}: {several if hits else near_matches(text, known, command)}")
     return known[hits[0]]()
 
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from ..errors import UsageError
 from ..models import model_entry
 from ..nn import canonical_fusion, fusion_class, list_fusions
-from ..tasks import get_task, list_tasks
+from ..tasks import get_task
 from ..tasks.train import wanted_parts
 
 Settings = Dict[str, Any]
@@ -77,9 +77,12 @@ def settings_of_header(header: Dict[str, Any]) -> Settings:
 
 
 def _network_of_options(task: str, options: Dict[str, Any]) -> Settings:
-    found = get_task(task).model_args(options) if task in list_tasks() else None
+    found = get_task(task).model_args(options)
     if found is None:
-        return {"host": options.get("model"), "fusion": _fusion(options.get("fusion", "add"))}
+        return {
+            "host": get_task(task).model_name(Namespace(**options)),
+            "fusion": _fusion(options.get("fusion", "add")),
+        }
     return {"labels": options["labels"] if options["dataset"] == "cifar100" else None, **_network(*found)}
 
 

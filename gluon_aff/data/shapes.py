@@ -31,7 +31,7 @@ def load_shapes(split: str) -> PairSet:
     drawn = _drawn(split)
     foreground = 100 * np.mean([mask.mean() for _, mask in drawn.values()])
     note = f"shapes {split}: {len(drawn)} images, {foreground:.2g} % foreground"
-    return PairSet("shapes", "drawn by gluon_aff.data.shapes", list(drawn), drawn.__getitem__, note)
+    return PairSet("shapes", "gluon_aff.data.shapes", list(drawn), drawn.__getitem__, note)
 
 
 @lru_cache(maxsize=None)

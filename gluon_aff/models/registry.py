@@ -83,7 +83,7 @@ def model_entry(name: str) -> ModelEntry:
     base = name[: -len(".release")] if name.endswith(".release") else name
     entry = _ENTRIES.get(base)
     if entry is None or (base != name and entry.tag != "release"):
-        raise UsageError(f"unknown model {name!r}: {near_matches(name, _ENTRIES)}")
+        raise UsageError(f"unknown model {name!r}: {near_matches(name, _ENTRIES, 'gluon-aff models')}")
     return entry
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from ..errors import GluonAFFError, UsageError, near_matches
+from ..errors import GluonAFFError, UsageError, near_matches, similar
 from ..facts import params_directory
 from ..runtime import mxnet_home
 from ..utils.download import download
@@ -16,6 +16,7 @@ from ..utils.files import PathLike
 
 #: What the records' ``metric`` is called elsewhere.
 METRICS = {"acc": "accuracy", "err-top1": "top-1 error", "iou": "IoU"}
+_LIST = "gluon-aff published list"
 
 
 def catalogue() -> Dict[str, Dict[str, Any]]:
@@ -49,8 +50,14 @@ def record(identity: str) -> Dict[str, Any]:
     """One record. Raises UsageError with near matches for an unknown id."""
     records = catalogue()
     if identity not in records:
-        raise UsageError(f"no published weights {identity!r}: {near_matches(identity, records)}")
+        raise UsageError(f"no published weights {identity!r}: {near_matches(identity, records, _LIST)}")
     return records[identity]
+
+
+def no_weights(name: object) -> str:
+    """The message for a name that is neither a file nor an id, with the ids that are like it."""
+    close = similar(str(name), catalogue())
+    return f"{name} is neither a file nor an id of `{_LIST}`" + (f": did you mean {', '.join(close)}?" if close else "")
 
 
 def models_directory() -> Path:

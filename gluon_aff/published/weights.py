@@ -16,7 +16,7 @@ from ..models.common import ClassificationNet, Network
 from ..nn import canonical_fusion
 from ..training.weights import checkpoint_weights
 from ..utils.container import FLOATS, Container, read_container
-from .catalogue import catalogue, check, find_file, record
+from .catalogue import catalogue, check, find_file, no_weights, record
 from .recognition import Shapes, differences, head_of, names_at_fault, read_structure, recognise
 
 IdOrFile = Union[str, "os.PathLike[str]"]
@@ -48,7 +48,7 @@ def path_of(id_or_file: IdOrFile) -> Path:
         return find_file(str(id_or_file))
     path = Path(id_or_file)
     if not path.exists():
-        raise UsageError(f"{id_or_file} is neither a file nor an id of `gluon-aff published list`")
+        raise UsageError(no_weights(id_or_file))
     return checkpoint_weights(path) if path.is_dir() else path
 
 

@@ -18,6 +18,7 @@ from ..deploy import is_exported, open_exported, read_manifest
 from ..errors import GluonAFFError, UsageError, last_line
 from ..evaluation.trained_network import Claim, TrainedNetwork
 from ..models import build_model, initializer_of, list_models, model_entry
+from ..published.catalogue import no_weights
 from ..runtime.importing import import_gluoncv
 from ..training.checkpoint import Damaged, Description, description_path, read_state, weights_in
 from ..training.history import HISTORY, History
@@ -27,7 +28,6 @@ from ..zoo import create_model
 from .config import read_yaml
 from .task import Task, get_task, list_tasks, task_of_dataset, task_of_network
 
-_NO_WEIGHTS = "{} is neither a file nor an id of `gluon-aff published list`"
 PREFIX = "gluoncv:"  # before a name that one of our networks has as well
 _ZOO_SIZES = (224, 299, 331)
 #: Options of a run that say where its weights once came from, or only concern training on several devices.
@@ -130,7 +130,7 @@ def open_network(
         elif path.is_file():
             trained = _of_file(weights, path, model, settings, devices)
         elif model:
-            raise UsageError(_NO_WEIGHTS.format(weights))
+            raise UsageError(no_weights(weights))
         else:
             trained = _of_name(weights, devices)
     trained.make_input = partial(_input_of, trained, known)
@@ -231,7 +231,7 @@ def read_run(path: Path, which: str = "best") -> FinishedRun:
     name = state.get("task", "cifar" if "blocks" in saved else None)
     if not isinstance(name, str):
         raise UsageError(f"{place} is not a checkpoint of a training script: give its model.params and --model")
-    _check_registered(name, place)
+    check_registered(name, place)
     config = config_of(place)
     free = read_yaml(config) if config.is_file() else {}
     task = get_task(name)
@@ -244,7 +244,8 @@ def read_run(path: Path, which: str = "best") -> FinishedRun:
     return FinishedRun(task, place, weights, state, options, read_description(weights))
 
 
-def _check_registered(task: str, place: Path) -> None:
+def check_registered(task: str, place: Path) -> None:
+    """Raise UsageError where a run at ``place`` is of a task that is not known here."""
     if task not in list_tasks():
         raise UsageError(
             f"{place} is of task {task}, which is not registered here: import its module, or run it in the place of "
@@ -356,7 +357,7 @@ def _network_of(description: Description, file: Path, devices: List[mx.Context])
 def _described(name: str, file: Path, description: Description, net: mx.gluon.HybridBlock) -> TrainedNetwork:
     """A network as its weights describe it."""
     task, data, figure, claim = description["task"], dict(description["data"]), description["figure"], None
-    _check_registered(task, file)
+    check_registered(task, file)
     if figure:
         names = float(figure["value"]), int(figure["images"]), str(data.get("dataset")), data.get("labels")
         claim = Claim("logged", description["metric"], *names, epoch=figure["epoch"])
@@ -398,12 +399,12 @@ def _of_name(name: str, devices: List[mx.Context]) -> TrainedNetwork:
         identity = published.id_for(name)
         return _of_id(identity, published.find_file(identity), devices)
     if not re.fullmatch(rf"({PREFIX})?[a-z][\w.]*", name) or name.endswith(".params"):
-        raise UsageError(_NO_WEIGHTS.format(name))
+        raise UsageError(no_weights(name))
     try:
         return _of_zoo(name, None, name, {}, devices)
     except ModuleNotFoundError as error:
         needed = f"GluonCV's model zoo needs {error.name}, which is not installed"
-        raise UsageError(f"{_NO_WEIGHTS.format(name)} ({needed})") from None
+        raise UsageError(f"{no_weights(name)} ({needed})") from None
 
 
 def _of_zoo(

@@ -270,7 +270,7 @@ def describe_update(options: Namespace, used: List[mx.Context], rounds: int, fou
         )
     stated, asked = getattr(options, "update_parts", None), len((options.gpus or "").split(","))
     note = ""
-    if stated and wanted_parts(options) is None:
+    if stated and stated != count and wanted_parts(options) is None:
         note = f" (--batch-as-given; else it would be {stated} x {size})"
     elif not stated and asked > found * ranks:
         note = f" (--gpus {options.gpus} would make it {asked} x {size}, and so does --update-parts {asked} here)"

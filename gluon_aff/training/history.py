@@ -212,15 +212,18 @@ def environment(version: str) -> Dict[str, Any]:
 
 def git_commit(root: Path) -> Optional[str]:
     """Return the commit checked out at ``root``, read from its .git; None outside a working copy."""
-    git = root / ".git"
+    git = shared = root / ".git"
     try:
+        if git.is_file():  # of a further worktree
+            git = Path(git.read_text().partition("gitdir: ")[2].strip())
+            shared = git / (git / "commondir").read_text().strip()
         head = (git / "HEAD").read_text().strip()
         _, symbolic, reference = head.partition("ref: ")
         if not symbolic:
             return head
-        if (git / reference).is_file():
-            return (git / reference).read_text().strip()
-        packed = (git / "packed-refs").read_text().splitlines()
+        if (shared / reference).is_file():
+            return (shared / reference).read_text().strip()
+        packed = (shared / "packed-refs").read_text().splitlines()
         return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), None)
     except OSError:
         return None

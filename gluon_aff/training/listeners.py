@@ -97,7 +97,7 @@ class Progress(Listener):
     a line goes to ``log`` every minute, so that a file or a pipe has them as well.
 
     The pace is that of the last WINDOW batches. This process's first WARM_UP batches, which plan memory and choose
-    kernels, do not count, nor does what lies between two passes.
+    kernels, do not count (of a shorter epoch all but the last), nor does what lies between two passes.
 
     Parameters
     ----------
@@ -118,6 +118,7 @@ class Progress(Listener):
         self, batches: int, epochs: int, log: Callable[[str], None], ranks: int = 1, shown: bool = True
     ) -> None:
         self._batches, self._epochs, self._log, self._ranks, self._shown = batches, epochs, log, ranks, shown
+        self._warm_up = min(self.WARM_UP, batches - 1)
         self._passed, self._forecast_made = 0, False
         self._told = time.perf_counter()
         self._last: Optional[float] = None
@@ -132,7 +133,7 @@ class Progress(Listener):
     def batch_done(self, done: BatchDone) -> None:
         now = time.perf_counter()
         self._passed += 1
-        if self._last is not None and self._passed > self.WARM_UP:
+        if self._last is not None and self._passed > self._warm_up:
             self._counted.append((now - self._last, done.images * self._ranks))
         self._last = now
         if not self._forecast_made:
@@ -161,11 +162,9 @@ class Progress(Listener):
         if not count or (seconds < self.FORECAST_SECONDS and done.batch + 1 < self._batches):
             return
         self._forecast_made = True
-        pace = f"{self._rate():.3g} images/s over {count} batch{'es' * (count > 1)}"
-        self._log(
-            f"pace: {pace}: about {self._time_for(self._batches)} per epoch, "
-            f"{self._time_for(self._left(done))} in all from here, validation not counted"
-        )
+        pace, left = f"{self._rate():.3g} images/s over {count} batch{'es' * (count > 1)}", self._left(done)
+        run = f", {self._time_for(left)} in all from here" if left else ""
+        self._log(f"pace: {pace}: about {self._time_for(self._batches)} per epoch{run}, validation not counted")
 
     def _state(self, loss: Optional[float]) -> str:
         known = ["" if loss is None else f"loss {loss:.4g}", f"{self._rate():.3g} images/s" if self._counted else ""]
@@ -184,14 +183,14 @@ class Progress(Listener):
 
 
 def duration(seconds: float) -> str:
-    """'25 s', '3 min 20 s', '3 h 20 min', '33 days 7 h': two units at most, as long as they matter."""
+    """'0.4 s', '25 s', '3 min 20 s', '3 h 20 min', '33 days 7 h': two units at most, as long as they matter."""
     units = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
     for (name, size), (smaller, part) in zip(units, units[1:]):
         if seconds >= size - part / 2:
             whole, rest = divmod(round(seconds / part), size // part)
             name += "s" if name == "day" and whole > 1 else ""
             return f"{whole} {name}" + (f" {rest} {smaller}" if rest and whole < 100 else "")
-    return f"{seconds:.0f} s"
+    return f"{seconds:.{int(0 < seconds < 0.95)}f} s"
 
 
 class BatchLog(Listener):

@@ -84,3 +84,10 @@ def test_the_commit_is_read_from_files(tmp_path):
     assert git_commit(tmp_path) == "b" * 40
     (git / "HEAD").write_text("c" * 40 + "\n")
     assert git_commit(tmp_path) == "c" * 40
+    further = tmp_path / "further"
+    further.mkdir()
+    (further / ".git").write_text(f"gitdir: {git}/worktrees/further\n")
+    (git / "worktrees/further").mkdir(parents=True)
+    (git / "worktrees/further/commondir").write_text("../..\n")
+    (git / "worktrees/further/HEAD").write_text("ref: refs/heads/main\n")
+    assert git_commit(further) == "b" * 40

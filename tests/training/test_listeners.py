@@ -48,7 +48,15 @@ def tell(listener, clock, batches, seconds, epoch=0, loss=False, before=0.0):
 
 
 def test_durations():
-    texts = {0.4: "0 s", 59.4: "59 s", 59.9: "1 min", 200: "3 min 20 s", 3599.9: "1 h", 12000: "3 h 20 min"}
+    texts = {
+        0: "0 s",
+        0.42: "0.4 s",
+        59.4: "59 s",
+        59.9: "1 min",
+        200: "3 min 20 s",
+        3599.9: "1 h",
+        12000: "3 h 20 min",
+    }
     texts.update({86400: "1 day", 33 * 86400 + 7 * 3600 + 900: "33 days 7 h"})
     assert {seconds: duration(seconds) for seconds in texts} == texts
 
@@ -65,17 +73,17 @@ def test_a_forecast_leaves_the_warm_up_out_and_is_made_once(clock):
     assert lines[1][0] == began + 4 * 30 and "over 1 batch: about 21 min 30 s per epoch" in lines[1][1]
 
 
-def test_a_short_epoch_makes_its_forecast_at_its_end_and_one_shorter_than_the_warm_up_in_a_later_one(clock):
+def test_a_short_epoch_makes_its_forecast_at_its_end(clock):
     lines = []
     told = Progress(5, 5, lambda line: lines.append((clock.now, line)), shown=False)
     tell(told, clock, 5, lambda batch: 30.0 if batch < Progress.WARM_UP else 1.0, epoch=1)
     assert [when for when, _ in lines] == [clock.now]
     assert "8 images/s over 2 batches: about 5 s per epoch, 15 s in all" in lines.pop()[1]
-    told = Progress(2, 5, lines.append, shown=False)
-    for epoch in range(3):
-        tell(told, clock, 2, lambda batch: 1.0, epoch, before=1000)  # validation
-        assert len(lines) == int(epoch >= 1)
-    assert "8 images/s over 1 batch: about 2 s per epoch, 6 s in all" in lines[0]
+    for batches in (2, 3):
+        tell(Progress(batches, 5, lines.append, shown=False), clock, batches, lambda batch: 1.0, before=1000)
+        assert f"8 images/s over 1 batch: about {batches} s per epoch, {4 * batches} s in all" in lines.pop()
+    tell(Progress(3, 1, lines.append, shown=False), clock, 3, lambda batch: 1.0)
+    assert lines[0].endswith("about 3 s per epoch, validation not counted")  # none of the run is left
 
 
 def test_a_line_a_minute_with_rate_loss_and_time_left(clock, capsys):
@@ -88,7 +96,7 @@ def test_a_line_a_minute_with_rate_loss_and_time_left(clock, capsys):
         "epoch 0, batch 6 of 10: loss 1.5, 0.64 images/s, 1 min 40 s left of the epoch, 10 min of the run",
         "epoch 0, batch 9 of 10: loss 1.2, 0.64 images/s, 25 s left of the epoch, 8 min 45 s of the run",
     ]
-    assert pace.startswith("pace: 0.64 images/s over 1 batch")
+    assert pace.startswith("pace: 0.64 images/s over 1 batch:")
     assert capsys.readouterr() == ("", "")
     lines = []  # less than a minute needs none
     tell(Progress(50, 3, lines.append), clock, 50, lambda batch: 1.0)
