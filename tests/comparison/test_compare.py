@@ -301,7 +301,8 @@ def test_several_references_and_those_that_fit(tmp_path, capsys):
     run = history(tmp_path / "run", published_recipe("--blocks", "5"), [0.5])
     document = json.loads(compare(capsys, run, "--json", "-"))
     assert document["fitting"] == [FINE] and not (run / "comparison.png").exists()
-    assert cli(["compare", str(run), "--plot", str(tmp_path / "none.png")]) == 2  # there is nothing to draw it of
+    with pytest.raises(UsageError, match="add --with NAME"):  # there is nothing to draw
+        compare(capsys, run, "--plot", tmp_path / "none.png")
     names = [FINE, "table4/aff/resnet_b4", str(run)]
     found = json.loads(compare(capsys, run, "--with", f"{FINE},{names[1]}", "--with", run, "--json", "-"))
     assert [each["reference"] for each in found] == names
