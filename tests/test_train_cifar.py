@@ -310,8 +310,8 @@ def test_the_published_command_lines_are_understood(train, host):
     assert code == 0
     lines = out.splitlines()
     assert lines[1] == "    0  0.000051  0.020005"
-    assert [int(line.split()[0]) for line in lines[1:-1]] == [0, 9, 10, 88, 167, 246, 325, 403, 482, 561, 639]
-    assert lines[-2].endswith("0.000000")
+    assert [int(line.split()[0]) for line in lines[1:-2]] == [0, 9, 10, 88, 167, 246, 325, 403, 482, 561, 639]
+    assert lines[-3].endswith("0.000000") and lines[-2] == "images per update: 128, 1 x 128 on 1 device"
     assert lines[-1] == "390 updates per epoch; plot: plots/schedule.png"
     assert (Path("plots/schedule.png")).exists()
 

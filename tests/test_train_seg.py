@@ -262,7 +262,7 @@ def test_summary_and_dry_run(train):
     code, out, _ = train("--summary", "--crop-size", "64", "--fusion", "iaff", "--tiny")
     assert code == 0 and "290,0" in out  # b = 3, tiny: 290,067 with the input norm's frozen pair
     code, out, _ = train(*TINY, "--epochs", "3", "--dry-run", "--save-dir", "plan")
-    assert code == 0 and out.splitlines()[-2].startswith("    2  ") and Path("schedule.png").is_file()
+    assert code == 0 and out.splitlines()[-3].startswith("    2  ") and Path("schedule.png").is_file()
     assert not Path("plan").exists()
 
 

@@ -78,6 +78,9 @@ class Comparison:
         ]
         other = [name for name in self.differing if name in ("data", "labels")]
         caveats = [f"{' and '.join(other)} differ: the figures cannot be compared"] if other else []
+        if not other and "validation images" in self.differing:
+            mine, others = next(row[1:3] for row in self.settings if row.name == "validation images")
+            caveats = [f"validated on {mine:,} images, the reference on {others:,}: the figures are of other images"]
         lines += [f"note       {note}" for note in dict.fromkeys((*caveats, *run.notes, *theirs.notes))]
         if self.pairs:
             rows = [

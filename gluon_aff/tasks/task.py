@@ -262,7 +262,7 @@ class Task(Generic[D]):
         if options.dry_run:
             from .train import show_schedule
 
-            return show_schedule(self.schedule(options), self.model_name(options), options)
+            return show_schedule(self, options)
         return self.train(options).exit_code
 
     def train(self, options: Namespace) -> Outcome:

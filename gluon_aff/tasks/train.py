@@ -293,23 +293,27 @@ def describe_batches(loader: Any) -> Iterator[str]:
 # ---- the schedule alone
 
 
-def schedule_of(task: Any, options: Namespace) -> Schedule:
-    """Return the run's learning rates, see `Task.schedule`."""
-    used, rounds = share(options, find_devices(options))
+def schedule_of(task: Any, options: Namespace, found: Optional[List[mx.Context]] = None) -> Schedule:
+    """Return the run's learning rates on the devices ``found``, see `Task.schedule`."""
+    used, rounds = share(options, found or find_devices(options))
     batches = task.batches_per_epoch(options, len(used) * rounds)
     return from_options(options, -(-batches // options.accumulate))
 
 
-def show_schedule(schedule: Schedule, title: str, options: Namespace) -> int:
-    """Print the learning rate where it bends, at an epoch's first update and as logged at its end; plot it; return 0.
+def show_schedule(task: Any, options: Namespace) -> int:
+    """Print the learning rate where it bends, at an epoch's first update and as logged at its end, and the images per
+    update; plot it; return 0.
 
     The plot goes to ``--save-plot-dir`` or else to the current directory: there is no run that it could belong to.
     """
     path = Path(options.save_plot_dir or "") / "schedule.png"
     claim(path, Writes(forms=("figure",)))
+    found = find_devices(options)
+    schedule = schedule_of(task, options, found)
     print("epoch  first     logged")
     for epoch, first, last in schedule.table(every=False):
         print(f"{epoch:5d}  {first:f}  {last:f}")
-    plot_schedule(schedule, title, path)
+    plot_schedule(schedule, task.model_name(options), path)
+    print(describe_update(options, *share(options, found), len(found)))
     print(f"{schedule.updates_per_epoch} updates per epoch; plot: {path}")
     return 0

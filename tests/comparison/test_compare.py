@@ -308,6 +308,7 @@ def test_several_references_and_those_that_fit(tmp_path, capsys):
     assert [each["reference"] for each in found] == names
     counts = {row["name"]: (row["run"], row["reference"]) for row in found[0]["settings"] if row["name"] in IMAGES}
     assert counts == {"training images": (45000, 50000), "validation images": (5000, 10000)}
+    assert "validated on 5,000 images, the reference on 10,000" in compare(capsys, run, "--with", FINE)
     assert all((run / name).is_file() for name in ("comparison.png", "comparison-2.png", "comparison-3.png"))
     assert "nothing published" in compare(
         capsys, history(tmp_path / "digits", parse_options(["--dataset", "digits"]), [1])
