@@ -58,7 +58,7 @@ def label_kind(text: str) -> str:
 
 
 class SuggestingParser(argparse.ArgumentParser):
-    """An ArgumentParser that answers an unknown option with those it may be a slip of."""
+    """An ArgumentParser that answers an unknown option, command or choice with those it may be a slip of."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = self.parse_known_args(args, namespace)
@@ -71,6 +71,12 @@ class SuggestingParser(argparse.ArgumentParser):
             hint = f" (did you mean {' or '.join(close)}?)" if close else ""
             parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        close = similar(str(value), map(str, action.choices or ()))
+        if close and value not in (action.choices or ()):
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r} (did you mean {' or '.join(close)}?)")
+        super()._check_value(action, value)
 
 
 def _chosen(parser: argparse.ArgumentParser, found: argparse.Namespace) -> argparse.ArgumentParser:
