@@ -266,7 +266,7 @@ def _load(record: ImageDataset, request: ImageRequest) -> Any:
     if path is not None and record.comes_with:
         raise UsageError(f"the {record.name} come with {record.comes_with} and have no data directory: leave it out")
     if path is None and record.needs_place:
-        raise UsageError(f"the data set {record.name} needs a path: give the folder or zip that holds it")
+        raise UsageError(f"the data set {record.name} needs a path: give the folder or zip that holds it as `data_dir`")
     if path is None and record.home:
         path = mxnet_home() / "datasets" / record.name
     if path is not None and not path.exists() and not (request.download and "download" in record.options):
