@@ -84,6 +84,24 @@ def test_a_lone_file_is_scored_as_its_run(run, folder, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["miou"] == pytest.approx(gluon_aff.load_run(run).claim.value, abs=1e-6)
 
 
+def test_all_images_are_scored_but_of_the_own_folder_the_share_held_out(run, folder, tmp_path, capsys):
+    def scored(place, *more):
+        argv = ["evaluate", "--weights", run, "--data", place, "--gpus", "", "--json", "-", *more]
+        assert console.run(cli.main, list(map(str, argv))) == 0
+        printed = capsys.readouterr()
+        return json.loads(printed.out)["images"], "no lists of splits" in printed.err, printed.err
+
+    held_out = epochs(run)[-1]["val_images"]
+    assert scored(folder / ".." / folder.name)[:2] == (held_out, False)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    count = len(list((copy / "images").iterdir()))
+    images, told, err = scored(copy)
+    assert (images, told) == (count, True) and "--val-fraction 0.2 scores what was held out" in err
+    assert scored(folder, "--split", "all")[:2] == (count, False)
+    (copy / "val.txt").write_text("00")
+    assert scored(copy)[:2] == (1, False)
+
+
 def test_a_file_of_weights_tells_its_classes(train, run, folder):
     weights = next((run / "best").glob("model.params"))
     shutil.copy(weights, "w.params")

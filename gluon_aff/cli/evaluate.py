@@ -85,7 +85,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     text = (
         "segmentation: a list of the data set, such as idx_320/test, or a .txt file of ids (default: the run's, else "
     )
-    group.add_argument("--split", type=Reads(nonempty), metavar="NAME|FILE", help=f"{text}what is validated on)")
+    group.add_argument(
+        "--split", type=Reads(nonempty), metavar="NAME|FILE", help=f"{text}what is validated on, else all)"
+    )
     add_threshold(group)
     group.add_argument("--skip-bad", action="store_true", help="ImageNet: leave out unreadable images, and list them")
     text = "classification: leave out images of classes that the network does not know"

@@ -208,6 +208,7 @@ SIRST = PairLayout(
     lists=("", "idx_427", "img_idx"),
     more_lists="idx_427 and idx_320 come with https://github.com/YimianDai/sirst",
 )
+ALL = "all"  # the split of every image, where there is no list of that name
 _NAMED_LISTS = "img_idx"  # the folder whose lists have the set's name behind the split's
 
 
@@ -224,7 +225,7 @@ def load_pair_folder(
     """Return the pairs that a split lists; a folder around everything is skipped.
 
     ``split`` is the name of a list in the root or in one of the layout's folders, ``folder/name`` in the set or beside
-    it (which is told), or the path of a text file of ids.
+    it (which is told), the path of a text file of ids, or "all", every image.
 
     With ``val_fraction`` a folder without lists has the splits "train" and "val": all its images, of which that share
     is "val", drawn by ``seed`` (see `split_off`).
@@ -237,7 +238,7 @@ def load_pair_folder(
     that do not count; UsageError for a split without list, or a fraction of a folder with lists.
     """
     files = _PairFiles(open_file_tree(path), layout, mask_threshold, classes, mask_ignore)
-    if val_fraction is None:
+    if val_fraction is None or split == ALL:
         files.take_listed(split)
     else:
         files.take_share(split, val_fraction, seed)
@@ -280,6 +281,11 @@ def load_pair_folder(
         ignores=mask_ignore is not None,
         contents={name: each.content for name, each in zip(names, checked)},
     )
+
+
+def is_undivided(path: Path) -> bool:
+    """Whether a folder or zip of pairs has neither lists nor folders of splits. Raises GluonAFFError for another."""
+    return not _PairFiles(open_file_tree(path), FOLDER, None, 1).splits()
 
 
 def images_of_split(path: Path, split: str) -> Tuple[FileTree, List[str]]:
@@ -375,6 +381,9 @@ class _PairFiles:
 
     def take_listed(self, split: str) -> None:
         """Take the ids of a split, in the order of its list, or else those in the folder that is called so."""
+        if split == ALL and not self._list_of(ALL):
+            self._take(sorted(self._files["images"]), self._tree.where(joined(self._root, "images")))
+            return
         by_folder = {} if self._lists() else self._by_folder()
         role = next((role for role in stand_ins(role_of(split)) if role in by_folder), None)
         if role is not None:
@@ -449,8 +458,8 @@ class _PairFiles:
                 return joined(folder, files[0])
         return None
 
-    def _choices(self) -> str:
-        """What splits there are, and how to get others."""
+    def splits(self) -> List[str]:
+        """Names of the lists in the set, or else of the folders that are called like splits."""
         in_folders = [
             f"{folder}/{file[:-4]}"
             for folder in self._tree.folders(self._root)
@@ -458,8 +467,11 @@ class _PairFiles:
             for file in self._tree.files(joined(self._root, folder))
             if file.endswith(".txt") and self._names_images(joined(self._root, folder, file))
         ]
-        found, more = [*self._lists(), *in_folders], self._layout.more_lists
-        found = found or list(self._by_folder())
+        return [*self._lists(), *in_folders] or list(self._by_folder())
+
+    def _choices(self) -> str:
+        """What splits there are, and how to get others."""
+        found, more = self.splits(), self._layout.more_lists
         offer = f"; or {OFFER}" if self._layout is FOLDER else ""
         there = f"choose one of {', '.join(found)}" if found else f"write one with one id per line{offer}"
         more = f" ({more}: put such a folder beside {self._tree.path.name})" if more else ""

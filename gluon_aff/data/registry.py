@@ -28,7 +28,7 @@ from .cifar import CLASS_NAMES, load_cifar
 from .coco import load_coco
 from .folder import folder_classes, has_val, load_folder
 from .image_set import ImageSet, resized
-from .pairs import SIRST, PairSet, load_pair_folder
+from .pairs import SIRST, PairSet, is_undivided, load_pair_folder
 from .shapes import load_shapes
 
 SPLITS = ("train", "test")  # of labelled images
@@ -94,6 +94,8 @@ class ImageDataset:
         With masks: what one trains and validates on where nothing else is said.
     size_limits : (float, float), optional
         With masks: areas in pixels at which medium and large objects begin, where they are not COCO's.
+    undivided : callable, optional
+        With masks: whether a place has no splits but "all".
     """
 
     name: str
@@ -113,6 +115,7 @@ class ImageDataset:
     options: Tuple[str, ...] = ()
     splits: Tuple[str, str] = ("train", "val")
     size_limits: Optional[Tuple[float, float]] = None
+    undivided: Optional[Callable[[Path], bool]] = None
 
     def class_names(self, labels: Optional[str] = None, place: Optional[PathLike] = None) -> Optional[Sequence[str]]:
         """Return the names of its classes, as far as they are known without reading the images."""
@@ -345,6 +348,7 @@ for _record in (
         masks=True,
         splits=("trainval", "test"),
         size_limits=(16, 64),  # COCO's would call every target small
+        undivided=is_undivided,
         home=True,
         missing="get it from https://github.com/YimianDai/sirst and give the folder or zip as data directory",
     ),
@@ -370,6 +374,7 @@ for _record in (
         masks=True,
         needs_place=True,
         options=("mask_threshold", "mask_ignore", "val_fraction", "classes"),
+        undivided=is_undivided,
     ),
     ImageDataset(
         "shapes", lambda request: load_shapes(request.split), masks=True, recipe="quick", comes_with="gluon_aff"

@@ -15,7 +15,7 @@ import mxnet as mx
 
 from .._version import __version__
 from ..data import PairSet, find_dataset, list_datasets
-from ..data.pairs import Pair, align
+from ..data.pairs import ALL, Pair, align
 from ..data.picture_files import find_pictures
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
@@ -128,12 +128,13 @@ def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> A
         options.seed = trained.data.get("seed", options.seed)
     else:
         options = Namespace(**vars(trained.options))
-    same_place = given.get("data", options.data_dir) == options.data_dir
+    same_place = _same_place(given.get("data", options.data_dir), options.data_dir)
     options.val_fraction = given.get("val_fraction", options.val_fraction if same_place else None)
     options.data_dir = given.get("data", options.data_dir)
     options.base_size = given.get("size", options.base_size)
-    if given.get("split", options.val_split) != options.val_split:
-        options.val_split, options.test_images = given["split"], None
+    split = given.get("split") or (options.val_split if same_place else _split_elsewhere(options, trained))
+    if split != options.val_split:
+        options.val_split, options.test_images = split, None
     options.download, options.num_data_workers = False, request.workers
     options.test_batch_size = request.batch_size or options.test_batch_size
     options.classes = trained.outputs
@@ -143,6 +144,25 @@ def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> A
         )
     threshold = 0.5 if request.threshold is None else request.threshold
     return _score(trained, options, request.devices, dict(request.environment), None, threshold)[0]
+
+
+def _same_place(one: Optional[str], other: Optional[str]) -> bool:
+    places = [place and Path(place).expanduser().resolve() for place in (one, other)]
+    return places[0] == places[1]
+
+
+def _split_elsewhere(options: Namespace, trained: TrainedNetwork) -> str:
+    """What is scored of data that the weights were not trained on: every image where no part is named; a note tells."""
+    place, undivided = Path(options.data_dir).expanduser(), find_dataset(options.dataset, masks=True).undivided
+    own_list = Path(options.val_split).expanduser().is_file()
+    if options.val_fraction or own_list or not undivided or not place.exists() or not undivided(place):
+        return str(options.val_split)
+    fraction = trained.data.get("val_fraction")
+    more = (
+        f"; if the weights were trained on it, --val-fraction {fraction:g} scores what was held out" if fraction else ""
+    )
+    print(f"note: {place} has no lists of splits, all its images are scored{more}", file=sys.stderr)
+    return ALL
 
 
 def _score(
