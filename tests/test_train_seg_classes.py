@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -104,11 +105,14 @@ def test_all_images_are_scored_but_of_the_own_folder_the_share_held_out(run, fol
 
 def test_a_file_of_weights_tells_its_classes(train, run, folder):
     weights = next((run / "best").glob("model.params"))
-    shutil.copy(weights, "w.params")
-    argv = ["--resume-from", "w.params", "--dataset", "folder", "--data-dir", folder, "--val-fraction", "0.2"]
+    Path("theirs").mkdir()
+    shutil.copy(weights, "theirs/w.params")
+    argv = ["--resume-from", "theirs/w.params", "--dataset", "folder", "--data-dir", folder, "--val-fraction", "0.2"]
     code, out, _ = train("--eval", *argv, "--base-size", "48", "--no-cuda")
     assert code == 0 and "mIoU " in out and "brick" in out
-    assert mx.nd.load("w.params")["head.block.4.weight"].shape[0] == 3
+    assert os.listdir("theirs") == ["w.params"] and "in runs/w-eval-folder-val" in out
+    assert Path("runs/w-eval-folder-val/report.json").is_file()
+    assert mx.nd.load("theirs/w.params")["head.block.4.weight"].shape[0] == 3
 
 
 def test_predictions_leave_out_what_cannot_be_read(train, run, folder):

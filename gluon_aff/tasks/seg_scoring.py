@@ -25,7 +25,7 @@ from ..segmentation.report import AnyReport, segmentation_report
 from ..segmentation.scores import COCO_LIMITS, ClassScore, SegmentationScore, vanished_objects, vanished_text
 from ..segmentation.targets import TargetScore
 from ..training.history import environment
-from ..utils.files import last_name
+from ..utils.files import FileNames, last_name
 from ..utils.logits import resized_logits
 from ..utils.outputs import Writes, claim
 from .config import complete_options
@@ -72,12 +72,18 @@ def _check_run(task: Task, run: FinishedRun, given: Options) -> None:
 def score_and_predict(options: Namespace) -> int:
     """Score ``options.trained`` and write what is asked for; 0.
 
-    The report goes to --predict's directory, else into eval-<data set>-<split> in the run or beside the file.
+    The report goes to --predict's directory, else into eval-<data set>-<split> in the run; of a file that is in no run,
+    to --save-dir, else runs/<file>-eval-<data set>-<split>.
     """
     contexts = devices.pick(options.gpus)
     trained = _open(options, contexts)
     options.classes = trained.outputs
-    out = Path(options.predict or trained.file.parent / f"eval-{options.dataset}-{_as_name(options.val_split)}")
+    name, beside = f"eval-{options.dataset}-{_as_name(options.val_split)}", trained.file.parent
+    if (beside / "state.json").is_file():
+        default = beside / name
+    else:
+        default = Path(options.save_dir or Path("runs") / FileNames()(f"{trained.file.stem}-{name}"))
+    out = Path(options.predict or default)
     if options.images:
         trained.input = replace(trained.input, size=options.base_size)
         chosen = find_pictures([options.images]).chosen
