@@ -242,11 +242,35 @@ def test_a_split_is_part_of_a_run_and_of_its_figures(train, tmp_path, capsys):
     assert train(*more)[0] == 0 and len(epochs(run)) == 2
 
 
-def test_tools_for_classification_refuse_a_segmentation(finished, capsys):
+def test_tools_for_classification_refuse_a_segmentation(finished, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     run = str(finished("run"))
+    for folder in ("classes/test/cat", "classes/test/dog", "pairs/images", "pairs/masks"):
+        Path(folder).mkdir(parents=True)
+        Image.new("L", (32, 32)).save(f"{folder}/a.png")
+    shutil.make_archive("pairs", "zip", ".", "pairs")
+    net = create_model("cifar_resnet8", channel_times=1, classes=2)
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.save_parameters("c.params")
     file = shutil.copy(f"{run}/best/model.params", f"{run}/lone.params")
     for argv, message in [
-        (["evaluate", "--weights", run, "--dataset", "digits"], "no segmentation data set 'digits'"),
+        (
+            ["evaluate", "--weights", run, "--dataset", "digits"],
+            "run is a segmentation network, and digits has images in",
+        ),
+        (
+            ["evaluate", "--weights", run, "--dataset", "folder", "--data", "classes"],
+            "and classes has images in classes",
+        ),
+        (["evaluate", "--weights", run, "--dataset", "diigts"], "no segmentation data set 'diigts'"),
+        (
+            ["evaluate", "--weights", "c.params", "--dataset", "sirst"],
+            "c.params is a classifier, and sirst has images wi",
+        ),
+        (
+            ["evaluate", "--weights", "c.params", "--dataset", "folder", "--data", "pairs.zip"],
+            "and pairs.zip has images wi",
+        ),
         (["evaluate", "--weights", run, "--labels", "coarse"], "--labels is not for segmentation: leave it out"),
         (
             ["evaluate", "--weights", file],

@@ -283,6 +283,15 @@ def load_pair_folder(
     )
 
 
+def holds_pairs(path: Path) -> bool:
+    """Whether a folder or zip holds images/ and masks/, or such folders for each split."""
+    try:
+        _PairFiles(open_file_tree(path), FOLDER, None, 1)
+    except GluonAFFError:
+        return False
+    return True
+
+
 def is_undivided(path: Path) -> bool:
     """Whether a folder or zip of pairs has neither lists nor folders of splits. Raises GluonAFFError for another."""
     return not _PairFiles(open_file_tree(path), FOLDER, None, 1).splits()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any, Dict, Sequence
 
 from ..data import list_datasets
+from ..data.pairs import holds_pairs
 from ..errors import UsageError
 from ..evaluation import (
     ClassificationReport,
@@ -45,10 +47,16 @@ def score_classifier(trained: TrainedNetwork, request: ScoreRequest) -> Report:
     known.pop("classes", None)
     if _elsewhere(known, request.data):
         known.pop("val_fraction")
-    chosen = {**known, **request.data}
+    chosen, without = {**known, **request.data}, (*list_datasets(), "imagenet")
     if "dataset" not in chosen:
-        names = "|".join((*list_datasets(), "imagenet"))
-        raise UsageError(f"no data set is known for these weights: give --dataset {names}")
+        raise UsageError(f"no data set is known for these weights: give --dataset {'|'.join(without)}")
+    place = request.data.get("data")
+    masked = chosen["dataset"] in list_datasets(masks=True) and chosen["dataset"] not in without
+    if masked or (place and holds_pairs(Path(place).expanduser())):
+        raise UsageError(
+            f"{trained.title} is a classifier, and {place or chosen['dataset']} has images with masks: give images in "
+            f"class folders, or a data set of {', '.join(without)}; or the weights of a segmentation network"
+        )
     batch_size = request.batch_size or (UPSTREAM_BATCH_SIZE if request.protocol == "upstream" else 128)
     options = DataOptions(**chosen, batch_size=batch_size, workers=request.workers, skip_bad=request.skip_bad)
     images = open_images(options, request.protocol)

@@ -15,8 +15,10 @@ import mxnet as mx
 
 from .._version import __version__
 from ..data import PairSet, find_dataset, list_datasets
-from ..data.pairs import ALL, Pair, align
+from ..data.class_folders import ClassFolders
+from ..data.pairs import ALL, Pair, align, holds_pairs
 from ..data.picture_files import find_pictures
+from ..data.trees import open_file_tree
 from ..errors import GluonAFFError, UsageError
 from ..evaluation import ScoreRequest, TrainedNetwork
 from ..runtime import devices
@@ -128,6 +130,7 @@ def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> A
     if dataset is None:
         names = "|".join(list_datasets(masks=True))
         raise UsageError(f"no data set is known for these weights: give --dataset {names}")
+    _check_masks(trained, dataset, given.get("data"))
     if trained.options is None or dataset != trained.options.dataset:
         options = complete_options(task, {"dataset": dataset})
         options.base_size = trained.data.get("size") or options.base_size
@@ -150,6 +153,21 @@ def score_pairs(task: Task, trained: TrainedNetwork, request: ScoreRequest) -> A
         )
     threshold = 0.5 if request.threshold is None else request.threshold
     return _score(trained, options, request.devices, dict(request.environment), None, threshold)[0]
+
+
+def _check_masks(trained: TrainedNetwork, dataset: str, place: Optional[str]) -> None:
+    """Raise UsageError for images in classes."""
+    path, masked = Path(place or "").expanduser(), list_datasets(masks=True)
+    if dataset in masked or dataset not in (*list_datasets(), "imagenet"):
+        pairs = find_dataset(dataset, masks=True).undivided is not None
+        if not (pairs and place and path.exists()) or holds_pairs(path):
+            return
+        if not any(split.classes for split in ClassFolders(open_file_tree(path)).splits.values()):
+            return
+    raise UsageError(
+        f"{trained.title} is a segmentation network, and {place or dataset} has images in classes, without masks: give "
+        f"a folder of images/ and masks/, or a data set of {', '.join(masked)}; or the weights of a classifier"
+    )
 
 
 def _same_place(one: Optional[str], other: Optional[str]) -> bool:
