@@ -29,10 +29,12 @@ def gradcam(args: argparse.Namespace) -> int:
         rows[_unique(name or network.title, rows)] = images
     sheets = write_explained(rows, Path(args.out), args.dpi)
     for network_name, images in rows.items():
-        judged = [image for image in images if image.wrong is not None]
+        empty = [image.mask for image in images if image.mask is not None and not image.mask.any()]
+        judged = [image for image in images if image.wrong is not None and (image.mask is None or image.mask.any())]
         what = "with their target found" if images[0].mask is not None else "right"
         right = f", {sum(not image.wrong for image in judged)} of {len(judged)} {what}" if judged else ""
-        print(f"{network_name}: {len(images)} images{right}")
+        without = f", {len(empty)} without a target at {empty[0].shape[1]}x{empty[0].shape[0]}" if empty else ""
+        print(f"{network_name}: {len(images)} images{right}{without}")
     more = "" if is_figure(args.out) else f", {args.out}/predictions.csv and a folder for each network"
     print(f"written: {', '.join(map(str, sheets))}{more}")
     return 0

@@ -138,13 +138,20 @@ def _classified(picture: Picture, logits: np.ndarray, classes: ClassNames, wante
 def _segmented(
     network: TrainedNetwork, picture: Picture, logits: np.ndarray, classes: ClassNames, wanted: Optional[int]
 ) -> Verdict:
-    """Judge the foreground by its mask; of several classes show the wanted one, without truth."""
+    """Judge the foreground by its mask, unless its targets have no pixel at the input's size.
+
+    Of several classes show the wanted one, without truth.
+    """
     target = None if wanted is None else classes[wanted]
     foreground = logits[0] > 0 if wanted is None else logits.argmax(axis=0) == wanted
     mask = network.mask_of(picture, foreground.shape) if wanted is None else None
     if mask is None:
         return f"{100 * foreground.mean():.2g} % {target or 'foreground'}", None, None, target, None, None
     truth, foreground = (mask > 0) & (mask != IGNORED), foreground & (mask != IGNORED)
+    if not truth.any():
+        original = network.mask_of(picture)
+        if original is not None and ((original > 0) & (original != IGNORED)).any():
+            return f"no target at {truth.shape[1]}x{truth.shape[0]}", None, None, target, None, truth
     both, either = (foreground & truth).sum(), (foreground | truth).sum()
     return "IoU", float(both / either) if either else 1.0, None, target, bool(either and not both), truth
 
@@ -262,7 +269,8 @@ def draw_cam_sheet(rows: Rows, path: PathLike, dpi: int = DPI) -> None:
             score = "" if image.score is None else f" {image.score:.2f}"
             empty = not image.heat.any()
             pixels = image.pixels if empty else heat_overlay(image.pixels, image.heat)
-            text = image.predicted + score + (", empty map" if empty else "")
+            judged = image.score is not None or image.mask is None  # else the text would be too wide
+            text = image.predicted + score + (", empty map" if empty and judged else "")
             here = view and view.resized(shown.heat.shape, image.heat.shape)  # inputs may differ in size
             _draw(axes, pixels, text, bool(image.wrong), here)
             if empty:

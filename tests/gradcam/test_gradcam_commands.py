@@ -124,9 +124,13 @@ def test_segmentation_is_judged_by_its_mask(weights, tmp_path, capsys):
     first, second = explain_images(network, find_pictures([str(tmp_path)]))
     assert first.predicted == "IoU" and 0 <= first.score < 1 and first.mask.sum() > 20
     assert second.predicted.endswith("% foreground") and second.score is None and second.wrong is None
+    speck = np.zeros((30, 40), np.uint8)
+    speck[0, 2] = 255  # no pixel of 32x32 is taken from there
+    Image.fromarray(speck).save(tmp_path / "masks/1.png")
     argv = ["--weights", weights / "fpn.params", "--input-size", 32]
     code, printed, _ = run(capsys, "gradcam", *argv, "--images", tmp_path, "--out", tmp_path / "out")
-    assert code == 0 and "with their target found" in printed
+    assert code == 0 and " of 1 with their target found, 1 without a target at 32x32\n" in printed
+    assert "1.png,,no target at 32x32,,,\n" in (tmp_path / "out/predictions.csv").read_text()
     code, printed, _ = run(capsys, "attention", *argv, "--image", tmp_path, "--count", 1, "--out", tmp_path / "maps")
     assert code == 0 and "fuse23.fusion" in printed and "-level map" in printed
 
