@@ -211,13 +211,19 @@ def test_small_targets_are_told_the_better_recipe_which_works(train, tmp_path, c
     code, out, _ = train(*argv, "other", "--recipe", "acm")
     assert code == 0 and "targets are small" not in out and "note: in validation 2 of 4 targets have no pixel" in out
     capsys.readouterr()
-    assert cli.main(["evaluate", "--weights", "other", "--threshold", "0.4", "--out", "e"]) == 0
-    assert "vanished       2 of 4 targets" in capsys.readouterr().out
+    assert cli.main(["evaluate", "--weights", "other", "--split", "all", "--threshold", "0.4", "--out", "e"]) == 0
+    out = capsys.readouterr().out
+    assert "vanished       6 of 12 targets" in out
+    total = out.partition("\nIoU ")[2].split()[0]
     drawn = []
     monkeypatch.setattr(predicting, "write_predictions", lambda out, items, classes: drawn.extend(items) or [])
-    assert cli.main(["predict", "other", "tiny/images", "--threshold", "0.4", "--out", "p"]) == 0
+    assert cli.main(["predict", "other", "tiny/images", "--threshold", "0.4", "--out", "p", "--format", "csv"]) == 0
+    assert f"IoU {total} (6 images that have masks" in capsys.readouterr().err
+    with open("p/predictions.csv", newline="") as handle:
+        ious = {Path(row["image"]).stem: row["iou"] for row in csv.DictReader(handle)}
     told = {item.name: item.figure for item in drawn}
     with open("e/images.csv", newline="") as handle:
         for row in csv.DictReader(handle):
-            assert told[row["name"]] == f"IoU {float(row['iou']):.3f} at 32x32"
+            assert told[row["name"]] == f"IoU {float(row['iou']):.3f} at 32x32, p > 0.4"
+            assert float(ious[row["name"]]) == pytest.approx(float(row["iou"]), abs=1e-6)
     assert all((item.truth > 0).sum() == 3 for item in drawn)

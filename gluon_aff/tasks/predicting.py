@@ -27,7 +27,7 @@ from ..models import model_entry
 from ..models.features import FeatureMaps
 from ..segmentation.pictures import Item as SegmentedItem
 from ..segmentation.pictures import predicted_pixels, write_predictions
-from ..segmentation.scores import SegmentationScore
+from ..segmentation.scores import AnyScore, ClassScore, SegmentationScore
 from ..utils.console import progress
 from ..utils.files import atomic_write
 from .opening import open_network
@@ -146,10 +146,14 @@ def pictures_of_lines(lines: Iterable[str]) -> Iterator[Item]:
 
 
 class Tally:
-    """Counts predictions on their way: how many, what could not be read, and how many are right where folders tell."""
+    """Counts predictions on their way: how many, what could not be read, and how many are right where folders tell.
 
-    def __init__(self, classes: ClassNames) -> None:
+    ``score`` adds up those of a segmentation that have a mask.
+    """
+
+    def __init__(self, classes: ClassNames, score: Optional[AnyScore] = None) -> None:
         self._classes = classes
+        self.score = score
         self.images = self.judged = self.right = 0
         self.bad: List[str] = []
 
@@ -176,6 +180,16 @@ class Tally:
                 f"top-1 accuracy {self.right / self.judged:.4f} ({self.right} of {self.judged} images, whose folders "
                 "are named like their classes)"
             )
+        if self.score and self.score.images:
+            figures = self.score.result()
+            metric, threshold = "mIoU", 0.5
+            if isinstance(self.score, SegmentationScore):
+                metric, threshold = "IoU", self.score.threshold
+            told = "" if threshold == 0.5 else f", p > {threshold}"
+            lines.append(
+                f"{metric} {figures[self.score.merit]:.4f} ({figures['images']} images that have masks, counted at the "
+                f"network's input size{told})"
+            )
         return lines
 
 
@@ -195,11 +209,13 @@ def write_predicted(
 
     ``threshold`` is the probability above which a pixel is foreground.
     """
-    tally = Tally(predictor.classes)
+    names = [predictor.classes[number] for number in range(predictor.outputs if predictor.segments else 0)]
+    score: AnyScore = ClassScore(len(names), names) if len(names) > 1 else SegmentationScore(threshold=threshold)
+    tally = Tally(predictor.classes, score)
     stream = predict_stream(predictor, items, batch_size, workers)
     found = tally.counted(progress(stream, total, "predicting", "picture"))
     if predictor.segments and out:
-        return tally, write_masks(found, out, form, [predictor.classes[n] for n in range(predictor.outputs)], threshold)
+        return tally, write_masks(found, out, form, names, score, threshold)
     write_classes(found, out, form, min(top, predictor.outputs or top), width)
     return tally, []
 
@@ -232,19 +248,25 @@ def _entry(each: Prediction, classes: List[Any]) -> Dict[str, Any]:
     return {"image": each.name, "classes": listed}
 
 
+#: A picture's name, the shares of its pixels, its IoU where it has a mask, and why it has none of these.
+_Row = Tuple[str, Sequence[float], Optional[float], Optional[str]]
+
+
 def write_masks(
-    found: Iterable[Prediction], out: str, form: str, classes: Sequence[str], threshold: float = 0.5
+    found: Iterable[Prediction], out: str, form: str, classes: Sequence[str], score: AnyScore, threshold: float = 0.5
 ) -> List[Path]:
     """Write masks/, overlays/ and contact sheets of a segmentation network's predictions; return the sheets.
 
-    Beside them stands a table of the share of foreground, or of each of several ``classes``.
+    Beside them stands a table of the share of foreground and, where there is a mask, the IoU; or of the share of each
+    of several ``classes``. ``score`` gets the predictions that have masks.
     """
     names = classes if len(classes) > 1 else ("foreground",)
-    rows: List[Tuple[str, Sequence[float], Optional[str]]] = []
+    rows: List[_Row] = []
 
     def items() -> Iterator[SegmentedItem]:
         for each in found:
             shares: Sequence[float] = ()
+            iou: Optional[float] = None
             if each.image is not None:
                 logits = each.resized
                 marked = predicted_pixels(logits, threshold)
@@ -252,41 +274,37 @@ def write_masks(
                 shares = (counts[-len(names) :] / marked.size).tolist()
                 name, truth = each.name.rsplit("/", 1)[-1].rsplit(".", 1)[0], each.truth
                 item = SegmentedItem(name, each.image, truth, marked, logits[0])
-                if truth is not None:
-                    figure = _figure(each, truth, threshold) if len(logits) == 1 else ""
-                    item = item._replace(truth=align(each.image, truth)[1], figure=figure)
+                if truth is not None and each.logits is not None:
+                    mask = align(each.logits[0], truth)[1]  # as an evaluation counts, at the input's size
+                    score.add(each.logits[None], mask[None, None], [each.name])
+                    item = item._replace(truth=align(each.image, truth)[1])
+                    if isinstance(score, SegmentationScore):
+                        iou, told = score.images[-1].iou, "" if threshold == 0.5 else f", p > {threshold}"
+                        item = item._replace(figure=score.images[-1].figure + told)
                 yield item
-            rows.append((each.name, shares, each.fault))
+            rows.append((each.name, shares, iou, each.fault))
 
     sheets = write_predictions(out, items(), classes)
     _write_shares(rows, out, form, names)
     return sheets
 
 
-def _figure(each: Prediction, truth: np.ndarray, threshold: float) -> str:
-    """The IoU as an evaluation counts it, the mask stretched to the input's size; a threshold but 0.5 is told."""
-    assert each.logits is not None
-    score, (logits, mask) = SegmentationScore(threshold=threshold), align(each.logits[0], truth)
-    score.add(logits[None, None], mask[None, None], [each.name])
-    return score.images[0].figure + (f", p > {threshold}" if threshold != 0.5 else "")
-
-
-def _write_shares(
-    rows: Sequence[Tuple[str, Sequence[float], Optional[str]]], out: str, form: str, names: Sequence[str]
-) -> None:
-    """A row for each picture: its name, the shares of its pixels in the order of ``names``, or why it has none."""
+def _write_shares(rows: Sequence[_Row], out: str, form: str, names: Sequence[str]) -> None:
+    """A row for each picture, its shares in the order of ``names``; a column for the IoU where any picture has one."""
+    judged = any(iou is not None for _, _, iou, _ in rows)
     ending = {"table": "txt"}.get(form, form)
     with atomic_write(Path(out) / f"predictions.{ending}") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         if form == "csv":
-            writer.writerow(["image", *names])
-        for image, shares, fault in rows:
+            writer.writerow(["image", *names, *["iou"] * judged])
+        for image, shares, iou, fault in rows:
+            figures = [] if iou is None else [f"{iou:.6f}"]
             if form == "jsonl":
-                named = dict(zip(names, shares))
+                named, more = dict(zip(names, shares)), {} if iou is None else {"iou": iou}
                 found: Dict[str, Any] = {"error": fault} if fault else {"shares": named} if len(names) > 1 else named
-                handle.write(json.dumps({"image": image, **found}) + "\n")
+                handle.write(json.dumps({"image": image, **found, **more}) + "\n")
             elif not fault and form == "csv":
-                writer.writerow([image, *(f"{share:.6f}" for share in shares)])
+                writer.writerow([image, *(f"{share:.6f}" for share in shares), *(figures or [""] * judged)])
             elif not fault:
                 cells = [f"{share:.6f}" + (f" {name}" if len(names) > 1 else "") for name, share in zip(names, shares)]
-                handle.write("  ".join([image, *cells]) + "\n")
+                handle.write("  ".join([image, *cells, *(f"IoU {figure}" for figure in figures)]) + "\n")
