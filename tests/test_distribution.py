@@ -21,7 +21,7 @@ ELSEWHERE = [
     "published",
     "models/test_registry.py",
     "tasks/test_options.py",
-    "data/images",
+    "data/test_decoding.py",
     "comparison",
     "outside",
 ]

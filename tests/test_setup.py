@@ -162,10 +162,11 @@ def test_training_goes_on_without_matplotlib(without, tmp_path):
     ],
 )
 def test_what_is_refused_says_what_to_install(without, tmp_path, module, script, options, package):
-    for place in ("train/a", "train/b", "val/a", "val/b"):
+    for shade, place in enumerate(("train/a", "train/b", "val/a", "val/b")):
         (tmp_path / "images" / place).mkdir(parents=True)
         for number in range(2):
-            Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "images" / place / f"{number}.jpg")
+            pixels = np.full((40, 40, 3), 20 * (2 * shade + number), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / place / f"{number}.jpg")
     (tmp_path / "coco").mkdir()
     code, line = without(module, ROOT / script, *options)
     assert code in (1, 2)
