@@ -1,7 +1,7 @@
 """How fast networks train and infer here, beside each other and beside what a user would pick instead.
 
     python benchmarks/speed.py --forms native,static --against add,literal
-    python benchmarks/speed.py --suite reach --against-python others/bin/python --json benchmarks/reach.json
+    python benchmarks/speed.py --suite reach --against-python others/bin/python --json reach.json
 
 Every contender is a process of its own (contender.py), so that libraries do not share thread pools and memory; they
 take turns, step by step, so that a drifting machine meets all of them. Figures are medians with their spread. Leave the
