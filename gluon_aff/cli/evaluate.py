@@ -30,7 +30,11 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..training.history import environment
 
     contexts = devices.pick(args.gpus)
-    trained = open_network(args.weights, args.model, model_options(args), contexts)
+    trained = open_network(args.weights, args.model, model_options(args), contexts, exported=True)
+    if trained.exported and not trained.task:
+        raise UsageError(
+            f"{args.weights} is an exported network that does not say what it was trained for: evaluate that"
+        )
     trained.use_engine(args.engine)
     names = ("data", "ground_truth", "val_fraction", "split")
     given = {**data_of(args), **{name: getattr(args, name) for name in names}}
@@ -72,7 +76,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Of a classifier top-1 and top-5, a table per class, a confusion matrix and images/s; of a "
         "segmentation network IoU, nIoU, curves and figures by size of the objects.",
     )
-    add_weights(command)
+    add_weights(command, more=", or an exported network's folder")
 
     group = command.add_argument_group("data")
     add_preprocessing(group)

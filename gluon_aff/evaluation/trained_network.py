@@ -78,7 +78,7 @@ class TrainedNetwork:
     description : dict or None
         What its weights say of themselves, see `training.checkpoint`.
     exported : ExportedNetwork or None
-        What ``net`` runs, where the network was exported; it is for inference only.
+        What ``net`` runs, where the network was exported; it predicts and is scored only.
     engine : EngineNetwork or None
         What runs it in the place of ``net``, see `use_engine`.
     """
@@ -109,8 +109,19 @@ class TrainedNetwork:
 
     @property
     def forward(self) -> Callable[[mx.nd.NDArray], mx.nd.NDArray]:
-        """What takes a batch to logits: ``net``, or the engine that is used in its place."""
-        return self.engine or self.net
+        """What takes a batch (N, 3, H, W) to logits: ``net``, or the engine that is used in its place.
+
+        Raises UsageError for an exported network that takes pixels, or gives no logits.
+        """
+        if self.exported is None:
+            return self.engine or self.net
+        if self.exported.takes_pixels or self.exported.probabilities or self.exported.features:
+            raise UsageError(
+                f"{self.name} takes pixels, or gives no logits: to be scored, a network is exported without "
+                "`with_preprocessing`, to logits"
+            )
+        run = replace(self.exported, net=self.engine or self.net).run
+        return lambda x: mx.nd.array(run(x.asnumpy()))
 
     def __repr__(self) -> str:
         return f"TrainedNetwork({self.name!r}: {self.network}, {self.task}, {self.figure or 'no figure known'})"
@@ -180,7 +191,7 @@ class TrainedNetwork:
     def predictor(self) -> Predictor:
         """Return it ready for a stream of pictures, see `deploy.predicting.predict_stream`."""
         if self.exported is not None:
-            made = predictor_of_exported(replace(self.exported, net=self.forward))
+            made = predictor_of_exported(replace(self.exported, net=self.engine or self.net))
         else:
             outputs = self.outputs if self.output_shape else 0  # of a network of one's own it may be unknown
             made = predictor_of_net(self.net, self.input, self.segments, outputs, self.title)

@@ -375,14 +375,18 @@ def _of_exported(name: str, path: Path, given: List[str], device: mx.Context, wa
     if not wanted:
         made_of = read_manifest(path)["source"]["weights"] or "unknown weights"
         raise UsageError(
-            f"{name} is an exported network, made of {made_of}: it is for inference (gluon-aff predict); train, score, "
-            "explain and export the weights that it was made of"
+            f"{name} is an exported network, made of {made_of}: it is for predict and evaluate; train, explain and "
+            "export the weights that it was made of"
         )
     if given:
         flag = {"size": "input-size"}.get(given[0], given[0].replace("_", "-"))
         raise UsageError(f"{name} is an exported network and says itself what it takes: leave --{flag} out")
     found = open_exported(path, device)
-    return TrainedNetwork(name, path, "", found.manifest["name"], found.net, exported=found)
+    task, known = str(found.manifest.get("task") or ""), found.manifest["source"].get("data")
+    data = dict(known) if isinstance(known, dict) else {}
+    if found.input and found.input.classes:
+        data["classes"] = list(found.input.classes.names)
+    return TrainedNetwork(name, path, task, found.manifest["name"], found.net, data, exported=found)
 
 
 # ---- networks by name, and GluonCV's

@@ -54,6 +54,23 @@ def test_evaluate_and_predict_find_the_same(net, tmp_path, engine):
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_exported_network_is_scored_as_what_it_was_made_of(engine, tmp_path):
+    need(engine)
+    quick = ["--train-images", "64", "--test-images", "60", "--num-epochs", "1", "--gpus", ""]
+    run, found = str(tmp_path / "run"), {}
+    assert main(["train", "cifar", "--dataset", "digits", *quick, "--save-dir", run]) == 0
+    for name, more in (("plain", []), ("pixels", ["--with-preprocessing"])):
+        assert main(["export", run, "--to", "onnx", "--batch", "7", "--out", str(tmp_path / name), *more]) == 0
+    for name, more in (("run", []), ("plain", ["--engine", engine])):
+        told = ["evaluate", "--weights", str(tmp_path / name), "--gpus", "", *more, "--json", str(tmp_path / "found")]
+        assert main(told) == 0
+        found[name] = json.loads((tmp_path / "found").read_text())
+    assert found["plain"]["per_class"] == found["run"]["per_class"]
+    with pytest.raises(UsageError, match="exported without `with_preprocessing`"):
+        main(["evaluate", "--weights", str(tmp_path / "pixels"), "--gpus", ""])
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_a_segmentation_network_takes_any_size_and_number(engine):
     need(engine)
     fpn = made("aff_fpn_resnet8", stem="tiny", fusion="iaff", classes=3)

@@ -252,7 +252,7 @@ def test_what_cannot_be_predicted(net, tmp_path, folder):
         main(["predict", str(tmp_path / "out"), "-", "--split", "test"])
     with pytest.raises(UsageError, match="leave --model out"):
         main(["predict", str(tmp_path / "out"), str(folder), *OPTIONS])
-    with pytest.raises(UsageError, match="is an exported network"):
+    with pytest.raises(UsageError, match="does not say what it was trained for"):
         main(["evaluate", "--weights", str(tmp_path / "out")])
     with pytest.raises(UsageError, match="is an exported network"):
         main(["export", str(tmp_path / "out"), "--to", "symbol", "--out", str(tmp_path / "again")])
