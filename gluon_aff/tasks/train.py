@@ -120,6 +120,8 @@ def train_run(task: Any, options: Namespace) -> Outcome:
         for line in [f"{device}; {native.in_words()}", *introduction]:
             run.log(line)
         setup.log.open(run.log)
+        if options.resume and state.epoch >= job.epochs:
+            run.log(f"note: all {job.epochs} epochs of this run are done, nothing is left to train")
         if options.tensorboard:
             job.listeners.add(EventLog(run.directory / "tensorboard", run.history.epochs()))
         try:
