@@ -65,6 +65,7 @@ def test_without_a_compiler_fusions_work_and_doctor_says_so(own_cache, tmp_path,
     found, errors = use(own_cache, PATH=str(tmp_path))
     assert found == {"before": "None", "sum": "512.0", "after": "None"}
     assert errors == ""
+    monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(native, "identity", None)
     finding = doctor._native()
