@@ -7,6 +7,7 @@ ResNet and Inception and the segmentation networks' encoder 6b + 2, CIFAR ResNeX
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Dict, List, Tuple, Type
@@ -83,7 +84,10 @@ def model_entry(name: str) -> ModelEntry:
     base = name[: -len(".release")] if name.endswith(".release") else name
     entry = _ENTRIES.get(base)
     if entry is None or (base != name and entry.tag != "release"):
-        raise UsageError(f"unknown model {name!r}: {near_matches(name, _ENTRIES, 'gluon-aff models')}")
+        advice = near_matches(name, _ENTRIES, "gluon-aff models")
+        with suppress(UsageError):
+            advice = f"it is the fusion {canonical_fusion(name)}, so call create_fusion, or give a network `fusion`"
+        raise UsageError(f"unknown model {name!r}: {advice}")
     return entry
 
 

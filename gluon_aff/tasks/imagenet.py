@@ -299,7 +299,7 @@ def _pretrained(options: Namespace) -> str:
 
 
 def _data_options(parser: OptionParser) -> None:
-    data = groups.data_options(parser, ("imagenet",), "imagenet")
+    data = groups.data_options(parser, ("imagenet",), "imagenet", also="folder")
     groups.val_fraction_option(data)
     add = data.add_argument
     text = "validation images elsewhere: a folder, zip or .rec file"

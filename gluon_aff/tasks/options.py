@@ -178,11 +178,12 @@ def epochs(text: str) -> List[int]:
 DTYPES = ("float32", "float16", "bfloat16")
 
 
-def data_options(parser: OptionParser, datasets: Sequence[str], default: str) -> OptionGroup:
-    """The group itself, so that a task can add what its data need."""
+def data_options(parser: OptionParser, datasets: Sequence[str], default: str, also: str = "") -> OptionGroup:
+    """The group itself, so that a task can add what its data need. ``also`` is another name of the default."""
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--dataset", choices=datasets, default=default, help="data set (default: %(default)s)")
+    text = f"data set (default: %(default)s{also and f'; {also} is the same'})"
+    add("--dataset", type=lambda name: default if name == also else name, choices=datasets, default=default, help=text)
     text = "folder, archive or zip that holds the data"
     add("--data-dir", "--data", type=Reads(), metavar="PLACE", help=text, role=FREE)
     add("--train-images", type=COUNT, metavar="N", help="train on N of the images only")

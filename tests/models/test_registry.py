@@ -40,6 +40,11 @@ def test_unknown_name_lists_near_matches(typed, meant):
     assert meant in str(error.value).partition("did you mean ")[2].strip("?").split(", ")
 
 
+def test_a_fusion_is_told_from_an_unknown_model():
+    with pytest.raises(UsageError, match="'ASKCFuse': it is the fusion aff"):
+        model_entry("ASKCFuse")
+
+
 def test_release_can_be_spelled_out_where_there_are_generations():
     assert model_entry("aff_resnet50.release") is model_entry("aff_resnet50")
     for name in ("cifar_inception.release", "aff_resnet50.paper.release", ".release"):
