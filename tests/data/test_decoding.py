@@ -61,7 +61,7 @@ DEEP = {
     "32 bits, 0..255": encoded(GREYS.astype(np.int32), "TIFF"),
     "31 bits": encoded((GREYS << 23).astype(np.int32), "TIFF"),
     **{f"{bits} of 16 bits": png_of((GREYS << bits - 8).astype(np.uint16)) for bits in (8, 10, 12, 14, 16)},
-    "PGM": encoded((257 * GREYS).astype(np.uint16), "PPM"),
+    "PGM": b"P5 %d %d 65535\n" % GREYS.shape[::-1] + (257 * GREYS).astype(">u2").tobytes(),
 }
 DEEP_COLOURS = {
     **{f"{bits} of 16 bits": png_of((COLOURS << bits - 8).astype(np.uint16)) for bits in (8, 12, 14, 16)},
