@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import mxnet as mx
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..errors import GluonAFFError, UsageError, last_line
 from ..utils.logits import check_finite
+from ..utils.timing import take_turns
 from .exported import ExportedNetwork, filled
 from .exporting import ROUNDING, TOLERANCES
 from .folding import fold_norms
@@ -192,7 +194,8 @@ class EngineNetwork:
 
     def _choose(self, runs: Dict[str, Run], x: np.ndarray) -> None:
         """Take the fastest of engines that have all run once, and say so."""
-        rates = _rates(runs, x)
+        taken = take_turns({name: partial(run, x) for name, run in runs.items()}, _SECONDS, most=_TURNS)
+        rates = {name: len(x) / min(seconds) for name, seconds in taken.items()}
         name = max(rates, key=rates.__getitem__)
         self.about.update(name=name, images_per_second=rates)
         others = [f"{other} {rate:.1f}" for other, rate in rates.items() if other != name]
@@ -217,20 +220,6 @@ def _check(name: str, found: np.ndarray, expected: np.ndarray, by: str) -> None:
             f"the logits of {name} differ by {difference:.3g} from those of {by}, whose range is {span:.3g}: more than "
             f"{most:g} of it, so {name} cannot take the place of {by}"
         )
-
-
-def _rates(runs: Dict[str, Run], x: np.ndarray) -> Dict[str, float]:
-    """Return the images/s of engines that have run once: each one's best of a few turns, bounded in time."""
-    seconds: Dict[str, float] = {}
-    first = time.perf_counter()
-    for _ in range(_TURNS):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            run(x)
-            seconds[name] = min(time.perf_counter() - began, seconds.get(name, float("inf")))
-        if time.perf_counter() - first > _SECONDS:
-            break
-    return {name: len(x) / each for name, each in seconds.items()}
 
 
 def engine_of_net(net: mx.gluon.Block, name: Optional[str], any_size: bool) -> Optional[EngineNetwork]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..models.features import FeatureMaps
 from ..runtime.threads import processor_name
 from ..utils.files import PathLike, cannot_write, sync, temporary_name
 from ..utils.logits import as_logits, class_ious, confusion
+from ..utils.timing import take_turns
 from . import onnx
 from .exported import (
     KINDS,
@@ -401,13 +401,8 @@ def _figure(logits: np.ndarray, truth: Sequence[Any], segments: bool) -> float:
 
 def _speeds(before: Run, after: Run, pixels: np.ndarray) -> Dict[str, Any]:
     """Time both, one after the other in turns, normalisation in NumPy included: medians in images/s."""
-    found: Dict[str, List[float]] = {"before": [], "after": []}
-    first = time.perf_counter()
-    while len(found["after"]) <= _TURNS or time.perf_counter() - first < _SECONDS:
-        for name, run in (("before", before), ("after", after)):
-            began = time.perf_counter()
-            run(pixels)
-            found[name].append(time.perf_counter() - began)
+    runs = {"before": lambda: before(pixels), "after": lambda: after(pixels)}
+    found = take_turns(runs, _SECONDS, least=_TURNS + 1)
     medians = {name: len(pixels) / float(np.median(seconds[1:])) for name, seconds in found.items()}
     about = {"batch": len(pixels), "threads": os.environ.get("OMP_NUM_THREADS"), "cpu": processor_name()}
     return {**about, **medians, "ratio": medians["after"] / medians["before"]}

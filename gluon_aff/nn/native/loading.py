@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, List, Optional
 
 import mxnet as mx
 import numpy as np
 from mxnet.base import _LIB, OpHandle, c_str, check_call, mx_uint
 
 from ...errors import GluonAFFError
+from ...utils.timing import take_turns
 from .. import native
 from .building import VARIABLE, Entry, State, build, compiler, entry, switched_off
 
@@ -81,24 +81,23 @@ def _ratio() -> float:
     from .. import create_fusion
 
     x, residual = (mx.nd.random.normal(shape=(8, 64, 28, 28)) for _ in range(2))
-    quickest: Dict[bool, float] = {}
-    blocks = {}
-    for form in (False, True):
-        native.enabled = form
-        blocks[form] = create_fusion("aff", 64)
-        blocks[form].initialize()
-        blocks[form].hybridize(static_alloc=True, static_shape=True)
-    end = time.perf_counter() + TRIAL
-    while time.perf_counter() < end or not quickest:
-        for form, block in blocks.items():
-            native.enabled = form
-            began = time.perf_counter()
+
+    def training(with_operator: bool) -> Callable[[], None]:
+        block = create_fusion("aff", 64)
+        block.initialize()
+        block.hybridize(static_alloc=True, static_shape=True)
+
+        def step() -> None:
+            native.enabled = with_operator
             with mx.autograd.record():
                 out = block(x, residual)
             out.backward()
             mx.nd.waitall()
-            quickest[form] = min(quickest.get(form, np.inf), time.perf_counter() - began)
-    return quickest[False] / quickest[True]
+
+        return step
+
+    taken = take_turns({"operator": training(True), "own": training(False)}, TRIAL)
+    return min(taken["own"]) / min(taken["operator"])
 
 
 def _results(with_operator: bool) -> List[np.ndarray]:
