@@ -24,6 +24,7 @@ import gluon_aff  # noqa: F401  # before MXNet, which it makes importable
 from gluon_aff.errors import GluonAFFError, UsageError, last_line
 from gluon_aff.models import build_model
 from gluon_aff.models.summary import summarize
+from gluon_aff.runtime.threads import processor_name
 from gluon_aff.training.history import git_commit
 from gluon_aff.utils import console
 from gluon_aff.utils.arguments import number
@@ -297,12 +298,7 @@ def results(case, seconds, peaks):
 
 def machine():
     """The processor's name and cores, for the report."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
-    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
-    return {"processor": names[0] if names else None, "cores": str(len(names) or os.cpu_count())}
+    return {"processor": processor_name(), "cores": str(os.cpu_count())}
 
 
 # The report
